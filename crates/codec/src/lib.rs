@@ -1,0 +1,1 @@
+//! Keys, rows, datums and timestamps, byte-compatible with TiDB.

@@ -1,0 +1,1 @@
+//! PD client and transactional client.

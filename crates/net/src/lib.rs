@@ -1,0 +1,1 @@
+//! What every server process sets up: gRPC channels and servers, configuration, logs, metrics, shutdown.

@@ -1,0 +1,1 @@
+//! MySQL values, types, collations, expressions and vectorised operators.

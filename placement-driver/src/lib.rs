@@ -1,0 +1,1 @@
+//! Placement Driver: metadata store, TSO, placement rules, schedulers.

@@ -1,0 +1,2 @@
+//! Local multi-region clusters in one command.
+fn main() {}

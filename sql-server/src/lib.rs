@@ -1,0 +1,1 @@
+//! SQL server: MySQL protocol, parser, planner, executor, DDL.

@@ -1,0 +1,3 @@
+//! Storage node: multi-Raft store, MVCC and transactions, coprocessor.
+
+pub mod replication;
