@@ -8,13 +8,36 @@
 #![allow(missing_docs)] // generated from the .proto files, which carry the comments
 #![allow(clippy::all)] // generated
 
-macro_rules! packages {
-    ($($name:ident),* $(,)?) => {
-        $(pub mod $name { tonic::include_proto!(stringify!($name)); })*
-    };
+pub mod coprocessor {
+    tonic::include_proto!("coprocessor");
 }
-
-packages! {
-    coprocessor, deadlock, eraftpb, errorpb, etcdserverpb, kvrpcpb, metapb, mvccpb, pdpb,
-    raft_serverpb, tikvpb,
+pub mod deadlock {
+    tonic::include_proto!("deadlock");
+}
+pub mod eraftpb {
+    tonic::include_proto!("eraftpb");
+}
+pub mod errorpb {
+    tonic::include_proto!("errorpb");
+}
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+pub mod kvrpcpb {
+    tonic::include_proto!("kvrpcpb");
+}
+pub mod metapb {
+    tonic::include_proto!("metapb");
+}
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+pub mod pdpb {
+    tonic::include_proto!("pdpb");
+}
+pub mod raft_serverpb {
+    tonic::include_proto!("raft_serverpb");
+}
+pub mod tikvpb {
+    tonic::include_proto!("tikvpb");
 }
