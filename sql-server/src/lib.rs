@@ -1,1 +1,11 @@
-//! SQL server: MySQL protocol, parser, planner, executor, DDL.
+//! Meridian's SQL server: the MySQL protocol in front, the key-value client behind.
+//!
+//! A statement's way: [`wire`] reads a packet → [`session`] holds the connection's state and runs one statement at a
+//! time → [`parser`] turns text into a [`parser::Statement`] → the executor, the DDL part or the session itself do it →
+//! [`wire`] writes the [`outcome::Outcome`].
+//!
+//! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
+
+pub mod error;
+pub mod parser;
+pub mod wire;

@@ -1,0 +1,606 @@
+//! Everything that can go wrong with a statement, as the client will read it.
+//!
+//! The text of a variant is MySQL's (or TiDB's) message; its number and SQLSTATE are in [`crate::wire::errno`], the
+//! only place that spells them. A part of the server that needs a new error adds a variant here and a line there.
+
+/// A statement, or a connection, failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SqlError {
+    // ---- Syntax and names ----
+    /// The statement isn't SQL as we know it.
+    #[error(
+        "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version \
+         for the right syntax to use near '{near}' at line {line}"
+    )]
+    Syntax {
+        /// The text from the offending token on, cut short.
+        near: String,
+        /// Counted from 1.
+        line: u64,
+    },
+    /// Nothing but blanks and comments.
+    #[error("Query was empty")]
+    EmptyQuery,
+    /// Understood, but not done here: names what.
+    #[error("This version of Meridian doesn't yet support '{0}'")]
+    NotSupported(String),
+    /// A database that should be there isn't.
+    #[error("Unknown database '{0}'")]
+    UnknownDatabase(String),
+    /// `CREATE DATABASE` of one that exists.
+    #[error("Can't create database '{0}'; database exists")]
+    DatabaseExists(String),
+    /// `DROP DATABASE` of one that doesn't.
+    #[error("Can't drop database '{0}'; database doesn't exist")]
+    DatabaseDropMissing(String),
+    /// No `USE` yet.
+    #[error("No database selected")]
+    NoDatabaseSelected,
+    /// A table that should be there isn't.
+    #[error("Table '{database}.{table}' doesn't exist")]
+    NoSuchTable {
+        /// Database.
+        database: String,
+        /// Table.
+        table: String,
+    },
+    /// A table is in the way.
+    #[error("Table '{0}' already exists")]
+    TableExists(String),
+    /// `DROP TABLE` of missing tables: comma separated `db.t`.
+    #[error("Unknown table '{0}'")]
+    UnknownTable(String),
+    /// A column isn't known in that clause.
+    #[error("Unknown column '{column}' in '{clause}'")]
+    UnknownColumn {
+        /// As written.
+        column: String,
+        /// `field list`, `where clause`, …
+        clause: String,
+    },
+    /// More than one table has it.
+    #[error("Column '{column}' in {clause} is ambiguous")]
+    AmbiguousColumn {
+        /// As written.
+        column: String,
+        /// `field list`, `where clause`, …
+        clause: String,
+    },
+    /// Two columns of one name in a definition.
+    #[error("Duplicate column name '{0}'")]
+    DuplicateColumn(String),
+    /// Two keys of one name.
+    #[error("Duplicate key name '{0}'")]
+    DuplicateKeyName(String),
+    /// A column named twice in an `INSERT` list.
+    #[error("Column '{0}' specified twice")]
+    ColumnSpecifiedTwice(String),
+    /// Two tables of one name in `FROM`.
+    #[error("Not unique table/alias: '{0}'")]
+    DuplicateAlias(String),
+    /// `DROP`/`ALTER` of a column or key that isn't there.
+    #[error("Can't DROP '{0}'; check that column/key exists")]
+    CantDropFieldOrKey(String),
+    /// A key names a column that the table doesn't have.
+    #[error("Key column '{0}' doesn't exist in table")]
+    KeyColumnMissing(String),
+    /// A key that should be there isn't.
+    #[error("Key '{key}' doesn't exist in table '{table}'")]
+    NoSuchKey {
+        /// Key.
+        key: String,
+        /// Table.
+        table: String,
+    },
+    /// A function that doesn't exist.
+    #[error("FUNCTION {0} does not exist")]
+    UnknownFunction(String),
+    /// Wrong number of arguments.
+    #[error("Incorrect parameter count in the call to native function '{0}'")]
+    WrongParameterCount(String),
+    /// Too long, empty or otherwise impossible names.
+    #[error("Identifier name '{0}' is too long")]
+    IdentifierTooLong(String),
+    /// Impossible database name.
+    #[error("Incorrect database name '{0}'")]
+    WrongDatabaseName(String),
+    /// Impossible table name.
+    #[error("Incorrect table name '{0}'")]
+    WrongTableName(String),
+    /// Impossible column name.
+    #[error("Incorrect column name '{0}'")]
+    WrongColumnName(String),
+    /// Impossible index name.
+    #[error("Incorrect index name '{0}'")]
+    WrongIndexName(String),
+    /// Two options that don't go together.
+    #[error("Incorrect usage of {0} and {1}")]
+    WrongUsage(String, String),
+
+    // ---- Definitions ----
+    /// More than one primary key.
+    #[error("Multiple primary key defined")]
+    MultiplePrimaryKey,
+    /// A nullable part in a primary key.
+    #[error("All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead")]
+    PrimaryCantHaveNull,
+    /// `AUTO_INCREMENT` on what can't have it.
+    #[error("Incorrect column specifier for column '{0}'")]
+    WrongColumnSpecifier(String),
+    /// `AUTO_INCREMENT` without a key, or twice.
+    #[error("Incorrect table definition; there can be only one auto column and it must be defined as a key")]
+    WrongAutoKey,
+    /// A default that doesn't fit the type.
+    #[error("Invalid default value for '{0}'")]
+    InvalidDefault(String),
+    /// BLOB/TEXT/JSON with a literal default.
+    #[error("BLOB, TEXT, GEOMETRY or JSON column '{0}' can't have a default value")]
+    BlobCantHaveDefault(String),
+    /// BLOB/TEXT in a key without a length.
+    #[error("BLOB/TEXT column '{0}' used in key specification without a key length")]
+    BlobKeyWithoutLength(String),
+    /// A prefix on what can't have one.
+    #[error(
+        "Incorrect prefix key; the used key part isn't a string, the used length is longer than the key part, \
+         or the storage engine doesn't support unique prefix keys"
+    )]
+    WrongSubKey,
+    /// Key over the byte limit.
+    #[error("Specified key was too long; max key length is {0} bytes")]
+    TooLongKey(u32),
+    /// Length over the type's limit.
+    #[error("Column length too big for column '{column}' (max = {max}); use BLOB or TEXT instead")]
+    TooBigFieldLength {
+        /// Column.
+        column: String,
+        /// Limit in characters.
+        max: u32,
+    },
+    /// Display width over the limit.
+    #[error("Display width out of range for column '{column}' (max = {max})")]
+    TooBigDisplayWidth {
+        /// Column.
+        column: String,
+        /// Limit.
+        max: u32,
+    },
+    /// Decimals over the limit.
+    #[error("Too big scale {scale} specified for column '{column}'. Maximum is {max}.")]
+    TooBigScale {
+        /// Column.
+        column: String,
+        /// Given.
+        scale: u32,
+        /// Limit.
+        max: u32,
+    },
+    /// Precision over the limit.
+    #[error("Too-big precision {precision} specified for '{column}'. Maximum is {max}.")]
+    TooBigPrecision {
+        /// Column.
+        column: String,
+        /// Given.
+        precision: u32,
+        /// Limit.
+        max: u32,
+    },
+    /// `DECIMAL(2,3)`.
+    #[error("For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '{0}').")]
+    MBiggerThanD(String),
+    /// Too many columns.
+    #[error("Too many columns")]
+    TooManyColumns,
+    /// No columns at all.
+    #[error("A table must have at least 1 column")]
+    TableMustHaveColumns,
+    /// The last column can't go.
+    #[error("You can't delete all columns with ALTER TABLE; use DROP TABLE instead")]
+    CantRemoveAllColumns,
+    /// Unknown charset.
+    #[error("Unknown character set: '{0}'")]
+    UnknownCharacterSet(String),
+    /// Unknown collation.
+    #[error("Unknown collation: '{0}'")]
+    UnknownCollation(String),
+    /// Collation of another charset.
+    #[error("COLLATION '{collation}' is not valid for CHARACTER SET '{charset}'")]
+    CollationCharsetMismatch {
+        /// Collation.
+        collation: String,
+        /// Charset.
+        charset: String,
+    },
+    /// Duplicate ENUM/SET member.
+    #[error("Column '{column}' has duplicated value '{value}' in {kind}")]
+    DuplicatedValueInType {
+        /// Column.
+        column: String,
+        /// Member.
+        value: String,
+        /// `ENUM` or `SET`.
+        kind: &'static str,
+    },
+    /// A DDL job failed for another reason.
+    #[error("{0}")]
+    InvalidDdlJob(String),
+    /// The job was cancelled.
+    #[error("Cancelled DDL job")]
+    CancelledDdlJob,
+    /// A column change that is not done.
+    #[error("Unsupported modify column: {0}")]
+    UnsupportedModifyColumn(String),
+    /// TiDB refuses to drop the primary key's column and the like.
+    #[error("{0}")]
+    UnsupportedDdl(String),
+
+    // ---- Values ----
+    /// A unique key has that value already.
+    #[error("Duplicate entry '{value}' for key '{key}'")]
+    DuplicateEntry {
+        /// Values joined with `-`.
+        value: String,
+        /// `table.key`.
+        key: String,
+    },
+    /// NULL into NOT NULL.
+    #[error("Column '{0}' cannot be null")]
+    ColumnCannotBeNull(String),
+    /// No value and no default.
+    #[error("Field '{0}' doesn't have a default value")]
+    NoDefaultValue(String),
+    /// Column count and value count differ.
+    #[error("Column count doesn't match value count at row {0}")]
+    ColumnCountMismatch(u64),
+    /// A string that doesn't fit.
+    #[error("Data too long for column '{column}' at row {row}")]
+    DataTooLong {
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// A number that doesn't fit.
+    #[error("Out of range value for column '{column}' at row {row}")]
+    OutOfRangeColumn {
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// A computation that overflows.
+    #[error("{kind} value is out of range in '{expr}'")]
+    OutOfRange {
+        /// `BIGINT`, `BIGINT UNSIGNED`, `DOUBLE`, `DECIMAL`.
+        kind: String,
+        /// Expression.
+        expr: String,
+    },
+    /// A value cut short (ENUM, SET, or a number with rubbish after it).
+    #[error("Data truncated for column '{column}' at row {row}")]
+    DataTruncated {
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// A value of the wrong form for a column.
+    #[error("Incorrect {kind} value: '{value}' for column '{column}' at row {row}")]
+    TruncatedWrongValueForField {
+        /// `integer`, `decimal`, `datetime`, `string`, …
+        kind: String,
+        /// As given.
+        value: String,
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// A value of the wrong form.
+    #[error("Truncated incorrect {kind} value: '{value}'")]
+    TruncatedWrongValue {
+        /// `DOUBLE`, `INTEGER`, …
+        kind: String,
+        /// As given.
+        value: String,
+    },
+    /// A value of the wrong form, other wording.
+    #[error("Incorrect {kind} value: '{value}'")]
+    WrongValue {
+        /// `DATETIME`, `TIME`, …
+        kind: String,
+        /// As given.
+        value: String,
+    },
+    /// Bad JSON.
+    #[error("Invalid JSON text: {0}")]
+    InvalidJsonText(String),
+    /// Bad JSON path.
+    #[error("Invalid JSON path expression. The error is around character position {0}.")]
+    InvalidJsonPath(u64),
+    /// Division by zero under strict mode.
+    #[error("Division by 0")]
+    DivisionByZero,
+    /// Not for this function or operator.
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(String),
+    /// Auto-increment is exhausted.
+    #[error("Failed to read auto-increment value from storage engine")]
+    AutoIncrementExhausted,
+
+    // ---- Queries ----
+    /// A non-aggregated column outside GROUP BY.
+    #[error(
+        "Expression #{position} of {clause} is not in GROUP BY clause and contains nonaggregated column '{column}' \
+         which is not functionally dependent on columns in GROUP BY clause; this is incompatible with \
+         sql_mode=only_full_group_by"
+    )]
+    NotInGroupBy {
+        /// From 1.
+        position: usize,
+        /// `SELECT list`, `ORDER BY`, …
+        clause: String,
+        /// Column.
+        column: String,
+    },
+    /// Aggregates and plain columns without GROUP BY.
+    #[error(
+        "In aggregated query without GROUP BY, expression #{position} of SELECT list contains nonaggregated column \
+         '{column}'; this is incompatible with sql_mode=only_full_group_by"
+    )]
+    MixOfGroupAndFields {
+        /// From 1.
+        position: usize,
+        /// Column.
+        column: String,
+    },
+    /// An aggregate where none may be.
+    #[error("Invalid use of group function")]
+    InvalidGroupFunction,
+    /// A scalar subquery gave several rows.
+    #[error("Subquery returns more than 1 row")]
+    SubqueryManyRows,
+    /// A row of the wrong width.
+    #[error("Operand should contain {0} column(s)")]
+    OperandColumns(usize),
+    /// `UNION` of unequal widths.
+    #[error("The used SELECT statements have a different number of columns")]
+    UnionColumnCount,
+    /// A derived table without a name.
+    #[error("Every derived table must have its own alias")]
+    DerivedNeedsAlias,
+    /// Tables and columns of unequal widths in a view or CTE.
+    #[error(
+        "In definition of view, derived table or common table expression, SELECT list and column names list have different column counts"
+    )]
+    ViewColumnCount,
+    /// `ORDER BY 9`.
+    #[error("Unknown column '{0}' in 'order clause'")]
+    UnknownOrderPosition(String),
+    /// Update of a table that the statement reads.
+    #[error("You can't specify target table '{0}' for update in FROM clause")]
+    UpdateTableUsed(String),
+    /// A table that can't be changed.
+    #[error("The target table {table} of the {operation} is not updatable")]
+    NotUpdatable {
+        /// Table.
+        table: String,
+        /// `INSERT`, `UPDATE`, `DELETE`.
+        operation: &'static str,
+    },
+    /// `SELECT *` without tables.
+    #[error("No tables used")]
+    NoTablesUsed,
+    /// The statement used more memory than allowed.
+    #[error("Out Of Memory Quota![conn={0}]")]
+    MemoryQuota(u64),
+    /// `max_execution_time` is over.
+    #[error("Query execution was interrupted, maximum statement execution time exceeded")]
+    ExecutionTimeout,
+    /// `KILL QUERY`.
+    #[error("Query execution was interrupted")]
+    Interrupted,
+
+    // ---- Variables and prepared statements ----
+    /// No such system variable.
+    #[error("Unknown system variable '{0}'")]
+    UnknownSystemVariable(String),
+    /// Read-only variable.
+    #[error("Variable '{0}' is a read only variable")]
+    ReadOnlyVariable(String),
+    /// Only with `SET GLOBAL`.
+    #[error("Variable '{0}' is a GLOBAL variable and should be set with SET GLOBAL")]
+    GlobalVariable(String),
+    /// Only with `SET SESSION`.
+    #[error("Variable '{0}' is a SESSION variable and can't be used with SET GLOBAL")]
+    LocalVariable(String),
+    /// `@@session.x` of a global variable, or the reverse.
+    #[error("Variable '{name}' is a {scope} variable")]
+    IncorrectScope {
+        /// Name.
+        name: String,
+        /// `GLOBAL` or `SESSION`.
+        scope: &'static str,
+    },
+    /// A value that the variable doesn't take.
+    #[error("Variable '{name}' can't be set to the value of '{value}'")]
+    WrongValueForVariable {
+        /// Name.
+        name: String,
+        /// Value.
+        value: String,
+    },
+    /// A type that the variable doesn't take.
+    #[error("Incorrect argument type to variable '{0}'")]
+    WrongTypeForVariable(String),
+    /// Unknown time zone.
+    #[error("Unknown or incorrect time zone: '{0}'")]
+    UnknownTimeZone(String),
+    /// `EXECUTE` of what isn't prepared.
+    #[error("Unknown prepared statement handler ({name}) given to {command}")]
+    UnknownStatement {
+        /// Name or number.
+        name: String,
+        /// `EXECUTE`, `DEALLOCATE PREPARE`, `mysqld_stmt_execute`, …
+        command: &'static str,
+    },
+    /// Wrong number of parameters.
+    #[error("Incorrect arguments to {0}")]
+    WrongParameters(&'static str),
+    /// A statement that can't be prepared.
+    #[error("This command is not supported in the prepared statement protocol yet")]
+    UnsupportedPrepare,
+    /// Several statements in one `PREPARE`.
+    #[error("Can not prepare multiple statements")]
+    PrepareMulti,
+
+    // ---- Transactions ----
+    /// Another transaction won.
+    #[error("Write conflict, {0} [try again later]")]
+    WriteConflict(String),
+    /// Deadlock.
+    #[error("Deadlock found when trying to get lock; try restarting transaction")]
+    Deadlock,
+    /// Waited too long.
+    #[error("Lock wait timeout exceeded; try restarting transaction")]
+    LockWaitTimeout,
+    /// `NOWAIT`.
+    #[error("Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.")]
+    LockNoWait,
+    /// The schema changed under the transaction.
+    #[error(
+        "Information schema is changed during the execution of the statement(for example, table definition may be updated by other DDL ran in parallel). If you see this error often, try increasing `tidb_max_delta_schema_count`. [try again later]"
+    )]
+    SchemaChanged,
+    /// Too big.
+    #[error("Transaction is too large, size: {0}")]
+    TransactionTooLarge(u64),
+    /// One entry too big.
+    #[error("entry too large, the max entry size is {max}, the size of data is {size}")]
+    EntryTooLarge {
+        /// Limit.
+        max: u64,
+        /// Given.
+        size: u64,
+    },
+    /// Write in a read-only transaction.
+    #[error("Cannot execute statement in a READ ONLY transaction.")]
+    ReadOnlyTransaction,
+    /// No such savepoint.
+    #[error("SAVEPOINT {0} does not exist")]
+    NoSuchSavepoint(String),
+    /// `SET TRANSACTION` within one.
+    #[error("Transaction characteristics can't be changed while a transaction is in progress")]
+    CantChangeTransaction,
+    /// The commit's outcome is unknown.
+    #[error("Commit outcome is undetermined: {0}")]
+    Undetermined(String),
+    /// Snapshot older than the GC safe point.
+    #[error("GC life time is shorter than transaction duration, transaction starts at {0}")]
+    SnapshotTooOld(String),
+
+    // ---- Cluster ----
+    /// PD can't be reached.
+    #[error("PD server timeout: {0}")]
+    PdTimeout(String),
+    /// Storage can't be reached.
+    #[error("TiKV server timeout")]
+    StorageTimeout,
+    /// Storage is overloaded.
+    #[error("TiKV server is busy")]
+    StorageBusy,
+    /// No leader, no route.
+    #[error("Region is unavailable")]
+    RegionUnavailable,
+    /// Locks could not be resolved in time.
+    #[error("Resolve lock timeout")]
+    ResolveLockTimeout,
+
+    // ---- Placement ----
+    /// Policy is there already.
+    #[error("Placement policy '{0}' already exists")]
+    PlacementPolicyExists(String),
+    /// Policy isn't there.
+    #[error("Unknown placement policy '{0}'")]
+    UnknownPlacementPolicy(String),
+    /// Policy is attached somewhere.
+    #[error("Placement policy '{0}' is still in use")]
+    PlacementPolicyInUse(String),
+    /// The policy's options make no sense together.
+    #[error("{0}")]
+    PlacementOptions(String),
+    /// PD refused the rules.
+    #[error("{0}")]
+    Placement(String),
+
+    // ---- Connections and privileges ----
+    /// Wrong user or password.
+    #[error("Access denied for user '{user}'@'{host}' (using password: {})", if *password { "YES" } else { "NO" })]
+    AccessDenied {
+        /// User.
+        user: String,
+        /// Where from.
+        host: String,
+        /// A password was given.
+        password: bool,
+    },
+    /// May not use that database.
+    #[error("Access denied for user '{user}'@'{host}' to database '{database}'")]
+    DatabaseAccessDenied {
+        /// User.
+        user: String,
+        /// Where from.
+        host: String,
+        /// Database.
+        database: String,
+    },
+    /// Missing privilege.
+    #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]
+    SpecificAccessDenied(String),
+    /// Too many connections.
+    #[error("Too many connections")]
+    TooManyConnections,
+    /// No such thread for `KILL`.
+    #[error("Unknown thread id: {0}")]
+    NoSuchThread(u64),
+    /// An unknown command byte.
+    #[error("Unknown command")]
+    UnknownCommand,
+    /// A packet that can't be decoded.
+    #[error("Malformed communication packet.")]
+    MalformedPacket,
+    /// A packet over the limit.
+    #[error("Got a packet bigger than 'max_allowed_packet' bytes")]
+    PacketTooLarge,
+    /// Packets in the wrong order.
+    #[error("Got packets out of order")]
+    PacketsOutOfOrder,
+    /// The handshake failed.
+    #[error("Bad handshake")]
+    BadHandshake,
+    /// The server is going away.
+    #[error("Server shutdown in progress")]
+    ShuttingDown,
+    /// An authentication plugin that we don't have.
+    #[error("The server requested authentication method unknown to the client [{0}]")]
+    UnknownAuthMethod(String),
+    /// TLS is required and wasn't used.
+    #[error("Connections using insecure transport are prohibited while --require_secure_transport=ON.")]
+    SecureTransportRequired,
+
+    // ---- The rest ----
+    /// Anything that has no number of its own; says what and where.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl SqlError {
+    /// Something internal: `context: cause`.
+    pub fn internal(context: &str, cause: impl std::fmt::Display) -> Self {
+        SqlError::Other(format!("{context}: {cause}"))
+    }
+
+    /// MySQL's number and SQLSTATE.
+    pub fn code(&self) -> (u16, &'static str) {
+        crate::wire::errno::code(self)
+    }
+}

@@ -1,0 +1,888 @@
+//! What a parsed statement is.
+//!
+//! Queries and data changes carry `sqlparser`'s trees, because its expression and query grammar is kept up by others.
+//! Everything that defines, shows or administers is our own, because MySQL's and TiDB's forms of it are: names are
+//! already unquoted, options are already sorted into fields, and nothing here needs the grammar again.
+//!
+//! Two conventions hold inside the `sqlparser` expressions:
+//! - a user variable is `Expr::Identifier` with the unquoted value `@name`; a system variable is `@@name`,
+//!   `@@global.name`, `@@session.name` (lower case) in *one* unquoted identifier;
+//! - every string literal is `Value::SingleQuotedString`, whatever its quotes were; a literal whose bytes are not UTF-8
+//!   or that has a `_binary` introducer is `Value::HexStringLiteral`; `0x…`/`x'…'` are `HexStringLiteral`, `0b…`/`b'…'`
+//!   are `SingleQuotedByteStringLiteral` (the digits 0 and 1); a parameter is `Value::Placeholder("?")`, in order.
+
+use sqlparser::ast;
+
+/// One statement, ready to be executed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    /// `SELECT`, `VALUES`, `TABLE`, `WITH … SELECT`, set operations; with `FOR UPDATE`/`FOR SHARE` inside.
+    Query(Box<ast::Query>),
+    /// `INSERT` and `REPLACE` (`replace_into`).
+    Insert(Box<ast::Insert>),
+    /// `UPDATE`.
+    Update(Box<ast::Update>),
+    /// `DELETE`.
+    Delete(Box<ast::Delete>),
+    /// `CREATE`, `ALTER`, `DROP`, `TRUNCATE`, `RENAME`: commits implicitly.
+    Ddl(Ddl),
+    /// `SHOW …`.
+    Show(Show),
+    /// `EXPLAIN`/`DESCRIBE`/`DESC` of a statement.
+    Explain(Explain),
+    /// `EXPLAIN`/`DESCRIBE`/`DESC` of a table: the same rows as `SHOW COLUMNS`.
+    Describe {
+        /// The table.
+        table: TableName,
+        /// One column, or a pattern.
+        column: Option<String>,
+    },
+    /// `SET …`, in order.
+    Set(Vec<SetItem>),
+    /// `USE db`.
+    Use(String),
+    /// `BEGIN`, `START TRANSACTION …`.
+    Begin(Begin),
+    /// `COMMIT [AND [NO] CHAIN] [[NO] RELEASE]`.
+    Commit(Completion),
+    /// `ROLLBACK …`.
+    Rollback(Completion),
+    /// `SAVEPOINT name`.
+    Savepoint(String),
+    /// `ROLLBACK TO [SAVEPOINT] name`.
+    RollbackTo(String),
+    /// `RELEASE SAVEPOINT name`.
+    ReleaseSavepoint(String),
+    /// `PREPARE name FROM …`.
+    Prepare {
+        /// Statement name.
+        name: String,
+        /// Text or user variable.
+        source: PrepareSource,
+    },
+    /// `EXECUTE name [USING @a, …]`.
+    Execute {
+        /// Statement name.
+        name: String,
+        /// Names of user variables, without `@`, lower case.
+        using: Vec<String>,
+    },
+    /// `DEALLOCATE PREPARE name`, `DROP PREPARE name`.
+    Deallocate(String),
+    /// `ADMIN …`.
+    Admin(Admin),
+    /// `KILL [TIDB] [CONNECTION | QUERY] id`.
+    Kill {
+        /// Connection id.
+        id: u64,
+        /// Only what it runs now, not the connection.
+        query_only: bool,
+    },
+    /// `FLUSH …`: the named things, upper case (`PRIVILEGES`, `STATUS`, `TABLES`, …).
+    Flush(Vec<String>),
+    /// `LOCK TABLES …`.
+    LockTables(Vec<TableName>),
+    /// `UNLOCK TABLES`.
+    UnlockTables,
+    /// `ANALYZE TABLE …`.
+    AnalyzeTable(Vec<TableName>),
+    /// `CHECK TABLE`, `CHECKSUM TABLE`, `OPTIMIZE TABLE`, `REPAIR TABLE`.
+    MaintainTable {
+        /// `check`, `checksum`, `optimize` or `repair`.
+        op: &'static str,
+        /// The tables.
+        tables: Vec<TableName>,
+    },
+    /// `SPLIT TABLE … BETWEEN … REGIONS n` or `BY (…), …`.
+    SplitTable(SplitTable),
+    /// `DO expr, …`.
+    Do(Vec<ast::Expr>),
+    /// `CREATE`, `ALTER` or `DROP USER`, `GRANT`, `REVOKE`, … : understood far enough to be refused by name.
+    Unsupported(String),
+}
+
+/// `[db.]name`, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TableName {
+    /// Database, when it was named.
+    pub database: Option<String>,
+    /// Table.
+    pub name: String,
+}
+
+impl std::fmt::Display for TableName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.database {
+            Some(db) => write!(f, "{db}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Definitions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ddl {
+    /// `CREATE DATABASE`.
+    CreateDatabase {
+        /// `IF NOT EXISTS`.
+        if_not_exists: bool,
+        /// Name.
+        name: String,
+        /// Options.
+        options: DatabaseOptions,
+    },
+    /// `ALTER DATABASE [name] …`.
+    AlterDatabase {
+        /// Name; the current database if absent.
+        name: Option<String>,
+        /// Options.
+        options: DatabaseOptions,
+    },
+    /// `DROP DATABASE`.
+    DropDatabase {
+        /// `IF EXISTS`.
+        if_exists: bool,
+        /// Name.
+        name: String,
+    },
+    /// `CREATE TABLE (…)`.
+    CreateTable(Box<CreateTable>),
+    /// `CREATE TABLE a LIKE b`.
+    CreateTableLike {
+        /// `IF NOT EXISTS`.
+        if_not_exists: bool,
+        /// New table.
+        table: TableName,
+        /// Model.
+        like: TableName,
+    },
+    /// `DROP TABLE`.
+    DropTable {
+        /// `IF EXISTS`.
+        if_exists: bool,
+        /// Tables.
+        tables: Vec<TableName>,
+    },
+    /// `DROP VIEW`.
+    DropView {
+        /// `IF EXISTS`.
+        if_exists: bool,
+        /// Views.
+        views: Vec<TableName>,
+    },
+    /// `TRUNCATE [TABLE]`.
+    TruncateTable(TableName),
+    /// `RENAME TABLE a TO b, …`.
+    RenameTable(Vec<(TableName, TableName)>),
+    /// `ALTER TABLE`.
+    AlterTable {
+        /// Table.
+        table: TableName,
+        /// Changes, in order. Empty is legal and does nothing.
+        actions: Vec<AlterAction>,
+    },
+    /// `CREATE [UNIQUE] INDEX`.
+    CreateIndex {
+        /// `IF NOT EXISTS` (TiDB).
+        if_not_exists: bool,
+        /// Table.
+        table: TableName,
+        /// Index; `name` is always there.
+        index: IndexDef,
+    },
+    /// `DROP INDEX name ON table`.
+    DropIndex {
+        /// `IF EXISTS` (TiDB).
+        if_exists: bool,
+        /// Table.
+        table: TableName,
+        /// Index.
+        name: String,
+    },
+    /// `CREATE [OR REPLACE] PLACEMENT POLICY [IF NOT EXISTS]`.
+    CreatePlacementPolicy {
+        /// `OR REPLACE`.
+        or_replace: bool,
+        /// `IF NOT EXISTS`.
+        if_not_exists: bool,
+        /// Name.
+        name: String,
+        /// At least one.
+        options: Vec<PlacementOption>,
+    },
+    /// `ALTER PLACEMENT POLICY [IF EXISTS]`.
+    AlterPlacementPolicy {
+        /// `IF EXISTS`.
+        if_exists: bool,
+        /// Name.
+        name: String,
+        /// At least one; replaces the whole definition.
+        options: Vec<PlacementOption>,
+    },
+    /// `DROP PLACEMENT POLICY [IF EXISTS]`.
+    DropPlacementPolicy {
+        /// `IF EXISTS`.
+        if_exists: bool,
+        /// Name.
+        name: String,
+    },
+    /// `ALTER RANGE name PLACEMENT POLICY …`.
+    AlterRange {
+        /// `global` or `meta`, as written.
+        range: String,
+        /// Policy.
+        policy: PolicyRef,
+    },
+}
+
+/// Options of a database.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DatabaseOptions {
+    /// `CHARACTER SET`.
+    pub charset: Option<String>,
+    /// `COLLATE`.
+    pub collate: Option<String>,
+    /// `PLACEMENT POLICY`.
+    pub placement: Option<PolicyRef>,
+}
+
+/// The policy that is attached: a name, or `DEFAULT` to detach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyRef {
+    /// `PLACEMENT POLICY = name`.
+    Named(String),
+    /// `PLACEMENT POLICY = DEFAULT` or `SET DEFAULT`.
+    Default,
+}
+
+/// One option of a placement policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlacementOption {
+    /// `PRIMARY_REGION = 'r'`.
+    PrimaryRegion(String),
+    /// `REGIONS = 'a,b'`.
+    Regions(String),
+    /// `SCHEDULE = 'EVEN'`.
+    Schedule(String),
+    /// `FOLLOWERS = n`, positive.
+    Followers(u64),
+    /// `VOTERS = n` (accepted by the grammar, refused by the policy).
+    Voters(u64),
+    /// `LEARNERS = n`.
+    Learners(u64),
+    /// `CONSTRAINTS = '…'`.
+    Constraints(String),
+    /// `LEADER_CONSTRAINTS = '…'`.
+    LeaderConstraints(String),
+    /// `FOLLOWER_CONSTRAINTS = '…'`.
+    FollowerConstraints(String),
+    /// `VOTER_CONSTRAINTS = '…'`.
+    VoterConstraints(String),
+    /// `LEARNER_CONSTRAINTS = '…'`.
+    LearnerConstraints(String),
+    /// `SURVIVAL_PREFERENCES = '…'`.
+    SurvivalPreferences(String),
+}
+
+/// `CREATE TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    /// `IF NOT EXISTS`.
+    pub if_not_exists: bool,
+    /// Name.
+    pub table: TableName,
+    /// Columns, in order.
+    pub columns: Vec<ColumnDef>,
+    /// Table-level keys, in order. Column-level ones are in [`ColumnDef`].
+    pub indexes: Vec<IndexDef>,
+    /// `CHECK` and `FOREIGN KEY` clauses, as text, for a refusal by name.
+    pub refused: Vec<String>,
+    /// Options after the parenthesis.
+    pub options: TableOptions,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnDef {
+    /// Name.
+    pub name: String,
+    /// Type as written.
+    pub ty: ColumnType,
+    /// `Some(true)` = `NULL`, `Some(false)` = `NOT NULL`, `None` = not said.
+    pub nullable: Option<bool>,
+    /// `DEFAULT …`.
+    pub default: Option<DefaultValue>,
+    /// `ON UPDATE CURRENT_TIMESTAMP(fsp)`: its fsp.
+    pub on_update_now: Option<u8>,
+    /// `AUTO_INCREMENT`.
+    pub auto_increment: bool,
+    /// `AUTO_RANDOM[(shard bits)]`.
+    pub auto_random: Option<Option<u32>>,
+    /// `PRIMARY KEY` or `KEY` on the column, with TiDB's `CLUSTERED`/`NONCLUSTERED`.
+    pub primary_key: Option<Clustered>,
+    /// `UNIQUE [KEY]` on the column.
+    pub unique: bool,
+    /// `COMMENT`.
+    pub comment: Option<String>,
+    /// `GENERATED ALWAYS AS (expr) [VIRTUAL | STORED]`.
+    pub generated: Option<Generated>,
+    /// `CHECK`, `REFERENCES` and the like, as text, for a refusal by name.
+    pub refused: Vec<String>,
+}
+
+/// What TiDB's `CLUSTERED`/`NONCLUSTERED` said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clustered {
+    /// Nothing: the server decides.
+    #[default]
+    Unsaid,
+    /// `CLUSTERED`.
+    Clustered,
+    /// `NONCLUSTERED`.
+    NonClustered,
+}
+
+/// A generated column's rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// Expression.
+    pub expr: ast::Expr,
+    /// `STORED` rather than `VIRTUAL`.
+    pub stored: bool,
+}
+
+/// `DEFAULT …`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DefaultValue {
+    /// A literal or a (parenthesised) expression.
+    Expr(ast::Expr),
+    /// `CURRENT_TIMESTAMP(fsp)`, `NOW()`, `LOCALTIME`, `LOCALTIMESTAMP`.
+    Now {
+        /// Fractional digits.
+        fsp: u8,
+    },
+}
+
+/// The kinds of column type, with synonyms folded (`INTEGER` is `Int`, `NUMERIC` is `Decimal`, …).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TypeKind {
+    TinyInt,
+    SmallInt,
+    MediumInt,
+    Int,
+    BigInt,
+    Float,
+    Double,
+    Decimal,
+    Bit,
+    Date,
+    DateTime,
+    Timestamp,
+    Time,
+    Year,
+    Char,
+    VarChar,
+    Binary,
+    VarBinary,
+    TinyText,
+    Text,
+    MediumText,
+    LongText,
+    TinyBlob,
+    Blob,
+    MediumBlob,
+    LongBlob,
+    Enum,
+    Set,
+    Json,
+}
+
+/// A column type as written; defaults (`VARCHAR` without length, `INT` display width) are for the consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnType {
+    /// Kind.
+    pub kind: TypeKind,
+    /// `(n)`: length, display width, precision, or fractional digits of a time type.
+    pub length: Option<u32>,
+    /// `(m, d)`: decimals.
+    pub decimals: Option<u32>,
+    /// `UNSIGNED` (also implied by `ZEROFILL`, `SERIAL`).
+    pub unsigned: bool,
+    /// `ZEROFILL`.
+    pub zerofill: bool,
+    /// `BINARY` attribute of a character type: its charset's `_bin` collation.
+    pub binary: bool,
+    /// `CHARACTER SET`, lower case.
+    pub charset: Option<String>,
+    /// `COLLATE`, lower case.
+    pub collate: Option<String>,
+    /// Members of `ENUM` and `SET`.
+    pub elems: Vec<String>,
+}
+
+/// What an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexKind {
+    /// `PRIMARY KEY`.
+    Primary,
+    /// `UNIQUE`.
+    Unique,
+    /// `INDEX`/`KEY`.
+    Plain,
+    /// `FULLTEXT`.
+    FullText,
+    /// `SPATIAL`.
+    Spatial,
+}
+
+/// An index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexDef {
+    /// Kind.
+    pub kind: IndexKind,
+    /// Name, when given (the constraint's name if only that was).
+    pub name: Option<String>,
+    /// `IF NOT EXISTS` (TiDB, in `ALTER TABLE ADD INDEX`).
+    pub if_not_exists: bool,
+    /// Parts, at least one.
+    pub columns: Vec<IndexPart>,
+    /// `COMMENT`.
+    pub comment: Option<String>,
+    /// `INVISIBLE`.
+    pub invisible: bool,
+    /// `CLUSTERED`/`NONCLUSTERED` of a primary key.
+    pub clustered: Clustered,
+}
+
+/// A part of an index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexPart {
+    /// Column, or an expression.
+    pub target: IndexTarget,
+    /// Prefix length.
+    pub length: Option<u32>,
+    /// `DESC` (parsed, the order is ascending as in TiDB).
+    pub desc: bool,
+}
+
+/// What a part of an index covers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum IndexTarget {
+    /// A column.
+    Column(String),
+    /// `((expr))`.
+    Expr(ast::Expr),
+}
+
+/// Options of a table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TableOptions {
+    /// `ENGINE`, kept for a warning at most.
+    pub engine: Option<String>,
+    /// `CHARACTER SET`, lower case.
+    pub charset: Option<String>,
+    /// `COLLATE`, lower case.
+    pub collate: Option<String>,
+    /// `COMMENT`.
+    pub comment: Option<String>,
+    /// `AUTO_INCREMENT`.
+    pub auto_increment: Option<u64>,
+    /// `AUTO_ID_CACHE`.
+    pub auto_id_cache: Option<u64>,
+    /// `SHARD_ROW_ID_BITS`.
+    pub shard_row_id_bits: Option<u64>,
+    /// `PRE_SPLIT_REGIONS`.
+    pub pre_split_regions: Option<u64>,
+    /// `PLACEMENT POLICY`.
+    pub placement: Option<PolicyRef>,
+    /// Options that change nothing here (`ROW_FORMAT`, `KEY_BLOCK_SIZE`, …): name and value.
+    pub ignored: Vec<(String, String)>,
+}
+
+/// Where a column goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnPosition {
+    /// `FIRST`.
+    First,
+    /// `AFTER name`.
+    After(String),
+}
+
+/// One change of `ALTER TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterAction {
+    /// `ADD [COLUMN]`; the parenthesised list becomes several.
+    AddColumn {
+        /// `IF NOT EXISTS` (TiDB).
+        if_not_exists: bool,
+        /// Column.
+        column: ColumnDef,
+        /// Place.
+        position: Option<ColumnPosition>,
+    },
+    /// `DROP [COLUMN]`.
+    DropColumn {
+        /// `IF EXISTS` (TiDB).
+        if_exists: bool,
+        /// Name.
+        name: String,
+    },
+    /// `MODIFY [COLUMN]`.
+    ModifyColumn {
+        /// `IF EXISTS` (TiDB).
+        if_exists: bool,
+        /// New definition under the same name.
+        column: ColumnDef,
+        /// Place.
+        position: Option<ColumnPosition>,
+    },
+    /// `CHANGE [COLUMN] old new …`.
+    ChangeColumn {
+        /// `IF EXISTS` (TiDB).
+        if_exists: bool,
+        /// Old name.
+        old: String,
+        /// New definition.
+        column: ColumnDef,
+        /// Place.
+        position: Option<ColumnPosition>,
+    },
+    /// `RENAME COLUMN a TO b`.
+    RenameColumn {
+        /// Old name.
+        old: String,
+        /// New name.
+        new: String,
+    },
+    /// `ALTER [COLUMN] c SET DEFAULT … | DROP DEFAULT`.
+    AlterColumnDefault {
+        /// Column.
+        name: String,
+        /// `None` drops it.
+        default: Option<DefaultValue>,
+    },
+    /// `ADD [CONSTRAINT …] INDEX | KEY | UNIQUE | PRIMARY KEY`.
+    AddIndex(IndexDef),
+    /// `DROP INDEX | KEY`.
+    DropIndex {
+        /// `IF EXISTS` (TiDB).
+        if_exists: bool,
+        /// Name.
+        name: String,
+    },
+    /// `DROP PRIMARY KEY`.
+    DropPrimaryKey,
+    /// `RENAME INDEX | KEY a TO b`.
+    RenameIndex {
+        /// Old name.
+        old: String,
+        /// New name.
+        new: String,
+    },
+    /// `ALTER INDEX name VISIBLE | INVISIBLE`.
+    AlterIndexVisibility {
+        /// Name.
+        name: String,
+        /// `INVISIBLE`.
+        invisible: bool,
+    },
+    /// `RENAME [TO | AS] t`.
+    RenameTo(TableName),
+    /// Options: only those that were named are `Some`.
+    Options(TableOptions),
+    /// `CONVERT TO CHARACTER SET c [COLLATE k]`.
+    ConvertCharset {
+        /// Charset, lower case.
+        charset: String,
+        /// Collation, lower case.
+        collate: Option<String>,
+    },
+    /// `PARTITION p PLACEMENT POLICY …` and all other partition changes, foreign keys, checks: refused by name.
+    Refused(String),
+}
+
+/// `SHOW …` (the filter applies to the rows that the statement would give).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Show {
+    /// What.
+    pub kind: ShowKind,
+    /// `LIKE` or `WHERE`.
+    pub filter: Option<ShowFilter>,
+}
+
+/// `LIKE 'pattern'` or `WHERE expr`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ShowFilter {
+    /// Pattern over the first column.
+    Like(String),
+    /// Condition over the result's columns.
+    Where(ast::Expr),
+}
+
+/// What to show.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ShowKind {
+    /// `SHOW DATABASES`.
+    Databases,
+    /// `SHOW [FULL] TABLES [FROM db]`.
+    Tables {
+        /// `FULL`.
+        full: bool,
+        /// Database, or the current one.
+        database: Option<String>,
+    },
+    /// `SHOW OPEN TABLES`.
+    OpenTables,
+    /// `SHOW TABLE STATUS [FROM db]`.
+    TableStatus {
+        /// Database, or the current one.
+        database: Option<String>,
+    },
+    /// `SHOW [FULL] COLUMNS|FIELDS FROM t`.
+    Columns {
+        /// `FULL`.
+        full: bool,
+        /// Table.
+        table: TableName,
+    },
+    /// `SHOW INDEX|INDEXES|KEYS FROM t`.
+    Indexes {
+        /// Table.
+        table: TableName,
+    },
+    /// `SHOW CREATE DATABASE [IF NOT EXISTS] d`.
+    CreateDatabase {
+        /// `IF NOT EXISTS` in the output.
+        if_not_exists: bool,
+        /// Name.
+        name: String,
+    },
+    /// `SHOW CREATE TABLE t`.
+    CreateTable(TableName),
+    /// `SHOW CREATE VIEW v`.
+    CreateView(TableName),
+    /// `SHOW CREATE PLACEMENT POLICY p`.
+    CreatePlacementPolicy(String),
+    /// `SHOW CREATE USER u`.
+    CreateUser(String),
+    /// `SHOW PLACEMENT`.
+    Placement,
+    /// `SHOW PLACEMENT FOR DATABASE d`.
+    PlacementForDatabase(String),
+    /// `SHOW PLACEMENT FOR TABLE t [PARTITION p]`.
+    PlacementForTable {
+        /// Table.
+        table: TableName,
+        /// Partition.
+        partition: Option<String>,
+    },
+    /// `SHOW PLACEMENT LABELS`.
+    PlacementLabels,
+    /// `SHOW TABLE t [INDEX i] REGIONS`.
+    TableRegions {
+        /// Table.
+        table: TableName,
+        /// Index.
+        index: Option<String>,
+    },
+    /// `SHOW TABLE t NEXT_ROW_ID`.
+    TableNextRowId(TableName),
+    /// `SHOW [GLOBAL|SESSION] VARIABLES`.
+    Variables {
+        /// `GLOBAL`.
+        global: bool,
+    },
+    /// `SHOW [GLOBAL|SESSION] STATUS`.
+    Status {
+        /// `GLOBAL`.
+        global: bool,
+    },
+    /// `SHOW WARNINGS`.
+    Warnings,
+    /// `SHOW ERRORS`.
+    Errors,
+    /// `SHOW COUNT(*) WARNINGS`.
+    CountWarnings,
+    /// `SHOW COUNT(*) ERRORS`.
+    CountErrors,
+    /// `SHOW [FULL] PROCESSLIST`.
+    ProcessList {
+        /// `FULL`.
+        full: bool,
+    },
+    /// `SHOW CHARACTER SET | CHARSET`.
+    Charset,
+    /// `SHOW COLLATION`.
+    Collation,
+    /// `SHOW [STORAGE] ENGINES`.
+    Engines,
+    /// `SHOW PLUGINS`.
+    Plugins,
+    /// `SHOW PRIVILEGES`.
+    Privileges,
+    /// `SHOW GRANTS [FOR user]`.
+    Grants(Option<String>),
+    /// `SHOW PROCEDURE STATUS`, `FUNCTION STATUS`, `TRIGGERS`, `EVENTS`: always empty; the word tells which.
+    Routines(&'static str),
+    /// `SHOW MASTER STATUS`/`BINARY LOG STATUS`.
+    MasterStatus,
+    /// `SHOW PROFILES`.
+    Profiles,
+    /// `SHOW BUILTINS` (TiDB).
+    Builtins,
+    /// `SHOW STATS_META | STATS_HISTOGRAMS | STATS_BUCKETS | STATS_HEALTHY | ANALYZE STATUS | CONFIG …` (TiDB).
+    Tidb(String),
+}
+
+/// `EXPLAIN [ANALYZE] [FORMAT = …] statement`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explain {
+    /// Run it too.
+    pub analyze: bool,
+    /// `FORMAT`, lower case.
+    pub format: Option<String>,
+    /// The statement.
+    pub statement: Box<Statement>,
+}
+
+/// Where a variable lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// `GLOBAL`.
+    Global,
+    /// `SESSION`, `LOCAL`, or unsaid.
+    Session,
+}
+
+/// One assignment of `SET`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SetItem {
+    /// `@name = expr` (name without `@`, lower case).
+    User {
+        /// Name.
+        name: String,
+        /// Value.
+        value: ast::Expr,
+    },
+    /// `[GLOBAL | SESSION] name = expr`; a bare word on the right is a string. `None` is `DEFAULT`.
+    System {
+        /// Scope.
+        scope: Scope,
+        /// `SET SESSION x`/`SET @@session.x` was said, not only `SET x`.
+        scope_said: bool,
+        /// Name, lower case.
+        name: String,
+        /// Value.
+        value: Option<ast::Expr>,
+    },
+    /// `NAMES charset [COLLATE c]`; `None` is `DEFAULT`.
+    Names {
+        /// Charset, lower case.
+        charset: Option<String>,
+        /// Collation, lower case.
+        collate: Option<String>,
+    },
+    /// `CHARACTER SET c`; `None` is `DEFAULT`.
+    CharacterSet(Option<String>),
+    /// `[GLOBAL | SESSION] TRANSACTION …`.
+    Transaction {
+        /// `None`: the next transaction only.
+        scope: Option<Scope>,
+        /// `ISOLATION LEVEL`, as the variable's value (`READ-COMMITTED`).
+        isolation: Option<&'static str>,
+        /// `READ ONLY` = true, `READ WRITE` = false.
+        read_only: Option<bool>,
+    },
+}
+
+/// How a transaction begins.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Begin {
+    /// `READ ONLY` = true, `READ WRITE` = false.
+    pub read_only: Option<bool>,
+    /// `WITH CONSISTENT SNAPSHOT`.
+    pub consistent_snapshot: bool,
+    /// `BEGIN PESSIMISTIC` = true, `BEGIN OPTIMISTIC` = false (TiDB).
+    pub pessimistic: Option<bool>,
+    /// `AS OF TIMESTAMP expr` (TiDB).
+    pub as_of: Option<ast::Expr>,
+}
+
+/// What follows a `COMMIT` or `ROLLBACK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// `AND CHAIN`.
+    pub chain: bool,
+    /// `RELEASE`.
+    pub release: bool,
+}
+
+/// What `PREPARE` prepares.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PrepareSource {
+    /// A string.
+    Text(String),
+    /// A user variable, without `@`, lower case.
+    Variable(String),
+}
+
+/// `ADMIN …`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Admin {
+    /// `ADMIN SHOW DDL`.
+    ShowDdl,
+    /// `ADMIN SHOW DDL JOBS [n] [WHERE …]`.
+    ShowDdlJobs {
+        /// How many.
+        limit: Option<u64>,
+        /// Condition.
+        filter: Option<ast::Expr>,
+    },
+    /// `ADMIN SHOW DDL JOB QUERIES id, …`.
+    ShowDdlJobQueries(Vec<u64>),
+    /// `ADMIN CANCEL DDL JOBS id, …`.
+    CancelDdlJobs(Vec<u64>),
+    /// `ADMIN CHECK TABLE t, …`.
+    CheckTable(Vec<TableName>),
+    /// `ADMIN CHECK INDEX t i`.
+    CheckIndex {
+        /// Table.
+        table: TableName,
+        /// Index.
+        index: String,
+    },
+    /// `ADMIN CHECKSUM TABLE t, …`.
+    ChecksumTable(Vec<TableName>),
+    /// `ADMIN SHOW t NEXT_ROW_ID`.
+    ShowNextRowId(TableName),
+    /// Anything else: refused by name.
+    Refused(String),
+}
+
+/// `SPLIT TABLE t [INDEX i] …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitTable {
+    /// Table.
+    pub table: TableName,
+    /// Index; rows if absent.
+    pub index: Option<String>,
+    /// Where.
+    pub by: SplitBy,
+}
+
+/// Where to split.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SplitBy {
+    /// `BETWEEN (…) AND (…) REGIONS n`.
+    Between {
+        /// Lower bound.
+        lower: Vec<ast::Expr>,
+        /// Upper bound.
+        upper: Vec<ast::Expr>,
+        /// How many regions.
+        regions: u64,
+    },
+    /// `BY (…), (…)`.
+    Points(Vec<Vec<ast::Expr>>),
+}

@@ -1,0 +1,5 @@
+//! From SQL text to [`Statement`].
+
+mod ast;
+
+pub use ast::*;

@@ -1,0 +1,3 @@
+//! MySQL's client/server protocol: packets, connection phase, command loop, result sets.
+
+pub mod errno;
