@@ -35,6 +35,9 @@ pub mod mvccpb {
 pub mod pdpb {
     tonic::include_proto!("pdpb");
 }
+pub mod meridian_raft {
+    tonic::include_proto!("meridian_raft");
+}
 pub mod raft_serverpb {
     tonic::include_proto!("raft_serverpb");
 }

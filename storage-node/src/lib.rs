@@ -1,3 +1,4 @@
 //! Storage node: multi-Raft store, MVCC and transactions, coprocessor.
 
+pub mod raftstore;
 pub mod replication;

@@ -85,6 +85,17 @@ pub enum RegionError {
     /// The region is not on this store: ask PD.
     #[error("region {0}: not found on this store")]
     RegionNotFound(u64),
+    /// A peer of the region is here, but waits for its first snapshot: retry later, or go to the leader.
+    #[error("region {0}: not initialized yet")]
+    RegionNotInitialized(u64),
+    /// The request names another peer than the one on this store: the region moved away and back.
+    #[error("peer {actual}: the request is for peer {requested}")]
+    MismatchPeerId {
+        /// The peer named by the request.
+        requested: u64,
+        /// The peer on this store.
+        actual: u64,
+    },
     /// The region was split, merged or moved since: take the current ones.
     #[error("region {region}: epoch does not match, current regions {current:?}")]
     EpochNotMatch {
@@ -172,4 +183,28 @@ pub trait Replication: Clone + Send + Sync + 'static {
     /// Replicates and applies a batch atomically; returns when it is committed and applied here.
     /// With `ctx.term` set, the batch is refused if the leader's term changed since.
     fn write(&self, ctx: &RegionContext, batch: WriteBatch) -> impl Future<Output = Result<(), RegionError>> + Send;
+}
+
+/// A snapshot that another node streams here: the messages of `tikvpb.Tikv/Snapshot`, or why the stream broke.
+pub type SnapshotStream =
+    std::pin::Pin<Box<dyn futures::Stream<Item = Result<proto::raft_serverpb::SnapshotChunk, String>> + Send>>;
+
+/// What the gRPC service hands to the Raft store: calls that concern Raft itself and no transaction.
+pub trait RaftCalls: Clone + Send + Sync + 'static {
+    /// Takes a message of `Raft` or `BatchRaft`. Never waits: when the queue is full the message is dropped, as the
+    /// network might, and its sender repeats it.
+    fn deliver(&self, message: proto::raft_serverpb::RaftMessage);
+
+    /// Takes a snapshot stream; returns when all of it is received, which is before it is applied.
+    fn receive_snapshot(&self, stream: SnapshotStream) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Splits a region at the given keys (memcomparable-encoded); returns the resulting regions in key order.
+    fn split_region(
+        &self,
+        ctx: &RegionContext,
+        keys: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<Vec<Region>, RegionError>> + Send;
+
+    /// The index up to which a replica must have applied for a read issued now to be linearizable.
+    fn read_index(&self, ctx: &RegionContext) -> impl Future<Output = Result<u64, RegionError>> + Send;
 }

@@ -1,0 +1,3 @@
+//! The multi-Raft store.
+
+pub mod convert;
