@@ -1,0 +1,439 @@
+//! gRPC both ways: [`Channels`] towards other servers, [`serve`] for our own.
+//!
+//! One port serves gRPC (HTTP/2) and plain HTTP together: tonic services and axum handlers share one router.
+//!
+//! ```text
+//!   let routes = tonic::service::Routes::new(TikvServer::new(service))
+//!   let router = grpc::router(routes).merge(net::metrics::router());
+//!   grpc::serve(listener, router, ServeOptions::default(), token).await
+//! ```
+//!
+//! When the token is cancelled the listener closes at once, connections get `grace` to finish, and what is still open
+//! then is shut down: long-lived streams would otherwise hold a server for ever.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
+
+/// The largest message we send or take: a Raft snapshot chunk or a 100 MiB transaction's batch is far below.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// HTTP/2 window of one stream: hot streams carry megabytes and must not wait for window updates over a WAN.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// HTTP/2 window of a connection, shared by its streams.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// How often an idle connection is probed, so that a dead peer or link is noticed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a probe may stay unanswered before the connection counts as dead.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Files for TLS on a port or towards peers (PEM). All three together mean mutual authentication.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct TlsConfig {
+    /// Certificates of the authorities trusted; a server with one demands client certificates.
+    pub ca_path: Option<PathBuf>,
+    /// Our certificate chain.
+    pub cert_path: Option<PathBuf>,
+    /// Our private key.
+    pub key_path: Option<PathBuf>,
+}
+
+impl TlsConfig {
+    /// Whether any file is named.
+    pub fn is_set(&self) -> bool {
+        self.ca_path.is_some() || self.cert_path.is_some() || self.key_path.is_some()
+    }
+
+    fn identity(&self) -> Result<Option<Identity>, GrpcError> {
+        match (&self.cert_path, &self.key_path) {
+            (Some(cert), Some(key)) => Ok(Some(Identity::from_pem(read(cert)?, read(key)?))),
+            (None, None) => Ok(None),
+            _ => Err(GrpcError::Tls("cert-path and key-path go together".into())),
+        }
+    }
+
+    fn ca(&self) -> Result<Option<Certificate>, GrpcError> {
+        self.ca_path.as_ref().map(|path| Ok(Certificate::from_pem(read(path)?))).transpose()
+    }
+
+    fn client(&self) -> Result<ClientTlsConfig, GrpcError> {
+        let mut config = ClientTlsConfig::new();
+        if let Some(ca) = self.ca()? {
+            config = config.ca_certificate(ca);
+        }
+        if let Some(identity) = self.identity()? {
+            config = config.identity(identity);
+        }
+        Ok(config)
+    }
+
+    fn server(&self) -> Result<ServerTlsConfig, GrpcError> {
+        let identity =
+            self.identity()?.ok_or_else(|| GrpcError::Tls("a server needs cert-path and key-path".into()))?;
+        let mut config = ServerTlsConfig::new().identity(identity);
+        if let Some(ca) = self.ca()? {
+            config = config.client_ca_root(ca);
+        }
+        Ok(config)
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, GrpcError> {
+    std::fs::read(path).map_err(|e| GrpcError::Tls(format!("{}: {e}", path.display())))
+}
+
+/// Why a channel or server cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum GrpcError {
+    /// The address is not `host:port`, `http://host:port` or `https://host:port`.
+    #[error("{0:?} is not an address")]
+    Address(String),
+    /// A certificate or key is missing or unreadable.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The transport refused its settings or failed.
+    #[error("gRPC transport: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// How channels connect.
+#[derive(Clone, Debug)]
+pub struct ChannelOptions {
+    /// How long a connection attempt may take.
+    pub connect_timeout: Duration,
+    /// The local address connections are made from; the system chooses when absent.
+    pub source: Option<IpAddr>,
+    /// TLS towards every peer; plain text when absent.
+    pub tls: Option<TlsConfig>,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(3), source: None, tls: None }
+    }
+}
+
+/// One channel per address, made on first use and kept: a channel is one HTTP/2 connection that reconnects itself.
+/// Clones share the cache.
+#[derive(Clone, Debug, Default)]
+pub struct Channels {
+    inner: Arc<ChannelsInner>,
+}
+
+#[derive(Debug, Default)]
+struct ChannelsInner {
+    options: ChannelOptions,
+    /// Protects the cache only; never held while connecting.
+    channels: RwLock<HashMap<String, Channel>>,
+}
+
+impl Channels {
+    /// An empty cache that connects with these options.
+    pub fn new(options: ChannelOptions) -> Self {
+        Self { inner: Arc::new(ChannelsInner { options, channels: RwLock::default() }) }
+    }
+
+    /// How it connects.
+    pub fn options(&self) -> &ChannelOptions {
+        &self.inner.options
+    }
+
+    /// The channel to an address (`host:port`, or a URL). It connects when first used; a failure to connect is the
+    /// failure of the calls made on it.
+    pub fn get(&self, address: &str) -> Result<Channel, GrpcError> {
+        if let Some(channel) = self.inner.channels.read().get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = self.endpoint(address)?.connect_lazy();
+        Ok(self.inner.channels.write().entry(address.to_string()).or_insert(channel).clone())
+    }
+
+    /// A channel of its own to an address, outside the cache: for streams that deserve a connection for themselves.
+    pub fn dedicated(&self, address: &str) -> Result<Channel, GrpcError> {
+        Ok(self.endpoint(address)?.connect_lazy())
+    }
+
+    /// Forgets the channel to an address, so that the next use connects anew.
+    pub fn forget(&self, address: &str) {
+        self.inner.channels.write().remove(address);
+    }
+
+    fn endpoint(&self, address: &str) -> Result<Endpoint, GrpcError> {
+        let options = &self.inner.options;
+        let bare = address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/');
+        if bare.is_empty() || bare.contains('/') || !bare.contains(':') {
+            return Err(GrpcError::Address(address.to_string()));
+        }
+        let scheme = if options.tls.is_some() || address.starts_with("https://") { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{bare}"))
+            .map_err(|_| GrpcError::Address(address.to_string()))?
+            .connect_timeout(options.connect_timeout)
+            .tcp_nodelay(true)
+            .local_address(options.source)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        if scheme == "https" {
+            endpoint = endpoint.tls_config(options.tls.clone().unwrap_or_default().client()?)?;
+        }
+        Ok(endpoint)
+    }
+}
+
+/// How a port is served.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// TLS on the port; plain text when absent.
+    pub tls: Option<TlsConfig>,
+    /// How long open connections may go on after the token is cancelled. Zero cuts them at once.
+    pub grace: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { tls: None, grace: Duration::from_millis(500) }
+    }
+}
+
+/// tonic services as an axum router, to be merged with HTTP routes. Unknown gRPC methods still answer UNIMPLEMENTED.
+pub fn router(routes: tonic::service::Routes) -> axum::Router {
+    routes.prepare().into_axum_router()
+}
+
+/// Serves gRPC and HTTP on a bound listener until the token is cancelled and connections have ended (see the header).
+pub async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    options: ServeOptions,
+    shutdown: CancellationToken,
+) -> Result<(), GrpcError> {
+    let mut server = Server::builder()
+        .accept_http1(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+    if let Some(tls) = options.tls.as_ref().filter(|tls| tls.is_set()) {
+        server = server.tls_config(tls.server()?)?;
+    }
+    let open = OpenSockets::default();
+    let incoming = {
+        let open = open.clone();
+        futures::stream::unfold((listener, open), |(listener, open)| async move {
+            let socket = accept(&listener, &open).await;
+            Some((Ok::<_, io::Error>(socket), (listener, open)))
+        })
+    };
+    let serving = server
+        .add_routes(tonic::service::Routes::from(router))
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    tokio::pin!(serving);
+    tokio::select! {
+        result = &mut serving => return Ok(result?),
+        () = shutdown.cancelled() => {}
+    }
+    match tokio::time::timeout(options.grace, &mut serving).await {
+        Ok(result) => Ok(result?),
+        Err(_) => {
+            open.shut_down();
+            // What is left are tasks that notice their socket's end; nothing more can arrive or leave.
+            let _ = tokio::time::timeout(Duration::from_secs(1), &mut serving).await;
+            Ok(())
+        }
+    }
+}
+
+/// Accepts one connection; failures (descriptors exhausted, peer gone already) are waited out, not fatal.
+async fn accept(listener: &TcpListener, open: &OpenSockets) -> Socket {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(e) = stream.set_nodelay(true) {
+                    tracing::debug!("set_nodelay: {e}");
+                }
+                return open.add(stream);
+            }
+            Err(e) => {
+                tracing::warn!("accept: {e}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// The accepted sockets that are still open, so that they can be shut down from outside their tasks.
+#[derive(Clone, Default)]
+struct OpenSockets(Arc<Mutex<Vec<Weak<TcpStream>>>>);
+
+impl OpenSockets {
+    fn add(&self, stream: TcpStream) -> Socket {
+        let stream = Arc::new(stream);
+        let mut open = self.0.lock();
+        if open.len() == open.capacity() {
+            open.retain(|socket| socket.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(&stream));
+        Socket(stream)
+    }
+
+    fn shut_down(&self) {
+        for socket in self.0.lock().drain(..).filter_map(|socket| socket.upgrade()) {
+            if let Ok(descriptor) = socket.as_fd().try_clone_to_owned() {
+                let _ = std::net::TcpStream::from(descriptor).shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+}
+
+/// An accepted connection whose socket is shared with [`OpenSockets`].
+struct Socket(Arc<TcpStream>);
+
+impl Connected for Socket {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.0.connect_info()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(n) => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match write(&self.0) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |socket| socket.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |socket| socket.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match self.0.as_fd().try_clone_to_owned() {
+            Ok(descriptor) => match std::net::TcpStream::from(descriptor).shutdown(std::net::Shutdown::Write) {
+                Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e),
+                _ => Ok(()),
+            },
+            Err(e) => Err(e),
+        })
+    }
+}
+
+/// Binds a listener, naming the address when it fails: "address already in use" alone helps nobody.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("listen on {address}: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn start(
+        router: axum::Router,
+        grace: Duration,
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let token = CancellationToken::new();
+        let options = ServeOptions { grace, ..ServeOptions::default() };
+        let task = tokio::spawn({
+            let token = token.clone();
+            async move { serve(listener, router, options, token).await.unwrap() }
+        });
+        (address, token, task)
+    }
+
+    #[tokio::test]
+    async fn one_port_answers_http_and_grpc_and_closes_on_the_token() {
+        let grpc = router(tonic::service::Routes::default());
+        let http = axum::Router::new().route("/health", get(|| async { "ok" }));
+        let (address, token, task) = start(grpc.merge(http), Duration::ZERO).await;
+
+        let url = format!("http://{address}/health");
+        let second = Duration::from_secs(5);
+        let answer = crate::http::get(&url, second).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "ok"));
+
+        let channels = Channels::default();
+        let mut client = tonic::client::Grpc::new(channels.get(&address.to_string()).unwrap());
+        client.ready().await.unwrap();
+
+        // An idle connection must not outlive the server.
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET /hea").await.unwrap();
+        token.cancel();
+        task.await.unwrap();
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(second, idle.read_to_end(&mut rest)).await.expect("closed with the server");
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_none_are_refused_by_name() {
+        let channels = Channels::default();
+        for bad in ["", "localhost", "http://", "a:1/path", "ho st:1"] {
+            assert!(matches!(channels.get(bad), Err(GrpcError::Address(a)) if a == bad), "{bad:?}");
+        }
+        for good in ["127.0.0.1:1", "http://127.0.0.1:1", "http://127.0.0.1:1/", "[::1]:7", "pd-0.pd:2379"] {
+            assert!(channels.get(good).is_ok(), "{good:?}");
+        }
+    }
+}
