@@ -1,2 +1,344 @@
-//! Local multi-region clusters in one command.
-fn main() {}
+//! Local multi-region clusters in one command: real servers on loopback, without root, Docker or downloads.
+//!
+//! `playground` alone starts a cluster and stays in the foreground as its supervisor; the other commands talk to it
+//! from another shell. Read next: `spec` for what a cluster is, `supervisor` for its life.
+
+mod bench;
+mod control;
+mod ports;
+mod process;
+mod readiness;
+mod spec;
+mod supervisor;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::control::Request;
+use crate::spec::{Cluster, Role, Wanted};
+use crate::supervisor::Supervisor;
+
+const EXAMPLES: &str = "\
+Examples:
+  ./playground/start                                          one PD, three storage nodes, one SQL server; data is removed at the end
+  ./playground/start --tag shop --pd 3 --kv 3 --sql 2         eight processes in three regions; data is kept in ~/.meridian/shop
+  ./playground/start --tag shop                               the same cluster again, with its data
+  ./playground/ctl display                                    what runs: role, region, address, pid, state
+  ./playground/ctl kill eu-west-1                             a region loses power
+  ./playground/ctl start eu-west-1                            and comes back
+  ./playground/ctl clean shop                                 removes the data of a stopped cluster
+  ./playground/ctl bench                                      point select, read-write and insert loads with percentiles";
+
+/// Start a multi-region Meridian cluster on this machine.
+#[derive(Parser)]
+#[command(name = "playground", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show every process of a running cluster: role, region, address, pid, state
+    Display {
+        #[command(flatten)]
+        which: Which,
+        /// Print JSON, with log files
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a node or all nodes of a region, in order
+    Stop(Target),
+    /// Start a node or all nodes of a region that were stopped or killed
+    Start(Target),
+    /// Kill a node or all nodes of a region with SIGKILL, as a crash would
+    Kill(Target),
+    /// Remove the data of a stopped cluster
+    Clean {
+        /// The cluster's tag
+        tag: String,
+        /// Where clusters are kept
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+    /// Measure a cluster: point select, read-write and insert loads as sysbench runs them
+    Bench(bench::BenchArgs),
+}
+
+#[derive(Args)]
+struct UpArgs {
+    /// Name of the cluster: its data is kept under it and found again by it. Without one, data is removed at exit
+    #[arg(long, short = 'T')]
+    tag: Option<String>,
+    #[command(flatten)]
+    size: SizeArgs,
+}
+
+/// How large a cluster is and where it listens.
+#[derive(Args, Clone, Debug)]
+struct SizeArgs {
+    /// PD members [default: 1, or as saved under the tag]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=15))]
+    pd: Option<u8>,
+    /// Storage nodes [default: 3, or as saved]
+    #[arg(long, alias = "tikv", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
+    kv: Option<u8>,
+    /// SQL servers [default: 1, or as saved]
+    #[arg(long, aliases = ["db", "tidb"], value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
+    sql: Option<u8>,
+    /// Regions, dealt round-robin over the nodes of each tier
+    #[arg(long, value_delimiter = ',', value_name = "A,B,C", default_value = "us-east-1,us-west-2,eu-west-1")]
+    regions: Vec<String>,
+    /// Address that the servers bind
+    #[arg(long, value_name = "H", default_value = "127.0.0.1")]
+    host: String,
+    /// First port of the PDs; without it, 2379 or the next that is free
+    #[arg(long, value_name = "PORT")]
+    pd_port: Option<u16>,
+    /// First port of the storage nodes; without it, 20160 or the next that is free
+    #[arg(long, alias = "tikv-port", value_name = "PORT")]
+    kv_port: Option<u16>,
+    /// First port of the SQL servers; without it, 4000 or the next that is free
+    #[arg(long, aliases = ["db-port", "tidb-port"], value_name = "PORT")]
+    sql_port: Option<u16>,
+    /// Where clusters are kept [default: ~/.meridian]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl SizeArgs {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            pd: self.pd.map(usize::from),
+            kv: self.kv.map(usize::from),
+            sql: self.sql.map(usize::from),
+            regions: self.regions.clone(),
+            host: self.host.clone(),
+            pd_port: self.pd_port,
+            kv_port: self.kv_port,
+            sql_port: self.sql_port,
+        }
+    }
+}
+
+#[derive(Args)]
+struct Which {
+    /// The cluster's tag; not needed while only one cluster runs
+    #[arg(long, short = 'T')]
+    tag: Option<String>,
+    /// Where clusters are kept
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Target {
+    /// A node (kv-2) or a region (eu-west-1)
+    target: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[tokio::main]
+async fn main() {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => up(&cli.up).await,
+        Some(Command::Display { which, json }) => display(&which, json).await,
+        Some(Command::Stop(t)) => send(&t.which, Request::Stop(t.target)).await,
+        Some(Command::Start(t)) => send(&t.which, Request::Start(t.target)).await,
+        Some(Command::Kill(t)) => send(&t.which, Request::Kill(t.target)).await,
+        Some(Command::Clean { tag, data }) => clean(&tag, data.as_deref()).await,
+        Some(Command::Bench(args)) => bench::run(args).await,
+    };
+    if let Err(error) = result {
+        eprintln!("playground: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+/// Starts the cluster and supervises it until Ctrl-C.
+async fn up(args: &UpArgs) -> anyhow::Result<()> {
+    let base = base_dir(args.size.data.as_deref())?;
+    let home = Home::open(&base, args.tag.as_deref()).await?;
+    let cluster = home.plan(args.size.wanted())?;
+    for node in &cluster.nodes {
+        if let Some(asked) = home.moved_from(node) {
+            println!("note: port {asked} is in use; {} listens on {}", node.name, node.port);
+        }
+    }
+    let (pd, kv, sql) =
+        (cluster.of(Role::Pd).count(), cluster.of(Role::Kv).count(), cluster.of(Role::Sql).count());
+    println!("Starting {pd} PD, {kv} storage and {sql} SQL processes; this takes a few seconds");
+    let begin = Instant::now();
+    let mut supervisor = Supervisor::new(cluster, home.dir.clone());
+    let mut print = |line: &str| println!("  {line}");
+    let interrupted = net::shutdown::on_signals()?;
+    let started = tokio::select! {
+        started = supervisor.start_all(&mut print) => started.map(|()| true),
+        () = interrupted.cancelled() => Ok(false),
+    };
+    let result = match started {
+        Ok(true) => {
+            println!("\nMeridian is up after {:.1} s\n", begin.elapsed().as_secs_f64());
+            print_guide(&supervisor, &home);
+            supervisor.run(interrupted.cancelled(), &mut print).await
+        }
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    println!("\nStopping");
+    supervisor.stop_all(&mut print).await;
+    // A failed start is kept when it has a tag, and is worth a look in any case.
+    match (&args.tag, &result) {
+        (None, Ok(())) => home.remove()?,
+        (None, Err(_)) => eprintln!("the files of the failed start are in {}", home.dir.display()),
+        (Some(tag), _) => println!("The data is kept; start again with --tag {tag}, or remove it with: ctl clean {tag}"),
+    }
+    result
+}
+
+fn print_guide(supervisor: &Supervisor, home: &Home) {
+    for node in supervisor.cluster().of(Role::Sql) {
+        println!("Connect ({}): mysql -h {} -P {} -u root", node.region, node.host, node.port);
+    }
+    println!("PD:      http://{}", supervisor.cluster().of(Role::Pd).next().map_or(String::new(), |n| n.address()));
+    println!("Logs:    {}/*/server.log", home.dir.display());
+    match &home.tag {
+        Some(tag) => println!("Data:    {} (kept; --tag {tag} finds it again)", home.dir.display()),
+        None => println!("Data:    {} (removed at exit; start with --tag NAME to keep it)", home.dir.display()),
+    }
+    println!("Control: ./playground/ctl display | stop | start | kill NAME-or-region");
+    println!("Ctrl-C stops everything");
+}
+
+async fn display(which: &Which, json: bool) -> anyhow::Result<()> {
+    let dir = find_running(which).await?;
+    let nodes = control::call(&dir, &Request::Display, |_| ()).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&nodes)?);
+    } else {
+        print!("{}", control::table(&nodes));
+    }
+    Ok(())
+}
+
+async fn send(which: &Which, request: Request) -> anyhow::Result<()> {
+    let dir = find_running(which).await?;
+    control::call(&dir, &request, |line| println!("{line}")).await.map(drop)
+}
+
+async fn clean(tag: &str, data: Option<&Path>) -> anyhow::Result<()> {
+    let dir = base_dir(data)?.join(valid_tag(tag)?);
+    if !dir.join(CLUSTER_FILE).exists() {
+        bail!("there is no cluster '{tag}' in {}", dir.parent().unwrap_or(&dir).display());
+    }
+    if control::is_running(&dir).await {
+        bail!("cluster '{tag}' is running; stop it with Ctrl-C in its shell first");
+    }
+    std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+    println!("Removed {}", dir.display());
+    Ok(())
+}
+
+/// The layout of a cluster, in its directory.
+const CLUSTER_FILE: &str = "cluster.json";
+/// Directories of clusters without a tag begin with this, which no tag may.
+const UNTAGGED: &str = ".run-";
+
+/// The directory of one cluster, in use by this process alone.
+struct Home {
+    dir: PathBuf,
+    tag: Option<String>,
+    saved: Option<Cluster>,
+}
+
+impl Home {
+    async fn open(base: &Path, tag: Option<&str>) -> anyhow::Result<Home> {
+        let dir = match tag {
+            Some(tag) => base.join(valid_tag(tag)?),
+            None => base.join(format!("{UNTAGGED}{}", std::process::id())),
+        };
+        if control::is_running(&dir).await {
+            bail!("cluster '{}' is running already; see ./playground/ctl display", tag.unwrap_or_default());
+        }
+        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let file = dir.join(CLUSTER_FILE);
+        let saved = match std::fs::read(&file) {
+            Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("read {}", file.display()))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+        };
+        Ok(Home { dir, tag: tag.map(str::to_owned), saved })
+    }
+
+    /// Lays out the cluster and writes it down.
+    fn plan(&self, mut wanted: Wanted) -> anyhow::Result<Cluster> {
+        if self.saved.is_none() {
+            // Three storage nodes, so that the first cluster anybody starts already survives one of them.
+            wanted.kv.get_or_insert(3);
+        }
+        let cluster = spec::plan(self.saved.clone(), &wanted, &mut ports::owner_of)?;
+        std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(&cluster)?)?;
+        Ok(cluster)
+    }
+
+    /// The port that a saved node had before, when it had to move.
+    fn moved_from(&self, node: &spec::Node) -> Option<u16> {
+        let before = self.saved.as_ref()?.nodes.iter().find(|n| n.name == node.name)?.port;
+        (before != node.port).then_some(before)
+    }
+
+    fn remove(&self) -> anyhow::Result<()> {
+        std::fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+    }
+}
+
+fn valid_tag(tag: &str) -> anyhow::Result<&str> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if tag.is_empty() || tag.starts_with('.') || !tag.chars().all(fine) {
+        bail!("a tag consists of letters, digits, '-', '_' and '.', and does not begin with '.': '{tag}'");
+    }
+    Ok(tag)
+}
+
+fn base_dir(data: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match data {
+        Some(dir) => Ok(std::path::absolute(dir)?),
+        None => {
+            let home = std::env::home_dir().context("no home directory is known; name a directory with --data")?;
+            Ok(home.join(".meridian"))
+        }
+    }
+}
+
+/// The directory of the cluster that is meant: the tag's, or the only one that runs.
+async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
+    let base = base_dir(which.data.as_deref())?;
+    if let Some(tag) = &which.tag {
+        return Ok(base.join(valid_tag(tag)?));
+    }
+    let mut running = Vec::new();
+    for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
+        if control::is_running(&entry.path()).await {
+            running.push(entry.path());
+        }
+    }
+    match running.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => bail!("no playground is running; start one with ./playground/start"),
+        several => {
+            let names: Vec<String> = several
+                .iter()
+                .filter_map(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()))
+                .filter(|name| !name.starts_with(UNTAGGED))
+                .collect();
+            bail!("several clusters are running; name one with --tag: {}", names.join(", "))
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One server process: its command line, its start, its end.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use crate::spec::{Cluster, Node, Role};
+
+/// How long a server may take to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The arguments of a node's server. Data and logs go below `dir`.
+pub(crate) fn arguments(cluster: &Cluster, node: &Node, dir: &Path) -> Vec<String> {
+    let data_dir = dir.join("data").display().to_string();
+    let log_file = log_file(dir).display().to_string();
+    let labels = format!("region={}", node.region);
+    let pairs: Vec<(&str, String)> = match node.role {
+        Role::Pd => {
+            let initial_cluster = cluster
+                .of(Role::Pd)
+                .map(|n| format!("{}=http://{}", n.name, n.second_address()))
+                .collect::<Vec<_>>()
+                .join(",");
+            vec![
+                ("--name", node.name.clone()),
+                ("--data-dir", data_dir),
+                ("--client-urls", format!("http://{}", node.address())),
+                ("--peer-urls", format!("http://{}", node.second_address())),
+                ("--initial-cluster", initial_cluster),
+                ("--labels", labels),
+                ("--log-file", log_file),
+            ]
+        }
+        Role::Kv => vec![
+            ("--addr", node.address()),
+            ("--status-addr", node.second_address()),
+            ("--pd-endpoints", cluster.pd_endpoints()),
+            ("--data-dir", data_dir),
+            ("--labels", labels),
+            ("--log-file", log_file),
+        ],
+        Role::Sql => vec![
+            ("--host", node.host.clone()),
+            ("--port", node.port.to_string()),
+            ("--status", node.second_port.to_string()),
+            ("--path", cluster.pd_endpoints()),
+            ("--labels", labels),
+            ("--log-file", log_file),
+        ],
+    };
+    pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+}
+
+/// Where a node's server writes its log.
+pub(crate) fn log_file(dir: &Path) -> PathBuf {
+    dir.join("server.log")
+}
+
+/// Where what the server prints outside of its log goes: usage errors and panics.
+pub(crate) fn output_file(dir: &Path) -> PathBuf {
+    dir.join("output.log")
+}
+
+/// A server that was started. The process is reaped by a task of its own.
+pub(crate) struct Running {
+    /// The process id.
+    pub(crate) pid: u32,
+    /// When it was started.
+    pub(crate) since: Instant,
+    exited: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Running {
+    /// Starts the server of `node` with its files below `dir`. Its pid is written to `dir/pid`, so that a later
+    /// playground finds what an earlier one left behind.
+    pub(crate) fn start(cluster: &Cluster, node: &Node, dir: &Path) -> anyhow::Result<Running> {
+        std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let binary = binary(node.role)?;
+        let output = OpenOptions::new().create(true).append(true).open(output_file(dir))?;
+        let mut child = Command::new(&binary)
+            .args(arguments(cluster, node, dir))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // A Ctrl-C in the terminal goes to the whole foreground group; the servers stop in order, when told.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        let pid = child.id().context("the server ended at once")?;
+        std::fs::write(dir.join("pid"), pid.to_string())?;
+        let (sender, exited) = watch::channel(None);
+        let pid_file = dir.join("pid");
+        tokio::spawn(async move {
+            if let Ok(status) = child.wait().await {
+                let _ = std::fs::remove_file(pid_file);
+                sender.send_replace(Some(status));
+            }
+        });
+        Ok(Running { pid, since: Instant::now(), exited })
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
+        *self.exited.borrow()
+    }
+
+    /// A handle that waits for the end without borrowing this one.
+    pub(crate) fn watch_exit(&self) -> watch::Receiver<Option<ExitStatus>> {
+        self.exited.clone()
+    }
+
+    /// Asks it to stop, waits, and kills it when it does not. Returns whether it stopped by itself.
+    pub(crate) async fn stop(&mut self) -> bool {
+        signal(self.pid, Signal::TERM);
+        let stopped = self.wait(STOP_TIMEOUT).await;
+        if !stopped {
+            self.kill().await;
+        }
+        stopped
+    }
+
+    /// Kills it with SIGKILL, as a crash would, and waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        signal(self.pid, Signal::KILL);
+        self.wait(STOP_TIMEOUT).await;
+    }
+
+    async fn wait(&mut self, timeout: Duration) -> bool {
+        tokio::time::timeout(timeout, self.exited.wait_for(Option::is_some)).await.is_ok()
+    }
+}
+
+/// Sends a signal; a process that is gone already is fine.
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The server's binary, beside this one.
+fn binary(role: Role) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("find the playground's own binary")?;
+    let path = own.with_file_name(role.binary());
+    if !path.exists() {
+        bail!("{} is missing; build it with ./playground/start or `cargo build -p {}`", path.display(), role.binary());
+    }
+    Ok(path)
+}
+
+/// Stops a server that an earlier playground left behind in `dir`, if it still runs. Returns its pid.
+pub(crate) async fn stop_leftover(dir: &Path, role: Role) -> Option<u32> {
+    let pid: u32 = std::fs::read_to_string(dir.join("pid")).ok()?.trim().parse().ok()?;
+    let executable = || std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let is_ours = |path: PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(role.binary()));
+    executable().filter(|path| is_ours(path.clone()))?;
+    signal(pid, Signal::TERM);
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while executable().is_some() {
+        if Instant::now() > deadline {
+            signal(pid, Signal::KILL);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let _ = std::fs::remove_file(dir.join("pid"));
+    Some(pid)
+}
+
+/// Resident memory in bytes and CPU time used so far, from `/proc` (proc(5)); `None` where there is none.
+pub(crate) fn usage(pid: u32) -> Option<(u64, Duration)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib: u64 = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Fields are counted after the command's closing parenthesis: state is the first, utime and stime the 12th and 13th.
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    Some((kib * 1024, Duration::from_secs_f64(ticks as f64 / per_second as f64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Wanted, plan};
+
+    #[test]
+    fn every_server_is_told_its_region_its_addresses_and_where_pd_is() {
+        let wanted = Wanted {
+            pd: Some(2),
+            kv: Some(1),
+            sql: Some(1),
+            regions: vec!["r1".into(), "r2".into()],
+            host: "127.0.0.1".into(),
+            ..Wanted::default()
+        };
+        let cluster = plan(None, &wanted, &mut |_, _| None).unwrap();
+        let line = |name: &str| {
+            let node = cluster.select(name).unwrap()[0];
+            arguments(&cluster, node, Path::new("/d")).join(" ")
+        };
+        assert_eq!(
+            line("pd-2"),
+            "--name pd-2 --data-dir /d/data --client-urls http://127.0.0.1:2381 --peer-urls http://127.0.0.1:2382 \
+             --initial-cluster pd-1=http://127.0.0.1:2380,pd-2=http://127.0.0.1:2382 --labels region=r2 \
+             --log-file /d/server.log"
+        );
+        assert!(line("kv-1").contains("--pd-endpoints 127.0.0.1:2379,127.0.0.1:2381"));
+        assert!(line("sql-1").contains("--port 4000 --status 10080"));
+    }
+
+    #[test]
+    fn usage_of_this_process_is_plausible() {
+        if cfg!(target_os = "linux") {
+            let (resident_bytes, _) = usage(std::process::id()).unwrap();
+            assert!(resident_bytes > 1 << 20, "{resident_bytes}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What a local cluster consists of: its nodes, their regions, names and ports. Pure: the ports that are taken come
+//! in as a function.
+//!
+//! A cluster with a tag is written to `cluster.json` in its directory, and a later start with that tag gets the same
+//! nodes at the same addresses. Storage nodes and SQL servers may be added by a later start, nothing is taken away, and
+//! the PD members are fixed, because they are the members of a Raft group.
+
+use serde::{Deserialize, Serialize};
+
+/// The tier that a process belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Placement driver.
+    Pd,
+    /// Storage node.
+    Kv,
+    /// SQL server.
+    Sql,
+}
+
+impl Role {
+    /// All roles, in the order in which they are started.
+    pub(crate) const ALL: [Role; 3] = [Role::Pd, Role::Kv, Role::Sql];
+
+    /// The prefix of node names.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Role::Pd => "pd",
+            Role::Kv => "kv",
+            Role::Sql => "sql",
+        }
+    }
+
+    /// What a person calls it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Role::Pd => "placement driver",
+            Role::Kv => "storage node",
+            Role::Sql => "SQL server",
+        }
+    }
+
+    /// The binary, which stands beside the playground's own.
+    pub(crate) fn binary(self) -> &'static str {
+        match self {
+            Role::Pd => "placement-driver",
+            Role::Kv => "storage-node",
+            Role::Sql => "sql-server",
+        }
+    }
+
+    /// The first node's two ports: for clients, and for peers (PD) or status pages. They are TiDB's.
+    fn first_ports(self) -> (u16, u16) {
+        match self {
+            Role::Pd => (2379, 2380),
+            Role::Kv => (20160, 20180),
+            Role::Sql => (4000, 10080),
+        }
+    }
+
+    /// How far apart the ports of neighbours are: PD's two ports are neighbours themselves.
+    fn port_step(self) -> u16 {
+        if self == Role::Pd { 2 } else { 1 }
+    }
+}
+
+/// One process of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    /// Unique in the cluster: `pd-1`, `kv-2`, `sql-1`.
+    pub(crate) name: String,
+    /// Its tier.
+    pub(crate) role: Role,
+    /// The region that it stands in: the value of its `region` label.
+    pub(crate) region: String,
+    /// The address that it binds.
+    pub(crate) host: String,
+    /// Its client port: gRPC and HTTP for PD, gRPC for a storage node, MySQL for a SQL server.
+    pub(crate) port: u16,
+    /// PD: the port for its peers. Others: the port of the status pages.
+    pub(crate) second_port: u16,
+}
+
+impl Node {
+    /// `host:port` of the client port.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// `host:port` of the second port.
+    pub(crate) fn second_address(&self) -> String {
+        format!("{}:{}", self.host, self.second_port)
+    }
+}
+
+/// A cluster as it is written to `cluster.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    /// The nodes, in the order in which they are started.
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// The nodes of one tier.
+    pub(crate) fn of(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |n| n.role == role)
+    }
+
+    /// PD's client addresses, as the other tiers are told them.
+    pub(crate) fn pd_endpoints(&self) -> String {
+        self.of(Role::Pd).map(Node::address).collect::<Vec<_>>().join(",")
+    }
+
+    /// The nodes meant by a name or by a region.
+    pub(crate) fn select(&self, target: &str) -> Result<Vec<&Node>, String> {
+        let found: Vec<&Node> = self.nodes.iter().filter(|n| n.name == target || n.region == target).collect();
+        if found.is_empty() {
+            let names: Vec<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
+            let mut regions: Vec<&str> = self.nodes.iter().map(|n| n.region.as_str()).collect();
+            regions.sort_unstable();
+            regions.dedup();
+            return Err(format!(
+                "no node or region is called '{target}'; nodes: {}; regions: {}",
+                names.join(", "),
+                regions.join(", ")
+            ));
+        }
+        Ok(found)
+    }
+}
+
+/// What the user asked for. A count or port that is `None` was not mentioned.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// PD members.
+    pub(crate) pd: Option<usize>,
+    /// Storage nodes.
+    pub(crate) kv: Option<usize>,
+    /// SQL servers.
+    pub(crate) sql: Option<usize>,
+    /// Region names, dealt round-robin over the nodes of each tier.
+    pub(crate) regions: Vec<String>,
+    /// The address to bind.
+    pub(crate) host: String,
+    /// First client port of the PDs.
+    pub(crate) pd_port: Option<u16>,
+    /// First client port of the storage nodes.
+    pub(crate) kv_port: Option<u16>,
+    /// First port of the SQL servers.
+    pub(crate) sql_port: Option<u16>,
+}
+
+impl Wanted {
+    fn count(&self, role: Role) -> Option<usize> {
+        match role {
+            Role::Pd => self.pd,
+            Role::Kv => self.kv,
+            Role::Sql => self.sql,
+        }
+    }
+
+    fn first_port(&self, role: Role) -> Option<u16> {
+        match role {
+            Role::Pd => self.pd_port,
+            Role::Kv => self.kv_port,
+            Role::Sql => self.sql_port,
+        }
+    }
+}
+
+/// Why no cluster could be laid out; the text says what to change.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// The user asked for a port that somebody else has.
+    #[error("port {port} for {name} is in use by {owner}; stop it or choose another with {flag}")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The node that was to have it.
+        name: String,
+        /// Who has it, as far as can be found out.
+        owner: String,
+        /// The flag that sets it.
+        flag: String,
+    },
+    /// Nothing is free above the first port.
+    #[error("no free port for {0} above {1}")]
+    NoFreePort(String, u16),
+    /// A saved cluster cannot shrink, and its PD members are fixed.
+    #[error("the saved cluster has {saved} × {role}, and {wanted} were asked for: {hint}")]
+    CountDiffers {
+        /// The tier.
+        role: &'static str,
+        /// Nodes it has.
+        saved: usize,
+        /// Nodes asked for.
+        wanted: usize,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+/// Lays out the cluster: the saved nodes, then those that are new. `owner_of(host, port)` tells who listens there.
+pub(crate) fn plan(
+    saved: Option<Cluster>,
+    wanted: &Wanted,
+    owner_of: &mut dyn FnMut(&str, u16) -> Option<String>,
+) -> Result<Cluster, PlanError> {
+    let is_new = saved.is_none();
+    let saved = saved.unwrap_or_default();
+    let mut used: Vec<u16> = Vec::new();
+    let mut nodes = Vec::new();
+    for role in Role::ALL {
+        let mut tier: Vec<Node> = saved.of(role).cloned().collect();
+        let count = wanted.count(role).unwrap_or(if is_new { 1 } else { tier.len() });
+        if count < tier.len() {
+            return Err(PlanError::CountDiffers {
+                role: role.title(),
+                saved: tier.len(),
+                wanted: count,
+                hint: "nodes are not taken away; leave the flag out, or `clean` the tag to begin anew",
+            });
+        }
+        if !is_new && role == Role::Pd && count != tier.len() {
+            return Err(PlanError::CountDiffers {
+                role: role.title(),
+                saved: tier.len(),
+                wanted: count,
+                hint: "the members of a PD group are fixed when it is created; `clean` the tag to begin anew",
+            });
+        }
+        // A saved node keeps its ports unless somebody took them meanwhile.
+        for node in &mut tier {
+            let mut taken = |port: u16| owner_of(&node.host, port).is_some() || used.contains(&port);
+            if taken(node.port) {
+                node.port = next_free(node.port, role.port_step(), &mut taken)
+                    .ok_or_else(|| PlanError::NoFreePort(node.name.clone(), node.port))?;
+            }
+            used.push(node.port);
+            let mut taken = |port: u16| owner_of(&node.host, port).is_some() || used.contains(&port);
+            if taken(node.second_port) {
+                node.second_port = next_free(node.second_port, role.port_step(), &mut taken)
+                    .ok_or_else(|| PlanError::NoFreePort(node.name.clone(), node.second_port))?;
+            }
+            used.push(node.second_port);
+        }
+        let (default_first, default_second) = role.first_ports();
+        let first = wanted.first_port(role).unwrap_or(default_first);
+        for index in tier.len()..count {
+            let name = format!("{}-{}", role.prefix(), index + 1);
+            let offset = index as u16 * role.port_step();
+            let mut port = first + offset;
+            let mut taken = |port: u16| owner_of(&wanted.host, port).is_some() || used.contains(&port);
+            if taken(port) {
+                if wanted.first_port(role).is_some() {
+                    let owner = owner_of(&wanted.host, port).unwrap_or_else(|| "another node".to_owned());
+                    let flag = format!("--{}-port", role.prefix());
+                    return Err(PlanError::PortTaken { port, name, owner, flag });
+                }
+                port = next_free(port, role.port_step(), &mut taken)
+                    .ok_or_else(|| PlanError::NoFreePort(name.clone(), port))?;
+            }
+            used.push(port);
+            let mut second_port = if role == Role::Pd { port + 1 } else { default_second + offset };
+            let mut taken = |port: u16| owner_of(&wanted.host, port).is_some() || used.contains(&port);
+            if taken(second_port) {
+                second_port = next_free(second_port, role.port_step(), &mut taken)
+                    .ok_or_else(|| PlanError::NoFreePort(name.clone(), second_port))?;
+            }
+            used.push(second_port);
+            let region = wanted.regions[index % wanted.regions.len()].clone();
+            tier.push(Node { name, role, region, host: wanted.host.clone(), port, second_port });
+        }
+        nodes.extend(tier);
+    }
+    Ok(Cluster { nodes })
+}
+
+/// Ports are searched this many steps up before giving up.
+const PORT_STEPS_MAX: u16 = 200;
+
+fn next_free(from: u16, step: u16, taken: &mut dyn FnMut(u16) -> bool) -> Option<u16> {
+    (1..=PORT_STEPS_MAX).filter_map(|i| from.checked_add(i * step)).find(|port| !taken(*port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            pd: Some(3),
+            kv: Some(3),
+            sql: Some(2),
+            regions: ["us-east-1", "us-west-2", "eu-west-1"].map(String::from).to_vec(),
+            host: "127.0.0.1".into(),
+            ..Wanted::default()
+        }
+    }
+
+    fn describe(cluster: &Cluster) -> Vec<String> {
+        let line = |n: &Node| format!("{} {} {}/{}", n.name, n.region, n.port, n.second_port);
+        cluster.nodes.iter().map(line).collect()
+    }
+
+    #[test]
+    fn regions_are_dealt_round_robin_over_each_tier_and_ports_are_tidbs() {
+        let cluster = plan(None, &wanted(), &mut |_, _| None).unwrap();
+        assert_eq!(
+            describe(&cluster),
+            [
+                "pd-1 us-east-1 2379/2380",
+                "pd-2 us-west-2 2381/2382",
+                "pd-3 eu-west-1 2383/2384",
+                "kv-1 us-east-1 20160/20180",
+                "kv-2 us-west-2 20161/20181",
+                "kv-3 eu-west-1 20162/20182",
+                "sql-1 us-east-1 4000/10080",
+                "sql-2 us-west-2 4001/10081",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_busy_default_port_is_passed_over_and_an_asked_one_is_named_with_its_owner() {
+        let mut busy = |_: &str, port: u16| (port == 4000).then(|| "mysqld (pid 7)".to_owned());
+        let cluster = plan(None, &wanted(), &mut busy).unwrap();
+        let ports: Vec<u16> = cluster.of(Role::Sql).map(|n| n.port).collect();
+        assert_eq!(ports, [4001, 4002]);
+        let asked = Wanted { sql_port: Some(4000), ..wanted() };
+        let error = plan(None, &asked, &mut busy).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "port 4000 for sql-1 is in use by mysqld (pid 7); stop it or choose another with --sql-port"
+        );
+    }
+
+    #[test]
+    fn a_saved_cluster_comes_back_as_it_was_and_grows_but_never_shrinks() {
+        let first = plan(None, &wanted(), &mut |_, _| None).unwrap();
+        let silent = Wanted { pd: None, kv: None, sql: None, ..wanted() };
+        assert_eq!(plan(Some(first.clone()), &silent, &mut |_, _| None).unwrap(), first);
+        let more = Wanted { kv: Some(4), ..silent.clone() };
+        let grown = plan(Some(first.clone()), &more, &mut |_, _| None).unwrap();
+        assert_eq!(grown.of(Role::Kv).last().unwrap().name, "kv-4");
+        let fewer = Wanted { kv: Some(2), ..silent.clone() };
+        assert!(matches!(
+            plan(Some(first.clone()), &fewer, &mut |_, _| None),
+            Err(PlanError::CountDiffers { saved: 3, wanted: 2, .. })
+        ));
+        let more_pd = Wanted { pd: Some(5), ..silent };
+        assert!(matches!(plan(Some(first), &more_pd, &mut |_, _| None), Err(PlanError::CountDiffers { .. })));
+    }
+
+    #[test]
+    fn a_target_is_a_node_or_a_whole_region_and_a_wrong_one_lists_both() {
+        let cluster = plan(None, &wanted(), &mut |_, _| None).unwrap();
+        let names = |target| cluster.select(target).unwrap().iter().map(|n| n.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names("kv-2"), ["kv-2"]);
+        assert_eq!(names("eu-west-1"), ["pd-3", "kv-3"]);
+        let error = cluster.select("mars").unwrap_err();
+        assert!(error.contains("pd-1, pd-2") && error.contains("eu-west-1"), "{error}");
+    }
+}
