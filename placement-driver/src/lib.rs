@@ -1,1 +1,3 @@
 //! Placement Driver: metadata store, TSO, placement rules, schedulers.
+
+pub mod cluster;

@@ -1,0 +1,3 @@
+//! The cluster as PD knows it.
+
+pub mod model;
