@@ -12,6 +12,23 @@
 //!
 //! Not here: versions of a key, transactions, replication. The Raft log lives elsewhere (`raft-engine`) and is the
 //! source of truth, so that a write here needs no sync of its own.
+//!
+//! ```
+//! use engine::{Cf, Direction, Engine, KeyRange, Snapshot, WriteBatch, memory::MemoryEngine};
+//!
+//! let engine = MemoryEngine::new();
+//! let mut batch = WriteBatch::new();
+//! batch.put(Cf::Default, b"a", b"1");
+//! batch.put(Cf::Default, b"b", b"2");
+//! engine.write(batch).unwrap();
+//!
+//! let view = engine.snapshot();
+//! let last = view.scan(Cf::Default, &KeyRange::new(*b"a", *b"c"), Direction::Backward).next().unwrap().unwrap();
+//! assert_eq!(last.0.as_ref(), b"b");
+//! ```
+
+pub mod disk;
+pub mod memory;
 
 use std::ops::Bound;
 
@@ -76,12 +93,31 @@ impl KeyRange {
         key >= self.start.as_slice() && (self.end.is_empty() || key < self.end.as_slice())
     }
 
+    /// Whether no key can lie in the range.
+    pub fn is_empty(&self) -> bool {
+        !self.end.is_empty() && self.start >= self.end
+    }
+
+    /// The part that both ranges cover; possibly empty.
+    pub fn intersect(&self, other: &KeyRange) -> KeyRange {
+        let start = self.start.as_slice().max(other.start.as_slice());
+        let end = match (self.end.is_empty(), other.end.is_empty()) {
+            (true, _) => other.end.as_slice(),
+            (_, true) => self.end.as_slice(),
+            _ => self.end.as_slice().min(other.end.as_slice()),
+        };
+        KeyRange::new(start, end)
+    }
+
     /// The range as the standard library's pair of bounds.
     pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         let end = if self.end.is_empty() { Bound::Unbounded } else { Bound::Excluded(self.end.as_slice()) };
         (Bound::Included(self.start.as_slice()), end)
     }
 }
+
+/// The longest key that can be written, in bytes.
+pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
 /// The order in which a scan yields keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +167,18 @@ impl WriteBatch {
         self.modifies.push(Modify::DeleteRange(cf, range));
     }
 
+    /// Refuses a batch that no engine can store. Engines call it before they apply anything.
+    pub fn check(&self) -> Result<()> {
+        for modify in &self.modifies {
+            if let Modify::Put(_, key, _) | Modify::Delete(_, key) = modify
+                && !(1..=KEY_BYTES_MAX).contains(&key.len())
+            {
+                return Err(EngineError::KeyLength(key.len()));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there is nothing to apply.
     pub fn is_empty(&self) -> bool {
         self.modifies.is_empty()
@@ -158,6 +206,9 @@ pub enum EngineError {
     /// Bytes on disk are not what was written. The store must stop and keep the bytes.
     #[error("storage engine: corrupted data: {0}")]
     Corrupted(String),
+    /// A key is empty or longer than [`KEY_BYTES_MAX`]; nothing of the batch was applied.
+    #[error("storage engine: a key of {0} bytes, it must have 1 to {KEY_BYTES_MAX}")]
+    KeyLength(usize),
     /// An earlier sync failed; only reopening helps.
     #[error("storage engine: closed after a failed sync, reopen it")]
     Poisoned,
@@ -185,7 +236,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Makes everything written so far durable.
     fn sync(&self) -> Result<()>;
 
-    /// Bytes stored under the range, estimated without reading it all (a few percent off is fine).
+    /// Bytes of keys and values under the range, as a scan would see them; a few percent off is fine.
+    ///
+    /// It may read the whole range (about half a second per million rows), so callers ask after much was written, not
+    /// per write.
     fn approximate_size(&self, cf: Cf, range: &KeyRange) -> Result<u64>;
 }
 

@@ -1,0 +1,236 @@
+//! The engine on disk: one `fjall` database, one keyspace (an LSM tree) per column family.
+//!
+//! ```text
+//! dir/  *.jnl                    the journal all column families share: a batch is one journal entry
+//!       keyspaces/…              the trees; a memtable is flushed only after the journal was synced
+//! ```
+//!
+//! A write goes to the journal's page-cache buffer and the memtables: it survives the death of the process at once and
+//! that of the machine after [`Engine::sync`]. Range deletion is a scan that writes tombstones, under a lock that
+//! keeps other writers out between the scan and the write.
+//!
+//! Memory is bounded by the block cache plus, per column family, up to five memtables (one active, four being flushed).
+
+use std::collections::HashSet;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use parking_lot::RwLock;
+
+use crate::{
+    Cf, Direction, Engine, EngineError, KEY_BYTES_MAX, KeyRange, Modify, Result, ScanIter, Snapshot, WriteBatch,
+};
+
+/// How much memory and disk the engine may use.
+#[derive(Clone, Debug)]
+pub struct FjallOptions {
+    /// Block cache over all column families, in bytes. It fills only with what is read.
+    pub cache_bytes: u64,
+    /// Size at which a column family's memtable is flushed, in bytes.
+    pub memtable_bytes: u64,
+    /// Journal size at which the oldest memtables are flushed to free it, in bytes; at least 64 MiB.
+    pub journal_bytes: u64,
+    /// Background threads for flushes and compactions.
+    pub worker_threads: usize,
+}
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        // Sized for several nodes on one small machine: the idle eight-process cluster must fit in 800 MiB.
+        FjallOptions {
+            cache_bytes: 64 << 20,
+            memtable_bytes: 16 << 20,
+            journal_bytes: JOURNAL_BYTES_MIN * 2,
+            worker_threads: 2,
+        }
+    }
+}
+
+/// `fjall` refuses a smaller journal.
+const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+
+/// The engine over a directory. Clones share it; the last one dropped closes it.
+#[derive(Clone)]
+pub struct FjallEngine(Arc<Inner>);
+
+struct Inner {
+    db: Database,
+    /// In the order of [`Cf::ALL`].
+    keyspaces: [Keyspace; 4],
+    /// Shared by ordinary writes, exclusive for a batch with a range deletion: what the deletion's scan saw is what
+    /// its tombstones cover.
+    range_delete: RwLock<()>,
+}
+
+impl FjallEngine {
+    /// Opens the engine in `dir`, which is created when missing. One process at a time may have it open.
+    pub fn open(dir: impl AsRef<Path>, options: FjallOptions) -> Result<FjallEngine> {
+        let db = Database::builder(dir)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(options.journal_bytes.max(JOURNAL_BYTES_MIN))
+            .worker_threads(options.worker_threads.max(1))
+            .open()
+            .map_err(from_fjall)?;
+        let open = |cf: Cf| {
+            let create = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+            db.keyspace(cf.name(), create).map_err(from_fjall)
+        };
+        let keyspaces = [open(Cf::ALL[0])?, open(Cf::ALL[1])?, open(Cf::ALL[2])?, open(Cf::ALL[3])?];
+        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, range_delete: RwLock::new(()) })))
+    }
+}
+
+impl Inner {
+    fn keyspace(&self, cf: Cf) -> &Keyspace {
+        &self.keyspaces[cf as usize]
+    }
+
+    /// Commits modifies without range deletions. All entries of a `fjall` batch share one sequence number, so only
+    /// the last change of each key may go in.
+    fn commit(&self, modifies: Vec<Modify>) -> Result<()> {
+        let keep = last_of_each_key(&modifies);
+        let mut batch = self.db.batch();
+        for (modify, keep) in modifies.into_iter().zip(keep) {
+            match modify {
+                _ if !keep => {}
+                Modify::Put(cf, key, value) => batch.insert(self.keyspace(cf), key, value),
+                Modify::Delete(cf, key) => batch.remove(self.keyspace(cf), key),
+                Modify::DeleteRange(..) => unreachable!("expanded by the caller"),
+            }
+        }
+        batch.commit().map_err(from_fjall)
+    }
+
+    /// Replaces each range deletion by deletions of the keys it covers: those stored and those put before it in the
+    /// same batch.
+    fn expand_range_deletes(&self, modifies: Vec<Modify>) -> Result<Vec<Modify>> {
+        let view = FjallSnapshot { view: Arc::new(self.db.snapshot()), keyspaces: self.keyspaces.clone() };
+        let mut expanded = Vec::with_capacity(modifies.len());
+        for modify in modifies {
+            let Modify::DeleteRange(cf, range) = modify else {
+                expanded.push(modify);
+                continue;
+            };
+            expanded.retain(|m| !matches!(m, Modify::Put(c, k, _) if *c == cf && range.contains(k)));
+            for entry in view.scan(cf, &range, Direction::Forward) {
+                expanded.push(Modify::Delete(cf, entry?.0.to_vec()));
+            }
+        }
+        Ok(expanded)
+    }
+}
+
+/// For each modify, whether no later one changes the same key.
+fn last_of_each_key(modifies: &[Modify]) -> Vec<bool> {
+    let mut keep = vec![true; modifies.len()];
+    if modifies.len() > 1 {
+        let mut seen = HashSet::with_capacity(modifies.len());
+        for (i, modify) in modifies.iter().enumerate().rev() {
+            if let Modify::Put(cf, key, _) | Modify::Delete(cf, key) = modify {
+                keep[i] = seen.insert((*cf, key.as_slice()));
+            }
+        }
+    }
+    keep
+}
+
+impl Engine for FjallEngine {
+    type Snapshot = FjallSnapshot;
+
+    fn snapshot(&self) -> FjallSnapshot {
+        FjallSnapshot { view: Arc::new(self.0.db.snapshot()), keyspaces: self.0.keyspaces.clone() }
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        batch.check()?;
+        if batch.modifies.iter().any(|m| matches!(m, Modify::DeleteRange(..))) {
+            let _exclusive = self.0.range_delete.write();
+            let expanded = self.0.expand_range_deletes(batch.modifies)?;
+            return self.0.commit(expanded);
+        }
+        let _shared = self.0.range_delete.read();
+        self.0.commit(batch.modifies)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.0.db.persist(PersistMode::SyncAll).map_err(from_fjall)
+    }
+
+    fn approximate_size(&self, cf: Cf, range: &KeyRange) -> Result<u64> {
+        let mut bytes = 0;
+        for entry in self.snapshot().iter(cf, range) {
+            let (key, value) = entry.into_inner().map_err(from_fjall)?;
+            bytes += (key.len() + value.len()) as u64;
+        }
+        Ok(bytes)
+    }
+}
+
+/// A consistent view of a [`FjallEngine`]. It keeps overwritten values from being collected while it lives.
+#[derive(Clone)]
+pub struct FjallSnapshot {
+    view: Arc<fjall::Snapshot>,
+    keyspaces: [Keyspace; 4],
+}
+
+impl FjallSnapshot {
+    fn iter(&self, cf: Cf, range: &KeyRange) -> fjall::Iter {
+        let keyspace = &self.keyspaces[cf as usize];
+        // The tree panics on an inverted range and on bounds longer than a key may be. No key lies between such a
+        // bound and its longest permitted prefix, so that the prefix does instead.
+        if range.is_empty() {
+            return self.view.range(keyspace, *b"-"..*b"-");
+        }
+        let prefix = |bound: &[u8]| bound[..KEY_BYTES_MAX].to_vec();
+        let start = match range.start.len() <= KEY_BYTES_MAX {
+            true => Bound::Included(range.start.clone()),
+            false => Bound::Excluded(prefix(&range.start)),
+        };
+        let end = match range.end.len() {
+            0 => Bound::Unbounded,
+            n if n <= KEY_BYTES_MAX => Bound::Excluded(range.end.clone()),
+            _ => Bound::Included(prefix(&range.end)),
+        };
+        match (&start, &end) {
+            (Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) if a >= b => {
+                self.view.range(keyspace, *b"-"..*b"-")
+            }
+            _ => self.view.range::<Vec<u8>, _>(keyspace, (start, end)),
+        }
+    }
+}
+
+impl Snapshot for FjallSnapshot {
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
+        if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+            return Ok(None);
+        }
+        let value = self.view.get(&self.keyspaces[cf as usize], key).map_err(from_fjall)?;
+        Ok(value.map(|v| Bytes::copy_from_slice(&v)))
+    }
+
+    fn scan(&self, cf: Cf, range: &KeyRange, direction: Direction) -> ScanIter {
+        let decode = |guard: fjall::Guard| {
+            let (key, value) = guard.into_inner().map_err(from_fjall)?;
+            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
+        };
+        let iter = self.iter(cf, range);
+        match direction {
+            Direction::Forward => Box::new(iter.map(decode)),
+            Direction::Backward => Box::new(iter.rev().map(decode)),
+        }
+    }
+}
+
+fn from_fjall(error: fjall::Error) -> EngineError {
+    match error {
+        fjall::Error::Poisoned => EngineError::Poisoned,
+        fjall::Error::Io(e) => EngineError::Io(e.to_string()),
+        fjall::Error::Storage(fjall::LsmError::Io(e)) => EngineError::Io(e.to_string()),
+        fjall::Error::Locked => EngineError::Io("the directory is open in another process".into()),
+        other => EngineError::Corrupted(other.to_string()),
+    }
+}
