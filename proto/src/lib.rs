@@ -44,3 +44,6 @@ pub mod raft_serverpb {
 pub mod tikvpb {
     tonic::include_proto!("tikvpb");
 }
+pub mod tipb {
+    tonic::include_proto!("tipb");
+}
