@@ -172,8 +172,7 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
             println!("note: port {asked} is in use; {} listens on {}", node.name, node.port);
         }
     }
-    let (pd, kv, sql) =
-        (cluster.of(Role::Pd).count(), cluster.of(Role::Kv).count(), cluster.of(Role::Sql).count());
+    let (pd, kv, sql) = (cluster.of(Role::Pd).count(), cluster.of(Role::Kv).count(), cluster.of(Role::Sql).count());
     println!("Starting {pd} PD, {kv} storage and {sql} SQL processes; this takes a few seconds");
     let begin = Instant::now();
     let mut supervisor = Supervisor::new(cluster, home.dir.clone());
@@ -198,7 +197,9 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
     match (&args.tag, &result) {
         (None, Ok(())) => home.remove()?,
         (None, Err(_)) => eprintln!("the files of the failed start are in {}", home.dir.display()),
-        (Some(tag), _) => println!("The data is kept; start again with --tag {tag}, or remove it with: ctl clean {tag}"),
+        (Some(tag), _) => {
+            println!("The data is kept; start again with --tag {tag}, or remove it with: ctl clean {tag}")
+        }
     }
     result
 }

@@ -330,10 +330,7 @@ mod tests {
         assert_eq!(ports, [4001, 4002]);
         let asked = Wanted { sql_port: Some(4000), ..wanted() };
         let error = plan(None, &asked, &mut busy).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "port 4000 for sql-1 is in use by mysqld (pid 7); stop it or choose another with --sql-port"
-        );
+        assert_eq!(error, "port 4000 for sql-1 is in use by mysqld (pid 7); stop it or choose another with --sql-port");
     }
 
     #[test]

@@ -117,7 +117,11 @@ impl Supervisor {
                 tokio::time::sleep(PROBE_PAUSE).await;
             }
             let (name, title, seconds) = (&node.name, node.role.title(), begin.elapsed().as_secs_f64());
-            progress(&format!("{name:<6} {title:<16} {:<12} {:<21} ready in {seconds:.1} s", node.region, node.address()));
+            progress(&format!(
+                "{name:<6} {title:<16} {:<12} {:<21} ready in {seconds:.1} s",
+                node.region,
+                node.address()
+            ));
         }
         Ok(())
     }

@@ -87,7 +87,8 @@ pub async fn request(method: Method, url: &str, body: Bytes, timeout: Duration) 
         let stream = TcpStream::connect(&address)
             .await
             .map_err(|e| HttpError::Connect { address: address.clone(), reason: e.to_string() })?;
-        let failed = |e: &dyn std::fmt::Display| HttpError::Exchange { address: address.clone(), reason: e.to_string() };
+        let failed =
+            |e: &dyn std::fmt::Display| HttpError::Exchange { address: address.clone(), reason: e.to_string() };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
         let request = Request::builder()

@@ -159,13 +159,23 @@ impl Worker {
         self.rng.random_range(1..=self.rows)
     }
 
-    async fn read(&mut self, table: u32, text: &'static str, params: impl Into<Params> + Send) -> mysql_async::Result<()> {
+    async fn read(
+        &mut self,
+        table: u32,
+        text: &'static str,
+        params: impl Into<Params> + Send,
+    ) -> mysql_async::Result<()> {
         let statement = &self.prepared[&(table, text)];
         let _rows: Vec<mysql_async::Row> = self.connection.exec(statement, params).await?;
         Ok(())
     }
 
-    async fn write(&mut self, table: u32, text: &'static str, params: impl Into<Params> + Send) -> mysql_async::Result<()> {
+    async fn write(
+        &mut self,
+        table: u32,
+        text: &'static str,
+        params: impl Into<Params> + Send,
+    ) -> mysql_async::Result<()> {
         let statement = &self.prepared[&(table, text)];
         self.connection.exec_drop(statement, params).await
     }
