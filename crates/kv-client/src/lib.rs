@@ -1,1 +1,5 @@
 //! PD client and transactional client.
+
+pub mod pd;
+
+pub use pd::{GrpcPd, PdClient, PdError};
