@@ -1,0 +1,537 @@
+//! What the catalogue stores: databases, tables, columns, indexes and placement policies.
+//!
+//! Each object is one JSON value under a meta key (see [`super::meta`]), with the field names and the numbers that
+//! TiDB uses, so that a tool which reads one reads the other:
+//!
+//! ```text
+//!   DBs          -> DB:2      {"id":2,"db_name":{"O":"shop","L":"shop"},"charset":"utf8mb4",..,"state":5}
+//!   DB:2         -> Table:104 {"id":104,"name":{..},"cols":[..],"index_info":[..],"pk_is_handle":true,..}
+//!   Policies     -> Policy:7  {"id":7,"name":{..},"primary_region":"eu-west-1",..,"state":5}
+//! ```
+//!
+//! An object that a schema change is adding or removing is present in a state other than [`SchemaState::Public`]:
+//! statements do not see it, writes may have to maintain it. Which of the two is asked here, in one place
+//! ([`TableInfo::writable_columns`], [`TableInfo::maintained_indexes`]), and nowhere by comparing states.
+//!
+//! Not here: lookup by name (`schema`), storage (`meta`), how states follow each other (`crate::ddl`).
+
+use std::fmt;
+
+use codec::types::{FieldType, flags};
+use serde::{Deserialize, Serialize};
+
+/// An identifier that keeps the case it was written in and compares without case.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Name {
+    /// As the user wrote it.
+    #[serde(rename = "O")]
+    pub original: String,
+    /// In lower case: what comparison and lookup use.
+    #[serde(rename = "L")]
+    pub lower: String,
+}
+
+impl Name {
+    /// An identifier as the user wrote it.
+    pub fn new(text: impl Into<String>) -> Self {
+        let original = text.into();
+        let lower = original.to_lowercase();
+        Name { original, lower }
+    }
+
+    /// The spelling to show.
+    pub fn as_str(&self) -> &str {
+        &self.original
+    }
+
+    /// True when `text` names the same thing.
+    pub fn matches(&self, text: &str) -> bool {
+        self.original == text || self.lower == text.to_lowercase()
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Name::new(text)
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.lower == other.lower
+    }
+}
+
+impl Eq for Name {}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.original)
+    }
+}
+
+/// How far a schema change has brought an object. Servers may be one state apart, never two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum SchemaState {
+    /// Not there.
+    #[default]
+    None,
+    /// Writes remove its entries and add none; reads do not see it.
+    DeleteOnly,
+    /// Writes maintain it; reads do not see it.
+    WriteOnly,
+    /// As write-only, while rows from before the change are filled in.
+    WriteReorg,
+    /// As delete-only, while what is left of it is removed.
+    DeleteReorg,
+    /// There.
+    Public,
+}
+
+impl From<SchemaState> for u8 {
+    fn from(state: SchemaState) -> u8 {
+        match state {
+            SchemaState::None => 0,
+            SchemaState::DeleteOnly => 1,
+            SchemaState::WriteOnly => 2,
+            SchemaState::WriteReorg => 3,
+            SchemaState::DeleteReorg => 4,
+            SchemaState::Public => 5,
+        }
+    }
+}
+
+impl TryFrom<u8> for SchemaState {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        Ok(match number {
+            0 => SchemaState::None,
+            1 => SchemaState::DeleteOnly,
+            2 => SchemaState::WriteOnly,
+            3 => SchemaState::WriteReorg,
+            4 => SchemaState::DeleteReorg,
+            5 => SchemaState::Public,
+            other => return Err(format!("unknown schema state {other}")),
+        })
+    }
+}
+
+impl fmt::Display for SchemaState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SchemaState::None => "none",
+            SchemaState::DeleteOnly => "delete only",
+            SchemaState::WriteOnly => "write only",
+            SchemaState::WriteReorg => "write reorganization",
+            SchemaState::DeleteReorg => "delete reorganization",
+            SchemaState::Public => "public",
+        })
+    }
+}
+
+/// The policy that an object is attached to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef {
+    /// The policy's id.
+    pub id: i64,
+    /// The policy's name.
+    pub name: Name,
+}
+
+/// A database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DatabaseInfo {
+    /// Unique over all databases and tables, never used again.
+    pub id: i64,
+    /// Its name.
+    #[serde(rename = "db_name")]
+    pub name: Name,
+    /// Default character set of its tables.
+    pub charset: String,
+    /// Default collation of its tables.
+    pub collate: String,
+    /// How far its creation or removal is.
+    #[serde(default)]
+    pub state: SchemaState,
+    /// The policy that tables created in it inherit.
+    #[serde(rename = "policy_ref_info", default)]
+    pub policy: Option<PolicyRef>,
+}
+
+/// What a column holds when an INSERT does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnDefault {
+    /// No DEFAULT clause: NULL for a nullable column, error 1364 for the others (in strict mode).
+    #[default]
+    None,
+    /// DEFAULT NULL.
+    Null,
+    /// A constant, already converted to the column's type and written as MySQL's text of it (BIT and binary strings:
+    /// the bytes). To be converted back by the column's type.
+    Constant(#[serde(with = "bytes_text")] Vec<u8>),
+    /// CURRENT_TIMESTAMP, with the column's own fractional digits.
+    CurrentTimestamp,
+}
+
+impl ColumnDefault {
+    /// The constant's text, when it is one.
+    pub fn constant(&self) -> Option<&[u8]> {
+        match self {
+            ColumnDefault::Constant(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// A column.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ColumnInfo {
+    /// Unique in its table, never used again: what rows store it under.
+    pub id: i64,
+    /// Its name.
+    pub name: Name,
+    /// Its place in [`TableInfo::columns`].
+    pub offset: usize,
+    /// Type, flags (NOT NULL, key, AUTO_INCREMENT..), lengths, collation, members.
+    #[serde(rename = "type", with = "super::field_type")]
+    pub field_type: FieldType,
+    /// What an INSERT that does not name it stores.
+    #[serde(default)]
+    pub default: ColumnDefault,
+    /// What a row holds that was written before the column was added, or by a server that does not know it yet.
+    /// `None` reads as NULL; otherwise as in [`ColumnDefault::Constant`].
+    #[serde(rename = "origin_default", with = "bytes_text::option", default)]
+    pub origin_default: Option<Vec<u8>>,
+    /// ON UPDATE CURRENT_TIMESTAMP.
+    #[serde(default)]
+    pub on_update_now: bool,
+    /// How far its addition or removal is.
+    pub state: SchemaState,
+    /// COMMENT.
+    #[serde(default)]
+    pub comment: String,
+}
+
+impl ColumnInfo {
+    /// True when statements see it.
+    pub fn is_public(&self) -> bool {
+        self.state == SchemaState::Public
+    }
+
+    /// True when INSERT and UPDATE must store it, whether or not statements see it.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.state, SchemaState::Public | SchemaState::WriteOnly | SchemaState::WriteReorg)
+    }
+}
+
+/// A column of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexColumn {
+    /// The column's name.
+    pub name: Name,
+    /// The column's place in [`TableInfo::columns`].
+    pub offset: usize,
+    /// Characters (bytes for binary strings) that the index keeps, `None` for the whole value.
+    #[serde(default)]
+    pub length: Option<u32>,
+}
+
+/// An index: the entries that map column values to rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IndexInfo {
+    /// Unique in its table, never used again.
+    pub id: i64,
+    /// Its name, `PRIMARY` for the primary key.
+    #[serde(rename = "idx_name")]
+    pub name: Name,
+    /// Its columns in order.
+    #[serde(rename = "idx_cols")]
+    pub columns: Vec<IndexColumn>,
+    /// Refuses duplicates (except of NULL).
+    #[serde(rename = "is_unique")]
+    pub unique: bool,
+    /// Is the primary key of a table whose rows are not keyed by it.
+    #[serde(rename = "is_primary")]
+    pub primary: bool,
+    /// Not used by the optimizer.
+    #[serde(rename = "is_invisible", default)]
+    pub invisible: bool,
+    /// How far its addition or removal is.
+    pub state: SchemaState,
+    /// COMMENT.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// What a write must do for an index in its present state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexMaintenance {
+    /// Add entries of new rows, remove entries of old ones.
+    Full,
+    /// Remove entries of old rows, add none.
+    DeleteOnly,
+}
+
+impl IndexInfo {
+    /// True when statements may read it.
+    pub fn is_public(&self) -> bool {
+        self.state == SchemaState::Public
+    }
+
+    /// What writes must do for it, `None` when it does not concern them.
+    pub fn maintenance(&self) -> Option<IndexMaintenance> {
+        match self.state {
+            SchemaState::Public | SchemaState::WriteOnly | SchemaState::WriteReorg => Some(IndexMaintenance::Full),
+            SchemaState::DeleteOnly => Some(IndexMaintenance::DeleteOnly),
+            SchemaState::None | SchemaState::DeleteReorg => None,
+        }
+    }
+}
+
+/// Where a table's rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableKind {
+    /// The key space.
+    #[default]
+    Base,
+    /// The server computes them ([`crate::infoschema`]).
+    Memory,
+}
+
+/// A table.
+///
+/// Rows are keyed by the primary key when it is one integer column (`pk_is_handle`), otherwise by a hidden number that
+/// the table's allocator gives, and the primary key is a unique index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableInfo {
+    /// Unique over all databases and tables, never used again. Keys of rows and index entries start with it.
+    pub id: i64,
+    /// Its name.
+    pub name: Name,
+    /// Default character set of its columns.
+    pub charset: String,
+    /// Default collation of its columns.
+    pub collate: String,
+    /// All columns, those being added or removed too, in the order of `offset`.
+    #[serde(rename = "cols")]
+    pub columns: Vec<ColumnInfo>,
+    /// All indexes, those being added or removed too.
+    #[serde(rename = "index_info", default)]
+    pub indexes: Vec<IndexInfo>,
+    /// How far its creation or removal is.
+    #[serde(default)]
+    pub state: SchemaState,
+    /// Rows are keyed by the one integer column of the primary key.
+    pub pk_is_handle: bool,
+    /// COMMENT.
+    #[serde(default)]
+    pub comment: String,
+    /// AUTO_INCREMENT=n as given at creation; what comes next is in the allocator's key.
+    #[serde(rename = "auto_inc_id", default)]
+    pub auto_inc_start: i64,
+    /// The last column id given.
+    #[serde(rename = "max_col_id")]
+    pub max_column_id: i64,
+    /// The last index id given.
+    #[serde(rename = "max_idx_id")]
+    pub max_index_id: i64,
+    /// The schema version of the last change to this table: a transaction that began under another one must not
+    /// commit (8028).
+    #[serde(default)]
+    pub revision: i64,
+    /// The database under whose key its allocators count: the one it was created in, wherever it is moved.
+    #[serde(rename = "old_schema_id", default)]
+    pub auto_id_schema_id: i64,
+    /// When it was last changed (a timestamp of the oracle).
+    #[serde(rename = "update_timestamp", default)]
+    pub update_ts: u64,
+    /// The policy that places its rows and indexes.
+    #[serde(rename = "policy_ref_info", default)]
+    pub policy: Option<PolicyRef>,
+    /// Where its rows come from.
+    #[serde(skip)]
+    pub kind: TableKind,
+}
+
+impl TableInfo {
+    /// The columns that statements see, in order.
+    pub fn public_columns(&self) -> impl Iterator<Item = &ColumnInfo> {
+        self.columns.iter().filter(|column| column.is_public())
+    }
+
+    /// The columns that INSERT and UPDATE store: the public ones and those being added (with their default) or removed.
+    pub fn writable_columns(&self) -> impl Iterator<Item = &ColumnInfo> {
+        self.columns.iter().filter(|column| column.is_writable())
+    }
+
+    /// The indexes that statements may read.
+    pub fn public_indexes(&self) -> impl Iterator<Item = &IndexInfo> {
+        self.indexes.iter().filter(|index| index.is_public())
+    }
+
+    /// The indexes that writes must keep in step, and how.
+    pub fn maintained_indexes(&self) -> impl Iterator<Item = (&IndexInfo, IndexMaintenance)> {
+        self.indexes.iter().filter_map(|index| index.maintenance().map(|how| (index, how)))
+    }
+
+    /// A column that statements see, by name.
+    pub fn column(&self, name: &str) -> Option<&ColumnInfo> {
+        self.public_columns().find(|column| column.name.matches(name))
+    }
+
+    /// A column in any state, by name.
+    pub fn any_column(&self, name: &str) -> Option<&ColumnInfo> {
+        self.columns.iter().find(|column| column.name.matches(name))
+    }
+
+    /// An index that statements may read, by name.
+    pub fn index(&self, name: &str) -> Option<&IndexInfo> {
+        self.public_indexes().find(|index| index.name.matches(name))
+    }
+
+    /// An index in any state, by name.
+    pub fn any_index(&self, name: &str) -> Option<&IndexInfo> {
+        self.indexes.iter().find(|index| index.name.matches(name))
+    }
+
+    /// The column whose value is the row's key, when there is one.
+    pub fn handle_column(&self) -> Option<&ColumnInfo> {
+        if !self.pk_is_handle {
+            return None;
+        }
+        self.columns.iter().find(|column| column.field_type.has(flags::PRI_KEY))
+    }
+
+    /// The primary key's index, when the rows are not keyed by the primary key.
+    pub fn primary_index(&self) -> Option<&IndexInfo> {
+        self.indexes.iter().find(|index| index.primary)
+    }
+
+    /// The names of the primary key's columns in order, empty without one.
+    pub fn primary_key(&self) -> Vec<&ColumnInfo> {
+        match (self.handle_column(), self.primary_index()) {
+            (Some(column), _) => vec![column],
+            (None, Some(index)) if index.is_public() => {
+                index.columns.iter().filter_map(|column| self.columns.get(column.offset)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The AUTO_INCREMENT column, when there is one.
+    pub fn auto_increment_column(&self) -> Option<&ColumnInfo> {
+        self.columns.iter().find(|column| column.field_type.has(flags::AUTO_INCREMENT))
+    }
+
+    /// Makes every `offset` the column's place again, after columns were added, removed or moved.
+    pub(crate) fn renumber(&mut self) {
+        for (offset, column) in self.columns.iter_mut().enumerate() {
+            column.offset = offset;
+        }
+        for index in &mut self.indexes {
+            for part in &mut index.columns {
+                if let Some(column) = self.columns.iter().find(|column| column.name == part.name) {
+                    part.offset = column.offset;
+                }
+            }
+        }
+    }
+}
+
+/// What a placement policy says, as the user wrote it; [`crate::placement`] gives it meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlacementSettings {
+    /// PRIMARY_REGION.
+    pub primary_region: String,
+    /// REGIONS, separated by commas.
+    pub regions: String,
+    /// LEARNERS, 0 when not given.
+    pub learners: u64,
+    /// FOLLOWERS, 0 when not given.
+    pub followers: u64,
+    /// VOTERS, 0 when not given.
+    pub voters: u64,
+    /// SCHEDULE.
+    pub schedule: String,
+    /// CONSTRAINTS.
+    pub constraints: String,
+    /// LEADER_CONSTRAINTS.
+    pub leader_constraints: String,
+    /// LEARNER_CONSTRAINTS.
+    pub learner_constraints: String,
+    /// FOLLOWER_CONSTRAINTS.
+    pub follower_constraints: String,
+    /// VOTER_CONSTRAINTS.
+    pub voter_constraints: String,
+    /// SURVIVAL_PREFERENCES.
+    pub survival_preferences: String,
+}
+
+/// A placement policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyInfo {
+    /// Unique over all policies, never used again.
+    pub id: i64,
+    /// Its name.
+    pub name: Name,
+    /// How far its creation or removal is.
+    pub state: SchemaState,
+    /// What it says.
+    #[serde(flatten)]
+    pub settings: PlacementSettings,
+}
+
+/// Bytes as JSON: text where they are UTF-8 (every default but that of a binary column), otherwise `{"hex": ".."}`.
+mod bytes_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Hex { hex: String },
+    }
+
+    fn to_form(bytes: &[u8]) -> Form {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Form::Text(text.to_owned()),
+            Err(_) => Form::Hex { hex: crate::catalog::hex(bytes) },
+        }
+    }
+
+    fn from_form<E: Error>(form: Form) -> Result<Vec<u8>, E> {
+        match form {
+            Form::Text(text) => Ok(text.into_bytes()),
+            Form::Hex { hex } => crate::catalog::unhex(&hex).ok_or_else(|| E::custom("not hexadecimal")),
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        to_form(bytes).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        from_form(Form::deserialize(deserializer)?)
+    }
+
+    pub(super) mod option {
+        use super::{Deserialize, Deserializer, Form, Serialize, Serializer, from_form, to_form};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            bytes: &Option<Vec<u8>>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            bytes.as_deref().map(to_form).serialize(serializer)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Vec<u8>>, D::Error> {
+            Option::<Form>::deserialize(deserializer)?.map(from_form).transpose()
+        }
+    }
+}
