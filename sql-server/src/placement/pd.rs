@@ -1,0 +1,138 @@
+//! PD's HTTP interface, as far as placement needs it.
+//!
+//! Calls go to whichever PD answers; any of them serves or passes on. A refusal of PD (a rule that no store can meet)
+//! is the user's error 8243 and final; anything else is tried again until the deadline.
+
+use std::time::{Duration, Instant};
+
+use net::http::{self, Response};
+
+use super::rules::Bundle;
+use crate::error::SqlError;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a change keeps trying while no PD answers, before the schema change that it belongs to fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How far PD is with placing a key range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SchedulingState {
+    /// Every region of it is as its rules say.
+    Scheduled,
+    /// Some region is not, and PD works on it.
+    InProgress,
+    /// Some region waits: PD cannot move it yet.
+    Pending,
+}
+
+impl SchedulingState {
+    /// As SHOW PLACEMENT prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SchedulingState::Scheduled => "SCHEDULED",
+            SchedulingState::InProgress => "INPROGRESS",
+            SchedulingState::Pending => "PENDING",
+        }
+    }
+}
+
+/// The PDs.
+#[derive(Debug, Clone)]
+pub struct PdHttp {
+    endpoints: Vec<String>,
+}
+
+impl PdHttp {
+    /// With the client addresses of the PDs, with or without `http://`.
+    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let endpoints = endpoints.into_iter().map(|endpoint| {
+            let endpoint = endpoint.into();
+            let endpoint = endpoint.trim_end_matches('/');
+            if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
+        });
+        PdHttp { endpoints: endpoints.collect() }
+    }
+
+    /// Replaces a group of rules.
+    pub async fn put_bundle(&self, bundle: &Bundle) -> Result<(), SqlError> {
+        let body = serde_json::to_vec(bundle).map_err(|e| SqlError::internal("write placement rules", e))?;
+        self.change("POST", &format!("/pd/api/v1/config/placement-rule/{}", bundle.id), body).await
+    }
+
+    /// Removes a group of rules.
+    pub async fn delete_bundle(&self, group: &str) -> Result<(), SqlError> {
+        self.change("DELETE", &format!("/pd/api/v1/config/placement-rule/{group}"), Vec::new()).await
+    }
+
+    /// How far PD is with a key range (memcomparable keys in hexadecimal).
+    pub async fn replicated(&self, start: &str, end: &str) -> Result<SchedulingState, SqlError> {
+        let text = self.get(&format!("/pd/api/v1/regions/replicated?startKey={start}&endKey={end}")).await?;
+        Ok(match text.trim().trim_matches('"') {
+            "REPLICATED" => SchedulingState::Scheduled,
+            "INPROGRESS" => SchedulingState::InProgress,
+            "PENDING" => SchedulingState::Pending,
+            other => return Err(SqlError::internal("ask PD for the scheduling state", other)),
+        })
+    }
+
+    /// The body of a GET that succeeded.
+    pub async fn get(&self, path: &str) -> Result<String, SqlError> {
+        let response = self.call("GET", path, &[], Instant::now() + CALL_TIMEOUT).await?;
+        if response.status.is_success() { Ok(response.text()) } else { Err(refusal(&response)) }
+    }
+
+    async fn change(&self, method: &str, path: &str, body: Vec<u8>) -> Result<(), SqlError> {
+        let response = self.call(method, path, &body, Instant::now() + DEADLINE).await?;
+        match response.status.as_u16() {
+            200..=299 => Ok(()),
+            404 if method == "DELETE" => Ok(()),
+            _ => Err(refusal(&response)),
+        }
+    }
+
+    /// Asks one PD after the other. An answer that is neither a success nor a refusal (no leader yet) counts as none.
+    async fn call(&self, method: &str, path: &str, body: &[u8], deadline: Instant) -> Result<Response, SqlError> {
+        let method = http_method(method);
+        let mut last = String::from("no PD address is known");
+        loop {
+            for endpoint in &self.endpoints {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(SqlError::PdTimeout(last));
+                }
+                let url = format!("{endpoint}{path}");
+                let body = body.to_vec().into();
+                match http::request(method.clone(), &url, body, left.min(CALL_TIMEOUT)).await {
+                    Ok(response) if response.status.is_server_error() && !is_refusal(&response.text()) => {
+                        last = format!("{url}: {} {}", response.status, response.text());
+                    }
+                    Ok(response) => return Ok(response),
+                    Err(error) => last = error.to_string(),
+                }
+            }
+            if Instant::now() + PAUSE >= deadline {
+                return Err(SqlError::PdTimeout(last));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn http_method(method: &str) -> http::Method {
+    match method {
+        "POST" => http::Method::POST,
+        "DELETE" => http::Method::DELETE,
+        _ => http::Method::GET,
+    }
+}
+
+fn is_refusal(text: &str) -> bool {
+    text.contains("[PD:placement")
+}
+
+fn refusal(response: &Response) -> SqlError {
+    let text = response.text();
+    let text = text.trim();
+    SqlError::Placement(serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned()))
+}
