@@ -6,6 +6,7 @@
 //!
 //! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
 
+pub mod catalog;
 pub mod error;
 pub mod parser;
 pub mod wire;
