@@ -1,4 +1,5 @@
 //! Storage node: multi-Raft store, MVCC and transactions, coprocessor.
 
+pub mod mvcc;
 pub mod raftstore;
 pub mod replication;
