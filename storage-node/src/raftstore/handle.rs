@@ -1,0 +1,421 @@
+//! The Raft store as other threads see it: [`RaftStoreHandle`].
+//!
+//! A read under the leader's lease never leaves the caller's thread:
+//!
+//! ```text
+//!   snapshot() → ReadDelegate of the region: leader? term's first entry applied? lease not over? epoch matches?
+//!                yes → engine snapshot → delegate still valid? → done
+//!                no  → read-index through the store's thread, then the engine snapshot
+//! ```
+//! Order matters: the lease is checked before the view is taken, so that the view holds every write acknowledged before
+//! the check; validity is checked again after it, because a peer that left removes its data.
+//!
+//! Everything else is a [`Msg`] in the store's inbox, which is bounded: beyond it requests are refused as
+//! `ServerIsBusy`, and Raft messages are dropped, which their sender repairs.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use engine::{Engine, WriteBatch};
+use futures::StreamExt;
+use parking_lot::{Condvar, Mutex, RwLock};
+use proto::raft_serverpb::{RaftMessage, SnapshotChunk};
+use tokio::sync::oneshot;
+
+use super::msg::{Msg, ReadKind, Reply};
+use crate::replication::{
+    Epoch, Peer, RaftCalls, Region, RegionContext, RegionError, RegionSnapshot, Replication, SnapshotStream,
+};
+
+/// Requests that may wait for the store's thread. At a thousand syncs a second this is seconds of work.
+const REQUESTS_MAX: usize = 8192;
+/// Bytes of writes that may wait.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Raft messages that may wait; above it they are dropped.
+const MESSAGES_MAX: usize = 65536;
+/// What a refused client is told to wait.
+const BUSY_BACKOFF_MS: u64 = 100;
+/// Largest snapshot taken in: several times the size at which a region splits.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+/// Snapshots received at once; each is in memory until it is applied.
+const RECEIVING_MAX: u64 = 2;
+
+/// Nanoseconds since some fixed moment, never going back. From outside, so that a simulation can own time.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a thread needs to know about a region to serve a read alone.
+#[derive(Clone, Debug)]
+pub struct DelegateState {
+    /// The region.
+    pub region: Arc<Region>,
+    /// The peer on this store.
+    pub peer: Peer,
+    /// The leader, as far as this peer knows.
+    pub leader: Option<Peer>,
+    /// Its current term.
+    pub term: u64,
+    /// Whether the peer's data may be read at all: not while a snapshot is written over it, nor after it left.
+    pub valid: bool,
+}
+
+/// Shares what a region's peer knows with reading threads. One writer, the store's thread.
+#[derive(Debug)]
+pub struct ReadDelegate {
+    state: RwLock<DelegateState>,
+    /// Until when no other leader can exist, by the clock; zero without a lease.
+    lease_until: AtomicU64,
+    /// Lease reads served, so that the store's thread renews leases only where there are readers.
+    reads: AtomicU64,
+}
+
+impl ReadDelegate {
+    /// A delegate without a lease.
+    pub fn new(state: DelegateState) -> Self {
+        ReadDelegate { state: RwLock::new(state), lease_until: AtomicU64::new(0), reads: AtomicU64::new(0) }
+    }
+
+    /// A copy of what readers see.
+    pub fn state(&self) -> DelegateState {
+        self.state.read().clone()
+    }
+
+    /// Changes what readers see.
+    pub fn update(&self, change: impl FnOnce(&mut DelegateState)) {
+        change(&mut self.state.write());
+    }
+
+    /// Ends the lease at once.
+    pub fn expire_lease(&self) {
+        self.lease_until.store(0, Ordering::Release);
+    }
+
+    /// Extends the lease; it never shrinks except by [`Self::expire_lease`].
+    pub fn extend_lease(&self, until: u64) {
+        self.lease_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Until when the lease lasts.
+    pub fn lease_until(&self) -> u64 {
+        self.lease_until.load(Ordering::Acquire)
+    }
+
+    /// Lease reads served since this was last asked.
+    pub fn take_reads(&self) -> u64 {
+        self.reads.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Messages for the store's thread. Bounded; see the constants of this module.
+pub struct Inbox<E: Engine> {
+    queue: Mutex<InboxQueue<E>>,
+    arrived: Condvar,
+}
+
+struct InboxQueue<E: Engine> {
+    messages: VecDeque<Msg<E>>,
+    request_bytes: usize,
+    waiting: bool,
+    closed: bool,
+}
+
+impl<E: Engine> Inbox<E> {
+    fn new() -> Self {
+        let queue = InboxQueue { messages: VecDeque::new(), request_bytes: 0, waiting: false, closed: false };
+        Inbox { queue: Mutex::new(queue), arrived: Condvar::new() }
+    }
+
+    /// Adds a message that must not be lost: results of the store's own work, which is bounded elsewhere.
+    pub fn push(&self, msg: Msg<E>) {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return;
+        }
+        queue.messages.push_back(msg);
+        if queue.waiting {
+            queue.waiting = false;
+            self.arrived.notify_one();
+        }
+    }
+
+    fn push_bounded(&self, msg: Msg<E>, bytes: usize, entries_max: usize) -> Result<(), Msg<E>> {
+        let mut queue = self.queue.lock();
+        if queue.closed
+            || queue.messages.len() >= entries_max
+            || (bytes > 0 && queue.request_bytes + bytes > REQUEST_BYTES_MAX)
+        {
+            return Err(msg);
+        }
+        queue.request_bytes += bytes;
+        queue.messages.push_back(msg);
+        if queue.waiting {
+            queue.waiting = false;
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Everything that waits, in order.
+    pub fn drain(&self, into: &mut Vec<Msg<E>>) {
+        let mut queue = self.queue.lock();
+        queue.request_bytes = 0;
+        into.extend(queue.messages.drain(..));
+    }
+
+    /// Like [`Self::drain`], but waits up to `timeout` for a first message.
+    pub fn wait(&self, timeout: Duration, into: &mut Vec<Msg<E>>) {
+        let mut queue = self.queue.lock();
+        if queue.messages.is_empty() && !queue.closed {
+            queue.waiting = true;
+            self.arrived.wait_for(&mut queue, timeout);
+            queue.waiting = false;
+        }
+        queue.request_bytes = 0;
+        into.extend(queue.messages.drain(..));
+    }
+
+    /// Refuses messages from now on and wakes the store's thread.
+    pub fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+}
+
+/// What the store's thread and the threads around it share.
+pub struct Shared<E: Engine> {
+    /// This store.
+    pub store_id: u64,
+    /// Its engine.
+    pub engine: E,
+    /// Messages for the store's thread.
+    pub inbox: Inbox<E>,
+    /// What reads need to know, by region.
+    pub delegates: RwLock<HashMap<u64, Arc<ReadDelegate>>>,
+    /// The clock that leases are measured with.
+    pub clock: Clock,
+    /// Largest write taken, in bytes.
+    pub entry_bytes_max: usize,
+    /// Snapshots being received.
+    pub receiving: AtomicU64,
+}
+
+impl<E: Engine> Shared<E> {
+    /// The parts around a store.
+    pub fn new(store_id: u64, engine: E, clock: Clock, entry_bytes_max: usize) -> Arc<Self> {
+        Arc::new(Shared {
+            store_id,
+            engine,
+            inbox: Inbox::new(),
+            delegates: RwLock::default(),
+            clock,
+            entry_bytes_max,
+            receiving: AtomicU64::new(0),
+        })
+    }
+}
+
+/// The Raft store as other threads see it. Cheap to clone.
+pub struct RaftStoreHandle<E: Engine> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Engine> Clone for RaftStoreHandle<E> {
+    fn clone(&self) -> Self {
+        RaftStoreHandle { shared: self.shared.clone() }
+    }
+}
+
+/// Checks what a request says of its region against what the region is.
+pub(crate) fn check_context(
+    ctx: &RegionContext,
+    store_id: u64,
+    peer: &Peer,
+    region: &Region,
+) -> Result<(), RegionError> {
+    if ctx.store_id != 0 && ctx.store_id != store_id {
+        return Err(RegionError::StoreNotMatch { requested: ctx.store_id, actual: store_id });
+    }
+    if ctx.peer_id != 0 && ctx.peer_id != peer.id {
+        return Err(RegionError::MismatchPeerId { requested: ctx.peer_id, actual: peer.id });
+    }
+    check_version(ctx.epoch, region)
+}
+
+/// Data requests depend on the bounds only, not on the members.
+fn check_version(epoch: Epoch, region: &Region) -> Result<(), RegionError> {
+    if epoch.version != region.epoch.version {
+        return Err(RegionError::EpochNotMatch { region: region.id, current: vec![region.clone()] });
+    }
+    Ok(())
+}
+
+fn busy(what: &str) -> RegionError {
+    RegionError::ServerIsBusy { reason: format!("{what} is full"), backoff_ms: BUSY_BACKOFF_MS }
+}
+
+impl<E: Engine> RaftStoreHandle<E> {
+    /// A handle on a store.
+    pub fn new(shared: Arc<Shared<E>>) -> Self {
+        RaftStoreHandle { shared }
+    }
+
+    /// The store's id.
+    pub fn store_id(&self) -> u64 {
+        self.shared.store_id
+    }
+
+    /// What the threads share.
+    pub fn shared(&self) -> &Arc<Shared<E>> {
+        &self.shared
+    }
+
+    /// The regions with a peer on this store, with their leaders and terms, in order of their keys.
+    pub fn regions(&self) -> Vec<DelegateState> {
+        let mut regions: Vec<_> = self.shared.delegates.read().values().map(|d| d.state()).collect();
+        regions.sort_by(|a, b| a.region.range.start.cmp(&b.region.range.start));
+        regions
+    }
+
+    fn delegate(&self, ctx: &RegionContext) -> Result<Arc<ReadDelegate>, RegionError> {
+        if ctx.store_id != 0 && ctx.store_id != self.shared.store_id {
+            return Err(RegionError::StoreNotMatch { requested: ctx.store_id, actual: self.shared.store_id });
+        }
+        let delegates = self.shared.delegates.read();
+        delegates.get(&ctx.region_id).cloned().ok_or(RegionError::RegionNotFound(ctx.region_id))
+    }
+
+    /// A view under the lease: `None` when only the store's thread can answer.
+    fn lease_snapshot(
+        &self,
+        ctx: &RegionContext,
+        delegate: &ReadDelegate,
+    ) -> Result<Option<RegionSnapshot<E::Snapshot>>, RegionError> {
+        let (region, term) = {
+            let state = delegate.state.read();
+            check_context(ctx, self.shared.store_id, &state.peer, &state.region)?;
+            let leads = state.leader.is_some_and(|l| l.id == state.peer.id);
+            if !leads && !ctx.replica_read {
+                return Err(RegionError::NotLeader { region: state.region.id, leader: state.leader });
+            }
+            if !leads || !state.valid || (self.shared.clock)() >= delegate.lease_until() {
+                return Ok(None);
+            }
+            (state.region.clone(), state.term)
+        };
+        let engine = self.shared.engine.snapshot();
+        let state = delegate.state.read();
+        if !state.valid || state.region.epoch.version != region.epoch.version {
+            return Ok(None);
+        }
+        delegate.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(RegionSnapshot { engine, region: Region::clone(&region), term }))
+    }
+
+    /// A view after the store's thread said that this peer has applied enough.
+    fn applied_snapshot(&self, ctx: &RegionContext) -> Result<RegionSnapshot<E::Snapshot>, RegionError> {
+        let delegate = self.delegate(ctx)?;
+        let engine = self.shared.engine.snapshot();
+        let state = delegate.state.read();
+        check_context(ctx, self.shared.store_id, &state.peer, &state.region)?;
+        if !state.valid {
+            return Err(RegionError::RegionNotFound(ctx.region_id));
+        }
+        Ok(RegionSnapshot { engine, region: Region::clone(&state.region), term: state.term })
+    }
+
+    async fn ask<T>(
+        &self,
+        region: u64,
+        bytes: usize,
+        msg: impl FnOnce(Reply<T>) -> Msg<E>,
+    ) -> Result<T, RegionError> {
+        let (reply, answer) = oneshot::channel();
+        if self.shared.inbox.push_bounded(msg(Reply::new(reply)), bytes, REQUESTS_MAX).is_err() {
+            if self.shared.inbox.is_closed() {
+                return Err(RegionError::RegionNotFound(region));
+            }
+            return Err(busy("the raft store's queue"));
+        }
+        // A dropped reply means that the peer was destroyed or the store stopped: the outcome is unknown.
+        answer.await.unwrap_or(Err(RegionError::StaleCommand(region)))
+    }
+}
+
+impl<E: Engine> Replication for RaftStoreHandle<E> {
+    type Snapshot = E::Snapshot;
+
+    async fn snapshot(&self, ctx: &RegionContext) -> Result<RegionSnapshot<E::Snapshot>, RegionError> {
+        let delegate = self.delegate(ctx)?;
+        if let Some(snapshot) = self.lease_snapshot(ctx, &delegate)? {
+            return Ok(snapshot);
+        }
+        let request = ctx.clone();
+        self.ask(ctx.region_id, 0, |reply| Msg::Read { ctx: request, kind: ReadKind::Applied, reply }).await?;
+        self.applied_snapshot(ctx)
+    }
+
+    async fn write(&self, ctx: &RegionContext, batch: WriteBatch) -> Result<(), RegionError> {
+        let size = batch.size_bytes();
+        if size > self.shared.entry_bytes_max {
+            return Err(RegionError::EntryTooLarge { region: ctx.region_id, size: size as u64 });
+        }
+        let ctx = ctx.clone();
+        self.ask(ctx.region_id, size + 1, |reply| Msg::Write { ctx, batch, reply }).await
+    }
+}
+
+impl<E: Engine> RaftCalls for RaftStoreHandle<E> {
+    fn deliver(&self, message: RaftMessage) {
+        let bound = self.shared.inbox.push_bounded(Msg::Raft(Box::new(message)), 0, MESSAGES_MAX);
+        if bound.is_err() {
+            tracing::debug!("raft message dropped: inbox is full or closed");
+        }
+    }
+
+    async fn receive_snapshot(&self, mut stream: SnapshotStream) -> Result<(), String> {
+        struct Slot<'a>(&'a AtomicU64);
+        impl Drop for Slot<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        let taken = self.shared.receiving.fetch_add(1, Ordering::AcqRel);
+        let _slot = Slot(&self.shared.receiving);
+        if taken >= RECEIVING_MAX {
+            return Err("too many snapshots are being received".into());
+        }
+        let first = stream.next().await.ok_or("empty snapshot stream")??;
+        let message = first.message.ok_or("the first chunk of a snapshot must carry its message")?;
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
+        if !first.data.is_empty() {
+            chunks.push(first.data);
+        }
+        while let Some(chunk) = stream.next().await {
+            let SnapshotChunk { data, .. } = chunk?;
+            bytes += data.len();
+            if bytes > SNAPSHOT_BYTES_MAX {
+                return Err(format!("snapshot exceeds {SNAPSHOT_BYTES_MAX} bytes"));
+            }
+            chunks.push(data);
+        }
+        self.shared.inbox.push(Msg::Snapshot { message: Box::new(message), chunks });
+        Ok(())
+    }
+
+    async fn split_region(&self, ctx: &RegionContext, keys: Vec<Vec<u8>>) -> Result<Vec<Region>, RegionError> {
+        let ctx = ctx.clone();
+        self.ask(ctx.region_id, 0, |reply| Msg::Split { ctx, keys, reply: Some(reply) }).await
+    }
+
+    async fn read_index(&self, ctx: &RegionContext) -> Result<u64, RegionError> {
+        let ctx = ctx.clone();
+        self.ask(ctx.region_id, 0, |reply| Msg::Read { ctx, kind: ReadKind::Index, reply }).await
+    }
+}
