@@ -97,12 +97,12 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
 
     /// Proposes a membership change; an empty one leaves the joint state.
     pub(crate) fn change_peers(&mut self, cx: &mut Context<'_, E>, changes: Vec<PeerChange>) {
-        let region = self.region();
+        let region = self.region().clone();
         let refused = |why: &str| tracing::info!(region = region.id, ?changes, "membership change refused: {why}");
         if self.node.raft.has_pending_conf() || !self.leads_its_term() {
             return refused("another one is under way");
         }
-        let after = match command::change_membership(region, &changes) {
+        let after = match command::change_membership(&region, &changes) {
             Ok(after) => after,
             Err(why) => return refused(&why),
         };

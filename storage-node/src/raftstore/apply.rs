@@ -4,7 +4,7 @@
 //! a crash the log continues exactly where the data ends. A membership change or a split ends the batch, since what
 //! follows depends on it. An entry whose epoch is not the region's any more changes nothing, on any replica.
 
-use engine::{Cf, Engine, KeyRange, Modify, Snapshot as _, WriteBatch};
+use engine::{Cf, Engine, KeyRange, Modify, WriteBatch};
 use proto::meridian_raft::{ApplyState, RegionState, region_state};
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType};
 

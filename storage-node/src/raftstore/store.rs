@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::{Engine, KeyRange, Snapshot as _, WriteBatch};
+use engine::{Engine, KeyRange, WriteBatch};
 use protobuf::Message as _;
 use proto::meridian_raft::{ApplyState, RegionState, SnapshotMeta, StoreIdent, region_state};
 use proto::pdpb;
