@@ -18,13 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use engine::{Engine, WriteBatch};
+use engine::{Engine, KeyRange, WriteBatch};
 use futures::StreamExt;
 use parking_lot::{Condvar, Mutex, RwLock};
+use protobuf::Message as _;
+use proto::meridian_raft::SnapshotMeta;
 use proto::raft_serverpb::{RaftMessage, SnapshotChunk};
 use tokio::sync::oneshot;
 
 use super::msg::{Msg, ReadKind, Reply};
+use super::snapshot;
 use crate::replication::{
     Epoch, Peer, RaftCalls, Region, RegionContext, RegionError, RegionSnapshot, Replication, SnapshotStream,
 };
@@ -362,6 +365,7 @@ impl<E: Engine> Replication for RaftStoreHandle<E> {
     }
 
     async fn write(&self, ctx: &RegionContext, batch: WriteBatch) -> Result<(), RegionError> {
+        batch.check().map_err(|source| RegionError::Storage { region: ctx.region_id, source })?;
         let size = batch.size_bytes();
         if size > self.shared.entry_bytes_max {
             return Err(RegionError::EntryTooLarge { region: ctx.region_id, size: size as u64 });
@@ -369,6 +373,14 @@ impl<E: Engine> Replication for RaftStoreHandle<E> {
         let ctx = ctx.clone();
         self.ask(ctx.region_id, size + 1, |reply| Msg::Write { ctx, batch, reply }).await
     }
+}
+
+/// The range of the region that a snapshot is of.
+fn snapshot_range(message: &RaftMessage) -> Result<KeyRange, String> {
+    let inner = raft::eraftpb::Message::parse_from_bytes(&message.message).map_err(|e| e.to_string())?;
+    let meta = <SnapshotMeta as prost::Message>::decode(&inner.get_snapshot().data[..]).map_err(|e| e.to_string())?;
+    let region = meta.region.ok_or("a snapshot must carry its region")?;
+    Ok(KeyRange::new(region.start_key, region.end_key))
 }
 
 impl<E: Engine> RaftCalls for RaftStoreHandle<E> {
@@ -393,17 +405,23 @@ impl<E: Engine> RaftCalls for RaftStoreHandle<E> {
         }
         let first = stream.next().await.ok_or("empty snapshot stream")??;
         let message = first.message.ok_or("the first chunk of a snapshot must carry its message")?;
-        let (mut chunks, mut bytes) = (Vec::new(), 0);
-        if !first.data.is_empty() {
-            chunks.push(first.data);
-        }
+        let range = snapshot_range(&message)?;
+        let (mut chunks, mut bytes, mut whole) = (Vec::new(), 0, false);
         while let Some(chunk) = stream.next().await {
             let SnapshotChunk { data, .. } = chunk?;
+            if data.is_empty() {
+                whole = true;
+                break;
+            }
             bytes += data.len();
             if bytes > SNAPSHOT_BYTES_MAX {
                 return Err(format!("snapshot exceeds {SNAPSHOT_BYTES_MAX} bytes"));
             }
+            snapshot::validate(&data, &range)?;
             chunks.push(data);
+        }
+        if !whole {
+            return Err("the snapshot stream broke off".into());
         }
         self.shared.inbox.push(Msg::Snapshot { message: Box::new(message), chunks });
         Ok(())

@@ -18,16 +18,20 @@ mod admin;
 mod apply;
 pub mod command;
 pub mod convert;
+pub mod driver;
 pub mod handle;
 mod jobs;
 pub mod keys;
 pub mod log;
+mod metrics;
 pub mod msg;
+pub mod pd;
 pub mod peer;
 mod report;
 pub mod snapshot;
 pub mod storage;
 pub mod store;
+pub mod transport;
 
 /// What the core needs to know of its configuration. Times are in ticks of `tick_nanos`.
 #[derive(Clone, Debug)]

@@ -137,18 +137,16 @@ pub fn apply<E: Engine>(engine: &E, job: ApplySnapshot) -> Result<(), EngineErro
     engine.sync()
 }
 
-/// Whether received chunks are what a snapshot of the range may hold: known families, as many values as keys, keys
+/// Whether a received chunk is what a snapshot of the range may hold: a known family, as many values as keys, keys
 /// inside. Checked before a peer takes it, so that a broken sender cannot harm other regions.
-pub fn validate(chunks: &[Vec<u8>], range: &KeyRange) -> Result<(), String> {
-    for chunk in chunks {
-        let pairs = SnapshotPairs::decode(chunk.as_slice()).map_err(|e| e.to_string())?;
-        command::cf_of(pairs.family).map_err(|e| e.to_string())?;
-        if pairs.keys.len() != pairs.values.len() {
-            return Err("as many values as keys were expected".into());
-        }
-        if !pairs.keys.iter().all(|k| range.contains(k)) {
-            return Err("a key outside of the region".into());
-        }
+pub fn validate(chunk: &[u8], range: &KeyRange) -> Result<(), String> {
+    let pairs = SnapshotPairs::decode(chunk).map_err(|e| e.to_string())?;
+    command::cf_of(pairs.family).map_err(|e| e.to_string())?;
+    if pairs.keys.len() != pairs.values.len() {
+        return Err("as many values as keys were expected".into());
+    }
+    if !pairs.keys.iter().all(|k| range.contains(k)) {
+        return Err("a key outside of the region".into());
     }
     Ok(())
 }

@@ -389,13 +389,19 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         Ok(!self.in_round.is_empty() || !self.batch.writes.is_empty())
     }
 
-    /// Writes what was collected.
-    pub fn persist(&mut self) -> Result<(), StoreFailure> {
+    /// Whether there may be something to collect.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.batch.writes.is_empty()
+    }
+
+    /// Writes what was collected; whether that took a sync.
+    pub fn persist(&mut self) -> Result<bool, StoreFailure> {
         let batch = std::mem::take(&mut self.batch);
+        let sync = batch.sync;
         if !batch.writes.is_empty() {
             self.log.write(batch)?;
         }
-        Ok(())
+        Ok(sync)
     }
 
     /// Acts on what is durable now.
