@@ -21,6 +21,9 @@ pub enum SqlError {
     /// Nothing but blanks and comments.
     #[error("Query was empty")]
     EmptyQuery,
+    /// Nested too deep, or too long a chain of operators.
+    #[error("Thread stack overrun: the statement's expressions are nested too deeply")]
+    StackOverrun,
     /// Understood, but not done here: names what.
     #[error("This version of Meridian doesn't yet support '{0}'")]
     NotSupported(String),

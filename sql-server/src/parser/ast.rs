@@ -20,7 +20,7 @@ pub enum Statement {
     Query(Box<ast::Query>),
     /// `INSERT` and `REPLACE` (`replace_into`).
     Insert(Box<ast::Insert>),
-    /// `UPDATE`.
+    /// `UPDATE`; `UPDATE IGNORE` has `or: Some(SqliteOnConflict::Ignore)`, `UPDATE a, b` a cross join.
     Update(Box<ast::Update>),
     /// `DELETE`.
     Delete(Box<ast::Delete>),

@@ -1,5 +1,502 @@
 //! From SQL text to [`Statement`].
+//!
+//! ```text
+//! bytes ── lexer ──▶ tokens ── split at ; ──▶ one StatementParser each ──▶ Statement
+//!                                              │ queries, data changes, expressions: sqlparser's grammar
+//!                                              └ definitions, SHOW, SET, ADMIN, placement: ours, over the same tokens
+//! ```
+//!
+//! The lexer is ours (see its header for why); the grammar of queries and expressions is `sqlparser`'s, under a dialect
+//! that is its MySQL one with what it lacks. Every error tells MySQL's "near" text from the offending token on.
+//! What the grammar knows but the server doesn't do is either a tree that its consumer refuses, or
+//! [`SqlError::NotSupported`] with the clause's name.
 
+mod alter;
 mod ast;
+mod ddl;
+mod dialect;
+mod dml;
+mod lexer;
+mod set;
+mod show;
+mod statement;
+#[cfg(test)]
+mod tests;
 
+use sqlparser::ast::Expr;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::SqlError;
 pub use ast::*;
+pub use lexer::LexMode;
+
+/// How deep expressions and subqueries may nest. The parser grows its stack as needed; the limit bounds what later
+/// stages, which recurse over the tree, must bear.
+const NESTING_MAX: usize = 200;
+
+/// How many operators may follow each other at one nesting level (`1+1+1…`): such a chain makes a tree as deep as it is
+/// long. A longer one is refused, because walking it would overflow the stack.
+const OPERATOR_CHAIN_MAX: usize = 4000;
+
+/// Bytes of SQL text that an error message repeats, as MySQL does.
+const NEAR_BYTES_MAX: usize = 80;
+
+/// One statement of a text, with where it is in it.
+#[derive(Debug, Clone)]
+pub struct ParsedStatement {
+    /// The statement.
+    pub statement: Statement,
+    /// First byte in the text.
+    pub start: usize,
+    /// Byte after the last.
+    pub end: usize,
+    /// Number of `?` in it.
+    pub params: usize,
+}
+
+/// Parses a text of any number of statements.
+pub fn parse(sql: &[u8], mode: LexMode) -> Result<Vec<ParsedStatement>, SqlError> {
+    split(sql, mode)?.into_iter().map(|piece| piece.parse(sql)).collect()
+}
+
+/// Parses exactly one statement (one trailing `;` is allowed).
+pub fn parse_one(sql: &[u8], mode: LexMode) -> Result<ParsedStatement, SqlError> {
+    let mut pieces = split(sql, mode)?;
+    match pieces.len() {
+        0 => Err(SqlError::EmptyQuery),
+        1 => pieces.remove(0).parse(sql),
+        _ => Err(syntax_error(sql, pieces[1].start)),
+    }
+}
+
+/// Parses one expression, for defaults kept as text and the like.
+pub fn parse_expr(text: &str) -> Result<Expr, SqlError> {
+    let sql = text.as_bytes();
+    let tokens = lexer::tokenize(sql, LexMode::default()).map_err(|e| syntax_error(sql, e.offset))?;
+    check_chains(&tokens)?;
+    let mut parser = StatementParser::new(sql, sql.len(), tokens);
+    let result = parser.expr().and_then(|e| parser.expect_end().map(|()| e));
+    result.map_err(|e| parser.to_sql_error(e))
+}
+
+/// The tokens of one statement.
+#[derive(Debug)]
+pub struct Piece {
+    tokens: Vec<TokenWithSpan>,
+    /// First byte of the statement in the text.
+    pub start: usize,
+    /// Byte after the last.
+    pub end: usize,
+}
+
+impl Piece {
+    /// Parses the statement out of the text that it was split from.
+    pub fn parse(self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
+        check_chains(&self.tokens)?;
+        let params = self.tokens.iter().filter(|t| matches!(t.token, Token::Placeholder(_))).count();
+        let mut parser = StatementParser::new(sql, self.end, self.tokens);
+        let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
+        match result {
+            Ok(statement) => Ok(ParsedStatement { statement, start: self.start, end: self.end, params }),
+            Err(e) => Err(parser.to_sql_error(e)),
+        }
+    }
+}
+
+/// Splits a text at its semicolons; empty statements vanish. Statements are parsed one at a time by the caller, because
+/// MySQL runs those before a syntax error.
+pub fn split(sql: &[u8], mode: LexMode) -> Result<Vec<Piece>, SqlError> {
+    let tokens = lexer::tokenize(sql, mode).map_err(|e| syntax_error(sql, e.offset))?;
+    let mut pieces = Vec::new();
+    let mut current = Vec::with_capacity(tokens.len());
+    let mut finish = |tokens: Vec<TokenWithSpan>| {
+        if let (Some(first), Some(last)) = (tokens.first(), tokens.last()) {
+            pieces.push(Piece { start: offset(first), end: last.span.end.column as usize - 1, tokens });
+        }
+    };
+    for token in tokens {
+        if token.token == Token::SemiColon {
+            finish(std::mem::take(&mut current));
+        } else {
+            current.push(token);
+        }
+    }
+    finish(current);
+    Ok(pieces)
+}
+
+fn offset(token: &TokenWithSpan) -> usize {
+    (token.span.start.column as usize).saturating_sub(1)
+}
+
+/// Refuses chains of operators that would make too deep a tree.
+fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    if tokens.len() < OPERATOR_CHAIN_MAX {
+        return Ok(());
+    }
+    let mut chains = vec![0usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen => chains.push(0),
+            Token::RParen if chains.len() > 1 => {
+                chains.pop();
+            }
+            Token::Comma => *chains.last_mut().expect("never empty") = 0,
+            Token::Word(w) => {
+                let joins = ["AND", "OR", "XOR", "DIV", "MOD", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "COLLATE"];
+                if w.quote_style.is_none() && joins.iter().any(|j| w.value.eq_ignore_ascii_case(j)) {
+                    *chains.last_mut().expect("never empty") += 1;
+                }
+            }
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::HexStringLiteral(_) => {}
+            Token::Placeholder(_) | Token::Period | Token::SingleQuotedByteStringLiteral(_) => {}
+            _ => *chains.last_mut().expect("never empty") += 1,
+        }
+        if *chains.last().expect("never empty") > OPERATOR_CHAIN_MAX {
+            return Err(SqlError::StackOverrun);
+        }
+    }
+    Ok(())
+}
+
+fn syntax_error(sql: &[u8], offset: usize) -> SqlError {
+    syntax_error_until(sql, offset, sql.len())
+}
+
+fn syntax_error_until(sql: &[u8], offset: usize, end: usize) -> SqlError {
+    let end = end.min(sql.len());
+    let offset = offset.min(end);
+    let line = 1 + sql[..offset].iter().filter(|&&b| b == b'\n').count() as u64;
+    let near = String::from_utf8_lossy(&sql[offset..end.min(offset + NEAR_BYTES_MAX)]).into_owned();
+    SqlError::Syntax { near, line }
+}
+
+/// Why parsing stopped.
+#[derive(Debug)]
+enum Stop {
+    /// Here: a byte offset in the text.
+    At(usize),
+    /// `sqlparser` says so.
+    Grammar(ParserError),
+    /// An error with its own number.
+    Sql(SqlError),
+}
+
+impl From<ParserError> for Stop {
+    fn from(e: ParserError) -> Self {
+        Stop::Grammar(e)
+    }
+}
+
+impl From<SqlError> for Stop {
+    fn from(e: SqlError) -> Self {
+        Stop::Sql(e)
+    }
+}
+
+type Parsed<T> = Result<T, Stop>;
+
+/// Reads one statement. The methods in this file are the vocabulary; the statements are in the files beside it.
+struct StatementParser<'a> {
+    sql: &'a [u8],
+    /// Where the statement ends in the text.
+    end: usize,
+    p: Parser<'a>,
+    /// How deep `EXPLAIN` and the like are nested.
+    depth: usize,
+}
+
+static DIALECT: dialect::MeridianDialect = dialect::MeridianDialect;
+
+impl<'a> StatementParser<'a> {
+    fn new(sql: &'a [u8], end: usize, tokens: Vec<TokenWithSpan>) -> Self {
+        let p = Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
+        StatementParser { sql, end, p, depth: 0 }
+    }
+
+    fn to_sql_error(&self, stop: Stop) -> SqlError {
+        match stop {
+            Stop::Sql(e) => e,
+            Stop::At(offset) => syntax_error(self.sql, offset),
+            Stop::Grammar(ParserError::RecursionLimitExceeded) => SqlError::StackOverrun,
+            Stop::Grammar(ParserError::ParserError(text) | ParserError::TokenizerError(text)) => {
+                // Our spans carry the byte offset as the column, at the end of the message.
+                let at = text.rsplit_once("Column: ").and_then(|(_, n)| n.trim().parse::<usize>().ok());
+                match at {
+                    Some(column) if column > 0 => syntax_error(self.sql, column - 1),
+                    _ if text.contains("found: EOF") => syntax_error_until(self.sql, self.sql.len(), self.sql.len()),
+                    _ => syntax_error(self.sql, self.here()),
+                }
+            }
+        }
+    }
+
+    /// Byte offset of the next token.
+    fn here(&self) -> usize {
+        let token = self.p.peek_token_ref();
+        if token.token == Token::EOF { self.end } else { offset(token) }
+    }
+
+    /// The error "not this token".
+    fn unexpected<T>(&self) -> Parsed<T> {
+        Err(Stop::At(self.here()))
+    }
+
+    fn unsupported<T>(&self, what: impl Into<String>) -> Parsed<T> {
+        Err(Stop::Sql(SqlError::NotSupported(what.into())))
+    }
+
+    fn peek(&self) -> &Token {
+        &self.p.peek_token_ref().token
+    }
+
+    fn peek_nth(&self, n: usize) -> &Token {
+        &self.p.peek_nth_token_ref(n).token
+    }
+
+    fn at_end(&self) -> bool {
+        *self.peek() == Token::EOF
+    }
+
+    fn expect_end(&self) -> Parsed<()> {
+        if self.at_end() { Ok(()) } else { self.unexpected() }
+    }
+
+    /// The rest of the statement's text, which is thereby read.
+    fn rest(&mut self) -> String {
+        let from = self.here().min(self.end);
+        while !self.at_end() {
+            self.p.advance_token();
+        }
+        String::from_utf8_lossy(&self.sql[from..self.end]).into_owned()
+    }
+
+    // ---- Words ----
+
+    /// The nth next token is this unquoted word.
+    fn is_nth(&self, n: usize, word: &str) -> bool {
+        matches!(self.peek_nth(n), Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    }
+
+    fn is(&self, word: &str) -> bool {
+        self.is_nth(0, word)
+    }
+
+    /// Takes the words if they come next, all of them or none.
+    fn eat(&mut self, words: &str) -> bool {
+        let mut n = 0;
+        for word in words.split(' ') {
+            if !self.is_nth(n, word) {
+                return false;
+            }
+            n += 1;
+        }
+        (0..n).for_each(|_| self.p.advance_token());
+        true
+    }
+
+    /// Takes one of several words (or phrases).
+    fn eat_any(&mut self, choices: &[&'static str]) -> Option<&'static str> {
+        choices.iter().copied().find(|words| self.eat(words))
+    }
+
+    fn expect(&mut self, words: &str) -> Parsed<()> {
+        for word in words.split(' ') {
+            if !self.eat(word) {
+                return self.unexpected();
+            }
+        }
+        Ok(())
+    }
+
+    fn eat_token(&mut self, token: &Token) -> bool {
+        self.p.consume_token(token)
+    }
+
+    fn expect_token(&mut self, token: &Token) -> Parsed<()> {
+        if self.eat_token(token) { Ok(()) } else { self.unexpected() }
+    }
+
+    fn if_exists(&mut self) -> Parsed<bool> {
+        if self.eat("IF") {
+            self.expect("EXISTS")?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn if_not_exists(&mut self) -> Parsed<bool> {
+        if self.eat("IF") {
+            self.expect("NOT EXISTS")?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    // ---- Names and values ----
+
+    /// An identifier: quoted, or a word that MySQL doesn't reserve.
+    fn name(&mut self) -> Parsed<String> {
+        match self.peek() {
+            Token::Word(w) if w.quote_style.is_some() || !is_reserved(&w.value) => {
+                if w.quote_style.is_none() && w.value.starts_with('@') {
+                    return self.unexpected();
+                }
+                let name = w.value.clone();
+                self.p.advance_token();
+                Ok(name)
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    /// A name in a place where any word may stand, as after a period.
+    fn any_word(&mut self) -> Parsed<String> {
+        match self.peek() {
+            Token::Word(w) if !w.value.starts_with('@') || w.quote_style.is_some() => {
+                let name = w.value.clone();
+                self.p.advance_token();
+                Ok(name)
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    fn table_name(&mut self) -> Parsed<TableName> {
+        let first = self.name()?;
+        if self.eat_token(&Token::Period) {
+            return Ok(TableName { database: Some(first), name: self.any_word()? });
+        }
+        Ok(TableName { database: None, name: first })
+    }
+
+    /// `[tbl.]col`: the column's name.
+    fn column_name(&mut self) -> Parsed<String> {
+        let mut name = self.name()?;
+        while self.eat_token(&Token::Period) {
+            name = self.any_word()?;
+        }
+        Ok(name)
+    }
+
+    fn string(&mut self) -> Parsed<String> {
+        match self.peek() {
+            Token::SingleQuotedString(s) => {
+                let s = s.clone();
+                self.p.advance_token();
+                Ok(s)
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    /// A string or a word, as charset names and `ENGINE` values are.
+    fn string_or_word(&mut self) -> Parsed<String> {
+        match self.peek() {
+            Token::SingleQuotedString(_) => self.string(),
+            Token::Word(w) if !w.value.starts_with('@') => self.any_word(),
+            _ => self.unexpected(),
+        }
+    }
+
+    fn unsigned(&mut self) -> Parsed<u64> {
+        match self.peek() {
+            Token::Number(n, _) => match n.parse() {
+                Ok(n) => {
+                    self.p.advance_token();
+                    Ok(n)
+                }
+                Err(_) => self.unexpected(),
+            },
+            Token::HexStringLiteral(h) => match u64::from_str_radix(h, 16) {
+                Ok(n) => {
+                    self.p.advance_token();
+                    Ok(n)
+                }
+                Err(_) => self.unexpected(),
+            },
+            _ => self.unexpected(),
+        }
+    }
+
+    fn unsigned32(&mut self) -> Parsed<u32> {
+        let here = self.here();
+        u32::try_from(self.unsigned()?).map_err(|_| Stop::At(here))
+    }
+
+    fn expr(&mut self) -> Parsed<Expr> {
+        Ok(self.p.parse_expr()?)
+    }
+
+    fn comma_separated<T>(&mut self, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
+        let mut items = vec![item(self)?];
+        while self.eat_token(&Token::Comma) {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn parenthesized<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.expect_token(&Token::LParen)?;
+        let value = inner(self)?;
+        self.expect_token(&Token::RParen)?;
+        Ok(value)
+    }
+
+    /// The text between here and the end of a balanced parenthesis, for clauses that are only named in a refusal.
+    fn skip_parenthesized(&mut self) -> Parsed<()> {
+        self.expect_token(&Token::LParen)?;
+        let mut depth = 1;
+        while depth > 0 {
+            match self.peek() {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                Token::EOF => return self.unexpected(),
+                _ => {}
+            }
+            self.p.advance_token();
+        }
+        Ok(())
+    }
+}
+
+/// Words that MySQL 8 reserves: as a name they need backticks.
+fn is_reserved(word: &str) -> bool {
+    let mut buffer = [0u8; 24];
+    let Some(upper) = buffer.get_mut(..word.len()) else { return false };
+    upper.copy_from_slice(word.as_bytes());
+    upper.make_ascii_uppercase();
+    std::str::from_utf8(upper).is_ok_and(|w| RESERVED.binary_search(&w).is_ok())
+}
+
+/// Sorted. The words added by MySQL 8 for window functions and the like are reserved as there.
+const RESERVED: &[&str] = &[
+    "ACCESSIBLE", "ADD", "ALL", "ALTER", "ANALYZE", "AND", "AS", "ASC", "ASENSITIVE", "BEFORE", "BETWEEN", "BIGINT",
+    "BINARY", "BLOB", "BOTH", "BY", "CALL", "CASCADE", "CASE", "CHANGE", "CHAR", "CHARACTER", "CHECK", "COLLATE",
+    "COLUMN", "CONDITION", "CONSTRAINT", "CONTINUE", "CONVERT", "CREATE", "CROSS", "CUBE", "CUME_DIST", "CURRENT_DATE",
+    "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER", "CURSOR", "DATABASE", "DATABASES", "DAY_HOUR",
+    "DAY_MICROSECOND", "DAY_MINUTE", "DAY_SECOND", "DEC", "DECIMAL", "DECLARE", "DEFAULT", "DELAYED", "DELETE",
+    "DENSE_RANK", "DESC", "DESCRIBE", "DETERMINISTIC", "DISTINCT", "DISTINCTROW", "DIV", "DOUBLE", "DROP", "DUAL",
+    "EACH", "ELSE", "ELSEIF", "EMPTY", "ENCLOSED", "ESCAPED", "EXCEPT", "EXISTS", "EXIT", "EXPLAIN", "FALSE", "FETCH",
+    "FIRST_VALUE", "FLOAT", "FLOAT4", "FLOAT8", "FOR", "FORCE", "FOREIGN", "FROM", "FULLTEXT", "FUNCTION", "GENERATED",
+    "GET", "GRANT", "GROUP", "GROUPING", "GROUPS", "HAVING", "HIGH_PRIORITY", "HOUR_MICROSECOND", "HOUR_MINUTE",
+    "HOUR_SECOND", "IF", "IGNORE", "IN", "INDEX", "INFILE", "INNER", "INOUT", "INSENSITIVE", "INSERT", "INT", "INT1",
+    "INT2", "INT3", "INT4", "INT8", "INTEGER", "INTERSECT", "INTERVAL", "INTO", "IO_AFTER_GTIDS", "IO_BEFORE_GTIDS",
+    "IS", "ITERATE", "JOIN", "JSON_TABLE", "KEY", "KEYS", "KILL", "LAG", "LAST_VALUE", "LATERAL", "LEAD", "LEADING",
+    "LEAVE", "LEFT", "LIKE", "LIMIT", "LINEAR", "LINES", "LOAD", "LOCALTIME", "LOCALTIMESTAMP", "LOCK", "LONG",
+    "LONGBLOB", "LONGTEXT", "LOOP", "LOW_PRIORITY", "MASTER_BIND", "MASTER_SSL_VERIFY_SERVER_CERT", "MATCH",
+    "MAXVALUE", "MEDIUMBLOB", "MEDIUMINT", "MEDIUMTEXT", "MIDDLEINT", "MINUTE_MICROSECOND", "MINUTE_SECOND", "MOD",
+    "MODIFIES", "NATURAL", "NOT", "NO_WRITE_TO_BINLOG", "NTH_VALUE", "NTILE", "NULL", "NUMERIC", "OF", "ON",
+    "OPTIMIZE", "OPTIMIZER_COSTS", "OPTION", "OPTIONALLY", "OR", "ORDER", "OUT", "OUTER", "OUTFILE", "OVER",
+    "PARTITION", "PERCENT_RANK", "PRECISION", "PRIMARY", "PROCEDURE", "PURGE", "RANGE", "RANK", "READ", "READS",
+    "READ_WRITE", "REAL", "RECURSIVE", "REFERENCES", "REGEXP", "RELEASE", "RENAME", "REPEAT", "REPLACE", "REQUIRE",
+    "RESIGNAL", "RESTRICT", "RETURN", "REVOKE", "RIGHT", "RLIKE", "ROW", "ROWS", "ROW_NUMBER", "SCHEMA", "SCHEMAS",
+    "SECOND_MICROSECOND", "SELECT", "SENSITIVE", "SEPARATOR", "SET", "SHOW", "SIGNAL", "SMALLINT", "SPATIAL",
+    "SPECIFIC", "SQL", "SQLEXCEPTION", "SQLSTATE", "SQLWARNING", "SQL_BIG_RESULT", "SQL_CALC_FOUND_ROWS",
+    "SQL_SMALL_RESULT", "SSL", "STARTING", "STORED", "STRAIGHT_JOIN", "SYSTEM", "TABLE", "TERMINATED", "THEN",
+    "TINYBLOB", "TINYINT", "TINYTEXT", "TO", "TRAILING", "TRIGGER", "TRUE", "UNDO", "UNION", "UNIQUE", "UNLOCK",
+    "UNSIGNED", "UPDATE", "USAGE", "USE", "USING", "UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP", "VALUES", "VARBINARY",
+    "VARCHAR", "VARCHARACTER", "VARYING", "VIRTUAL", "WHEN", "WHERE", "WHILE", "WINDOW", "WITH", "WRITE", "XOR",
+    "YEAR_MONTH", "ZEROFILL",
+];

@@ -9,6 +9,7 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         // Syntax and names.
         Syntax { .. } => (1064, "42000"),
         EmptyQuery => (1065, "42000"),
+        StackOverrun => (1436, "HY000"),
         NotSupported(_) => (1235, "42000"),
         UnknownDatabase(_) => (1049, "42000"),
         DatabaseExists(_) => (1007, "HY000"),

@@ -1,0 +1,135 @@
+//! Queries and data changes: `sqlparser`'s grammar, with MySQL's modifiers around it.
+
+use sqlparser::ast::{
+    Join, JoinConstraint, JoinOperator, LockClause, LockType, Query, SetExpr, SqliteOnConflict, Statement as Tree,
+};
+use sqlparser::tokenizer::Token;
+
+use super::{Parsed, Statement, StatementParser, Stop};
+
+impl StatementParser<'_> {
+    pub(super) fn query_statement(&mut self) -> Parsed<Statement> {
+        let query = self.query()?;
+        Ok(match *query {
+            // `WITH … UPDATE` and the like.
+            Query { with: Some(_), body, .. } if matches!(*body, SetExpr::Update(_) | SetExpr::Delete(_)) => {
+                return self.unsupported("WITH before UPDATE or DELETE");
+            }
+            query => Statement::Query(Box::new(query)),
+        })
+    }
+
+    pub(super) fn query(&mut self) -> Parsed<Box<Query>> {
+        self.refuse_select_into()?;
+        let mut query = self.p.parse_query()?;
+        if self.eat("LOCK IN SHARE MODE") {
+            query.locks.push(LockClause { lock_type: LockType::Share, of: None, nonblock: None });
+        }
+        Ok(query)
+    }
+
+    /// `SELECT … INTO OUTFILE 'f'`, `INTO DUMPFILE`, `INTO @a`: named before the grammar takes it for something else.
+    fn refuse_select_into(&self) -> Parsed<()> {
+        let mut n = 0;
+        while *self.peek_nth(n) != Token::EOF {
+            if self.is_nth(n, "INTO") {
+                if self.is_nth(n + 1, "OUTFILE") || self.is_nth(n + 1, "DUMPFILE") {
+                    return self.unsupported("SELECT … INTO OUTFILE");
+                }
+                if matches!(self.peek_nth(n + 1), Token::Word(w) if w.quote_style.is_none() && w.value.starts_with('@')) {
+                    return self.unsupported("SELECT … INTO @variable");
+                }
+            }
+            n += 1;
+        }
+        Ok(())
+    }
+
+    /// After `INSERT` or `REPLACE`.
+    pub(super) fn insert(&mut self, replace: bool) -> Parsed<Statement> {
+        let token = self.p.get_current_token().clone();
+        let tree = if replace { self.p.parse_replace(token)? } else { self.p.parse_insert(token)? };
+        match tree {
+            Tree::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
+            _ => self.unsupported("this form of INSERT"),
+        }
+    }
+
+    /// After `UPDATE`. `IGNORE` is kept in `or`.
+    pub(super) fn update(&mut self) -> Parsed<Statement> {
+        let token = self.p.get_current_token().clone();
+        self.eat("LOW_PRIORITY");
+        let ignore = self.eat("IGNORE");
+        let comma_list = self.update_has_comma_list();
+        if comma_list {
+            return self.update_of_list(ignore);
+        }
+        match self.p.parse_update(token)? {
+            Tree::Update(mut update) => {
+                if ignore {
+                    update.or = Some(SqliteOnConflict::Ignore);
+                }
+                Ok(Statement::Update(Box::new(update)))
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    /// Is there a comma between the tables and `SET`?
+    fn update_has_comma_list(&self) -> bool {
+        let (mut depth, mut n) = (0i32, 0);
+        loop {
+            match self.peek_nth(n) {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                Token::Comma if depth == 0 => return true,
+                Token::EOF => return false,
+                _ if depth == 0 && self.is_nth(n, "SET") => return false,
+                _ => {}
+            }
+            n += 1;
+        }
+    }
+
+    /// `UPDATE t1, t2 SET …`: a comma is an inner join without condition.
+    fn update_of_list(&mut self, ignore: bool) -> Parsed<Statement> {
+        let mut tables = self.comma_separated(|s| Ok(s.p.parse_table_and_joins()?))?.into_iter();
+        let Some(mut table) = tables.next() else { return self.unexpected() };
+        for other in tables {
+            table.joins.push(Join {
+                relation: other.relation,
+                global: false,
+                join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
+            });
+            table.joins.extend(other.joins);
+        }
+        self.expect("SET")?;
+        let assignments = self.comma_separated(|s| Ok(s.p.parse_assignment()?))?;
+        let selection = if self.eat("WHERE") { Some(self.expr()?) } else { None };
+        Ok(Statement::Update(Box::new(sqlparser::ast::Update {
+            update_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+            optimizer_hints: Vec::new(),
+            table,
+            assignments,
+            from: None,
+            selection,
+            returning: None,
+            output: None,
+            or: ignore.then_some(SqliteOnConflict::Ignore),
+            order_by: Vec::new(),
+            limit: None,
+        })))
+    }
+
+    /// After `DELETE`. The modifiers change nothing that a delete can do here.
+    pub(super) fn delete(&mut self) -> Parsed<Statement> {
+        let token = self.p.get_current_token().clone();
+        self.eat("LOW_PRIORITY");
+        self.eat("QUICK");
+        self.eat("IGNORE");
+        match self.p.parse_delete(token).map_err(Stop::from)? {
+            Tree::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+            _ => self.unexpected(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a statement may use while it runs. **Contract for executor, ddl and show.**
+//!
+//! ```text
+//! executor::execute(ctx: &mut ExecContext<'_>, stmt: &Statement) -> Result<Outcome, SqlError>     (async; Query, Insert, Update, Delete, Explain, Do)
+//! executor::describe(ctx, &Statement) -> Result<Vec<ColumnMeta>, SqlError>                        (async; columns for PREPARE; empty when no rows)
+//! ddl::execute(ctx, ddl: &Ddl, sql: &str) -> Result<Outcome, SqlError>                            (async; the session has committed already)
+//! ddl::admin(ctx, &Admin) / ddl::split_table(ctx, &SplitTable) / ddl::analyze…                     (async)
+//! show::execute(ctx, &ShowKind) -> Result<ResultSet, SqlError>   (async; filters are applied by the session afterwards)
+//! ```
+
+use std::sync::Arc;
+
+use codec::datum::Datum;
+
+use crate::catalog::Schema;
+use crate::error::SqlError;
+use crate::server::Server;
+use crate::session::state::{Level, SessionState};
+
+/// One statement's surroundings.
+pub struct ExecContext<'a> {
+    /// Parts that all sessions share: `server.kv()?` is the key-value client, `server.schemas()` the schema cache.
+    pub server: &'a Arc<Server>,
+    /// The session's state: variables, current database, transaction, warnings.
+    pub session: &'a mut SessionState,
+    /// The schema that this statement sees throughout.
+    pub schema: Arc<Schema>,
+    /// Values of `?`, in order.
+    pub params: &'a [Datum],
+}
+
+impl ExecContext<'_> {
+    /// The transaction that this statement is part of, begun now if there is none yet.
+    ///
+    /// Autocommit statements get one too: the session commits it when the statement has succeeded and rolls it back when
+    /// it failed. In an explicit transaction the session puts a stage under each statement, so the executor needs no
+    /// undo of its own.
+    pub async fn txn(&mut self) -> Result<&mut kv_client::Transaction, SqlError> {
+        self.session.transaction(self.server).await
+    }
+
+    /// No explicit transaction is open, and none will be after this statement: a read may choose its own timestamp.
+    pub fn is_autocommit(&self) -> bool {
+        self.session.is_autocommit()
+    }
+
+    /// The database that unqualified names mean.
+    pub fn database(&self) -> Result<&str, SqlError> {
+        self.session.database.as_deref().ok_or(SqlError::NoDatabaseSelected)
+    }
+
+    /// Adds a warning for `SHOW WARNINGS`.
+    pub fn warn(&mut self, error: &SqlError) {
+        self.session.push_warning(Level::Warning, error);
+    }
+
+    /// Adds a note for `SHOW WARNINGS`.
+    pub fn note(&mut self, error: &SqlError) {
+        self.session.push_warning(Level::Note, error);
+    }
+
+    /// `KILL` and `max_execution_time`: call between batches.
+    pub fn check_interrupted(&self) -> Result<(), SqlError> {
+        self.session.check_interrupted()
+    }
+}
