@@ -26,6 +26,9 @@ pub mod etcdserverpb {
 pub mod kvrpcpb {
     tonic::include_proto!("kvrpcpb");
 }
+pub mod meridian_pd {
+    tonic::include_proto!("meridian_pd");
+}
 pub mod metapb {
     tonic::include_proto!("metapb");
 }
