@@ -85,23 +85,23 @@ mod tests {
     fn a_lease_lives_while_renewed_and_ends_once() {
         let mut lessor = Lessor::default();
         lessor.granted(7, 3, 1_000);
-        assert_eq!(lessor.expired(3_999), vec![]);
+        assert_eq!(lessor.expired(3_999), Vec::<i64>::new());
         assert_eq!(lessor.renew(7, 3_500), Some(3));
         assert_eq!(lessor.remaining(7, 4_500), Some((3, 2)));
-        assert_eq!(lessor.expired(6_499), vec![]);
+        assert_eq!(lessor.expired(6_499), Vec::<i64>::new());
         assert_eq!(lessor.expired(6_500), vec![7]);
-        assert_eq!(lessor.expired(6_600), vec![], "proposed already");
+        assert_eq!(lessor.expired(6_600), Vec::<i64>::new(), "proposed already");
         assert_eq!(lessor.renew(7, 6_600), None, "an expired lease can't be renewed");
         assert_eq!(lessor.expired(9_500), vec![7], "a lost proposal is repeated");
         lessor.revoked(7);
-        assert_eq!(lessor.expired(20_000), vec![]);
+        assert_eq!(lessor.expired(20_000), Vec::<i64>::new());
     }
 
     #[test]
     fn a_new_leader_gives_each_lease_its_full_time() {
         let mut lessor = Lessor::default();
         lessor.promote([(1, 5)].into_iter(), 100_000);
-        assert_eq!(lessor.expired(104_999), vec![]);
+        assert_eq!(lessor.expired(104_999), Vec::<i64>::new());
         assert_eq!(lessor.expired(105_000), vec![1]);
     }
 }
