@@ -96,7 +96,7 @@ impl Regions {
     }
 
     /// Regions that intersect `start..end` (`end` empty: to the last one), in key order.
-    pub fn scan<'a>(&'a self, start: &[u8], end: &'a [u8]) -> impl Iterator<Item = &'a Region> + use<'a> {
+    pub fn scan<'a>(&'a self, start: &[u8], end: &'a [u8]) -> impl Iterator<Item = &'a Region> + Clone + use<'a> {
         let from = self.by_key(start).map_or_else(|| start.to_vec(), |region| region.start_key.clone());
         self.by_start
             .range::<Vec<u8>, _>((Bound::Included(from), Bound::Unbounded))
@@ -105,7 +105,7 @@ impl Regions {
     }
 
     /// All regions, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = &Region> {
+    pub fn iter(&self) -> impl Iterator<Item = &Region> + Clone {
         self.scan(&[], &[])
     }
 
