@@ -313,7 +313,8 @@ mod tests {
         assert!(refused(&|c| c.initial_cluster = "pd=http://h:1,pd=http://h:2".into()).contains("twice"));
         assert!(refused(&|c| c.lease = Span::millis(10)).starts_with("lease:"));
         assert!(refused(&|c| c.replication.isolation_level = "zone".into()).contains("zone"));
-        let unknown = net::config::parse::<Config>("schedule:\n  leader-limit: 3\n", std::path::Path::new("x")).unwrap_err();
+        let unknown =
+            net::config::parse::<Config>("schedule:\n  leader-limit: 3\n", std::path::Path::new("x")).unwrap_err();
         assert!(unknown.to_string().contains("leader-limit"), "{unknown}");
     }
 }

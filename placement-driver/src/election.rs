@@ -125,12 +125,7 @@ pub async fn leader_changed(client: &Client, keys: &Keys, from: &LeaderInfo) -> 
 }
 
 /// Tries to become leader. Nothing: somebody else was faster, or is named as next leader.
-pub async fn campaign(
-    client: &Client,
-    keys: &Keys,
-    member: &Member,
-    lease: Duration,
-) -> Result<Option<Term>, KvError> {
+pub async fn campaign(client: &Client, keys: &Keys, member: &Member, lease: Duration) -> Result<Option<Term>, KvError> {
     let next = kv::get(client, &keys.next_leader()).await?;
     if next.is_some_and(|kv| kv.value() != member.name.as_bytes()) {
         tokio::time::sleep(RETRY).await;

@@ -179,9 +179,7 @@ impl Leader {
         }
         let spent_ids = kv::get_u64(&client, &keys.alloc_id()).await?.unwrap_or(0);
         let bootstrapped = match kv::get(&client, &keys.cluster()).await? {
-            Some(kv) => {
-                Some(metapb::Cluster::decode(kv.value()).map_err(|_| KvError::Corrupt(keys.cluster()))?)
-            }
+            Some(kv) => Some(metapb::Cluster::decode(kv.value()).map_err(|_| KvError::Corrupt(keys.cluster()))?),
             None => None,
         };
         let mut cluster = Cluster::default();

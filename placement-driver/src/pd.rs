@@ -350,11 +350,7 @@ async fn try_connect(shared: &Shared, endpoints: &[String]) -> Result<Connected,
     Ok(Connected { client, cluster_id, keys })
 }
 
-async fn follow_or_lead(
-    shared: &Arc<Shared>,
-    connected: &Connected,
-    stop: &CancellationToken,
-) -> Result<(), KvError> {
+async fn follow_or_lead(shared: &Arc<Shared>, connected: &Connected, stop: &CancellationToken) -> Result<(), KvError> {
     let Connected { client, keys, .. } = connected;
     let Some(leader) = election::leader(client, keys).await? else {
         *shared.leader_seen.write() = None;
@@ -400,14 +396,8 @@ async fn campaign(shared: &Arc<Shared>, connected: &Connected, stop: &Cancellati
     let clock = term.clock.clone();
     let term_id = (term.lease_id, term.created);
     let guard = EndOfTerm(shared.clone());
-    let load = Leader::load(
-        term,
-        client.clone(),
-        keys.clone(),
-        *cluster_id,
-        shared.config.clone(),
-        shared.clock.clone(),
-    );
+    let load =
+        Leader::load(term, client.clone(), keys.clone(), *cluster_id, shared.config.clone(), shared.clock.clone());
     // Renewed from the start: loading a large cluster may take longer than a lease.
     let renewing = election::Term { lease_id: term_id.0, created: term_id.1, clock: clock.clone() };
     let keep = election::keep(client, &renewing, lease);

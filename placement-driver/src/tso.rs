@@ -139,7 +139,8 @@ mod tests {
                             tso.saved(bound);
                         }
                     }
-                    let count = if rng.random_bool(0.1) { rng.random_range(1..=COUNT_MAX) } else { rng.random_range(1..64) };
+                    let count =
+                        if rng.random_bool(0.1) { rng.random_range(1..=COUNT_MAX) } else { rng.random_range(1..64) };
                     if let Ok(end) = tso.allocate(count, clock) {
                         let first = (end.physical_ms, end.logical - u64::from(count) + 1);
                         assert!(first > last, "{first:?} after {last:?}");

@@ -223,12 +223,7 @@ impl Metastore {
     }
 
     fn header(&self, revision: i64) -> ResponseHeader {
-        ResponseHeader {
-            cluster_id: self.inner.group,
-            member_id: self.id(),
-            revision,
-            raft_term: self.status().term,
-        }
+        ResponseHeader { cluster_id: self.inner.group, member_id: self.id(), revision, raft_term: self.status().term }
     }
 
     /// True when `id` is a member of this group.

@@ -254,17 +254,10 @@ impl Maintenance for EtcdService {
 impl Watch for EtcdService {
     type WatchStream = Responses<WatchResponse>;
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
-        let stream = WatchStreamTask {
-            service: self.clone(),
-            sender: sender.clone(),
-            watches: BTreeMap::new(),
-            next_id: 0,
-        };
+        let stream =
+            WatchStreamTask { service: self.clone(), sender: sender.clone(), watches: BTreeMap::new(), next_id: 0 };
         let requests = request.into_inner();
         tokio::spawn(async move {
             tokio::select! {

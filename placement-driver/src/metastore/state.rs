@@ -492,10 +492,7 @@ impl State {
             lease.keys.insert(request.key.clone());
         }
         self.record(request.key.clone(), version);
-        PutResponse {
-            header: None,
-            prev_kv: previous.filter(|_| request.prev_kv).map(|p| p.to_kv(&request.key, true)),
-        }
+        PutResponse { header: None, prev_kv: previous.filter(|_| request.prev_kv).map(|p| p.to_kv(&request.key, true)) }
     }
 
     fn write_delete(&mut self, request: &DeleteRangeRequest, revision: i64) -> DeleteRangeResponse {

@@ -42,19 +42,14 @@ fn revisions_versions_and_history() {
     assert_eq!(state.revision(), 5);
     state.apply(&delete("a", "")).unwrap();
     assert_eq!(state.revision(), 5, "deleting nothing makes no revision");
-    let at = |revision| {
-        values(&state.range(&RangeRequest { revision, ..range("a", &[0]) }).unwrap())
-    };
+    let at = |revision| values(&state.range(&RangeRequest { revision, ..range("a", &[0]) }).unwrap());
     assert_eq!(at(2), ["a=1"]);
     assert_eq!(at(3), ["a=2"]);
     assert_eq!(at(4), ["a=2", "b=3"]);
     assert_eq!(at(0), ["b=3"]);
     let kv = &state.range(&RangeRequest { revision: 3, ..range("a", b"") }).unwrap().kvs[0];
     assert_eq!((kv.create_revision, kv.mod_revision, kv.version), (2, 3, 2));
-    assert_eq!(
-        state.range(&RangeRequest { revision: 6, ..range("a", b"") }),
-        Err(EtcdError::FutureRevision)
-    );
+    assert_eq!(state.range(&RangeRequest { revision: 6, ..range("a", b"") }), Err(EtcdError::FutureRevision));
 }
 
 #[test]

@@ -257,9 +257,9 @@ impl Wal {
             at = next;
         }
         // A bad record is a torn write only if no whole record follows it.
-        if (at + 1..bytes.len().min(at + RECORD_BYTES_MAX)).any(|later| {
-            read_record(&bytes, later).is_some_and(|(kind, ..)| (KIND_BASE..=KIND_ENTRY).contains(&kind))
-        }) {
+        if (at + 1..bytes.len().min(at + RECORD_BYTES_MAX))
+            .any(|later| read_record(&bytes, later).is_some_and(|(kind, ..)| (KIND_BASE..=KIND_ENTRY).contains(&kind)))
+        {
             return Err(damaged(at, "damaged record"));
         }
         Ok(at as u64)

@@ -376,10 +376,7 @@ impl Pd for PdService {
         Ok(Response::new(AskBatchSplitResponse { header, ids }))
     }
 
-    async fn report_batch_split(
-        &self,
-        request: Request<ReportBatchSplitRequest>,
-    ) -> Answer<ReportBatchSplitResponse> {
+    async fn report_batch_split(&self, request: Request<ReportBatchSplitRequest>) -> Answer<ReportBatchSplitResponse> {
         let request = request.into_inner();
         let leader = self.leader(request.header.as_ref())?;
         leader.report_split(request.regions);

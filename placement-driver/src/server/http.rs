@@ -483,8 +483,7 @@ fn region_json(region: &Region) -> Value {
         .iter()
         .filter_map(|(id, s)| Some(json!({ "peer": peer_json(region.peer(*id)?), "down_seconds": s })))
         .collect();
-    let pending: Vec<Value> =
-        region.pending_peers.iter().filter_map(|id| region.peer(*id)).map(peer_json).collect();
+    let pending: Vec<Value> = region.pending_peers.iter().filter_map(|id| region.peer(*id)).map(peer_json).collect();
     json!({
         "id": region.id,
         "start_key": encode_hex(&region.start_key),
@@ -539,8 +538,7 @@ async fn regions_count(State(shared): Handler) -> Answer {
 
 async fn regions_of_store(State(shared): Handler, Path(id): Path<u64>) -> Answer {
     let leader = active(&shared)?;
-    let answer =
-        leader.read(|brain| regions_json(brain.cluster.regions.iter().filter(|r| r.peer_on(id).is_some())));
+    let answer = leader.read(|brain| regions_json(brain.cluster.regions.iter().filter(|r| r.peer_on(id).is_some())));
     Ok(Json(answer).into_response())
 }
 
@@ -794,11 +792,7 @@ async fn bundles(State(shared): Handler) -> Answer {
 }
 
 /// PD's `partial=true` leaves the groups that are not named; without it they are removed.
-async fn set_bundles(
-    State(shared): Handler,
-    Query(query): Query<HashMap<String, String>>,
-    body: Bytes,
-) -> Answer {
+async fn set_bundles(State(shared): Handler, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Answer {
     let mut bundles: Vec<GroupBundle> = from_json(&body)?;
     fill_groups(&mut bundles)?;
     let partial = query.contains_key("partial");
@@ -806,8 +800,7 @@ async fn set_bundles(
         if !partial {
             let named: Vec<String> = bundles.iter().map(|b| b.group_id.clone()).collect();
             let others = set.bundles().into_iter().filter(|b| !named.contains(&b.group_id));
-            let removed: Vec<GroupBundle> =
-                others.map(|b| GroupBundle { rules: Vec::new(), ..b }).collect();
+            let removed: Vec<GroupBundle> = others.map(|b| GroupBundle { rules: Vec::new(), ..b }).collect();
             bundles.extend(removed);
         }
         set.with_bundles(bundles, stores)
@@ -823,10 +816,7 @@ fn fill_groups(bundles: &mut [GroupBundle]) -> Result<(), ApiError> {
             if rule.group_id.is_empty() {
                 rule.group_id.clone_from(&bundle.group_id);
             } else if rule.group_id != bundle.group_id {
-                return Err(bad(format!(
-                    "rule group {} does not match group ID {}",
-                    rule.group_id, bundle.group_id
-                )));
+                return Err(bad(format!("rule group {} does not match group ID {}", rule.group_id, bundle.group_id)));
             }
         }
     }
