@@ -229,11 +229,9 @@ mod tests {
         lock.for_update_ts = Timestamp(8);
         lock.txn_size = 16;
         lock.min_commit_ts = Timestamp(24);
-        let expected = [
-            b"P\x04pk\xac\x02\x0av\x01v".as_slice(),
-            b"f\0\0\0\0\0\0\0\x08t\0\0\0\0\0\0\0\x10c\0\0\0\0\0\0\0\x18",
-        ]
-        .concat();
+        let expected =
+            [b"P\x04pk\xac\x02\x0av\x01v".as_slice(), b"f\0\0\0\0\0\0\0\x08t\0\0\0\0\0\0\0\x10c\0\0\0\0\0\0\0\x18"]
+                .concat();
         assert_eq!(lock.to_bytes(), expected);
     }
 

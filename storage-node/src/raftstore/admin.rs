@@ -107,9 +107,10 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
             Err(why) => return refused(&why),
         };
         // A leader never votes itself out: it hands over first, and PD repeats the command to the next one.
-        let stays = after.peers.iter().any(|p| {
-            p.id == self.me.id && matches!(p.role, PeerRole::Voter | PeerRole::IncomingVoter)
-        });
+        let stays = after
+            .peers
+            .iter()
+            .any(|p| p.id == self.me.id && matches!(p.role, PeerRole::Voter | PeerRole::IncomingVoter));
         if !stays {
             let progress = self.node.raft.prs();
             let matched = |p: &&PeerMeta| progress.get(p.id).map_or(0, |pr| pr.matched);

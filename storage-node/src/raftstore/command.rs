@@ -305,8 +305,7 @@ pub fn split(region: &Region, parts: &[SplitPart]) -> Result<Vec<Region>, String
         if part.peer_ids.len() != region.peers.len() {
             return Err(format!("{} new peers for {} replicas", part.peer_ids.len(), region.peers.len()));
         }
-        let peers =
-            region.peers.iter().zip(&part.peer_ids).map(|(peer, id)| Peer { id: *id, ..*peer }).collect();
+        let peers = region.peers.iter().zip(&part.peer_ids).map(|(peer, id)| Peer { id: *id, ..*peer }).collect();
         let range = KeyRange::new(std::mem::replace(&mut start, part.key.clone()), part.key.clone());
         regions.push(Region { id: part.region_id, range, epoch, peers });
     }

@@ -106,19 +106,15 @@ pub fn error_to_proto(error: &RegionError) -> errorpb::Error {
                 Some(errorpb::MismatchPeerId { request_peer_id: *requested, store_peer_id: *actual });
         }
         RegionError::ServerIsBusy { reason, backoff_ms } => {
-            out.server_is_busy = Some(errorpb::ServerIsBusy {
-                reason: reason.clone(),
-                backoff_ms: *backoff_ms,
-                ..Default::default()
-            });
+            out.server_is_busy =
+                Some(errorpb::ServerIsBusy { reason: reason.clone(), backoff_ms: *backoff_ms, ..Default::default() });
         }
         RegionError::StaleCommand(_) => out.stale_command = Some(errorpb::StaleCommand {}),
         RegionError::EntryTooLarge { region, size } => {
             out.raft_entry_too_large = Some(errorpb::RaftEntryTooLarge { region_id: *region, entry_size: *size });
         }
         RegionError::ReadIndexNotReady { region, reason } => {
-            out.read_index_not_ready =
-                Some(errorpb::ReadIndexNotReady { reason: reason.clone(), region_id: *region });
+            out.read_index_not_ready = Some(errorpb::ReadIndexNotReady { reason: reason.clone(), region_id: *region });
         }
         // The wire has no variant for it: the message says what failed, and clients back off and retry elsewhere.
         RegionError::Storage { .. } => {}

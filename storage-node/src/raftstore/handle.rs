@@ -21,9 +21,9 @@ use std::time::Duration;
 use engine::{Engine, KeyRange, WriteBatch};
 use futures::StreamExt;
 use parking_lot::{Condvar, Mutex, RwLock};
-use protobuf::Message as _;
 use proto::meridian_raft::SnapshotMeta;
 use proto::raft_serverpb::{RaftMessage, SnapshotChunk};
+use protobuf::Message as _;
 use tokio::sync::oneshot;
 
 use super::msg::{Msg, ReadKind, Reply};
@@ -333,12 +333,7 @@ impl<E: Engine> RaftStoreHandle<E> {
         Ok(RegionSnapshot { engine, region: Region::clone(&state.region), term: state.term })
     }
 
-    async fn ask<T>(
-        &self,
-        region: u64,
-        bytes: usize,
-        msg: impl FnOnce(Reply<T>) -> Msg<E>,
-    ) -> Result<T, RegionError> {
+    async fn ask<T>(&self, region: u64, bytes: usize, msg: impl FnOnce(Reply<T>) -> Msg<E>) -> Result<T, RegionError> {
         let (reply, answer) = oneshot::channel();
         if self.shared.inbox.push_bounded(msg(Reply::new(reply)), bytes, REQUESTS_MAX).is_err() {
             if self.shared.inbox.is_closed() {

@@ -28,10 +28,14 @@ pub mod msg;
 pub mod pd;
 pub mod peer;
 mod report;
+pub mod sim;
 pub mod snapshot;
 pub mod storage;
 pub mod store;
 pub mod transport;
+
+#[cfg(test)]
+mod tests;
 
 /// What the core needs to know of its configuration. Times are in ticks of `tick_nanos`.
 #[derive(Clone, Debug)]

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{Engine, EngineError, WriteBatch};
-use protobuf::Message as _;
 use proto::meridian_raft::{ApplyState, SnapshotMeta};
 use proto::raft_serverpb::RaftMessage;
+use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole};
 use rand::Rng;
@@ -448,12 +448,7 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         }
     }
 
-    fn encode_write(
-        &self,
-        ctx: &RegionContext,
-        batch: WriteBatch,
-        cfg: &StoreConfig,
-    ) -> Result<Vec<u8>, RegionError> {
+    fn encode_write(&self, ctx: &RegionContext, batch: WriteBatch, cfg: &StoreConfig) -> Result<Vec<u8>, RegionError> {
         self.check(ctx, self.me.store_id)?;
         if !self.is_leader() {
             return Err(self.not_leader());
@@ -464,10 +459,8 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         if let Some(key) = command::key_outside(&batch, &self.region().range) {
             return Err(RegionError::KeyNotInRegion { key, region: self.region().clone() });
         }
-        let data = command::encode_write(self.region().epoch, batch).map_err(|e| RegionError::Storage {
-            region: self.region_id,
-            source: EngineError::Io(e.to_string()),
-        })?;
+        let data = command::encode_write(self.region().epoch, batch)
+            .map_err(|e| RegionError::Storage { region: self.region_id, source: EngineError::Io(e.to_string()) })?;
         if data.len() > cfg.entry_bytes_max {
             return Err(RegionError::EntryTooLarge { region: self.region_id, size: data.len() as u64 });
         }

@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{Engine, KeyRange, WriteBatch};
-use protobuf::Message as _;
 use proto::meridian_raft::{ApplyState, RegionState, SnapshotMeta, StoreIdent, region_state};
 use proto::pdpb;
 use proto::raft_serverpb::RaftMessage;
+use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -130,10 +130,10 @@ pub fn write_ident<E: Engine>(engine: &E, ident: StoreIdent) -> Result<(), Store
 /// Writes the first region of a cluster, durably. It becomes real when PD accepts it; see [`forget_first_region`].
 pub fn write_first_region<E: Engine>(engine: &E, region: &Region) -> Result<(), StoreFailure> {
     let mut batch = WriteBatch::new();
-    let me = region.peers.first().ok_or_else(|| StoreFailure::Raft {
-        region: region.id,
-        what: "the first region must have a peer".into(),
-    })?;
+    let me = region
+        .peers
+        .first()
+        .ok_or_else(|| StoreFailure::Raft { region: region.id, what: "the first region must have a peer".into() })?;
     keys::put_region_state(&mut batch, region.id, &normal_state(region, me));
     keys::put_apply_state(&mut batch, region.id, &INIT_APPLIED);
     engine.write(batch)?;
@@ -217,7 +217,10 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
                         continue;
                     }
                     let applied = keys::read_apply_state(&view, id)?.unwrap_or_default();
-                    tracing::warn!(region = id, "a snapshot was being written when the node stopped: asking for another");
+                    tracing::warn!(
+                        region = id,
+                        "a snapshot was being written when the node stopped: asking for another"
+                    );
                     self.add_peer(before, me, applied, true, true)?;
                 }
                 Ok(region_state::Phase::Tombstone) => {
@@ -581,9 +584,10 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
             }
         }
         for id in &holders {
-            let stale = self.peers.get(id).is_some_and(|p| {
-                p.leader_seen_tick + 2 * self.cfg.election_ticks as u64 <= self.ticks
-            });
+            let stale = self
+                .peers
+                .get(id)
+                .is_some_and(|p| p.leader_seen_tick + 2 * self.cfg.election_ticks as u64 <= self.ticks);
             if stale {
                 self.check_region(*id);
             }
@@ -716,8 +720,7 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
                 }
                 if !split_keys.is_empty() {
                     tracing::info!(region = region.id, bytes, parts = split_keys.len() + 1, "splitting by size");
-                    let ctx =
-                        RegionContext { region_id: region.id, epoch: region.epoch, ..Default::default() };
+                    let ctx = RegionContext { region_id: region.id, epoch: region.epoch, ..Default::default() };
                     self.on_split(ctx, split_keys, None);
                 }
             }
@@ -823,7 +826,10 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
 fn is_request(message: &Message) -> bool {
     matches!(
         message.get_msg_type(),
-        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote | MessageType::MsgHeartbeat | MessageType::MsgAppend
+        MessageType::MsgRequestVote
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgAppend
     )
 }
 

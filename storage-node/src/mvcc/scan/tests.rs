@@ -191,7 +191,11 @@ fn bypassed_and_committed_locks() {
     let engine = MemoryEngine::new();
     let mut batch = WriteBatch::new();
     let key = Key::from_user(b"k");
-    batch.put(Cf::Write, key.at(Timestamp(5)), Write::new(WriteKind::Put, Timestamp(4), Some(b"old".to_vec())).to_bytes());
+    batch.put(
+        Cf::Write,
+        key.at(Timestamp(5)),
+        Write::new(WriteKind::Put, Timestamp(4), Some(b"old".to_vec())).to_bytes(),
+    );
     let mut lock = Lock::new(LockKind::Put, *b"other", Timestamp(10), 100);
     lock.short_value = Some(b"new".to_vec());
     batch.put(Cf::Lock, key.encoded(), lock.to_bytes());

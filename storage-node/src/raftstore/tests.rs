@@ -1,0 +1,407 @@
+//! Claims about the Raft store, checked on several stores in one thread.
+
+use engine::{Cf, Snapshot as _, WriteBatch};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::sim::{Cluster, Faults};
+use crate::replication::{PeerRole, RaftCalls, RegionContext, RegionError, Replication};
+
+fn put(key: &str, value: &str) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    batch.put(Cf::Default, key, value);
+    batch
+}
+
+/// Writes through whoever leads, retrying as a client would.
+fn write(cluster: &mut Cluster, key: &str, value: &str) {
+    for _ in 0..200 {
+        let ctx = cluster.context(key.as_bytes());
+        let Some(leader) = cluster.leader(ctx.region_id) else {
+            cluster.run_ticks(1);
+            continue;
+        };
+        let handle = cluster.handle(leader);
+        let batch = put(key, value);
+        match cluster.block_on(async move { handle.write(&ctx, batch).await }) {
+            Ok(()) => return,
+            Err(_) => cluster.run_ticks(1),
+        }
+    }
+    panic!("{key} cannot be written; {}", cluster.describe());
+}
+
+fn read_at(cluster: &mut Cluster, store: u64, key: &str, replica: bool) -> Result<Option<String>, RegionError> {
+    let ctx = RegionContext { replica_read: replica, ..cluster.context(key.as_bytes()) };
+    let handle = cluster.handle(store);
+    let snapshot = cluster.block_on(async move { handle.snapshot(&ctx).await })?;
+    let value = snapshot.engine.get(Cf::Default, key.as_bytes()).expect("in memory");
+    Ok(value.map(|v| String::from_utf8_lossy(&v).into_owned()))
+}
+
+fn read(cluster: &mut Cluster, key: &str) -> Option<String> {
+    for _ in 0..200 {
+        let region = cluster.context(key.as_bytes()).region_id;
+        if let Some(leader) = cluster.leader(region)
+            && let Ok(value) = read_at(cluster, leader, key, false)
+        {
+            return value;
+        }
+        cluster.run_ticks(1);
+    }
+    panic!("{key} cannot be read; {}", cluster.describe());
+}
+
+/// Three stores, one region on all of them, led by store 1.
+fn three(seed: u64) -> (Cluster, u64) {
+    let mut cluster = Cluster::new(seed, 3);
+    let region = cluster.bootstrap(1);
+    write(&mut cluster, "before", "members");
+    cluster.add_voter(region, 2);
+    cluster.add_voter(region, 3);
+    (cluster, region)
+}
+
+#[test]
+fn one_store_serves_writes_and_reads_and_keeps_them_over_a_crash() {
+    let mut cluster = Cluster::new(1, 1);
+    cluster.bootstrap(1);
+    for i in 0..50 {
+        write(&mut cluster, &format!("k{i}"), &format!("v{i}"));
+    }
+    cluster.crash(1);
+    cluster.start(1);
+    for i in 0..50 {
+        assert_eq!(read(&mut cluster, &format!("k{i}")), Some(format!("v{i}")));
+    }
+}
+
+#[test]
+fn a_new_member_gets_a_snapshot_and_then_the_log() {
+    let (mut cluster, region) = three(2);
+    write(&mut cluster, "after", "members");
+    cluster.run_until("all stores to have it", |c| (1..=3).all(|s| c.raw(s, b"after").is_some()));
+    for store in 1..=3 {
+        assert_eq!(cluster.raw(store, b"before").as_deref(), Some(&b"members"[..]));
+    }
+    let reported = cluster.reported(region).and_then(|h| h.region.clone()).expect("a heartbeat");
+    assert_eq!(reported.peers.len(), 3);
+}
+
+#[test]
+fn when_the_leader_dies_another_serves_what_was_acknowledged() {
+    let (mut cluster, region) = three(3);
+    for i in 0..20 {
+        write(&mut cluster, &format!("k{i}"), "v");
+    }
+    let old = cluster.leader(region).expect("a leader");
+    cluster.crash(old);
+    cluster.run_until("another leader", |c| c.leader(region).is_some_and(|l| l != old));
+    for i in 0..20 {
+        assert_eq!(read(&mut cluster, &format!("k{i}")).as_deref(), Some("v"));
+    }
+    write(&mut cluster, "k0", "w");
+    cluster.start(old);
+    cluster.run_until("the old leader to catch up", |c| c.raw(old, b"k0").as_deref() == Some(b"w"));
+}
+
+#[test]
+fn a_leader_cut_off_cannot_serve_a_stale_read_after_another_is_elected() {
+    let (mut cluster, region) = three(4);
+    cluster.transfer(region, 1);
+    write(&mut cluster, "k", "old");
+    assert_eq!(read_at(&mut cluster, 1, "k", false).unwrap().as_deref(), Some("old"));
+    cluster.isolate(1);
+    // Until another leads, the lease may serve: nobody could have written. From then on it must not.
+    let mut elected = false;
+    for _ in 0..400 {
+        cluster.step();
+        elected |= [2, 3].iter().any(|s| cluster.store(*s).and_then(|s| s.peer(region)).is_some_and(|p| p.is_leader()));
+        let (handle, ctx) = (cluster.handle(1), cluster.context(b"k"));
+        let mut future = std::pin::pin!(handle.snapshot(&ctx));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let answer = future.as_mut().poll(&mut cx);
+        if elected {
+            assert!(!matches!(answer, std::task::Poll::Ready(Ok(_))), "a stale read was served");
+        }
+    }
+    assert!(elected, "{}", cluster.describe());
+    write(&mut cluster, "k", "new");
+    cluster.heal();
+    cluster.run_until("the old leader to follow", |c| c.raw(1, b"k").as_deref() == Some(b"new"));
+    assert!(matches!(read_at(&mut cluster, 1, "k", false), Err(RegionError::NotLeader { .. })));
+}
+
+#[test]
+fn a_handover_ends_the_lease() {
+    let (mut cluster, region) = three(5);
+    for to in [2, 3, 1, 2] {
+        cluster.transfer(region, to);
+        write(&mut cluster, "k", &to.to_string());
+        for store in 1..=3 {
+            match read_at(&mut cluster, store, "k", false) {
+                Ok(value) => assert_eq!((store, value), (to, Some(to.to_string()))),
+                Err(e) => assert!(matches!(e, RegionError::NotLeader { .. }), "{e}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_follower_reads_what_was_acknowledged_before() {
+    let (mut cluster, region) = three(6);
+    cluster.transfer(region, 1);
+    for i in 0..10 {
+        write(&mut cluster, "k", &i.to_string());
+        for store in [2, 3] {
+            assert_eq!(read_at(&mut cluster, store, "k", true).unwrap(), Some(i.to_string()));
+        }
+    }
+    assert!(matches!(read_at(&mut cluster, 2, "k", false), Err(RegionError::NotLeader { .. })));
+}
+
+#[test]
+fn a_follower_that_slept_through_truncation_gets_a_snapshot() {
+    let (mut cluster, region) = three(7);
+    cluster.transfer(region, 1);
+    cluster.stop(3);
+    for i in 0..300 {
+        write(&mut cluster, &format!("k{i:03}"), "v");
+    }
+    // The leader keeps what a slow follower needs until there is too much: here nothing forces it, so force it.
+    write(&mut cluster, "k000", "w");
+    cluster.run_ticks(50);
+    cluster.start(3);
+    cluster.run_until("store 3 to catch up", |c| c.raw(3, b"k000").as_deref() == Some(b"w"));
+    assert_eq!(cluster.raw(3, b"k299").as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
+fn a_split_serves_both_parts_and_refuses_the_old_bounds() {
+    let (mut cluster, region) = three(8);
+    write(&mut cluster, "a", "1");
+    write(&mut cluster, "x", "2");
+    let ctx = cluster.context(b"a");
+    let leader = cluster.leader(region).expect("a leader");
+    let (handle, keys) = (cluster.handle(leader), vec![b"m".to_vec()]);
+    let old = ctx.clone();
+    let regions = cluster.block_on(async move { handle.split_region(&ctx, keys).await }).unwrap();
+    assert_eq!(regions.len(), 2);
+    assert_eq!((regions[0].range.end.as_slice(), regions[1].range.start.as_slice()), (&b"m"[..], &b"m"[..]));
+    let handle = cluster.handle(leader);
+    let stale = cluster.block_on(async move { handle.write(&old, put("a", "3")).await });
+    assert!(matches!(stale, Err(RegionError::EpochNotMatch { .. })), "{stale:?}");
+    write(&mut cluster, "a", "4");
+    write(&mut cluster, "x", "5");
+    assert_eq!(read(&mut cluster, "a").as_deref(), Some("4"));
+    assert_eq!(read(&mut cluster, "x").as_deref(), Some("5"));
+    cluster.run_until("all stores to have both", |c| {
+        (1..=3).all(|s| c.raw(s, b"a").as_deref() == Some(b"4") && c.raw(s, b"x").as_deref() == Some(b"5"))
+    });
+    let outside = RegionContext { epoch: regions[0].epoch, region_id: regions[0].id, ..Default::default() };
+    let holder = cluster.leader(regions[0].id).expect("a leader");
+    let handle = cluster.handle(holder);
+    let refused = cluster.block_on(async move { handle.write(&outside, put("x", "6")).await });
+    assert!(matches!(refused, Err(RegionError::KeyNotInRegion { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_store_that_missed_a_split_catches_up() {
+    let (mut cluster, region) = three(9);
+    write(&mut cluster, "a", "1");
+    cluster.transfer(region, 1);
+    cluster.isolate(3);
+    let (handle, ctx) = (cluster.handle(1), cluster.context(b"a"));
+    cluster.block_on(async move { handle.split_region(&ctx, vec![b"m".to_vec()]).await }).unwrap();
+    write(&mut cluster, "a", "2");
+    write(&mut cluster, "z", "2");
+    cluster.heal();
+    cluster.run_until("store 3 to catch up", |c| {
+        c.raw(3, b"a").as_deref() == Some(b"2") && c.raw(3, b"z").as_deref() == Some(b"2")
+    });
+}
+
+#[test]
+fn a_removed_peer_leaves_with_its_data_and_may_come_back() {
+    let (mut cluster, region) = three(10);
+    write(&mut cluster, "k", "v");
+    cluster.transfer(region, 1);
+    cluster.remove(region, 3);
+    cluster.run_until("the peer to be gone", |c| c.store(3).is_some_and(|s| s.peer(region).is_none()));
+    cluster.run_until("its data to be gone", |c| c.raw(3, b"k").is_none());
+    cluster.crash(3);
+    cluster.start(3);
+    assert!(cluster.store(3).is_some_and(|s| s.peers().count() == 0));
+    cluster.add_voter(region, 3);
+    cluster.run_until("the data to be back", |c| c.raw(3, b"k").as_deref() == Some(b"v"));
+}
+
+#[test]
+fn a_peer_that_was_removed_while_cut_off_learns_it_later() {
+    let (mut cluster, region) = three(11);
+    cluster.transfer(region, 1);
+    cluster.isolate(3);
+    cluster.remove(region, 3);
+    cluster.run_ticks(20);
+    cluster.heal();
+    cluster.run_until("the peer to be gone", |c| c.store(3).is_some_and(|s| s.peer(region).is_none()));
+}
+
+#[test]
+fn pd_asking_to_remove_the_leader_first_moves_it() {
+    let (mut cluster, region) = three(12);
+    cluster.transfer(region, 1);
+    cluster.remove(region, 1);
+    cluster.run_until("the peer to be gone", |c| c.store(1).is_some_and(|s| s.peer(region).is_none()));
+    write(&mut cluster, "k", "v");
+    assert_eq!(read(&mut cluster, "k").as_deref(), Some("v"));
+}
+
+#[test]
+fn a_joint_change_replaces_a_voter_and_is_left_even_if_pd_forgets() {
+    use proto::eraftpb::ConfChangeType;
+    use proto::pdpb::{ChangePeer, ChangePeerV2};
+    let mut cluster = Cluster::new(13, 4);
+    let region = cluster.bootstrap(1);
+    cluster.add_voter(region, 2);
+    let three = cluster.add_voter(region, 3);
+    write(&mut cluster, "k", "v");
+    cluster.transfer(region, 1);
+    let four = crate::replication::Peer { id: cluster.alloc_id(), store_id: 4, role: PeerRole::Learner };
+    let change = |peer: &crate::replication::Peer, kind: ConfChangeType| ChangePeer {
+        peer: Some(super::convert::peer_to_proto(peer)),
+        change_type: kind as i32,
+    };
+    let learner = change(&four, ConfChangeType::AddLearnerNode);
+    cluster.command(region, |r| r.change_peer = Some(learner));
+    cluster.run_until("the learner's data", |c| c.raw(4, b"k").is_some());
+    let changes = vec![change(&four, ConfChangeType::AddNode), change(&three, ConfChangeType::AddLearnerNode)];
+    cluster.command(region, |r| r.change_peer_v2 = Some(ChangePeerV2 { changes }));
+    cluster.run_until("the joint state to be left", |c| {
+        let peers = c.region_of(b"k").map(|r| r.peers).unwrap_or_default();
+        let role = |store| peers.iter().find(|p| p.store_id == store).map(|p| p.role);
+        role(4) == Some(PeerRole::Voter) && role(3) == Some(PeerRole::Learner)
+    });
+    cluster.remove(region, 3);
+    write(&mut cluster, "k", "w");
+    assert_eq!(read(&mut cluster, "k").as_deref(), Some("w"));
+}
+
+#[test]
+fn too_large_a_write_is_refused() {
+    let mut cluster = Cluster::new(14, 1);
+    cluster.bootstrap(1);
+    let (handle, ctx) = (cluster.handle(1), cluster.context(b"k"));
+    let batch = put("k", &"x".repeat(9 << 20));
+    let refused = cluster.block_on(async move { handle.write(&ctx, batch).await });
+    assert!(matches!(refused, Err(RegionError::EntryTooLarge { .. })), "{refused:?}");
+}
+
+/// One key per writer, each write a greater number: what was acknowledged is never lost, what is read never goes back.
+fn chaos(seed: u64) {
+    eprintln!("seed {seed:#x}");
+    let (mut cluster, region) = three(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
+    cluster.faults = Faults { lost_per_mille: rng.random_range(0..50), delay_steps_max: rng.random_range(1..15) };
+    let mut acknowledged = [0u64; 4];
+    let mut attempted = [0u64; 4];
+    for round in 0..60 {
+        match rng.random_range(0..10) {
+            0 => cluster.isolate(rng.random_range(1..=3)),
+            1 => cluster.cut(rng.random_range(1..=3), rng.random_range(1..=3)),
+            2 | 3 => cluster.heal(),
+            4 => {
+                let store = rng.random_range(1..=3);
+                cluster.crash(store);
+                cluster.run_ticks(rng.random_range(0..15));
+                cluster.start(store);
+            }
+            5 => {
+                let store = rng.random_range(1..=3);
+                if let Some(peer) =
+                    cluster.region_of(b"k").and_then(|r| r.peers.iter().find(|p| p.store_id == store).copied())
+                    && cluster.leader(region).is_some()
+                {
+                    let to = proto::pdpb::TransferLeader {
+                        peer: Some(super::convert::peer_to_proto(&peer)),
+                        peers: Vec::new(),
+                    };
+                    cluster.command(region, |r| r.transfer_leader = Some(to));
+                }
+            }
+            6 if round > 20 => {
+                let key = format!("k{}", rng.random_range(0..4));
+                let ctx = cluster.context(key.as_bytes());
+                if let Some(leader) = cluster.leader(ctx.region_id) {
+                    let handle = cluster.handle(leader);
+                    let (reply, _) = tokio::sync::oneshot::channel();
+                    let keys = vec![key.into_bytes()];
+                    handle.shared().inbox.push(super::msg::Msg::Split {
+                        ctx,
+                        keys,
+                        reply: Some(super::msg::Reply::new(reply)),
+                    });
+                }
+            }
+            _ => {}
+        }
+        // Each client writes through any store that may lead, without waiting for the answer of a lost one.
+        for client in 0..4 {
+            let key = format!("k{client}");
+            let store = rng.random_range(1..=3);
+            let (handle, ctx) = (cluster.handle(store), cluster.context(key.as_bytes()));
+            attempted[client] += 1;
+            let value = attempted[client];
+            let batch = put(&key, &format!("{value:010}"));
+            let mut future = Box::pin(async move { handle.write(&ctx, batch).await });
+            for _ in 0..rng.random_range(1..60) {
+                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                if let std::task::Poll::Ready(answer) = future.as_mut().poll(&mut cx) {
+                    if answer.is_ok() {
+                        acknowledged[client] = value;
+                    }
+                    break;
+                }
+                cluster.step();
+            }
+            let store = rng.random_range(1..=3);
+            let (handle, ctx) = (cluster.handle(store), cluster.context(key.as_bytes()));
+            let ctx = RegionContext { replica_read: rng.random_bool(0.3), ..ctx };
+            let floor = acknowledged[client];
+            let mut future = Box::pin(async move { handle.snapshot(&ctx).await });
+            for _ in 0..rng.random_range(1..40) {
+                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                if let std::task::Poll::Ready(answer) = future.as_mut().poll(&mut cx) {
+                    if let Ok(snapshot) = answer {
+                        let value = snapshot.engine.get(Cf::Default, key.as_bytes()).expect("in memory");
+                        let seen = value.map_or(0, |v| String::from_utf8_lossy(&v).parse().unwrap_or(0));
+                        assert!(seen >= floor, "seed {seed:#x}: {key} is {seen}, acknowledged was {floor}");
+                    }
+                    break;
+                }
+                cluster.step();
+            }
+        }
+    }
+    cluster.heal();
+    cluster.faults = Faults::default();
+    for client in 0..4 {
+        let seen: u64 = read(&mut cluster, &format!("k{client}")).map_or(0, |v| v.parse().unwrap_or(0));
+        assert!(seen >= acknowledged[client], "seed {seed:#x}: k{client} lost {} for {seen}", acknowledged[client]);
+    }
+    cluster.run_until("replicas to agree", |c| {
+        (0..4).all(|k| {
+            let key = format!("k{k}");
+            let values: Vec<_> = (1..=3).map(|s| c.raw(s, key.as_bytes())).collect();
+            values.iter().all(|v| *v == values[0])
+        })
+    });
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_stores_crash_and_links_are_cut() {
+    match std::env::var("SIM_SEED").ok().and_then(|s| u64::from_str_radix(s.trim_start_matches("0x"), 16).ok()) {
+        Some(seed) => chaos(seed),
+        None => (0..12).for_each(|i| chaos(0x51f2 + i)),
+    }
+}
