@@ -1,0 +1,259 @@
+//! One stream per store for every command: whatever is queued when the connection is ready goes out as one message.
+//!
+//! ```text
+//!   caller ─ call() ─► queue ──poll──► BatchCommandsRequest{ids, requests} ──► store
+//!      ▲                  registers ids in `waiting`                             │
+//!      └──────── oneshot ◄── reader: by id ◄── BatchCommandsResponse ◄───────────┘
+//! ```
+//!
+//! The request stream *is* the batcher: the HTTP/2 connection polls it when it can send, so no task stands between
+//! the caller and the wire. When the stream breaks, everyone who waits is told at once (their commands may have been
+//! executed), and the next call opens a new stream.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use net::grpc::{Channels, MESSAGE_BYTES_MAX};
+use parking_lot::Mutex;
+use proto::tikvpb::tikv_client::TikvClient;
+use proto::tikvpb::{BatchCommandsRequest, BatchCommandsResponse, batch_commands_request, batch_commands_response};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use batch_commands_request::request::Cmd as RequestCmd;
+pub(crate) use batch_commands_response::response::Cmd as ResponseCmd;
+
+/// The most commands in one message: keeps one message's encoding and decoding short.
+const BATCH_MAX: usize = 128;
+
+/// Why a store gave no answer. The command may have been executed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("store at {address}: {reason}")]
+pub(crate) struct RpcError {
+    pub(crate) address: String,
+    pub(crate) reason: &'static str,
+}
+
+struct Call {
+    cmd: RequestCmd,
+    reply: oneshot::Sender<ResponseCmd>,
+}
+
+/// The commands sent and not answered.
+#[derive(Default)]
+struct Waiting {
+    /// Set when the reader has ended: nothing sent after that would be answered.
+    closed: bool,
+    next_id: u64,
+    by_id: HashMap<u64, oneshot::Sender<ResponseCmd>>,
+}
+
+type SharedWaiting = Arc<Mutex<Waiting>>;
+
+/// The connection to one store.
+pub(crate) struct StoreConn {
+    address: String,
+    channels: Channels,
+    /// Protects the current stream's queue; held to clone or replace it.
+    queue: Mutex<Option<mpsc::UnboundedSender<Call>>>,
+}
+
+impl StoreConn {
+    pub(crate) fn new(address: String, channels: Channels) -> Self {
+        Self { address, channels, queue: Mutex::default() }
+    }
+
+    /// A client for methods that are not batched.
+    pub(crate) fn unary(&self) -> Result<TikvClient<tonic::transport::Channel>, RpcError> {
+        let channel = self.channels.get(&self.address).map_err(|_| self.error("the address is invalid"))?;
+        Ok(stub(channel))
+    }
+
+    /// Sends one command and waits for its answer.
+    pub(crate) async fn call(&self, cmd: RequestCmd, timeout: Duration) -> Result<ResponseCmd, RpcError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Call { cmd, reply })?;
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(cmd)) => Ok(cmd),
+            Ok(Err(_)) => Err(self.error("the connection broke")),
+            Err(_) => Err(self.error("no answer in time")),
+        }
+    }
+
+    pub(crate) fn error(&self, reason: &'static str) -> RpcError {
+        RpcError { address: self.address.clone(), reason }
+    }
+
+    fn enqueue(&self, call: Call) -> Result<(), RpcError> {
+        let mut queue = self.queue.lock();
+        let call = match queue.as_ref() {
+            Some(open) => match open.send(call) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::SendError(call)) => call, // the stream has ended: open another
+            },
+            None => call,
+        };
+        let channel = self.channels.get(&self.address).map_err(|_| self.error("the address is invalid"))?;
+        // Unbounded, but each entry is one caller that waits for it.
+        let (sender, calls) = mpsc::unbounded_channel();
+        let _ = sender.send(call);
+        *queue = Some(sender);
+        tokio::spawn(run(self.address.clone(), stub(channel), calls));
+        Ok(())
+    }
+}
+
+fn stub(channel: tonic::transport::Channel) -> TikvClient<tonic::transport::Channel> {
+    TikvClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Opens the stream and hands out answers until it breaks.
+async fn run(address: String, mut client: TikvClient<tonic::transport::Channel>, calls: mpsc::UnboundedReceiver<Call>) {
+    let waiting = SharedWaiting::default();
+    // Whatever ends this task, those who wait are told.
+    let _close = CloseOnDrop(waiting.clone());
+    let outgoing = Batcher { calls, buffer: Vec::with_capacity(BATCH_MAX), waiting: waiting.clone() };
+    let mut responses = match client.batch_commands(outgoing).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => {
+            tracing::debug!("store at {address}: {}", status.message());
+            return;
+        }
+    };
+    loop {
+        match responses.message().await {
+            Ok(Some(batch)) => deliver(&waiting, batch),
+            Ok(None) => return,
+            Err(status) => {
+                tracing::debug!("store at {address}: {}", status.message());
+                return;
+            }
+        }
+    }
+}
+
+fn deliver(waiting: &SharedWaiting, batch: BatchCommandsResponse) {
+    let mut waiting = waiting.lock();
+    for (response, id) in batch.responses.into_iter().zip(batch.request_ids) {
+        let Some(reply) = waiting.by_id.remove(&id) else { continue };
+        if let Some(cmd) = response.cmd {
+            let _ = reply.send(cmd); // the caller may have given up
+        }
+    }
+}
+
+struct CloseOnDrop(SharedWaiting);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.closed = true;
+        waiting.by_id.clear();
+    }
+}
+
+/// The request stream: each poll takes all that is queued.
+struct Batcher {
+    calls: mpsc::UnboundedReceiver<Call>,
+    buffer: Vec<Call>,
+    waiting: SharedWaiting,
+}
+
+impl Stream for Batcher {
+    type Item = BatchCommandsRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<BatchCommandsRequest>> {
+        let this = &mut *self;
+        match this.calls.poll_recv_many(cx, &mut this.buffer, BATCH_MAX) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(0) => Poll::Ready(None),
+            Poll::Ready(n) => {
+                let mut waiting = this.waiting.lock();
+                if waiting.closed {
+                    this.buffer.clear();
+                    this.calls.close();
+                    return Poll::Ready(None);
+                }
+                let mut message =
+                    BatchCommandsRequest { requests: Vec::with_capacity(n), request_ids: Vec::with_capacity(n) };
+                for call in this.buffer.drain(..) {
+                    if call.reply.is_closed() {
+                        continue; // the caller gave up while queued
+                    }
+                    let id = waiting.next_id;
+                    waiting.next_id += 1;
+                    waiting.by_id.insert(id, call.reply);
+                    message.requests.push(batch_commands_request::Request { cmd: Some(call.cmd) });
+                    message.request_ids.push(id);
+                }
+                Poll::Ready(Some(message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use proto::tikvpb::{BatchCommandsEmptyRequest, BatchCommandsEmptyResponse};
+
+    fn empty(test_id: u64) -> RequestCmd {
+        RequestCmd::Empty(BatchCommandsEmptyRequest { test_id, delay_time: 0 })
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_goes_out_as_one_message_and_answers_find_their_callers() {
+        let (sender, calls) = mpsc::unbounded_channel();
+        let waiting = SharedWaiting::default();
+        let mut batcher = Batcher { calls, buffer: Vec::new(), waiting: waiting.clone() };
+        let mut answers = Vec::new();
+        for id in 0..3 {
+            let (reply, answer) = oneshot::channel();
+            assert!(sender.send(Call { cmd: empty(id), reply }).is_ok());
+            answers.push(answer);
+        }
+        let message = batcher.next().await.unwrap();
+        assert_eq!(message.requests.len(), 3);
+        let response = |test_id| batch_commands_response::Response {
+            cmd: Some(ResponseCmd::Empty(BatchCommandsEmptyResponse { test_id })),
+        };
+        // Answers come in any order and in any grouping.
+        let ids = &message.request_ids;
+        deliver(
+            &waiting,
+            BatchCommandsResponse {
+                responses: vec![response(22), response(20)],
+                request_ids: vec![ids[2], ids[0]],
+                ..Default::default()
+            },
+        );
+        let got = answers.remove(2).await.unwrap();
+        assert!(matches!(got, ResponseCmd::Empty(e) if e.test_id == 22));
+        let got = answers.remove(0).await.unwrap();
+        assert!(matches!(got, ResponseCmd::Empty(e) if e.test_id == 20));
+        // The stream breaks: who waits is told, and so is who comes later.
+        drop(CloseOnDrop(waiting));
+        assert!(answers.remove(0).await.is_err());
+        let (reply, answer) = oneshot::channel();
+        assert!(sender.send(Call { cmd: empty(9), reply }).is_ok());
+        assert!(batcher.next().await.is_none());
+        assert!(answer.await.is_err());
+        assert!(sender.is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_down_is_an_error_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let conn = StoreConn::new(address.clone(), Channels::default());
+        for _ in 0..2 {
+            let error = conn.call(empty(1), Duration::from_secs(20)).await.unwrap_err();
+            assert_eq!(error.reason, "the connection broke");
+        }
+    }
+}

@@ -1,0 +1,741 @@
+//! [`Transaction`]: reads at its start, buffered writes, locks taken on the way (pessimistic), and the commit.
+//!
+//! ```text
+//!   begin ── get/scan (snapshot at start_ts, merged with the buffer) ── put/insert/delete (buffer)
+//!         ── lock_keys (pessimistic: on the stores, at for_update_ts) ── commit | rollback
+//! ```
+//!
+//! A pessimistic transaction keeps its locks alive by heartbeats until it ends. Dropping a transaction that has not
+//! ended releases its locks in the background.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use codec::timestamp::Timestamp;
+use futures::stream::{FuturesUnordered, StreamExt};
+use proto::kvrpcpb::prewrite_request::PessimisticAction;
+use proto::kvrpcpb::{self, Assertion, Op};
+use tokio::time::Instant;
+
+use crate::backoff::Reason;
+use crate::buffer::{Buffer, Stage};
+use crate::client::{Client, REQUEST_TIMEOUT};
+use crate::commit::{CommitCheck, CommitJob, Mutation, commit, lock_ttl_ms};
+use crate::error::{Error, Result};
+use crate::heartbeat::LOCK_TTL_MS;
+use crate::region::Region;
+use crate::resolve::locks_of;
+use crate::snapshot::{KvPair, Snapshot, remaining};
+
+/// How long a lock is waited for when the caller does not say: MySQL's `innodb_lock_wait_timeout`.
+pub const LOCK_WAIT: Duration = Duration::from_secs(50);
+/// Keys in one lock request.
+const LOCK_BATCH: usize = 1024;
+/// An optimistic transaction larger than this may take longer to commit than its locks live: it sends heartbeats.
+const HEARTBEAT_BYTES_MIN: usize = 4 << 20;
+
+/// How a transaction works.
+#[derive(Clone, Debug, Default)]
+pub struct TxnOptions {
+    /// Whether writes lock their keys at once ([`Transaction::lock_keys`]) rather than at commit.
+    pub pessimistic: bool,
+}
+
+impl TxnOptions {
+    /// Locks on the way.
+    pub fn pessimistic() -> Self {
+        Self { pessimistic: true }
+    }
+
+    /// Conflicts are found at commit.
+    pub fn optimistic() -> Self {
+        Self { pessimistic: false }
+    }
+}
+
+/// How long to wait for a lock that another transaction holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LockWait {
+    /// [`LOCK_WAIT`].
+    #[default]
+    Default,
+    /// Not at all: [`Error::LockNoWait`].
+    NoWait,
+    /// This many milliseconds.
+    Ms(u64),
+}
+
+/// How keys are locked.
+#[derive(Clone, Debug, Default)]
+pub struct LockOptions {
+    /// How long to wait for other transactions.
+    pub wait: LockWait,
+    /// Whether to return the values as of the lock.
+    pub return_values: bool,
+    /// Whether to return if the keys have values.
+    pub check_existence: bool,
+    /// The timestamp that the caller has read at: a key committed since is a [`Error::WriteConflict`]. Without it a
+    /// fresh one is taken, and conflicts are retried here.
+    pub for_update_ts: Option<Timestamp>,
+}
+
+/// What locking found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Locked {
+    /// The timestamp at which the keys were locked; values are as of it.
+    pub for_update_ts: Timestamp,
+    /// Committed values in the order of the keys, with `return_values`. The buffer is not merged in.
+    pub values: Vec<Option<Vec<u8>>>,
+    /// Whether the keys have committed values, with `return_values` or `check_existence`.
+    pub exists: Vec<bool>,
+}
+
+/// A transaction.
+pub struct Transaction {
+    client: Client,
+    snapshot: Snapshot,
+    start_ts: Timestamp,
+    options: TxnOptions,
+    started: Instant,
+    buffer: Buffer,
+    /// Keys locked on the stores.
+    locked: BTreeMap<Vec<u8>, ()>,
+    /// Fixed once the first key is locked.
+    primary: Option<Vec<u8>>,
+    /// The newest timestamp that keys were locked at.
+    for_update_ts: Timestamp,
+    check: Option<CommitCheck>,
+    finished: bool,
+}
+
+/// One key's part of a lock answer.
+#[derive(Clone, Debug, Default)]
+struct LockedKey {
+    value: Option<Vec<u8>>,
+    exists: bool,
+}
+
+impl Transaction {
+    pub(crate) fn new(client: Client, start_ts: Timestamp, options: TxnOptions) -> Self {
+        let limits = client.options();
+        Self {
+            buffer: Buffer::new(limits.entry_bytes_max, limits.txn_bytes_max),
+            snapshot: client.snapshot(start_ts),
+            client,
+            start_ts,
+            options,
+            started: Instant::now(),
+            locked: BTreeMap::new(),
+            primary: None,
+            for_update_ts: start_ts,
+            check: None,
+            finished: false,
+        }
+    }
+
+    /// Where its snapshot is.
+    pub fn start_ts(&self) -> Timestamp {
+        self.start_ts
+    }
+
+    /// The newest timestamp that keys were locked at; the start when none was.
+    pub fn for_update_ts(&self) -> Timestamp {
+        self.for_update_ts
+    }
+
+    /// Whether writes lock their keys at once.
+    pub fn is_pessimistic(&self) -> bool {
+        self.options.pessimistic
+    }
+
+    /// Whether it neither wrote nor locked anything.
+    pub fn is_readonly(&self) -> bool {
+        self.buffer.is_empty() && self.locked.is_empty()
+    }
+
+    /// Whether it was committed or rolled back.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Bytes of the pending writes.
+    pub fn bytes(&self) -> usize {
+        self.buffer.bytes()
+    }
+
+    /// Pending writes.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The client that it came from.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Its snapshot, without the pending writes.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Has commits refused with [`Error::SchemaChanged`] when `check` says so for the commit timestamp.
+    pub fn set_commit_check(&mut self, check: CommitCheck) {
+        self.check = Some(check);
+    }
+
+    /// The value of a key: the pending one, or as of the start.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.get_from(&self.snapshot, key).await
+    }
+
+    /// The value of a key: the pending one, or as of another snapshot (`SELECT … FOR UPDATE` reads at its own).
+    pub async fn get_from(&self, snapshot: &Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.buffer.get(key) {
+            Some(entry) => Ok(entry.value.clone()),
+            None => snapshot.get(key).await,
+        }
+    }
+
+    /// The values of keys, in their order.
+    pub async fn batch_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.batch_get_from(&self.snapshot, keys).await
+    }
+
+    /// The values of keys, in their order: pending ones, or as of another snapshot.
+    pub async fn batch_get_from(&self, snapshot: &Snapshot, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
+        if self.buffer.is_empty() {
+            return snapshot.batch_get(keys).await;
+        }
+        let pending = |key: &Vec<u8>| self.buffer.get(key);
+        let asked: Vec<Vec<u8>> = keys.iter().filter(|key| pending(key).is_none()).cloned().collect();
+        let mut committed = snapshot.batch_get(&asked).await?.into_iter();
+        Ok(keys
+            .iter()
+            .map(|key| match pending(key) {
+                Some(entry) => entry.value.clone(),
+                None => committed.next().flatten(),
+            })
+            .collect())
+    }
+
+    /// Up to `limit` pairs of `[start, end)` in key order (`end` empty: no bound): pending writes over the snapshot.
+    pub async fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<KvPair>> {
+        self.scan_with(&self.snapshot, start, end, limit, false, false).await
+    }
+
+    /// The same from another snapshot, in either direction, with or without values (of committed pairs).
+    pub async fn scan_with(
+        &self,
+        snapshot: &Snapshot,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+        reverse: bool,
+        key_only: bool,
+    ) -> Result<Vec<KvPair>> {
+        // Each pending delete can hide one committed pair.
+        let deleted = self.buffer.range(start, end).filter(|(_, value)| value.is_none()).count();
+        let committed = snapshot.scan(start, end, limit.saturating_add(deleted), reverse, key_only).await?;
+        let pending = self.buffer.range(start, end);
+        Ok(if reverse {
+            merge(committed, pending.rev(), limit, |a, b| a > b)
+        } else {
+            merge(committed, pending, limit, |a, b| a < b)
+        })
+    }
+
+    /// Pending writes of `[start, end)` (`end` empty: no bound) in key order; `None` is a delete.
+    pub fn iter_buffer<'a>(
+        &'a self,
+        start: &'a [u8],
+        end: &'a [u8],
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        self.buffer.range(start, end)
+    }
+
+    /// The pending writes.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// Writes a value.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
+        self.writable()?;
+        self.buffer.put(key, value)
+    }
+
+    /// Writes a value for a key that must have none: [`Error::KeyExists`] now, when the key is locked, or at commit.
+    pub fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
+        self.writable()?;
+        self.buffer.insert(key, value)
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, key: Vec<u8>) -> Result<()> {
+        self.writable()?;
+        self.buffer.delete(key)
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.finished { Err(Error::Finished) } else { Ok(()) }
+    }
+
+    /// Opens a stage of the pending writes: a statement, or a savepoint.
+    pub fn stage(&mut self) -> Stage {
+        self.buffer.stage()
+    }
+
+    /// Closes a stage and keeps its writes.
+    pub fn release(&mut self, stage: Stage) {
+        self.buffer.release(stage);
+    }
+
+    /// Undoes the writes since a stage was opened; locks stay. The stage stays open. `false` when it is gone.
+    pub fn rollback_to(&mut self, stage: Stage) -> bool {
+        self.buffer.rollback_to(stage)
+    }
+
+    /// Whether a key is locked on its store by this transaction.
+    pub fn is_locked(&self, key: &[u8]) -> bool {
+        self.locked.contains_key(key)
+    }
+
+    /// Locks keys on their stores, so that nobody else can change them until this transaction ends. Keys with a pending
+    /// [`Transaction::insert`] are checked to have no committed value.
+    ///
+    /// On failure the keys that this call locked are released; earlier locks stay.
+    pub async fn lock_keys(&mut self, keys: Vec<Vec<u8>>, options: LockOptions) -> Result<Locked> {
+        self.writable()?;
+        if !self.options.pessimistic {
+            return Err(Error::Refused("an optimistic transaction takes no locks before its commit".into()));
+        }
+        let mut ts = match options.for_update_ts {
+            Some(ts) => ts,
+            None if keys.is_empty() => self.for_update_ts,
+            None => self.client.timestamp().await?,
+        };
+        let wait = match options.wait {
+            LockWait::Default => LOCK_WAIT,
+            LockWait::NoWait => Duration::ZERO,
+            LockWait::Ms(ms) => Duration::from_millis(ms),
+        };
+        let deadline = Instant::now() + wait;
+        let mut fresh: Vec<&[u8]> = keys.iter().map(Vec::as_slice).filter(|key| !self.is_locked(key)).collect();
+        fresh.sort_unstable();
+        fresh.dedup();
+        let mut found = HashMap::new();
+        if !fresh.is_empty() {
+            loop {
+                match self.lock_fresh(&fresh, ts, &options, deadline).await {
+                    Ok(answers) => {
+                        found = answers;
+                        break;
+                    }
+                    // The caller has read nothing at this timestamp: a newer one is as good.
+                    Err(Error::WriteConflict { .. }) if options.for_update_ts.is_none() => {
+                        ts = self.client.timestamp().await?;
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        self.for_update_ts = self.for_update_ts.max(ts);
+        let mut locked = Locked { for_update_ts: ts, ..Locked::default() };
+        self.check_owned(&keys, &found, ts).await?;
+        if options.return_values || options.check_existence {
+            // Keys locked by earlier statements cannot have changed since: read them as of now.
+            let owned: Vec<Vec<u8>> = keys.iter().filter(|key| !found.contains_key(key.as_slice())).cloned().collect();
+            let mut values = self.client.snapshot(ts).batch_get(&owned).await?.into_iter();
+            for key in &keys {
+                let (value, exists) = match found.get(key.as_slice()) {
+                    Some(answer) => (answer.value.clone(), answer.exists),
+                    None => {
+                        let value = values.next().flatten();
+                        let exists = value.is_some();
+                        (value, exists)
+                    }
+                };
+                locked.exists.push(exists);
+                if options.return_values {
+                    locked.values.push(value);
+                }
+            }
+        }
+        Ok(locked)
+    }
+
+    /// Pending inserts of keys that were locked before this call: their existence has not been checked yet.
+    async fn check_owned(
+        &mut self,
+        keys: &[Vec<u8>],
+        found: &HashMap<Vec<u8>, LockedKey>,
+        ts: Timestamp,
+    ) -> Result<()> {
+        let unchecked = |key: &&Vec<u8>| self.buffer.get(key).is_some_and(|entry| entry.must_not_exist);
+        let unchecked: Vec<Vec<u8>> = keys.iter().filter(unchecked).cloned().collect();
+        let owned: Vec<Vec<u8>> = unchecked.iter().filter(|key| !found.contains_key(key.as_slice())).cloned().collect();
+        let values = self.client.snapshot(ts).batch_get(&owned).await?;
+        if let Some((key, _)) = owned.iter().zip(&values).find(|(_, value)| value.is_some()) {
+            return Err(Error::KeyExists { key: key.clone() });
+        }
+        for key in &unchecked {
+            self.buffer.set_checked(key);
+        }
+        Ok(())
+    }
+
+    /// Locks keys that are not locked yet, all or none.
+    async fn lock_fresh(
+        &mut self,
+        keys: &[&[u8]],
+        ts: Timestamp,
+        options: &LockOptions,
+        deadline: Instant,
+    ) -> Result<HashMap<Vec<u8>, LockedKey>> {
+        let first_lock = self.primary.is_none();
+        let primary = self.primary.clone().unwrap_or_else(|| keys[0].to_vec());
+        let request = LockRequest { txn: self, primary: &primary, ts, options, deadline, first_lock };
+        let mut found = HashMap::with_capacity(keys.len());
+        let mut rest = keys;
+        let mut result = Ok(());
+        if first_lock && keys.len() > 1 {
+            // The primary's lock must stand before others point to it.
+            result = request.lock(&keys[..1], &mut found).await;
+            rest = &keys[1..];
+        }
+        if result.is_ok() {
+            result = request.lock(rest, &mut found).await;
+        }
+        match result {
+            Ok(()) => {
+                if first_lock {
+                    self.client.start_heartbeat(self.start_ts, primary.clone(), self.started);
+                    self.primary = Some(primary);
+                }
+                self.locked.extend(keys.iter().map(|key| (key.to_vec(), ())));
+                Ok(found)
+            }
+            Err(e) => {
+                // A request without an answer may have locked its keys: release all that were asked for.
+                let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+                self.release_locks(keys, ts);
+                Err(e)
+            }
+        }
+    }
+
+    /// Releases pessimistic locks in the background.
+    fn release_locks(&self, keys: Vec<Vec<u8>>, ts: Timestamp) {
+        if keys.is_empty() {
+            return;
+        }
+        let (client, start_ts) = (self.client.clone(), self.start_ts);
+        let release = async move {
+            let mut backoff = client.backoff();
+            if let Err(e) = client.pessimistic_rollback(start_ts.0, ts.0, keys, &mut backoff).await {
+                tracing::debug!(start_ts = start_ts.0, "releasing locks: {e}");
+            }
+        };
+        // Without a runtime (process ends) the locks expire by themselves.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(release);
+        }
+    }
+
+    /// Commits the pending writes; returns the commit timestamp (the start for a transaction that wrote nothing).
+    pub async fn commit(&mut self) -> Result<Timestamp> {
+        self.writable()?;
+        self.finished = true;
+        if self.buffer.is_empty() {
+            self.end();
+            return Ok(self.start_ts);
+        }
+        let bytes = self.buffer.bytes();
+        let mutations = self.mutations();
+        if mutations.is_empty() {
+            self.end();
+            return Ok(self.start_ts);
+        }
+        // The buffer's order is the keys' order, and so is the list's: the primary is found by search.
+        let at = |key: &Vec<u8>| mutations.binary_search_by(|m| m.key.cmp(key)).ok();
+        let real = |m: &Mutation| m.op != Op::CheckNotExists;
+        let primary = self.primary.as_ref().and_then(at).or_else(|| mutations.iter().position(real)).unwrap_or(0);
+        let elapsed_ms = self.started.elapsed().as_millis() as u64;
+        let ttl_ms = if self.locked.is_empty() { lock_ttl_ms(bytes) } else { LOCK_TTL_MS };
+        if self.locked.is_empty() && bytes >= HEARTBEAT_BYTES_MIN {
+            self.client.start_heartbeat(self.start_ts, mutations[primary].key.clone(), self.started);
+        }
+        let job = CommitJob {
+            client: self.client.clone(),
+            start_ts: self.start_ts,
+            for_update_ts: self.for_update_ts,
+            pessimistic: !self.locked.is_empty(),
+            mutations,
+            primary,
+            lock_ttl_ms: ttl_ms + elapsed_ms,
+            check: self.check.clone(),
+            deadline: self.client.options().deadline,
+        };
+        let result = commit(job).await;
+        self.client.stop_heartbeat(self.start_ts);
+        if !matches!(result, Ok(_) | Err(Error::Undetermined(_))) {
+            // The committer's rollback covers its keys; these are the ones it may never have reached.
+            let keys = self.locked.keys().cloned().collect();
+            self.release_locks(keys, self.for_update_ts);
+        }
+        self.locked.clear();
+        result
+    }
+
+    /// What commit sends: pending writes, and the locked keys that were not written.
+    fn mutations(&mut self) -> Vec<Mutation> {
+        let pessimistic = !self.locked.is_empty();
+        let mut mutations = Vec::with_capacity(self.buffer.len());
+        let mut locked = self.locked.keys().peekable();
+        let lock_only = |key: &Vec<u8>| Mutation {
+            op: Op::Lock,
+            key: key.clone(),
+            value: Vec::new(),
+            action: PessimisticAction::DoPessimisticCheck,
+        };
+        for (key, entry) in self.buffer.take() {
+            while let Some(before) = locked.next_if(|locked| **locked < key) {
+                mutations.push(lock_only(before));
+            }
+            let is_locked = locked.next_if(|locked| **locked == key).is_some();
+            let action = match (pessimistic, is_locked, entry.must_not_exist) {
+                (true, true, _) => PessimisticAction::DoPessimisticCheck,
+                (true, false, true) => PessimisticAction::DoConstraintCheck,
+                _ => PessimisticAction::SkipPessimisticCheck,
+            };
+            let (op, value) = match (entry.value, entry.must_not_exist) {
+                (Some(value), true) => (Op::Insert, value),
+                (Some(value), false) => (Op::Put, value),
+                (None, true) if is_locked => (Op::Lock, Vec::new()),
+                // Inserted and deleted again: nothing to write, but the insert must have been right.
+                (None, true) => (Op::CheckNotExists, Vec::new()),
+                (None, false) => (Op::Del, Vec::new()),
+            };
+            mutations.push(Mutation { op, key, value, action });
+        }
+        mutations.extend(locked.map(lock_only));
+        mutations
+    }
+
+    /// Gives up the pending writes and releases the locks (in the background).
+    pub async fn rollback(&mut self) -> Result<()> {
+        if !self.finished {
+            self.finished = true;
+            self.end();
+        }
+        Ok(())
+    }
+
+    /// Ends without a commit: heartbeats stop, locks go.
+    fn end(&mut self) {
+        self.buffer.take();
+        if self.locked.is_empty() {
+            return;
+        }
+        self.client.stop_heartbeat(self.start_ts);
+        let keys = std::mem::take(&mut self.locked).into_keys().collect();
+        self.release_locks(keys, self.for_update_ts);
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.end();
+        }
+    }
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction")
+            .field("start_ts", &self.start_ts)
+            .field("pending", &self.buffer.len())
+            .field("locked", &self.locked.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Merges committed pairs with pending writes that hide them. `before` is the order of both.
+fn merge<'a>(
+    committed: Vec<KvPair>,
+    pending: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    limit: usize,
+    before: impl Fn(&[u8], &[u8]) -> bool,
+) -> Vec<KvPair> {
+    let mut committed = committed.into_iter().peekable();
+    let mut pending = pending.peekable();
+    let mut merged = Vec::new();
+    while merged.len() < limit {
+        let take_committed = match (committed.peek(), pending.peek()) {
+            (None, None) => break,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some((c, _)), Some((p, _))) => before(c, p),
+        };
+        if take_committed {
+            merged.extend(committed.next());
+        } else if let Some((key, value)) = pending.next() {
+            committed.next_if(|(c, _)| c == key);
+            merged.extend(value.map(|value| (key.to_vec(), value.to_vec())));
+        }
+    }
+    merged
+}
+
+/// What the lock requests of one call share.
+struct LockRequest<'a> {
+    txn: &'a Transaction,
+    primary: &'a [u8],
+    ts: Timestamp,
+    options: &'a LockOptions,
+    deadline: Instant,
+    first_lock: bool,
+}
+
+impl LockRequest<'_> {
+    /// Locks keys, region by region at once, until all are locked or one cannot be.
+    async fn lock(&self, keys: &[&[u8]], found: &mut HashMap<Vec<u8>, LockedKey>) -> Result<()> {
+        let client = &self.txn.client;
+        let mut backoff = client.backoff();
+        let groups = client.group(keys, &mut backoff).await?;
+        let mut asked: FuturesUnordered<_> = groups
+            .into_iter()
+            .flat_map(|(region, members)| {
+                let chunks: Vec<Vec<&[u8]>> =
+                    members.chunks(LOCK_BATCH).map(|chunk| chunk.iter().map(|&i| keys[i]).collect()).collect();
+                chunks.into_iter().map(move |chunk| self.lock_batch(region.clone(), chunk))
+            })
+            .collect();
+        let mut result = Ok(());
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Ok(pairs) => found.extend(pairs),
+                // Go on: what is under way is to be known before the caller releases it.
+                Err(e) => result = result.and(Err(e)),
+            }
+        }
+        result
+    }
+
+    async fn lock_batch(&self, region: std::sync::Arc<Region>, keys: Vec<&[u8]>) -> Result<Vec<(Vec<u8>, LockedKey)>> {
+        let client = &self.txn.client;
+        let mut backoff = client.backoff();
+        let mut region = region;
+        loop {
+            let started = Instant::now();
+            let wait = remaining(self.deadline);
+            let elapsed_ms = self.txn.started.elapsed().as_millis() as u64;
+            let must_not_exist = |key: &&[u8]| self.txn.buffer.get(key).is_some_and(|e| e.must_not_exist);
+            let mutation = |key: &&[u8]| kvrpcpb::Mutation {
+                op: Op::PessimisticLock as i32,
+                key: key.to_vec(),
+                value: Vec::new(),
+                assertion: if must_not_exist(key) { Assertion::NotExist } else { Assertion::None } as i32,
+            };
+            let request = kvrpcpb::PessimisticLockRequest {
+                mutations: keys.iter().map(mutation).collect(),
+                primary_lock: self.primary.to_vec(),
+                start_version: self.txn.start_ts.0,
+                lock_ttl: LOCK_TTL_MS + elapsed_ms,
+                for_update_ts: self.ts.0,
+                is_first_lock: self.first_lock,
+                wait_timeout: wait.map_or(-1, |left| left.as_millis().max(1) as i64),
+                return_values: self.options.return_values,
+                check_existence: self.options.check_existence,
+                min_commit_ts: self.ts.0 + 1,
+                ..Default::default()
+            };
+            let timeout = REQUEST_TIMEOUT + wait.unwrap_or_default();
+            let response = match client.send(&region, request, timeout).await {
+                Ok(response) => response,
+                Err(failure) => {
+                    failure.wait(&mut backoff).await?;
+                    let groups = client.group(&keys, &mut backoff).await?;
+                    if let [(only, _)] = groups.as_slice() {
+                        region = only.clone();
+                        continue;
+                    }
+                    // The region was split: each part on its own.
+                    let mut locked = Vec::new();
+                    for (region, members) in groups {
+                        let part = members.iter().map(|&i| keys[i]).collect();
+                        locked.extend(Box::pin(self.lock_batch(region, part)).await?);
+                    }
+                    return Ok(locked);
+                }
+            };
+            if response.errors.is_empty() {
+                return Ok(self.read(&keys, response));
+            }
+            let locks = locks_of(self.txn.start_ts.0, response.errors)?;
+            let key = locks.first().map(|lock| lock.key.clone()).unwrap_or_default();
+            let resolution = client.resolve_locks(None, locks, &mut backoff).await?;
+            if resolution.wait.is_none() {
+                continue;
+            }
+            if self.options.wait == LockWait::NoWait {
+                return Err(Error::LockNoWait { key });
+            }
+            if remaining(self.deadline).is_none() {
+                return Err(Error::LockWaitTimeout { key });
+            }
+            // The store waits for the lock itself; one that answers at once is not asked in a tight loop.
+            if started.elapsed() < Duration::from_millis(50)
+                && let Err(Error::RegionUnavailable(_)) =
+                    backoff.wait(Reason::WriteLock, None, "a lock is in the way").await
+            {
+                backoff = client.backoff();
+            }
+        }
+    }
+
+    /// Values and existence by key; stores that answer in the older form (`value`, `values`, `not_founds`) and in the
+    /// newer (`results`) are both understood.
+    fn read(&self, keys: &[&[u8]], response: kvrpcpb::PessimisticLockResponse) -> Vec<(Vec<u8>, LockedKey)> {
+        let kvrpcpb::PessimisticLockResponse { mut values, mut not_founds, value, results, .. } = response;
+        if !results.is_empty() {
+            let answer = |r: kvrpcpb::PessimisticLockKeyResult| LockedKey {
+                value: (self.options.return_values && r.existence).then_some(r.value),
+                exists: r.existence,
+            };
+            return keys.iter().map(|key| key.to_vec()).zip(results.into_iter().map(answer)).collect();
+        }
+        if values.is_empty() && !value.is_empty() && keys.len() == 1 {
+            values = vec![value];
+        }
+        values.resize(keys.len(), Vec::new());
+        let known = !not_founds.is_empty();
+        not_founds.resize(keys.len(), true);
+        let answer = |(value, not_found): (Vec<u8>, bool)| {
+            let exists = if known { !not_found } else { !value.is_empty() };
+            LockedKey { value: (self.options.return_values && exists).then_some(value), exists }
+        };
+        keys.iter().map(|key| key.to_vec()).zip(values.into_iter().zip(not_founds).map(answer)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(key: &str, value: &str) -> KvPair {
+        (key.into(), value.into())
+    }
+
+    #[test]
+    fn pending_writes_hide_committed_pairs_in_both_directions() {
+        let committed = vec![pair("a", "1"), pair("c", "3"), pair("e", "5")];
+        let pending: Vec<(&[u8], Option<&[u8]>)> =
+            vec![(b"b", Some(b"B")), (b"c", None), (b"e", Some(b"E")), (b"x", None)];
+        let up = merge(committed.clone(), pending.iter().copied(), 10, |a, b| a < b);
+        assert_eq!(up, [pair("a", "1"), pair("b", "B"), pair("e", "E")]);
+        let down = merge(committed.into_iter().rev().collect(), pending.iter().rev().copied(), 2, |a, b| a > b);
+        assert_eq!(down, [pair("e", "E"), pair("b", "B")]);
+    }
+}
