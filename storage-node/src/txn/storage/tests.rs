@@ -1,0 +1,310 @@
+//! The shell over a bare engine in one thread: latches, waits, wake-ups, deadlocks, bounds.
+
+use engine::memory::MemoryEngine;
+
+use super::*;
+use crate::bare::BareReplication;
+use crate::mvcc::LockKind;
+use crate::txn::{Assertion, Mutation, MutationOp};
+
+type Bare = BareReplication<MemoryEngine>;
+
+fn storage() -> (Storage<Bare>, RegionContext) {
+    let bare = Bare::new(MemoryEngine::new());
+    let ctx = bare.context();
+    (Storage::new(bare, None, StorageOptions::default()), ctx)
+}
+
+fn key(k: &str) -> Key {
+    Key::from_user(k.as_bytes())
+}
+
+fn put(k: &str, value: &str, start: u64) -> Prewrite {
+    let value = value.as_bytes().to_vec();
+    Prewrite {
+        mutations: vec![Mutation { op: MutationOp::Put, key: key(k), value, assertion: Assertion::None }],
+        primary: k.as_bytes().to_vec(),
+        start_ts: Timestamp(start),
+        ttl_ms: 3000,
+        ..Prewrite::default()
+    }
+}
+
+fn lock(k: &str, start: u64, for_update: u64) -> PessimisticLock {
+    PessimisticLock {
+        keys: vec![(key(k), false)],
+        primary: k.as_bytes().to_vec(),
+        start_ts: Timestamp(start),
+        ttl_ms: 3000,
+        for_update_ts: Timestamp(for_update),
+        min_commit_ts: Timestamp::ZERO,
+        return_values: true,
+        check_existence: false,
+        lock_only_if_exists: false,
+        allow_conflict: false,
+    }
+}
+
+/// Lets every other task go as far as it can without time passing.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn waiting(storage: &Storage<Bare>) -> usize {
+    storage.load().1
+}
+
+fn is_locked<T>(result: &Result<T, CommandError>) -> bool {
+    matches!(result, Err(CommandError::Txn(TxnError::Mvcc(MvccError::KeyIsLocked(_)))))
+}
+
+#[tokio::test]
+async fn written_then_read() {
+    let (storage, ctx) = storage();
+    storage.prewrite(&ctx, put("a", "1", 5)).await.unwrap();
+    let read = |ts| {
+        let (storage, ctx) = (storage.clone(), ctx.clone());
+        async move { storage.get(&ctx, b"a", &ReadParams::at(Timestamp(ts))).await }
+    };
+    assert!(is_locked(&read(6).await));
+    storage.commit(&ctx, vec![key("a")], Timestamp(5), Timestamp(8)).await.unwrap();
+    assert_eq!(read(7).await.unwrap(), None);
+    assert_eq!(read(8).await.unwrap().unwrap(), "1");
+    let rows = storage
+        .scan(&ctx, &KeyRange::default(), 10, ReadParams::at(Timestamp(9)), ScanOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(rows, [Ok((b"a".to_vec(), Bytes::from_static(b"1")))]);
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_waiter_gets_the_lock_when_it_is_released() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::Default).await.unwrap();
+    let waiter = tokio::spawn({
+        let (storage, ctx) = (storage.clone(), ctx.clone());
+        async move { storage.pessimistic_lock(&ctx, lock("a", 6, 6), LockWait::Default).await }
+    });
+    settle().await;
+    assert_eq!(waiting(&storage), 1);
+    storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(5), Timestamp(5)).await.unwrap();
+    let told = waiter.await.unwrap().unwrap();
+    assert!(!told[0].exists);
+    let held = storage.inspect(&ctx, b"a").await.unwrap().lock.unwrap();
+    assert_eq!((held.kind, held.start_ts), (LockKind::Pessimistic, Timestamp(6)));
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn waiters_are_told_of_a_newer_version_one_after_the_other() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    let waiters: Vec<_> = (6..9)
+        .map(|start| {
+            let (storage, ctx) = (storage.clone(), ctx.clone());
+            tokio::spawn(async move { storage.pessimistic_lock(&ctx, lock("a", start, 9), LockWait::Default).await })
+        })
+        .collect();
+    settle().await;
+    assert_eq!(waiting(&storage), 3);
+    let mut cmd = put("a", "1", 5);
+    cmd.for_update_ts = Timestamp(5);
+    storage.prewrite(&ctx, cmd).await.unwrap();
+    storage.commit(&ctx, vec![key("a")], Timestamp(5), Timestamp(20)).await.unwrap();
+    settle().await;
+    assert_eq!(waiting(&storage), 2, "the oldest was told first");
+    for waiter in waiters {
+        let result = waiter.await.unwrap();
+        assert!(matches!(result, Err(CommandError::Txn(TxnError::WriteConflict { .. }))));
+    }
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn waits_end_at_their_time() {
+    let bare = Bare::new(MemoryEngine::new());
+    let ctx = bare.context();
+    let options = StorageOptions { lock_wait_max: Duration::from_millis(80), ..StorageOptions::default() };
+    let storage = Storage::new(bare, None, options);
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    assert!(is_locked(&storage.pessimistic_lock(&ctx, lock("a", 6, 6), LockWait::No).await));
+    for (wait, expected_ms) in [
+        (LockWait::For(Duration::from_millis(30)), 30),
+        // The node's own bound: clients look whether the holder lives.
+        (LockWait::For(Duration::from_secs(50)), 80),
+        (LockWait::Default, 80),
+    ] {
+        let begin = Instant::now();
+        assert!(is_locked(&storage.pessimistic_lock(&ctx, lock("a", 6, 6), wait).await));
+        assert!(begin.elapsed() >= Duration::from_millis(expected_ms), "{wait:?}");
+    }
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_deadlock_is_refused_at_once() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    storage.pessimistic_lock(&ctx, lock("b", 6, 6), LockWait::No).await.unwrap();
+    let waiter = tokio::spawn({
+        let (storage, ctx) = (storage.clone(), ctx.clone());
+        async move { storage.pessimistic_lock(&ctx, lock("b", 5, 7), LockWait::Default).await }
+    });
+    settle().await;
+    let error = storage.pessimistic_lock(&ctx, lock("a", 6, 7), LockWait::Default).await.unwrap_err();
+    let CommandError::Txn(TxnError::Deadlock { start_ts, lock_ts, key: locked, wait_chain, .. }) = error else {
+        panic!("{error}");
+    };
+    assert_eq!((start_ts.0, lock_ts.0, locked.as_slice()), (6, 5, b"a".as_slice()));
+    assert_eq!(wait_chain.len(), 2);
+    // The victim rolls back, and the other goes on.
+    storage.pessimistic_rollback(&ctx, vec![key("b")], Timestamp(6), Timestamp(7)).await.unwrap();
+    waiter.await.unwrap().unwrap();
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_the_queue() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    let waiters: Vec<_> = [6, 7]
+        .map(|start| {
+            let (storage, ctx) = (storage.clone(), ctx.clone());
+            tokio::spawn(
+                async move { storage.pessimistic_lock(&ctx, lock("a", start, start), LockWait::Default).await },
+            )
+        })
+        .into();
+    settle().await;
+    waiters[0].abort();
+    settle().await;
+    assert_eq!(waiting(&storage), 1);
+    storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(5), Timestamp(5)).await.unwrap();
+    settle().await;
+    assert!(waiters[1].is_finished());
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn many_transactions_on_one_counter() {
+    let (storage, ctx) = storage();
+    let clock = Arc::new(AtomicU64::new(10));
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let (storage, ctx, clock) = (storage.clone(), ctx.clone(), clock.clone());
+            tokio::spawn(async move {
+                let now = || clock.fetch_add(1, Ordering::SeqCst);
+                let start = now();
+                let mut for_update = start;
+                let value = loop {
+                    match storage.pessimistic_lock(&ctx, lock("n", start, for_update), LockWait::Default).await {
+                        Ok(told) => break told[0].value.clone(),
+                        Err(CommandError::Txn(TxnError::WriteConflict { .. })) => for_update = now(),
+                        Err(e) if is_locked::<()>(&Err(e.clone())) => {}
+                        Err(e) => panic!("{e}"),
+                    }
+                };
+                let n = value.map_or(0, |v| std::str::from_utf8(&v).unwrap().parse::<u32>().unwrap());
+                let mut cmd = put("n", &(n + 1).to_string(), start);
+                cmd.for_update_ts = Timestamp(for_update);
+                cmd.checks = vec![super::super::commands::prewrite::PessimisticCheck::Lock];
+                assert!(storage.prewrite(&ctx, cmd).await.unwrap().locked.is_empty());
+                storage.commit(&ctx, vec![key("n")], Timestamp(start), Timestamp(now())).await.unwrap();
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let value = storage.get(&ctx, b"n", &ReadParams::at(Timestamp::MAX)).await.unwrap().unwrap();
+    assert_eq!(value, "20");
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn writes_beyond_the_bounds_are_refused() {
+    let bare = Bare::new(MemoryEngine::new());
+    let ctx = bare.context();
+    let options = StorageOptions { commands_max: 1, ..StorageOptions::default() };
+    let storage = Storage::new(bare, None, options);
+    let first = storage.admit(0).unwrap();
+    let refused = storage.prewrite(&ctx, put("b", "1", 6)).await;
+    assert!(matches!(refused, Err(CommandError::Region(RegionError::ServerIsBusy { .. }))));
+    drop(first);
+    storage.prewrite(&ctx, put("b", "1", 6)).await.unwrap();
+    assert_eq!(storage.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn keys_outside_the_region_are_refused() {
+    let range = encode_range(&KeyRange::new(*b"b", *b"d"));
+    let bare = Bare::with_range(MemoryEngine::new(), range);
+    let ctx = bare.context();
+    let storage = Storage::new(bare, None, StorageOptions::default());
+    let outside = |error: CommandError| matches!(error, CommandError::Region(RegionError::KeyNotInRegion { .. }));
+    assert!(outside(storage.prewrite(&ctx, put("a", "1", 6)).await.unwrap_err()));
+    assert!(outside(storage.get(&ctx, b"d", &ReadParams::at(Timestamp(9))).await.unwrap_err()));
+    assert!(outside(storage.raw_get(&ctx, Cf::Default, b"a").await.unwrap_err()));
+    storage.prewrite(&ctx, put("c", "1", 6)).await.unwrap();
+    let stale = RegionContext { epoch: Default::default(), ..ctx };
+    let refused = storage.get(&stale, b"c", &ReadParams::at(Timestamp(9))).await;
+    assert!(matches!(refused, Err(CommandError::Region(RegionError::EpochNotMatch { .. }))));
+}
+
+struct Clock(AtomicU64);
+
+#[async_trait::async_trait]
+impl TimestampOracle for Clock {
+    async fn timestamp(&self) -> Result<Timestamp, String> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => Err("PD is away".into()),
+            ts => Ok(Timestamp(ts)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn commit_timestamps_chosen_here_come_after_reads_of_former_leaders() {
+    let bare = Bare::new(MemoryEngine::new());
+    let ctx = bare.context();
+    let clock = Arc::new(Clock(AtomicU64::new(0)));
+    let storage = Storage::new(bare, Some(clock.clone()), StorageOptions::default());
+    let one_phase = |k: &str, start| Prewrite { one_phase: true, ..put(k, "1", start) };
+    // Without PD: in two phases.
+    let done = storage.prewrite(&ctx, one_phase("a", 5)).await.unwrap();
+    assert_eq!(done.one_phase_commit_ts, Timestamp::ZERO);
+    clock.0.store(100, Ordering::SeqCst);
+    let done = storage.prewrite(&ctx, one_phase("b", 6)).await.unwrap();
+    assert_eq!(done.one_phase_commit_ts, Timestamp(101));
+    // Once is enough for a term.
+    clock.0.store(0, Ordering::SeqCst);
+    let done = storage.prewrite(&ctx, one_phase("c", 7)).await.unwrap();
+    assert_eq!(done.one_phase_commit_ts, Timestamp(101));
+}
+
+#[tokio::test]
+async fn raw_access() {
+    let (storage, ctx) = storage();
+    let pairs = ["a", "b", "c"].map(|k| (k.as_bytes().to_vec(), k.to_uppercase().into_bytes()));
+    storage.raw_put(&ctx, Cf::Default, pairs.into(), false).await.unwrap();
+    assert_eq!(storage.raw_get(&ctx, Cf::Default, b"b").await.unwrap().unwrap(), "B");
+    let all = [KeyRange::default()];
+    let backward = ScanOptions { direction: engine::Direction::Backward, key_only: false };
+    let rows = storage.raw_scan(&ctx, Cf::Default, &all, 2, backward).await.unwrap();
+    assert_eq!(rows.iter().map(|(k, _)| k[0]).collect::<Vec<_>>(), b"cb");
+    let cas = |expected: Option<&str>, value: &str| {
+        let expected = expected.map(|v| v.as_bytes().to_vec());
+        storage.raw_compare_and_swap(&ctx, Cf::Default, b"a".to_vec(), expected, value.as_bytes().to_vec())
+    };
+    assert_eq!(cas(None, "x").await.unwrap(), (false, Some("A".into())));
+    assert_eq!(cas(Some("A"), "x").await.unwrap(), (true, Some("A".into())));
+    storage.raw_delete(&ctx, Cf::Default, vec![b"a".to_vec()], true).await.unwrap();
+    assert_eq!(cas(None, "y").await.unwrap(), (true, None));
+    storage.raw_delete_range(&ctx, Cf::Default, KeyRange::new(*b"a", *b"c")).await.unwrap();
+    let left = storage.raw_batch_get(&ctx, Cf::Default, vec![b"a".to_vec(), b"c".to_vec()]).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(storage.raw_put(&ctx, Cf::Default, vec![(Vec::new(), Vec::new())], false).await.is_err());
+}
