@@ -1,6 +1,9 @@
 //! Storage node: multi-Raft store, MVCC and transactions, coprocessor.
 
+pub mod bare;
 pub mod config;
 pub mod mvcc;
 pub mod raftstore;
 pub mod replication;
+pub mod server;
+pub mod txn;

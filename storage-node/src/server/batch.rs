@@ -1,0 +1,158 @@
+//! `BatchCommands`: many requests over one stream, answered in any order, gathered into few messages.
+//!
+//! ```text
+//! message [3: get a, 4: prewrite b, 5: get c] → 3 and 5 answered at once by the reading task, 4 by a task of its own
+//! replies: whatever is there when the connection can send goes out as one message: [3, 5], later [4]
+//! ```
+//!
+//! Point reads cost less than a task switch, so that the reading task runs them itself as far as they go without
+//! waiting. The requests under way on a stream are bounded: past that, it is not read further, and the client's
+//! flow-control window fills.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use proto::tikvpb::batch_commands_request::request::Cmd as Request;
+use proto::tikvpb::batch_commands_response::Response as Reply;
+use proto::tikvpb::batch_commands_response::response::Cmd as Answer;
+use proto::tikvpb::{BatchCommandsEmptyResponse, BatchCommandsRequest, BatchCommandsResponse};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tonic::{Status, Streaming};
+
+use super::{TikvService, handlers};
+use crate::replication::{RaftCalls, Replication};
+
+/// Requests under way and answers not sent, on one stream.
+const UNDER_WAY_MAX: usize = 4096;
+
+/// Answers in one message at most.
+const GATHERED_MAX: usize = 256;
+
+/// Keys up to which a batch read runs on the reading task.
+const INLINE_KEYS_MAX: usize = 8;
+
+/// An answer, and the place among those under way that it gives back when it is sent.
+type Ready = (u64, Answer, OwnedSemaphorePermit);
+
+/// Starts reading a stream of requests; returns the stream of replies.
+pub(super) fn serve<R: Replication, C: RaftCalls>(
+    service: TikvService<R, C>,
+    requests: Streaming<BatchCommandsRequest>,
+) -> Replies {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(read(service, requests, sender));
+    Replies { receiver }
+}
+
+async fn read<R: Replication, C: RaftCalls>(
+    service: TikvService<R, C>,
+    mut requests: Streaming<BatchCommandsRequest>,
+    sender: mpsc::UnboundedSender<Ready>,
+) {
+    let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+    // An error or the end: the client is gone, and has no use for answers.
+    while let Ok(Some(message)) = requests.message().await {
+        let mut ready: Vec<Ready> = Vec::new();
+        for (id, request) in message.request_ids.into_iter().zip(message.requests) {
+            let Some(request) = request.cmd else { continue };
+            let place = match places.clone().try_acquire_owned() {
+                Ok(place) => place,
+                Err(_) => {
+                    send(&sender, &mut ready);
+                    let Ok(place) = places.clone().acquire_owned().await else { return };
+                    place
+                }
+            };
+            let inline = is_short(&request);
+            let mut answer = Box::pin(answer(service.clone(), request));
+            if inline && let Poll::Ready(answer) = futures::poll!(answer.as_mut()) {
+                ready.push((id, answer, place));
+                continue;
+            }
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let _ = sender.send((id, answer.await, place));
+            });
+        }
+        send(&sender, &mut ready);
+        if sender.is_closed() {
+            return;
+        }
+    }
+}
+
+fn send(sender: &mpsc::UnboundedSender<Ready>, ready: &mut Vec<Ready>) {
+    for reply in ready.drain(..) {
+        let _ = sender.send(reply);
+    }
+}
+
+/// Whether the request is worth running at once.
+fn is_short(request: &Request) -> bool {
+    match request {
+        Request::Get(_) | Request::RawGet(_) | Request::Empty(_) => true,
+        Request::BatchGet(batch) => batch.keys.len() <= INLINE_KEYS_MAX,
+        Request::RawBatchGet(batch) => batch.keys.len() <= INLINE_KEYS_MAX,
+        _ => false,
+    }
+}
+
+async fn answer<R: Replication, C: RaftCalls>(service: TikvService<R, C>, request: Request) -> Answer {
+    let s = &service;
+    match request {
+        Request::Get(r) => Answer::Get(handlers::kv_get(s, r).await),
+        Request::Scan(r) => Answer::Scan(handlers::kv_scan(s, r).await),
+        Request::Prewrite(r) => Answer::Prewrite(handlers::kv_prewrite(s, r).await),
+        Request::Commit(r) => Answer::Commit(handlers::kv_commit(s, r).await),
+        Request::Cleanup(r) => Answer::Cleanup(handlers::kv_cleanup(s, r).await),
+        Request::BatchGet(r) => Answer::BatchGet(handlers::kv_batch_get(s, r).await),
+        Request::BatchRollback(r) => Answer::BatchRollback(handlers::kv_batch_rollback(s, r).await),
+        Request::ScanLock(r) => Answer::ScanLock(handlers::kv_scan_lock(s, r).await),
+        Request::ResolveLock(r) => Answer::ResolveLock(handlers::kv_resolve_lock(s, r).await),
+        Request::Gc(r) => Answer::Gc(handlers::kv_gc(s, r).await),
+        Request::DeleteRange(r) => Answer::DeleteRange(handlers::kv_delete_range(s, r).await),
+        Request::RawGet(r) => Answer::RawGet(handlers::raw_get(s, r).await),
+        Request::RawBatchGet(r) => Answer::RawBatchGet(handlers::raw_batch_get(s, r).await),
+        Request::RawPut(r) => Answer::RawPut(handlers::raw_put(s, r).await),
+        Request::RawBatchPut(r) => Answer::RawBatchPut(handlers::raw_batch_put(s, r).await),
+        Request::RawDelete(r) => Answer::RawDelete(handlers::raw_delete(s, r).await),
+        Request::RawBatchDelete(r) => Answer::RawBatchDelete(handlers::raw_batch_delete(s, r).await),
+        Request::RawScan(r) => Answer::RawScan(handlers::raw_scan(s, r).await),
+        Request::RawDeleteRange(r) => Answer::RawDeleteRange(handlers::raw_delete_range(s, r).await),
+        Request::RawBatchScan(r) => Answer::RawBatchScan(handlers::raw_batch_scan(s, r).await),
+        Request::Coprocessor(r) => Answer::Coprocessor(handlers::coprocessor(s, r).await),
+        Request::PessimisticLock(r) => Answer::PessimisticLock(handlers::kv_pessimistic_lock(s, r).await),
+        Request::PessimisticRollback(r) => Answer::PessimisticRollback(handlers::kv_pessimistic_rollback(s, r).await),
+        Request::CheckTxnStatus(r) => Answer::CheckTxnStatus(handlers::kv_check_txn_status(s, r).await),
+        Request::TxnHeartBeat(r) => Answer::TxnHeartBeat(handlers::kv_txn_heart_beat(s, r).await),
+        Request::CheckSecondaryLocks(r) => Answer::CheckSecondaryLocks(handlers::kv_check_secondary_locks(s, r).await),
+        Request::Empty(r) => Answer::Empty(BatchCommandsEmptyResponse { test_id: r.test_id }),
+    }
+}
+
+/// The replies of a stream.
+pub struct Replies {
+    receiver: mpsc::UnboundedReceiver<Ready>,
+}
+
+impl Stream for Replies {
+    type Item = Result<BatchCommandsResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut message = BatchCommandsResponse::default();
+        while message.request_ids.len() < GATHERED_MAX {
+            match self.receiver.poll_recv(cx) {
+                Poll::Ready(Some((id, answer, _))) => {
+                    message.request_ids.push(id);
+                    message.responses.push(Reply { cmd: Some(answer) });
+                }
+                Poll::Ready(None) if message.request_ids.is_empty() => return Poll::Ready(None),
+                Poll::Pending if message.request_ids.is_empty() => return Poll::Pending,
+                _ => break,
+            }
+        }
+        Poll::Ready(Some(Ok(message)))
+    }
+}
