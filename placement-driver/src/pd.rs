@@ -244,10 +244,10 @@ impl Pd {
     pub async fn crash(self) {
         self.leading.abort();
         *self.shared.active.write() = None;
-        for task in &self.serving {
-            task.abort();
-        }
         self.stop_serving.cancel();
+        for task in self.serving {
+            let _ = task.await;
+        }
         stop_store(&self.shared).await;
     }
 }
@@ -389,10 +389,6 @@ async fn campaign(shared: &Arc<Shared>, connected: &Connected, stop: &Cancellati
         member.leader_priority = known.leader_priority;
     }
     let Some(term) = election::campaign(client, keys, &member, lease).await? else { return Ok(()) };
-    if let Some(store) = &shared.metastore {
-        // Writes of the PD leader then save a hop.
-        store.lead();
-    }
     let clock = term.clock.clone();
     let term_id = (term.lease_id, term.created);
     let guard = EndOfTerm(shared.clone());
@@ -417,6 +413,10 @@ async fn campaign(shared: &Arc<Shared>, connected: &Connected, stop: &Cancellati
     };
     *shared.leader_seen.write() = Some(member);
     *shared.active.write() = Some(leader.clone());
+    if let Some(store) = &shared.metastore {
+        // Writes of the PD leader then save a hop.
+        store.lead();
+    }
     let stop_term = CancellationToken::new();
     let mut work = tokio::spawn(leader.clone().run(stop_term.clone()));
     let succession = async {

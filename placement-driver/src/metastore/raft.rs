@@ -45,6 +45,8 @@ const HISTORY_REVISIONS: i64 = 100_000;
 const HISTORY_CHECK_TICKS: u64 = 600;
 /// Requests waiting for the member's thread. When full, a caller is refused with "too many requests".
 const INPUTS_MAX: usize = 4_096;
+/// Proposals kept while there is no leader. More are refused with "no leader".
+const HELD_MAX: usize = 1_024;
 /// Inputs taken before the log is synced; bounds the size of one batch.
 const BATCH_MAX: usize = 1_024;
 
@@ -124,6 +126,8 @@ pub struct Core {
     leading: bool,
     sequence: u64,
     proposals: HashMap<u64, oneshot::Sender<Result<Answer, StoreError>>>,
+    /// Proposals that Raft did not take, for want of a leader: they surely had no effect and are made again.
+    held: Vec<(Command, oneshot::Sender<Result<Answer, StoreError>>)>,
     /// Reads that came since the last question to the leader.
     reads_new: Vec<oneshot::Sender<Result<(), StoreError>>>,
     /// Reads that await the leader's confirmation: number, since when, whom to answer.
@@ -175,6 +179,7 @@ impl Core {
             // Numbers of an earlier life may still be in the log: start elsewhere.
             sequence: rand::random::<u64>() >> 1,
             proposals: HashMap::new(),
+            held: Vec::new(),
             reads_new: Vec::new(),
             reads_asked: VecDeque::new(),
             reads_confirmed: Vec::new(),
@@ -232,6 +237,8 @@ impl Core {
         }
         if self.ticks.is_multiple_of(50) {
             self.proposals.retain(|_, reply| !reply.is_closed());
+            self.held.retain(|(_, reply)| !reply.is_closed());
+            self.reads_new.retain(|reply| !reply.is_closed());
         }
         let lost: Vec<_> = {
             let due = |since: u64| now_ms >= since + READ_RETRY_MS;
@@ -245,6 +252,7 @@ impl Core {
 
     /// Does what Raft has ready: sends, appends, applies, answers.
     pub fn advance(&mut self, now_ms: u64, send: &mut dyn FnMut(Message)) -> io::Result<()> {
+        self.propose_held();
         self.ask_reads(now_ms);
         while self.node.has_ready() {
             let mut ready = self.node.ready();
@@ -287,9 +295,24 @@ impl Core {
             Ok(()) => {
                 self.proposals.insert(self.sequence, reply);
             }
+            Err(raft::Error::ProposalDropped) if self.held.len() < HELD_MAX => {
+                self.held.extend(proposal.command.map(|command| (command, reply)));
+            }
             Err(e) => {
                 tracing::debug!(error = %e, "metastore: proposal dropped");
                 let _ = reply.send(Err(StoreError::NoLeader));
+            }
+        }
+    }
+
+    /// Makes held proposals again, if there is a leader.
+    fn propose_held(&mut self) {
+        if self.held.is_empty() || self.node.raft.leader_id == raft::INVALID_ID {
+            return;
+        }
+        for (command, reply) in std::mem::take(&mut self.held) {
+            if !reply.is_closed() {
+                self.propose(command, reply);
             }
         }
     }
@@ -336,16 +359,11 @@ impl Core {
     }
 
     fn ask_reads(&mut self, now_ms: u64) {
-        if self.reads_new.is_empty() {
+        // Without a leader they wait for one, or for their callers to give up.
+        if self.reads_new.is_empty() || self.node.raft.leader_id == raft::INVALID_ID {
             return;
         }
         let replies = std::mem::take(&mut self.reads_new);
-        if self.node.raft.leader_id == raft::INVALID_ID {
-            for reply in replies {
-                let _ = reply.send(Err(StoreError::NoLeader));
-            }
-            return;
-        }
         self.sequence += 1;
         self.reads_asked.push_back((self.sequence, now_ms, replies));
         let mut context = self.shared.id.to_be_bytes().to_vec();

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::raft::{Input, holds_snapshot};
+use super::raft::{Input, StoreError, holds_snapshot};
 use super::{Metastore, member_id};
 
 /// Messages waiting for one peer. When full, new ones are dropped: Raft repeats.
@@ -191,7 +191,9 @@ impl Peer for PeerService {
                     return Err(Status::permission_denied("messages of a member of another cluster"));
                 }
                 // A full queue drops the message: Raft repeats.
-                let _ = self.0.deliver(message);
+                if self.0.deliver(message) == Err(StoreError::Stopped) {
+                    return Err(Status::unavailable(StoreError::Stopped.to_string()));
+                }
             }
         }
         Ok(Response::new(RaftDone {}))
