@@ -25,6 +25,7 @@ use crate::cluster::{Cluster, StoreError};
 use crate::config::Config;
 use crate::election::Term;
 use crate::kv::{self, Keys, KvError, LeaderWriter, TXN_OPS_MAX};
+use crate::metrics;
 use crate::placement::rule::{Rule, RuleGroup};
 use crate::placement::rules::{RuleError, RuleSet};
 use crate::schedule::checker::{self, Replication};
@@ -310,6 +311,8 @@ impl Leader {
 
     fn try_timestamps(&self, count: u32) -> Result<Allocated, LeaderError> {
         let allocated = self.tso.lock().allocate(count, self.now_ms())?;
+        metrics::TSO_REQUESTS.inc();
+        metrics::TSO_TIMESTAMPS.inc_by(u64::from(count));
         // After allocating: a successor starts above our window, so if we lead now, nobody was given a later one.
         if !self.is_valid() {
             return Err(LeaderError::LeaseLapsed);
@@ -366,7 +369,7 @@ impl Leader {
 
     /// The cluster's record, once bootstrapped.
     pub fn bootstrapped(&self) -> Option<metapb::Cluster> {
-        self.bootstrapped.lock().clone()
+        *self.bootstrapped.lock()
     }
 
     /// Fails unless bootstrapped.
@@ -495,6 +498,7 @@ impl Leader {
 
     /// A region's leader reports. Instructions go out on the store's stream.
     pub fn region_heartbeat(&self, region: Region) {
+        metrics::REGION_HEARTBEATS.inc();
         let now_ms = self.now_ms();
         let mut brain = self.brain.lock();
         let id = region.id;
@@ -798,6 +802,9 @@ impl Leader {
             ids.push(region.id);
             last_end.clone_from(&region.end_key);
         }
+        metrics::REGIONS.set(brain.cluster.regions.len() as i64);
+        metrics::STORES
+            .set(brain.cluster.stores().values().filter(|s| s.state != StoreState::Tombstone).count() as i64);
         brain.patrol_from = if ids.len() == PATROL_REGIONS_MAX { last_end } else { Vec::new() };
         for id in ids {
             self.check(&mut brain, id, now_ms);
@@ -852,7 +859,9 @@ impl Leader {
 
     fn add(&self, brain: &mut Brain, operator: Operator, now_ms: u64) {
         let (id, text) = (operator.region_id, operator.to_string());
+        let kind = operator.description.clone();
         if brain.controller.add(operator, now_ms) {
+            metrics::OPERATORS.with_label_values(&[&kind]).inc();
             tracing::info!(region = id, operator = text, "operator");
             self.dispatch(brain, id, now_ms);
         }
@@ -884,6 +893,7 @@ impl Leader {
         let store_id = leader.store_id;
         let mut response = convert::instruction_to(region, instruction);
         response.header = Some(pdpb::ResponseHeader { cluster_id: self.cluster_id, error: None });
+        metrics::INSTRUCTIONS.inc();
         let mut streams = self.streams.lock();
         if let Some(stream) = streams.get(&store_id)
             && let Err(mpsc::error::TrySendError::Closed(_)) = stream.try_send(response)

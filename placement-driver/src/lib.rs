@@ -17,6 +17,7 @@ pub mod election;
 pub mod kv;
 pub mod leader;
 pub mod metastore;
+mod metrics;
 pub mod pd;
 pub mod placement;
 pub mod schedule;

@@ -20,7 +20,7 @@ use crate::leader::{Clock, Leader, system_clock};
 use crate::metastore::service::EtcdService;
 use crate::metastore::transport::PeerService;
 use crate::metastore::{Metastore, Options, member_id};
-use crate::server;
+use crate::{metrics, server};
 
 /// The ports, bound by the caller.
 #[derive(Debug)]
@@ -151,6 +151,7 @@ impl Pd {
     /// Starts with another wall clock.
     pub async fn start_with_clock(mut config: Config, listeners: Listeners, clock: Clock) -> Result<Pd, StartError> {
         config.validate()?;
+        metrics::register();
         if config.security.is_set() {
             return Err(StartError::Unsupported("security (TLS on the Placement Driver's ports)"));
         }
@@ -413,6 +414,7 @@ async fn campaign(shared: &Arc<Shared>, connected: &Connected, stop: &Cancellati
     };
     *shared.leader_seen.write() = Some(member);
     *shared.active.write() = Some(leader.clone());
+    metrics::LEADS.set(1);
     if let Some(store) = &shared.metastore {
         // Writes of the PD leader then save a hop.
         store.lead();
@@ -449,6 +451,7 @@ struct EndOfTerm(Arc<Shared>);
 
 impl Drop for EndOfTerm {
     fn drop(&mut self) {
+        metrics::LEADS.set(0);
         *self.0.active.write() = None;
         *self.0.leader_seen.write() = None;
     }

@@ -23,6 +23,8 @@ use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use tokio::sync::{oneshot, watch};
 
+use crate::metrics;
+
 use super::lessor::Lessor;
 use super::state::{Answer, EtcdError};
 use super::wal::{SharedState, Wal};
@@ -118,6 +120,8 @@ pub struct Shared {
     pub revision: watch::Sender<i64>,
 }
 
+type ReadReply = oneshot::Sender<Result<(), StoreError>>;
+
 /// The member without thread and sockets; time is milliseconds of a monotonic clock.
 pub struct Core {
     node: RawNode<Wal>,
@@ -129,11 +133,11 @@ pub struct Core {
     /// Proposals that Raft did not take, for want of a leader: they surely had no effect and are made again.
     held: Vec<(Command, oneshot::Sender<Result<Answer, StoreError>>)>,
     /// Reads that came since the last question to the leader.
-    reads_new: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    reads_new: Vec<ReadReply>,
     /// Reads that await the leader's confirmation: number, since when, whom to answer.
-    reads_asked: VecDeque<(u64, u64, Vec<oneshot::Sender<Result<(), StoreError>>>)>,
+    reads_asked: VecDeque<(u64, u64, Vec<ReadReply>)>,
     /// Reads that await this index.
-    reads_confirmed: Vec<(u64, Vec<oneshot::Sender<Result<(), StoreError>>>)>,
+    reads_confirmed: Vec<(u64, Vec<ReadReply>)>,
     ticks: u64,
     /// (time, revision) pairs, for compaction.
     history: VecDeque<(u64, i64)>,
@@ -268,7 +272,10 @@ impl Core {
             self.apply(ready.take_committed_entries(), now_ms);
             let hard_state = ready.hs().cloned();
             let sync = ready.must_sync();
-            self.node.mut_store().append(ready.entries(), hard_state.as_ref(), sync)?;
+            {
+                let _timed = sync.then(|| metrics::STORE_SYNC.start_timer());
+                self.node.mut_store().append(ready.entries(), hard_state.as_ref(), sync)?;
+            }
             ready.take_persisted_messages().into_iter().for_each(&mut *send);
             let mut light = self.node.advance(ready);
             if let Some(commit) = light.commit_index() {

@@ -89,7 +89,7 @@ pub fn fit(region: &Region, rules: &[Rule], stores: &dyn Fn(u64) -> Option<Store
     let candidates: Vec<(Peer, Store)> =
         region.peers.iter().filter_map(|peer| Some((*peer, stores(peer.store_id)?))).collect();
     let mut search = Search { region, rules, candidates: &candidates, used: vec![false; candidates.len()], best: None };
-    search.from_rule(0, &mut Vec::new());
+    search.place_from(0, &mut Vec::new());
     let rules = search.best.unwrap_or_default();
     let serves = |peer: &Peer| rules.iter().any(|f| f.peers.iter().any(|p| p.id == peer.id));
     let orphans = region.peers.iter().filter(|peer| !serves(peer)).copied().collect();
@@ -105,7 +105,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn from_rule(&mut self, index: usize, chosen: &mut Vec<RuleFit>) {
+    fn place_from(&mut self, index: usize, chosen: &mut Vec<RuleFit>) {
         let Some(rule) = self.rules.get(index) else {
             let better = self.best.as_ref().is_none_or(|best| compare_all(chosen, best) == Ordering::Greater);
             if better {
@@ -135,7 +135,7 @@ impl Search<'_> {
             // A prefix that is already worse than the best cannot win any more.
             let hopeless = self.best.as_ref().is_some_and(|best| compare_all(chosen, best) == Ordering::Less);
             if !hopeless {
-                self.from_rule(index + 1, chosen);
+                self.place_from(index + 1, chosen);
             }
             chosen.pop();
             return;

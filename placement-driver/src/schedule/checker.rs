@@ -60,10 +60,10 @@ pub fn check(region: &Region, rules: &RuleSet, view: &View<'_>, alloc_id: AllocI
     }
     let fit = region_fit(region, rules, view);
     for rule in &fit.rules {
-        if rule.missing() > 0 {
-            if let Some(store) = choose_store(region, rule, None, view) {
-                return operator("add a missing replica", add_steps(store.id, rule.rule.role, alloc_id()?));
-            }
+        if rule.missing() > 0
+            && let Some(store) = choose_store(region, rule, None, view)
+        {
+            return operator("add a missing replica", add_steps(store.id, rule.rule.role, alloc_id()?));
         }
     }
     for rule in &fit.rules {
