@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod config;
 pub mod mvcc;
+pub mod node;
 pub mod raftstore;
 pub mod replication;
 pub mod server;

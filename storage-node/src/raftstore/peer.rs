@@ -315,6 +315,11 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         self.node.store().is_initialized()
     }
 
+    /// Whether this peer is the region's only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.damaged && self.node.raft.prs().is_singleton() && self.me.role == PeerRole::Voter
+    }
+
     pub(crate) fn is_applying_snapshot(&self) -> bool {
         self.applying.is_some()
     }

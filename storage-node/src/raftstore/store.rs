@@ -231,6 +231,10 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
                 Err(_) => return Err(bad("unknown region phase")),
             }
         }
+        for peer in self.peers.values_mut().filter(|p| p.is_alone()) {
+            // Nobody else could lead: no need to wait for the absence of others.
+            let _ = peer.node.campaign();
+        }
         let gaps = self.gaps();
         if !gaps.is_empty() && !view_is_empty(&view, &gaps)? {
             tracing::info!(ranges = gaps.len(), "removing data that no region here covers");

@@ -1,0 +1,89 @@
+//! The storage node's process: reads the configuration, opens ports, joins the parts, waits to be stopped.
+
+use std::net::ToSocketAddrs;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use kv_client::pd::GrpcPd;
+use net::grpc::{ChannelOptions, Channels};
+use storage_node::config::{Args, Config};
+use storage_node::node::{Node, NodeParts};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match Config::load(&args) {
+        Ok(config) => config,
+        Err(e) => {
+            eprintln!("storage-node: {e}");
+            return ExitCode::from(2);
+        }
+    };
+    let _log = match net::logging::init(&config.log) {
+        Ok(guard) => guard,
+        Err(e) => {
+            eprintln!("storage-node: {e}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("node").build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(config)),
+        Err(e) => Err(e.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("{e:#}");
+            eprintln!("storage-node: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = net::shutdown::on_signals()?;
+    let channels = Channels::new(ChannelOptions {
+        source: config.source_address,
+        tls: config.security.is_set().then(|| config.security.clone()),
+        ..ChannelOptions::default()
+    });
+    let listener = bind(&config.addr).await.context("--addr")?;
+    let status_listener = match config.status_addr.as_str() {
+        "" => None,
+        addr => Some(bind(addr).await.context("--status-addr")?),
+    };
+    let pd = loop {
+        match GrpcPd::connect(&config.pd_endpoints, channels.clone()).await {
+            Ok(pd) => break pd,
+            Err(e) => tracing::warn!("waiting for the placement driver: {e}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(std::time::Duration::from_millis(500)) => {}
+        }
+    };
+    let parts = NodeParts { listener, status_listener, pd: Arc::new(pd), channels };
+    let node = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        node = Node::start(config, parts) => node?,
+    };
+    tokio::select! {
+        () = stop.cancelled() => {
+            tracing::info!("stopping");
+            node.shutdown().await;
+            Ok(())
+        }
+        () = node.failed() => {
+            node.shutdown().await;
+            anyhow::bail!("the store failed; its log says why")
+        }
+    }
+}
+
+async fn bind(addr: &str) -> anyhow::Result<tokio::net::TcpListener> {
+    let resolved = addr.to_socket_addrs().with_context(|| addr.to_owned())?.next();
+    let resolved = resolved.with_context(|| format!("{addr} names no address"))?;
+    Ok(net::grpc::bind(resolved).await?)
+}

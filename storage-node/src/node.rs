@@ -1,0 +1,360 @@
+//! A storage node put together: engine, log, Raft store, transactions, gRPC and status ports.
+//!
+//! [`Node::start`] takes from outside what a test wants to own (listeners, the placement driver, connections), so that a
+//! whole cluster runs in one process as well as in many. Starting means, in this order: know who this store is, bootstrap
+//! the cluster if nobody did, open the regions, register with the placement driver, serve.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use axum::extract::State;
+use axum::routing::get;
+use engine::Engine;
+use engine::disk::{FjallEngine, FjallOptions};
+use kv_client::pd::{PdClient, PdError};
+use net::grpc::{Channels, ServeOptions};
+use proto::meridian_raft::StoreIdent;
+use proto::metapb;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::raftstore::convert;
+use crate::raftstore::driver::{Driver, Outside};
+use crate::raftstore::handle::{RaftStoreHandle, Shared};
+use crate::raftstore::log::{DiskLog, RaftLog};
+use crate::raftstore::msg::Effects;
+use crate::raftstore::pd::{DiskUse, PdWorker};
+use crate::raftstore::store::{self, Store};
+use crate::raftstore::transport::Transport;
+use crate::replication::{Epoch, Peer, PeerRole, Region};
+use crate::server::{NoCoprocessor, TikvService};
+use crate::txn::{Storage, StorageOptions, TimestampOracle};
+
+/// Between attempts to reach the placement driver while starting.
+const PD_RETRY: Duration = Duration::from_secs(1);
+/// How long open connections may go on after a stop is asked for.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What a node gets from outside.
+pub struct NodeParts {
+    /// Where it serves gRPC.
+    pub listener: TcpListener,
+    /// Where it serves metrics and health, if anywhere.
+    pub status_listener: Option<TcpListener>,
+    /// The placement driver.
+    pub pd: Arc<dyn PdClient>,
+    /// Connections to other nodes.
+    pub channels: Channels,
+}
+
+/// A running node.
+pub struct Node<E: Engine = FjallEngine> {
+    addr: SocketAddr,
+    status_addr: Option<SocketAddr>,
+    handle: RaftStoreHandle<E>,
+    driver: Option<Driver<E>>,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Sends effects to the transport and to PD.
+struct Shell<E: Engine> {
+    transport: Transport<E>,
+    pd: PdWorker,
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Engine> Outside<E> for Shell<E> {
+    fn perform(&self, effects: Effects<E>) {
+        self.transport.send(effects.messages);
+        for snapshot in effects.snapshots {
+            self.transport.send_snapshot(snapshot);
+        }
+        if !effects.pd.is_empty() {
+            self.pd.perform(&self.shared, effects.pd);
+        }
+    }
+}
+
+/// Timestamps from the placement driver.
+struct PdOracle(Arc<dyn PdClient>);
+
+#[async_trait::async_trait]
+impl TimestampOracle for PdOracle {
+    async fn timestamp(&self) -> Result<codec::timestamp::Timestamp, String> {
+        self.0.timestamp().await.map_err(|e| e.to_string())
+    }
+}
+
+impl Node<FjallEngine> {
+    /// Starts a node on the data of `config.data_dir`.
+    pub async fn start(config: Config, parts: NodeParts) -> anyhow::Result<Node<FjallEngine>> {
+        let dir = config.data_dir.clone();
+        let options = FjallOptions {
+            cache_bytes: config.engine.block_cache.0,
+            memtable_bytes: config.engine.memtable.0,
+            worker_threads: config.engine.background_threads,
+            ..FjallOptions::default()
+        };
+        let (engine, log) = tokio::task::spawn_blocking(move || open(&dir, options)).await??;
+        Node::start_with(config, parts, engine, log).await
+    }
+}
+
+fn open(dir: &Path, options: FjallOptions) -> anyhow::Result<(FjallEngine, DiskLog)> {
+    std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    let engine = FjallEngine::open(dir.join("db"), options).context("open the storage engine")?;
+    let log = DiskLog::open(&dir.join("raft")).context("open the raft log")?;
+    Ok((engine, log))
+}
+
+impl<E: Engine> Node<E> {
+    /// Starts a node on an engine and a log from outside.
+    pub async fn start_with<L: RaftLog + Sync>(
+        config: Config,
+        parts: NodeParts,
+        engine: E,
+        log: L,
+    ) -> anyhow::Result<Node<E>> {
+        let NodeParts { listener, status_listener, pd, channels } = parts;
+        let addr = listener.local_addr()?;
+        let status_addr = status_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let mut me = describe(&config, addr, status_addr);
+        me.id = identify(&engine, &*pd).await?;
+        bootstrap(&engine, &*pd, &me).await?;
+        until_reached(|| pd.put_store(me.clone())).await.context("register the store")?;
+
+        let started = Instant::now();
+        // Zero means "no lease" to readers, so that time begins after it.
+        let clock: crate::raftstore::handle::Clock = Arc::new(move || 1 + started.elapsed().as_nanos() as u64);
+        let cfg = config.store_config();
+        let tick = Duration::from_nanos(cfg.tick_nanos);
+        let shared = Shared::new(me.id, engine, clock, cfg.entry_bytes_max);
+        let handle = RaftStoreHandle::new(shared.clone());
+        let stop = CancellationToken::new();
+        let runtime = tokio::runtime::Handle::current();
+        let transport = Transport::new(runtime.clone(), shared.clone(), pd.clone(), channels.clone(), stop.clone());
+        let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0 };
+        let worker = PdWorker::start(&runtime, shared.clone(), pd.clone(), disk, stop.clone());
+        let shell = Shell { transport, pd: worker, shared: shared.clone() };
+        let seed = rand::random();
+        let store_shared = shared.clone();
+        let store = tokio::task::spawn_blocking(move || Store::open(cfg, store_shared, log, seed)).await??;
+        let failed = stop.clone();
+        let driver = Driver::start(store, tick, shell, move |_| failed.cancel())?;
+
+        let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
+        let service = TikvService::new(storage, handle.clone(), Arc::new(NoCoprocessor));
+        let routes = tonic::service::Routes::new(service.into_server());
+        let options = ServeOptions {
+            tls: config.security.is_set().then(|| config.security.clone()),
+            grace: GRACE,
+            ..ServeOptions::default()
+        };
+        let mut tasks = vec![serve(listener, net::grpc::router(routes), options, stop.clone())];
+        if let Some(listener) = status_listener {
+            let options = ServeOptions { grace: GRACE, ..ServeOptions::default() };
+            tasks.push(serve(listener, status_router(handle.clone(), me.clone()), options, stop.clone()));
+        }
+        tracing::info!(store = me.id, %addr, labels = ?config.labels, "storage node serves");
+        Ok(Node { addr, status_addr, handle, driver: Some(driver), stop, tasks })
+    }
+
+    /// Where gRPC is served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where metrics and health are served.
+    pub fn status_addr(&self) -> Option<SocketAddr> {
+        self.status_addr
+    }
+
+    /// The store's id.
+    pub fn store_id(&self) -> u64 {
+        self.handle.store_id()
+    }
+
+    /// The Raft store.
+    pub fn raft_store(&self) -> &RaftStoreHandle<E> {
+        &self.handle
+    }
+
+    /// Ends when the node stopped by itself: its storage failed.
+    pub async fn failed(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Stops serving, then stops the store. Returns when its files are closed, as far as this node holds them.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            let _ = task.await;
+        }
+        if let Some(mut driver) = self.driver.take() {
+            let _ = tokio::task::spawn_blocking(move || driver.stop()).await;
+        }
+    }
+}
+
+impl<E: Engine> Drop for Node<E> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    options: ServeOptions,
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(e) = net::grpc::serve(listener, router, options, stop).await {
+            tracing::error!("serving ended: {e}");
+        }
+    })
+}
+
+fn describe(config: &Config, addr: SocketAddr, status: Option<SocketAddr>) -> metapb::Store {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    metapb::Store {
+        address: config.advertised(addr),
+        status_address: status.map(|s| config.advertised_status(s)).unwrap_or_default(),
+        labels: config
+            .labels
+            .iter()
+            .map(|(key, value)| metapb::StoreLabel { key: key.clone(), value: value.clone() })
+            .collect(),
+        // The version of the interface that is served, which clients compare with what they need.
+        version: "8.5.0".into(),
+        start_timestamp: now.map_or(0, |d| d.as_secs() as i64),
+        deploy_path: std::env::current_exe().map(|p| p.display().to_string()).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// Repeats a call until the placement driver answers it, one way or the other.
+async fn until_reached<T, F: Future<Output = Result<T, PdError>>>(mut call: impl FnMut() -> F) -> Result<T, PdError> {
+    loop {
+        match call().await {
+            Err(PdError::Unavailable(why)) => {
+                tracing::warn!("waiting for the placement driver: {why}");
+                tokio::time::sleep(PD_RETRY).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Who this store is: read from its data, or newly made.
+async fn identify<E: Engine>(engine: &E, pd: &dyn PdClient) -> anyhow::Result<u64> {
+    let cluster_id = pd.cluster_id();
+    if let Some(ident) = store::read_ident(engine)? {
+        if ident.cluster_id != cluster_id {
+            bail!("the data belongs to cluster {}, the placement driver to cluster {cluster_id}", ident.cluster_id);
+        }
+        return Ok(ident.store_id);
+    }
+    let store_id = until_reached(|| pd.alloc_id()).await.context("a store id")?;
+    store::write_ident(engine, StoreIdent { cluster_id, store_id })?;
+    Ok(store_id)
+}
+
+/// Makes the cluster's first region if nobody did. A crash in between is repaired by the next start.
+async fn bootstrap<E: Engine>(engine: &E, pd: &dyn PdClient, me: &metapb::Store) -> anyhow::Result<()> {
+    let prepared = store::read_only_region(engine)?;
+    if until_reached(|| pd.is_bootstrapped()).await.context("is the cluster bootstrapped")? {
+        // A bootstrap of ours that another node won leaves a region that PD never heard of.
+        if let Some(region) = prepared.filter(|r| r.epoch == FIRST_EPOCH)
+            && until_reached(|| pd.get_region_by_id(region.id)).await?.is_none()
+        {
+            store::forget_first_region(engine, region.id)?;
+        }
+        return Ok(());
+    }
+    let region = match prepared {
+        Some(region) => region,
+        None => {
+            let id = until_reached(|| pd.alloc_id()).await.context("a region id")?;
+            let peer_id = until_reached(|| pd.alloc_id()).await.context("a peer id")?;
+            let peer = Peer { id: peer_id, store_id: me.id, role: PeerRole::Voter };
+            Region { id, range: Default::default(), epoch: FIRST_EPOCH, peers: vec![peer] }
+        }
+    };
+    store::write_first_region(engine, &region)?;
+    match until_reached(|| pd.bootstrap(me.clone(), convert::region_to_proto(&region))).await {
+        Ok(()) => {
+            tracing::info!(store = me.id, region = region.id, "cluster bootstrapped");
+            Ok(())
+        }
+        Err(PdError::AlreadyBootstrapped) => {
+            let ours = until_reached(|| pd.get_region_by_id(region.id)).await?.is_some();
+            if !ours {
+                store::forget_first_region(engine, region.id)?;
+            }
+            Ok(())
+        }
+        Err(e) => Err(e).context("bootstrap the cluster"),
+    }
+}
+
+/// The epoch of a cluster's first region.
+const FIRST_EPOCH: Epoch = Epoch { conf_ver: 1, version: 1 };
+
+struct Status<E: Engine> {
+    handle: RaftStoreHandle<E>,
+    me: metapb::Store,
+    started: Instant,
+}
+
+fn status_router<E: Engine>(handle: RaftStoreHandle<E>, me: metapb::Store) -> axum::Router {
+    let status = Arc::new(Status { handle, me, started: Instant::now() });
+    axum::Router::new()
+        .route("/status", get(status_page::<E>))
+        .route("/health", get(|| async { axum::Json(serde_json::json!({ "health": true })) }))
+        .with_state(status)
+        .merge(net::metrics::router())
+}
+
+async fn status_page<E: Engine>(State(status): State<Arc<Status<E>>>) -> axum::Json<serde_json::Value> {
+    let regions = status.handle.regions();
+    let leaders = regions.iter().filter(|r| r.leader.is_some_and(|l| l.id == r.peer.id)).count();
+    let labels: serde_json::Map<_, _> =
+        status.me.labels.iter().map(|l| (l.key.clone(), l.value.clone().into())).collect();
+    let rows: Vec<_> = regions
+        .iter()
+        .map(|r| {
+            serde_json::json!({
+                "region": r.region.id,
+                "start": hex(&r.region.range.start),
+                "end": hex(&r.region.range.end),
+                "epoch": { "conf_ver": r.region.epoch.conf_ver, "version": r.region.epoch.version },
+                "peers": r.region.peers.iter().map(|p| serde_json::json!({
+                    "id": p.id, "store": p.store_id, "role": format!("{:?}", p.role),
+                })).collect::<Vec<_>>(),
+                "term": r.term,
+                "leader": r.leader.map(|l| l.store_id),
+            })
+        })
+        .collect();
+    axum::Json(serde_json::json!({
+        "store": status.me.id,
+        "address": status.me.address,
+        "version": env!("CARGO_PKG_VERSION"),
+        "labels": labels,
+        "uptime_seconds": status.started.elapsed().as_secs(),
+        "region_count": regions.len(),
+        "leader_count": leaders,
+        "resident_bytes": net::metrics::resident_bytes(),
+        "regions": rows,
+    }))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02X}")).collect()
+}
