@@ -1,1 +1,236 @@
+//! The service over a bare engine, through a real connection.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use engine::memory::MemoryEngine;
+use proto::metapb::RegionEpoch;
+use proto::tikvpb::batch_commands_request::Request as BatchRequest;
+use proto::tikvpb::batch_commands_request::request::Cmd;
+use proto::tikvpb::batch_commands_response::response::Cmd as Answer;
+use proto::tikvpb::tikv_client::TikvClient;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Channel;
+
+use super::*;
+use crate::bare::BareReplication;
+use crate::txn::StorageOptions;
+
+/// Counts the rows of its ranges.
+struct Counter;
+
+impl Coprocessor for Counter {
+    fn handle(&self, request: &CopRequest, view: &dyn ReadView) -> CopResponse {
+        let mut count = 0u64;
+        for range in &request.ranges {
+            let range = engine::KeyRange::new(range.start.clone(), range.end.clone());
+            count += view.scan(&range, crate::mvcc::ScanOptions::default()).unwrap().count() as u64;
+        }
+        CopResponse { data: count.to_be_bytes().to_vec(), ..CopResponse::default() }
+    }
+}
+
+async fn start() -> (TikvClient<Channel>, SocketAddr) {
+    let bare = BareReplication::new(MemoryEngine::new());
+    let storage = Storage::new(bare.clone(), None, StorageOptions::default());
+    let service = TikvService::new(storage, bare, Arc::new(Counter));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder().add_service(service.into_server());
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    (TikvClient::new(channel), address)
+}
+
+fn context() -> Option<Context> {
+    let region_epoch = Some(RegionEpoch { conf_ver: 1, version: 1 });
+    Some(Context { region_id: 1, region_epoch, ..Context::default() })
+}
+
+fn put(key: &str, value: &str) -> Mutation {
+    Mutation { op: Op::Put as i32, key: key.into(), value: value.into(), ..Mutation::default() }
+}
+
+fn prewrite(mutations: Vec<Mutation>, start_version: u64) -> PrewriteRequest {
+    let primary_lock = mutations[0].key.clone();
+    PrewriteRequest { context: context(), mutations, primary_lock, start_version, lock_ttl: 3000, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_transaction_through_unary_calls() {
+    let (mut client, _) = start().await;
+    let response = client.kv_prewrite(prewrite(vec![put("a", "1"), put("b", "2")], 5)).await.unwrap().into_inner();
+    assert_eq!(response, PrewriteResponse::default());
+
+    let get = |version| GetRequest { context: context(), key: b"a".to_vec(), version };
+    let locked = client.kv_get(get(6)).await.unwrap().into_inner().error.unwrap().locked.unwrap();
+    assert_eq!((locked.primary_lock.as_slice(), locked.lock_version, locked.lock_ttl), (b"a".as_slice(), 5, 3000));
+
+    let commit = CommitRequest {
+        context: context(),
+        start_version: 5,
+        keys: vec![b"a".to_vec(), b"b".to_vec()],
+        commit_version: 8,
+        ..Default::default()
+    };
+    assert!(client.kv_commit(commit.clone()).await.unwrap().into_inner().error.is_none());
+    assert_eq!(client.kv_get(get(8)).await.unwrap().into_inner().value, b"1");
+    assert!(client.kv_get(get(7)).await.unwrap().into_inner().not_found);
+
+    let conflict = client.kv_prewrite(prewrite(vec![put("a", "3")], 6)).await.unwrap().into_inner();
+    assert_eq!(conflict.errors[0].conflict.as_ref().unwrap().conflict_commit_ts, 8);
+    let lost = CommitRequest { start_version: 6, commit_version: 9, ..commit };
+    let error = client.kv_commit(lost).await.unwrap().into_inner().error.unwrap();
+    assert!(error.retryable.starts_with("TxnLockNotFound"), "{error:?}");
+
+    let scan = |reverse| ScanRequest {
+        context: context(),
+        start_key: if reverse { b"z".to_vec() } else { b"a".to_vec() },
+        end_key: if reverse { b"a".to_vec() } else { Vec::new() },
+        limit: 10,
+        version: 10,
+        reverse,
+        ..Default::default()
+    };
+    for reverse in [false, true] {
+        let pairs = client.kv_scan(scan(reverse)).await.unwrap().into_inner().pairs;
+        let keys: Vec<_> = pairs.iter().map(|pair| pair.key.clone()).collect();
+        let mut expected = vec![b"a".to_vec(), b"b".to_vec()];
+        if reverse {
+            expected.reverse();
+        }
+        assert_eq!(keys, expected);
+    }
+
+    let count = CopRequest {
+        context: context(),
+        start_ts: 10,
+        ranges: vec![proto::coprocessor::KeyRange { start: b"a".to_vec(), end: b"z".to_vec() }],
+        ..Default::default()
+    };
+    assert_eq!(client.coprocessor(count).await.unwrap().into_inner().data, 2u64.to_be_bytes());
+
+    let by_key = MvccGetByKeyRequest { context: context(), key: b"a".to_vec() };
+    let info = client.mvcc_get_by_key(by_key).await.unwrap().into_inner().info.unwrap();
+    assert_eq!((info.writes.len(), info.writes[0].commit_ts), (1, 8));
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_refused_by_name() {
+    let (mut client, _) = start().await;
+    let stale = Some(Context { stale_read: true, ..context().unwrap() });
+    let refused = client.kv_get(GetRequest { context: stale, key: b"a".to_vec(), version: 5 }).await.unwrap();
+    let error = refused.into_inner().region_error.unwrap();
+    assert!(error.data_is_not_ready.is_some() && error.message.contains("stale reads"));
+    let v2 = Some(Context { api_version: ApiVersion::V2 as i32, ..context().unwrap() });
+    let refused = client.raw_get(RawGetRequest { context: v2, key: b"a".to_vec(), cf: String::new() }).await.unwrap();
+    assert!(refused.into_inner().region_error.unwrap().message.contains("API version"));
+    let put = RawPutRequest { context: context(), key: b"a".to_vec(), ttl: 5, ..Default::default() };
+    assert!(client.raw_put(put).await.unwrap().into_inner().error.contains("time to live"));
+    let get = RawGetRequest { context: context(), key: b"a".to_vec(), cf: "raft".into() };
+    assert!(client.raw_get(get).await.unwrap().into_inner().error.contains("column family"));
+    let wrong = Some(Context { region_id: 7, ..context().unwrap() });
+    let refused = client.kv_get(GetRequest { context: wrong, key: b"a".to_vec(), version: 5 }).await.unwrap();
+    assert_eq!(refused.into_inner().region_error.unwrap().region_not_found.unwrap().region_id, 7);
+    let destroyed = client.unsafe_destroy_range(UnsafeDestroyRangeRequest::default()).await;
+    assert_eq!(destroyed.unwrap_err().code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn requests_on_a_stream_are_answered_by_id() {
+    let (mut client, _) = start().await;
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let mut replies = client.batch_commands(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    let request = |cmd| BatchRequest { cmd: Some(cmd) };
+    let one_phase = PrewriteRequest { try_one_pc: true, ..prewrite(vec![put("a", "1")], 5) };
+    let mut message = BatchCommandsRequest::default();
+    message.requests.push(request(Cmd::Prewrite(one_phase)));
+    message.requests.push(request(Cmd::Empty(Default::default())));
+    message.request_ids.extend([7, 8]);
+    sender.send(message).await.unwrap();
+    let mut answers = HashMap::new();
+    while answers.len() < 2 {
+        let reply = replies.message().await.unwrap().unwrap();
+        answers.extend(reply.request_ids.into_iter().zip(reply.responses));
+    }
+    let Some(Answer::Prewrite(done)) = &answers[&7].cmd else { panic!("{answers:?}") };
+    assert!(done.one_pc_commit_ts > 5);
+    assert!(matches!(answers[&8].cmd, Some(Answer::Empty(_))));
+
+    // Point reads of one message come back in one message.
+    let get = |n: u64| {
+        let key = if n % 2 == 0 { b"a".to_vec() } else { b"b".to_vec() };
+        request(Cmd::Get(GetRequest { context: context(), key, version: 100 }))
+    };
+    let message = BatchCommandsRequest { requests: (0..50).map(get).collect(), request_ids: (0..50).collect() };
+    sender.send(message).await.unwrap();
+    let mut answers = HashMap::new();
+    while answers.len() < 50 {
+        let reply = replies.message().await.unwrap().unwrap();
+        answers.extend(reply.request_ids.into_iter().zip(reply.responses));
+    }
+    for (id, answer) in answers {
+        let Some(Answer::Get(got)) = answer.cmd else { panic!("{id}") };
+        assert_eq!(
+            (got.value.as_slice(), got.not_found),
+            if id % 2 == 0 { (b"1".as_slice(), false) } else { (b"".as_slice(), true) }
+        );
+    }
+    drop(sender);
+    assert!(replies.message().await.unwrap().is_none());
+}
+
+/// Prints what a point read through the stream costs; run it by name with `--run-ignored`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure_point_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine::disk::FjallEngine::open(dir.path(), Default::default()).unwrap();
+    let bare = BareReplication::new(engine);
+    let storage = Storage::new(bare.clone(), None, StorageOptions::default());
+    let service = TikvService::new(storage, bare, Arc::new(NoCoprocessor));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(service.into_server())
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    let mut client = TikvClient::connect(format!("http://{address}")).await.unwrap();
+    for n in 0..100u64 {
+        let rows = (0..100).map(|i| put(&format!("key{:06}", n * 100 + i), &"v".repeat(120))).collect();
+        let load = PrewriteRequest { try_one_pc: true, ..prewrite(rows, n + 1) };
+        let done = client.kv_prewrite(load).await.unwrap().into_inner();
+        assert!(done.errors.is_empty());
+    }
+    for in_flight in [1u64, 8, 64] {
+        let (sender, receiver) = tokio::sync::mpsc::channel(256);
+        let mut replies = client.batch_commands(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        let get = |id: u64| {
+            let key = format!("key{:06}", id * 7919 % 10_000).into_bytes();
+            let cmd = Some(Cmd::Get(GetRequest { context: context(), key, version: u64::MAX - 1 }));
+            (BatchRequest { cmd }, id)
+        };
+        let total = 20_000u64;
+        let begin = std::time::Instant::now();
+        let (requests, request_ids) = (0..in_flight).map(get).unzip();
+        sender.send(BatchCommandsRequest { requests, request_ids }).await.unwrap();
+        let (mut sent, mut received) = (in_flight, 0);
+        while received < total {
+            let reply = replies.message().await.unwrap().unwrap();
+            received += reply.request_ids.len() as u64;
+            let more = (reply.request_ids.len() as u64).min(total - sent);
+            let (requests, request_ids) = (sent..sent + more).map(get).unzip();
+            sent += more;
+            if more > 0 {
+                sender.send(BatchCommandsRequest { requests, request_ids }).await.unwrap();
+            }
+        }
+        let elapsed = begin.elapsed();
+        println!(
+            "{in_flight} in flight: {:.0} reads/s, {:.1} µs each",
+            total as f64 / elapsed.as_secs_f64(),
+            elapsed.as_micros() as f64 / total as f64
+        );
+    }
+}
