@@ -1,0 +1,205 @@
+//! What goes wrong when an expression is built or evaluated, and MySQL's numbers for it.
+
+use codec::types::FieldType;
+
+/// Result of building or evaluating.
+pub type Result<T> = std::result::Result<T, EvalError>;
+
+/// Why an expression has no value. Texts are MySQL's.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvalError {
+    /// An arithmetic result outside its type.
+    #[error("{ty} value is out of range in '{expr}'")]
+    OutOfRange {
+        /// BIGINT, BIGINT UNSIGNED, DOUBLE, DECIMAL.
+        ty: String,
+        /// The expression, as far as known.
+        expr: String,
+    },
+    /// A value outside its column's type.
+    #[error("Out of range value for column '{column}' at row {row}")]
+    ColumnOutOfRange {
+        /// The column.
+        column: String,
+        /// From one; 0 when not known.
+        row: u64,
+    },
+    /// A string longer than its column.
+    #[error("Data too long for column '{column}' at row {row}")]
+    DataTooLong {
+        /// The column.
+        column: String,
+        /// From one; 0 when not known.
+        row: u64,
+    },
+    /// An enum or set value that is no member, a number that does not parse in full.
+    #[error("Data truncated for column '{column}' at row {row}")]
+    DataTruncated {
+        /// The column.
+        column: String,
+        /// From one; 0 when not known.
+        row: u64,
+    },
+    /// NULL for a NOT NULL column.
+    #[error("Column '{column}' cannot be null")]
+    ColumnNull {
+        /// The column.
+        column: String,
+    },
+    /// A value that cannot be read as its column's type.
+    #[error("Incorrect {ty} value: '{value}' for column '{column}' at row {row}")]
+    IncorrectColumnValue {
+        /// integer, decimal, datetime, …
+        ty: String,
+        /// The value.
+        value: String,
+        /// The column.
+        column: String,
+        /// From one; 0 when not known.
+        row: u64,
+    },
+    /// A value that cannot be read in full.
+    #[error("Truncated incorrect {ty} value: '{value}'")]
+    TruncatedWrongValue {
+        /// INTEGER, DOUBLE, DECIMAL, …
+        ty: String,
+        /// The value.
+        value: String,
+    },
+    /// A date or time that does not exist.
+    #[error("Incorrect {ty} value: '{value}'")]
+    WrongValue {
+        /// DATE, datetime, time.
+        ty: String,
+        /// The value.
+        value: String,
+    },
+    /// Division by zero where the SQL mode makes it an error.
+    #[error("Division by 0")]
+    DivisionByZero,
+    /// Two strings of different collations with equal claims.
+    #[error("Illegal mix of collations ({a},IMPLICIT) and ({b},IMPLICIT) for operation '{operation}'")]
+    CollationMix {
+        /// One side.
+        a: String,
+        /// The other.
+        b: String,
+        /// The operator or function.
+        operation: String,
+    },
+    /// No such function.
+    #[error("FUNCTION {0} does not exist")]
+    NoSuchFunction(String),
+    /// A function with another number of arguments.
+    #[error("Incorrect parameter count in the call to native function '{0}'")]
+    WrongParamCount(String),
+    /// An argument that the function cannot take.
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(String),
+    /// A row where a value is expected, or rows of other sizes.
+    #[error("Operand should contain {0} column(s)")]
+    Operand(usize),
+    /// A pattern that is not a regular expression.
+    #[error("Got error '{0}' from regexp")]
+    Regexp(String),
+    /// A result over `max_allowed_packet`.
+    #[error("Result of {0}() was larger than max_allowed_packet ({1}) - truncated")]
+    TooLarge(String, u64),
+    /// MySQL has it, we do not.
+    #[error("This version of Meridian doesn't yet support '{0}'")]
+    Unsupported(String),
+    /// A JSON text that is none.
+    #[error("Invalid JSON text: {0}")]
+    InvalidJson(String),
+    /// A value of another kind than the column or function holds: our bug, or another system's bytes.
+    #[error("expected a value of {expected}, found {found}")]
+    Mismatch {
+        /// What was needed.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
+    /// Bytes that do not decode, values that do not encode.
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
+    /// A kernel refused its input: our bug.
+    #[error("arrow: {0}")]
+    Arrow(String),
+    /// Memory or time budget used up, or the statement was killed.
+    #[error("Query execution was interrupted")]
+    Interrupted,
+}
+
+impl EvalError {
+    /// MySQL's error number.
+    pub fn code(&self) -> u16 {
+        use EvalError::*;
+        match self {
+            OutOfRange { .. } => 1690,
+            ColumnOutOfRange { .. } => 1264,
+            DataTooLong { .. } => 1406,
+            DataTruncated { .. } => 1265,
+            ColumnNull { .. } => 1048,
+            IncorrectColumnValue { ty, .. } => match ty.as_str() {
+                "date" | "datetime" | "time" | "timestamp" => 1292,
+                _ => 1366,
+            },
+            TruncatedWrongValue { .. } | WrongValue { .. } => 1292,
+            DivisionByZero => 1365,
+            CollationMix { .. } => 1267,
+            NoSuchFunction(_) => 1305,
+            WrongParamCount(_) => 1582,
+            WrongArguments(_) => 1210,
+            Operand(_) => 1241,
+            Regexp(_) => 1139,
+            TooLarge(..) => 1301,
+            Unsupported(_) => 1235,
+            InvalidJson(_) => 3140,
+            Interrupted => 1317,
+            Mismatch { .. } | Codec(_) | Arrow(_) => 1105,
+        }
+    }
+
+    /// The SQLSTATE that goes with [`EvalError::code`].
+    pub fn sqlstate(&self) -> &'static str {
+        match self.code() {
+            1690 | 1264 => "22003",
+            1406 => "22001",
+            1265 => "01000",
+            1048 => "23000",
+            1292 => "22007",
+            1365 => "22012",
+            1305 | 1582 => "42000",
+            1241 => "21000",
+            1139 | 1235 => "42000",
+            1317 => "70100",
+            3140 => "22032",
+            _ => "HY000",
+        }
+    }
+
+    pub(crate) fn mismatch(expected: &FieldType, found: impl std::fmt::Debug) -> EvalError {
+        EvalError::Mismatch { expected: expected.declaration(), found: format!("{found:?}") }
+    }
+}
+
+impl From<arrow_schema::ArrowError> for EvalError {
+    fn from(e: arrow_schema::ArrowError) -> Self {
+        EvalError::Arrow(e.to_string())
+    }
+}
+
+/// Something that MySQL tells with SHOW WARNINGS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// MySQL's error number.
+    pub code: u16,
+    /// MySQL's text.
+    pub message: String,
+}
+
+impl From<&EvalError> for Warning {
+    fn from(e: &EvalError) -> Self {
+        Warning { code: e.code(), message: e.to_string() }
+    }
+}
