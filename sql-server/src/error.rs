@@ -452,6 +452,15 @@ pub enum SqlError {
     /// A statement that can't be prepared.
     #[error("This command is not supported in the prepared statement protocol yet")]
     UnsupportedPrepare,
+    /// More prepared statements than one session may keep.
+    #[error("Can't create more than max_prepared_stmt_count statements (current value: {0})")]
+    TooManyPrepared(usize),
+    /// More `?` than the protocol can number.
+    #[error("Prepared statement contains too many placeholders")]
+    TooManyPlaceholders,
+    /// `SERIALIZABLE`, `READ UNCOMMITTED`.
+    #[error("The isolation level '{0}' is not supported. Set tidb_skip_isolation_level_check=1 to skip this error")]
+    UnsupportedIsolationLevel(String),
     /// Several statements in one `PREPARE`.
     #[error("Can not prepare multiple statements")]
     PrepareMulti,
@@ -494,6 +503,16 @@ pub enum SqlError {
     /// `SET TRANSACTION` within one.
     #[error("Transaction characteristics can't be changed while a transaction is in progress")]
     CantChangeTransaction,
+    /// Others ended it, because it was not heard of for too long.
+    #[error(
+        "TTL manager has timed out, pessimistic locks may expire, please commit or rollback this transaction: txn {start_ts}, {reason}"
+    )]
+    TransactionAborted {
+        /// The transaction.
+        start_ts: u64,
+        /// What the storage said.
+        reason: String,
+    },
     /// The commit's outcome is unknown.
     #[error("Commit outcome is undetermined: {0}")]
     Undetermined(String),
@@ -605,5 +624,30 @@ impl SqlError {
     /// MySQL's number and SQLSTATE.
     pub fn code(&self) -> (u16, &'static str) {
         crate::wire::errno::code(self)
+    }
+}
+
+impl From<kv_client::Error> for SqlError {
+    fn from(error: kv_client::Error) -> Self {
+        use kv_client::Error::*;
+        match error {
+            // Who inserted knows the key's columns, and words the error itself.
+            KeyExists { key } => {
+                let value = key.iter().map(|b| format!("{b:02X}")).collect();
+                SqlError::DuplicateEntry { value, key: "unknown".into() }
+            }
+            WriteConflict { .. } => SqlError::WriteConflict(error.to_string()),
+            Deadlock { .. } => SqlError::Deadlock,
+            LockWaitTimeout { .. } => SqlError::LockWaitTimeout,
+            LockNoWait { .. } => SqlError::LockNoWait,
+            EntryTooLarge { size, limit } => SqlError::EntryTooLarge { max: limit as u64, size: size as u64 },
+            TxnTooLarge { size, .. } => SqlError::TransactionTooLarge(size as u64),
+            RegionUnavailable(_) => SqlError::RegionUnavailable,
+            Pd(e) => SqlError::PdTimeout(e.to_string()),
+            Undetermined(why) => SqlError::Undetermined(why),
+            SchemaChanged(_) => SqlError::SchemaChanged,
+            Aborted { start_ts, reason } => SqlError::TransactionAborted { start_ts, reason },
+            Coprocessor(_) | Refused(_) | Finished => SqlError::Other(error.to_string()),
+        }
     }
 }

@@ -7,6 +7,11 @@
 //! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
 
 pub mod catalog;
+pub mod config;
 pub mod error;
+pub mod outcome;
 pub mod parser;
+pub mod server;
+pub mod session;
+pub mod vars;
 pub mod wire;

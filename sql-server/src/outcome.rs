@@ -2,6 +2,7 @@
 
 use codec::datum::Datum;
 use codec::types::FieldType;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use query::batch::Batch;
 
@@ -55,12 +56,24 @@ impl std::fmt::Debug for ResultSet {
     }
 }
 
+/// A stream of batches. It owns what it needs; dropping it stops the work.
+pub type BatchStream = BoxStream<'static, Result<Batch, SqlError>>;
+
 /// Rows of a result set.
 pub enum Rows {
     /// All of them, in memory: `SHOW` and point reads.
     Datums(Vec<Vec<Datum>>),
-    /// Batches, as the operators give them. The stream owns what it needs; dropping it stops the work.
-    Batches(BoxStream<'static, Result<Batch, SqlError>>),
+    /// Batches, as the operators give them.
+    Batches(BatchStream),
+}
+
+/// All rows of a stream, for results that are known to be small.
+pub async fn collect(mut stream: BatchStream) -> Result<Vec<Vec<Datum>>, SqlError> {
+    let mut rows = Vec::new();
+    while let Some(batch) = stream.next().await {
+        rows.extend(batch?.rows());
+    }
+    Ok(rows)
 }
 
 /// What a client learns about a column.

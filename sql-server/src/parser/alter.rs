@@ -19,7 +19,8 @@ impl StatementParser<'_> {
             return Ok(Statement::Ddl(Ddl::AlterRange { range, policy }));
         }
         if self.eat_any(&["DATABASE", "SCHEMA"]).is_some() {
-            let option = ["CHARACTER", "CHARSET", "CHAR", "COLLATE", "DEFAULT", "ENCRYPTION"].iter().any(|w| self.is(w));
+            let option =
+                ["CHARACTER", "CHARSET", "CHAR", "COLLATE", "DEFAULT", "ENCRYPTION"].iter().any(|w| self.is(w));
             let name = if option || self.is_placement() { None } else { Some(self.name()?) };
             if self.at_end() {
                 return self.unexpected();
@@ -41,7 +42,18 @@ impl StatementParser<'_> {
             }
             return Ok(Statement::Ddl(Ddl::AlterTable { table, actions }));
         }
-        let known = ["USER", "VIEW", "FUNCTION", "PROCEDURE", "EVENT", "SERVER", "TABLESPACE", "SEQUENCE", "INSTANCE", "RESOURCE"];
+        let known = [
+            "USER",
+            "VIEW",
+            "FUNCTION",
+            "PROCEDURE",
+            "EVENT",
+            "SERVER",
+            "TABLESPACE",
+            "SEQUENCE",
+            "INSTANCE",
+            "RESOURCE",
+        ];
         if known.iter().any(|w| self.is(w)) {
             return self.refuse("ALTER");
         }
@@ -89,7 +101,9 @@ impl StatementParser<'_> {
             self.eat_token(&Token::Eq);
             self.any_word()?;
             return Ok(());
-        } else if self.eat_any(&["FORCE", "ENABLE KEYS", "DISABLE KEYS", "WITH VALIDATION", "WITHOUT VALIDATION"]).is_some()
+        } else if self
+            .eat_any(&["FORCE", "ENABLE KEYS", "DISABLE KEYS", "WITH VALIDATION", "WITHOUT VALIDATION"])
+            .is_some()
         {
             return Ok(());
         } else if self.starts_table_option(0) {
@@ -106,9 +120,31 @@ impl StatementParser<'_> {
 
     fn starts_partition_change(&self) -> bool {
         let words = [
-            "PARTITION", "REMOVE", "TRUNCATE", "COALESCE", "REORGANIZE", "EXCHANGE", "DISCARD", "IMPORT", "REBUILD", "ORDER",
-            "CACHE", "NOCACHE", "COMPACT", "SPLIT", "MERGE", "FIRST", "LAST", "OPTIMIZE", "ANALYZE", "CHECK", "REPAIR",
-            "SECONDARY_LOAD", "SECONDARY_UNLOAD", "ATTRIBUTES", "SET",
+            "PARTITION",
+            "REMOVE",
+            "TRUNCATE",
+            "COALESCE",
+            "REORGANIZE",
+            "EXCHANGE",
+            "DISCARD",
+            "IMPORT",
+            "REBUILD",
+            "ORDER",
+            "CACHE",
+            "NOCACHE",
+            "COMPACT",
+            "SPLIT",
+            "MERGE",
+            "FIRST",
+            "LAST",
+            "OPTIMIZE",
+            "ANALYZE",
+            "CHECK",
+            "REPAIR",
+            "SECONDARY_LOAD",
+            "SECONDARY_UNLOAD",
+            "ATTRIBUTES",
+            "SET",
         ];
         words.iter().any(|w| self.is(w))
     }
@@ -124,8 +160,7 @@ impl StatementParser<'_> {
     }
 
     fn alter_add(&mut self, actions: &mut Vec<AlterAction>) -> Parsed<()> {
-        let constraint =
-            ["CONSTRAINT", "PRIMARY", "UNIQUE", "INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CHECK"];
+        let constraint = ["CONSTRAINT", "PRIMARY", "UNIQUE", "INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CHECK"];
         if constraint.iter().any(|w| self.is(w)) {
             match self.constraint()? {
                 TableElement::Index(index) => actions.push(AlterAction::AddIndex(index)),

@@ -68,8 +68,28 @@ impl StatementParser<'_> {
             return self.unexpected();
         }
         let known = [
-            "VIEW", "USER", "ROLE", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "SEQUENCE", "SERVER", "TABLESPACE", "BINDING",
-            "SESSION", "GLOBAL", "DEFINER", "ALGORITHM", "SQL", "RESOURCE", "STATISTICS", "AGGREGATE", "LOGFILE", "SPATIAL", "UNDO",
+            "VIEW",
+            "USER",
+            "ROLE",
+            "PROCEDURE",
+            "FUNCTION",
+            "TRIGGER",
+            "EVENT",
+            "SEQUENCE",
+            "SERVER",
+            "TABLESPACE",
+            "BINDING",
+            "SESSION",
+            "GLOBAL",
+            "DEFINER",
+            "ALGORITHM",
+            "SQL",
+            "RESOURCE",
+            "STATISTICS",
+            "AGGREGATE",
+            "LOGFILE",
+            "SPATIAL",
+            "UNDO",
         ];
         if known.iter().any(|w| self.is(w)) {
             return self.refuse("CREATE");
@@ -124,8 +144,21 @@ impl StatementParser<'_> {
             return Ok(Statement::Ddl(Ddl::DropIndex { if_exists, table, name }));
         }
         let known = [
-            "USER", "ROLE", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "SEQUENCE", "SERVER", "TABLESPACE", "BINDING", "SESSION",
-            "GLOBAL", "RESOURCE", "STATS", "STATISTICS",
+            "USER",
+            "ROLE",
+            "PROCEDURE",
+            "FUNCTION",
+            "TRIGGER",
+            "EVENT",
+            "SEQUENCE",
+            "SERVER",
+            "TABLESPACE",
+            "BINDING",
+            "SESSION",
+            "GLOBAL",
+            "RESOURCE",
+            "STATS",
+            "STATISTICS",
         ];
         if known.iter().any(|w| self.is(w)) {
             return self.refuse("DROP");
@@ -220,8 +253,18 @@ impl StatementParser<'_> {
 
     fn placement_option(&mut self) -> Parsed<PlacementOption> {
         let words: &[&'static str] = &[
-            "PRIMARY_REGION", "REGIONS", "SCHEDULE", "FOLLOWERS", "VOTERS", "LEARNERS", "CONSTRAINTS", "LEADER_CONSTRAINTS",
-            "FOLLOWER_CONSTRAINTS", "VOTER_CONSTRAINTS", "LEARNER_CONSTRAINTS", "SURVIVAL_PREFERENCES",
+            "PRIMARY_REGION",
+            "REGIONS",
+            "SCHEDULE",
+            "FOLLOWERS",
+            "VOTERS",
+            "LEARNERS",
+            "CONSTRAINTS",
+            "LEADER_CONSTRAINTS",
+            "FOLLOWER_CONSTRAINTS",
+            "VOTER_CONSTRAINTS",
+            "LEARNER_CONSTRAINTS",
+            "SURVIVAL_PREFERENCES",
         ];
         let Some(option) = self.eat_any(words) else { return self.unexpected() };
         self.eat_token(&Token::Eq);
@@ -353,9 +396,7 @@ impl StatementParser<'_> {
 
     /// `USING BTREE`: there is one kind of index.
     pub(super) fn index_using(&mut self) -> Parsed<()> {
-        if self.eat_any(&["USING", "TYPE"]).is_some()
-            && self.eat_any(&["BTREE", "HASH", "RTREE", "HYPO"]).is_none()
-        {
+        if self.eat_any(&["USING", "TYPE"]).is_some() && self.eat_any(&["BTREE", "HASH", "RTREE", "HYPO"]).is_none() {
             return self.unexpected();
         }
         Ok(())
@@ -439,9 +480,7 @@ impl StatementParser<'_> {
         let word = w.value.to_ascii_uppercase();
         let two = |next: &str| self.is_nth(n + 1, next);
         match word.as_str() {
-            "DEFAULT" => {
-                two("CHARSET") || two("CHARACTER") || two("CHAR") || two("COLLATE") || two("PLACEMENT")
-            }
+            "DEFAULT" => two("CHARSET") || two("CHARACTER") || two("CHAR") || two("COLLATE") || two("PLACEMENT"),
             "CHARACTER" | "CHAR" => two("SET"),
             "PLACEMENT" => two("POLICY"),
             "ENGINE" | "CHARSET" | "COLLATE" | "COMMENT" | "AUTO_INCREMENT" | "AUTO_ID_CACHE" | "AUTO_RANDOM_BASE"
@@ -737,7 +776,8 @@ impl StatementParser<'_> {
         if matches!(ty.kind, Enum | Set) {
             ty.elems = self.parenthesized(|s| s.comma_separated(|s| s.string()))?;
         } else if *self.peek() == Token::LParen {
-            let takes_none = matches!(ty.kind, Date | Json | TinyText | MediumText | LongText | TinyBlob | MediumBlob | LongBlob);
+            let takes_none =
+                matches!(ty.kind, Date | Json | TinyText | MediumText | LongText | TinyBlob | MediumBlob | LongBlob);
             if takes_none || matches!(word.as_str(), "BOOL" | "BOOLEAN" | "LONG") {
                 return self.unexpected();
             }
@@ -800,8 +840,29 @@ fn plain(kind: TypeKind) -> ColumnType {
 
 /// Options that say how another engine should store a table.
 const IGNORED_TABLE_OPTIONS: &[&str] = &[
-    "ROW_FORMAT", "KEY_BLOCK_SIZE", "MAX_ROWS", "MIN_ROWS", "AVG_ROW_LENGTH", "CHECKSUM", "DELAY_KEY_WRITE",
-    "STATS_PERSISTENT", "STATS_AUTO_RECALC", "STATS_SAMPLE_PAGES", "STATS_BUCKETS", "STATS_TOPN", "PACK_KEYS",
-    "COMPRESSION", "INSERT_METHOD", "TTL", "TTL_ENABLE", "TTL_JOB_INTERVAL", "ENCRYPTION", "UNION", "TABLESPACE",
-    "CONNECTION", "PASSWORD", "AUTOEXTEND_SIZE", "SECONDARY_ENGINE",
+    "ROW_FORMAT",
+    "KEY_BLOCK_SIZE",
+    "MAX_ROWS",
+    "MIN_ROWS",
+    "AVG_ROW_LENGTH",
+    "CHECKSUM",
+    "DELAY_KEY_WRITE",
+    "STATS_PERSISTENT",
+    "STATS_AUTO_RECALC",
+    "STATS_SAMPLE_PAGES",
+    "STATS_BUCKETS",
+    "STATS_TOPN",
+    "PACK_KEYS",
+    "COMPRESSION",
+    "INSERT_METHOD",
+    "TTL",
+    "TTL_ENABLE",
+    "TTL_JOB_INTERVAL",
+    "ENCRYPTION",
+    "UNION",
+    "TABLESPACE",
+    "CONNECTION",
+    "PASSWORD",
+    "AUTOEXTEND_SIZE",
+    "SECONDARY_ENGINE",
 ];

@@ -36,7 +36,8 @@ impl StatementParser<'_> {
                 if self.is_nth(n + 1, "OUTFILE") || self.is_nth(n + 1, "DUMPFILE") {
                     return self.unsupported("SELECT … INTO OUTFILE");
                 }
-                if matches!(self.peek_nth(n + 1), Token::Word(w) if w.quote_style.is_none() && w.value.starts_with('@')) {
+                if matches!(self.peek_nth(n + 1), Token::Word(w) if w.quote_style.is_none() && w.value.starts_with('@'))
+                {
                     return self.unsupported("SELECT … INTO @variable");
                 }
             }

@@ -42,7 +42,8 @@ const INTRODUCERS: &[&str] = &["_utf8mb4", "_utf8", "_utf8mb3", "_ascii", "_lati
 
 /// All tokens of the input.
 pub(crate) fn tokenize(sql: &[u8], mode: LexMode) -> Result<Vec<TokenWithSpan>, LexError> {
-    let mut lexer = Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens: Vec::with_capacity(sql.len() / 4 + 4) };
+    let mut lexer =
+        Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens: Vec::with_capacity(sql.len() / 4 + 4) };
     lexer.run()?;
     Ok(lexer.tokens)
 }
@@ -95,7 +96,9 @@ impl Lexer<'_> {
                 // Clients written in C sometimes count the terminator.
                 0 if self.sql[self.at..].iter().all(|&b| b == 0) => self.at = self.sql.len(),
                 b'#' => self.skip_line(),
-                b'-' if self.peek(1) == b'-' && (self.at + 2 >= self.sql.len() || self.peek(2) <= b' ') => self.skip_line(),
+                b'-' if self.peek(1) == b'-' && (self.at + 2 >= self.sql.len() || self.peek(2) <= b' ') => {
+                    self.skip_line()
+                }
                 b'/' if self.peek(1) == b'*' => self.comment()?,
                 b'*' if self.in_comment && self.peek(1) == b'/' => {
                     self.in_comment = false;
@@ -496,9 +499,10 @@ mod tests {
 
     #[test]
     fn words_numbers_and_strings() {
-        assert_eq!(lex("SELECT a1, 1a, 1e5, 1.5, .5, t.1st"), [
-            "SELECT", "a1", ",", "1a", ",", "1e5", ",", "1.5", ",", ".5", ",", "t", ".", "1st"
-        ]);
+        assert_eq!(
+            lex("SELECT a1, 1a, 1e5, 1.5, .5, t.1st"),
+            ["SELECT", "a1", ",", "1a", ",", "1e5", ",", "1.5", ",", ".5", ",", "t", ".", "1st"]
+        );
         assert_eq!(lex(r#"'it''s' "dq" 'a\n\%'"#), ["'it's'", "'dq'", "'a\n\\%'"]);
         assert_eq!(lex("0x1F 0xF x'41' 0b101 b'1'"), ["X'1F'", "X'0F'", "X'41'", "B'101'", "B'1'"]);
         assert_eq!(lex("_utf8mb4'x' _binary 'AB' N'n' _foo"), ["'x'", "X'4142'", "'n'", "_foo"]);
@@ -515,9 +519,10 @@ mod tests {
 
     #[test]
     fn variables_are_one_name() {
-        assert_eq!(lex("@A @`b c` @'d' @@Session.Sql_Mode @@local.x @@version"), [
-            "@a", "@b c", "@d", "@@session.sql_mode", "@@session.x", "@@version"
-        ]);
+        assert_eq!(
+            lex("@A @`b c` @'d' @@Session.Sql_Mode @@local.x @@version"),
+            ["@a", "@b c", "@d", "@@session.sql_mode", "@@session.x", "@@version"]
+        );
     }
 
     #[test]
@@ -529,7 +534,8 @@ mod tests {
     #[test]
     fn modes() {
         let mode = LexMode { ansi_quotes: true, no_backslash_escapes: true, pipes_as_concat: true };
-        let tokens: Vec<_> = tokenize(br#""a" 'b\' || c"#, mode).unwrap().into_iter().map(|t| t.token.to_string()).collect();
+        let tokens: Vec<_> =
+            tokenize(br#""a" 'b\' || c"#, mode).unwrap().into_iter().map(|t| t.token.to_string()).collect();
         assert_eq!(tokens, ["`a`", "'b\\'", "||", "c"]);
     }
 }

@@ -109,13 +109,37 @@ impl StatementParser<'_> {
                 return Ok(Some(kind));
             }
         }
-        let tidb = ["STATS_META", "STATS_HISTOGRAMS", "STATS_BUCKETS", "STATS_TOPN", "STATS_HEALTHY", "ANALYZE STATUS", "CONFIG"];
+        let tidb = [
+            "STATS_META",
+            "STATS_HISTOGRAMS",
+            "STATS_BUCKETS",
+            "STATS_TOPN",
+            "STATS_HEALTHY",
+            "ANALYZE STATUS",
+            "CONFIG",
+        ];
         if let Some(what) = self.eat_any(&tidb) {
             return Ok(Some(ShowKind::Tidb(what.to_owned())));
         }
         let known = [
-            "BINARY", "BINLOG", "BINDINGS", "ENGINE", "MASTER", "RELAYLOG", "REPLICA", "REPLICAS", "SLAVE", "PROFILE", "BACKUPS",
-            "RESTORES", "IMPORT", "PUMP", "DRAINER", "SESSION_STATES", "AFFINITY", "DISTRIBUTION",
+            "BINARY",
+            "BINLOG",
+            "BINDINGS",
+            "ENGINE",
+            "MASTER",
+            "RELAYLOG",
+            "REPLICA",
+            "REPLICAS",
+            "SLAVE",
+            "PROFILE",
+            "BACKUPS",
+            "RESTORES",
+            "IMPORT",
+            "PUMP",
+            "DRAINER",
+            "SESSION_STATES",
+            "AFFINITY",
+            "DISTRIBUTION",
         ];
         if known.iter().any(|w| self.is(w)) { Ok(None) } else { self.unexpected() }
     }
@@ -139,7 +163,8 @@ impl StatementParser<'_> {
         }
         let known = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "SEQUENCE", "IMPORT", "RESOURCE"];
         if known.iter().any(|w| self.is(w)) {
-            return self.unsupported(format!("SHOW CREATE {}", self.rest().to_ascii_uppercase()));
+            let what = format!("SHOW CREATE {}", self.rest().to_ascii_uppercase());
+            return self.unsupported(what);
         }
         self.unexpected()
     }

@@ -3,7 +3,8 @@
 use sqlparser::tokenizer::Token;
 
 use super::{
-    Admin, Begin, Completion, Explain, Parsed, PrepareSource, SplitBy, SplitTable, Statement, StatementParser, TableName,
+    Admin, Begin, Completion, Explain, Parsed, PrepareSource, SplitBy, SplitTable, Statement, StatementParser,
+    TableName,
 };
 use crate::error::SqlError;
 
@@ -76,10 +77,10 @@ impl StatementParser<'_> {
             "SPLIT" => self.split(),
             "DO" => Ok(Statement::Do(self.comma_separated(|s| s.expr())?)),
             "GRANT" | "REVOKE" => self.refuse(&word),
-            "CALL" | "HANDLER" | "LOAD" | "IMPORT" | "INSTALL" | "UNINSTALL" | "XA" | "HELP" | "SIGNAL" | "RESIGNAL"
-            | "GET" | "PURGE" | "CHANGE" | "STOP" | "RESET" | "BINLOG" | "CACHE" | "CLONE" | "RESTART" | "SHUTDOWN"
-            | "BACKUP" | "RESTORE" | "RECOVER" | "FLASHBACK" | "TRACE" | "PLAN" | "BATCH" | "CALIBRATE" | "CANCEL"
-            | "PAUSE" | "RESUME" | "QUERY" | "REFRESH" => self.refuse(&word),
+            "CALL" | "HANDLER" | "LOAD" | "IMPORT" | "INSTALL" | "UNINSTALL" | "XA" | "HELP" | "SIGNAL"
+            | "RESIGNAL" | "GET" | "PURGE" | "CHANGE" | "STOP" | "RESET" | "BINLOG" | "CACHE" | "CLONE" | "RESTART"
+            | "SHUTDOWN" | "BACKUP" | "RESTORE" | "RECOVER" | "FLASHBACK" | "TRACE" | "PLAN" | "BATCH"
+            | "CALIBRATE" | "CANCEL" | "PAUSE" | "RESUME" | "QUERY" | "REFRESH" => self.refuse(&word),
             _ => {
                 self.p.prev_token();
                 self.unexpected()

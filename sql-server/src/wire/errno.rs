@@ -103,6 +103,9 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         UnknownTimeZone(_) => (1298, "HY000"),
         UnknownStatement { .. } => (1243, "HY000"),
         UnsupportedPrepare => (1295, "HY000"),
+        TooManyPrepared(_) => (1461, "42000"),
+        TooManyPlaceholders => (1390, "HY000"),
+        UnsupportedIsolationLevel(_) => (8048, "HY000"),
         PrepareMulti => (8101, "HY000"),
         // Transactions.
         WriteConflict(_) => (9007, "HY000"),
@@ -115,6 +118,7 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         ReadOnlyTransaction => (1792, "25006"),
         NoSuchSavepoint(_) => (1305, "42000"),
         CantChangeTransaction => (1568, "25001"),
+        TransactionAborted { .. } => (8229, "HY000"),
         Undetermined(_) => (8501, "HY000"),
         SnapshotTooOld(_) => (9006, "HY000"),
         // Cluster.

@@ -1,3 +1,14 @@
-//! MySQL's client/server protocol: packets, connection phase, command loop, result sets.
+//! MySQL's client/server protocol.
+//!
+//! [`packet`] frames bytes, [`handshake`] and [`auth`] log a client in, [`connection`] runs its commands, [`response`]
+//! and [`value`] write what comes back, [`errno`] numbers what went wrong. All but `connection` and `tls` are values:
+//! bytes in, bytes out.
 
+pub mod auth;
+pub mod connection;
 pub mod errno;
+pub mod handshake;
+pub mod packet;
+pub mod response;
+pub mod tls;
+pub mod value;

@@ -1,0 +1,36 @@
+//! `sql-server`: reads settings, binds its ports, runs until it is told to end.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use sql_server::config::{Args, Config};
+use sql_server::server::{Listeners, SqlServer};
+use tokio::net::TcpListener;
+
+/// Stack of a worker thread. Expressions nest up to the parser's limit, and evaluating them recurses.
+const STACK_BYTES: usize = 16 << 20;
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let mut config: Config = net::config::load(args.config.as_deref())?;
+    args.apply(&mut config);
+    config.validate()?;
+    let _log = net::logging::init(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()?;
+    runtime.block_on(async {
+        let stop = net::shutdown::on_signals()?;
+        let mysql_address = format!("{}:{}", config.host, config.port);
+        let mysql = TcpListener::bind(&mysql_address)
+            .await
+            .with_context(|| format!("port: can't listen for MySQL clients on {mysql_address}"))?;
+        let status_address = config.status_address();
+        let status = TcpListener::bind(&status_address)
+            .await
+            .with_context(|| format!("status-port: can't listen on {status_address}"))?;
+        let server = SqlServer::start(config, Listeners { mysql, status: Some(status) })?;
+        stop.cancelled().await;
+        server.shutdown().await;
+        anyhow::Ok(())
+    })?;
+    tracing::info!("ended");
+    Ok(())
+}

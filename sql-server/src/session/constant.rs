@@ -1,0 +1,156 @@
+//! Queries that need neither table nor executor: `SELECT @@version_comment LIMIT 1`, `SELECT DATABASE()`, `SELECT 1`.
+//!
+//! Clients send these when they connect and to see whether the server lives; they work while the cluster can't be
+//! reached. Anything else in the select list hands the whole query to the executor.
+
+use codec::datum::Datum;
+use codec::decimal::Decimal;
+use codec::types::{FieldType, TypeCode, flags};
+use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Value};
+
+use super::state::SessionState;
+use crate::error::SqlError;
+use crate::outcome::{ColumnMeta, ResultSet};
+use crate::server::Server;
+use crate::vars::SERVER_VERSION;
+
+/// Answers the query if it is of this kind.
+pub(super) fn select(server: &Server, state: &mut SessionState, query: &Query) -> Result<Option<ResultSet>, SqlError> {
+    let Some(select) = plain_select(query) else { return Ok(None) };
+    let mut columns = Vec::with_capacity(select.projection.len());
+    let mut row = Vec::with_capacity(select.projection.len());
+    for item in &select.projection {
+        let (expr, alias) = match item {
+            SelectItem::UnnamedExpr(expr) => (expr, None),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.value.clone())),
+            _ => return Ok(None),
+        };
+        let Some((value, ty)) = evaluate(server, state, expr)? else { return Ok(None) };
+        columns.push(ColumnMeta::computed(alias.unwrap_or_else(|| column_name(expr)), ty));
+        row.push(value);
+    }
+    state.found_rows = 1;
+    Ok(Some(super::rows(columns, vec![row])))
+}
+
+/// The query reads `@@warning_count` or `@@error_count`, which it must then not reset.
+pub(super) fn reads_diagnostics(query: &Query) -> bool {
+    let Some(select) = plain_select(query) else { return false };
+    select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(i)) | SelectItem::ExprWithAlias { expr: Expr::Identifier(i), .. } => {
+            i.quote_style.is_none() && matches!(i.value.as_str(), "@@warning_count" | "@@error_count")
+        }
+        _ => false,
+    })
+}
+
+/// A select list and nothing else, but perhaps a limit of at least one row.
+fn plain_select(query: &Query) -> Option<&Select> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let limit = match &query.limit_clause {
+        None => true,
+        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(v)), offset: None, limit_by }) => {
+            limit_by.is_empty() && matches!(&v.value, Value::Number(n, _) if n != "0")
+        }
+        Some(_) => false,
+    };
+    let bare = query.with.is_none()
+        && query.order_by.is_none()
+        && query.locks.is_empty()
+        && query.fetch.is_none()
+        && limit
+        && select.from.is_empty()
+        && select.selection.is_none()
+        && select.having.is_none()
+        && select.distinct.is_none()
+        && select.into.is_none()
+        && select.qualify.is_none()
+        && select.named_window.is_empty()
+        && matches!(&select.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
+    bare.then_some(select)
+}
+
+/// MySQL names a column after its text; a string literal after its value.
+fn column_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Value(v) => match &v.value {
+            Value::SingleQuotedString(s) => s.clone(),
+            other => other.to_string(),
+        },
+        Expr::Identifier(i) => i.value.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn evaluate(server: &Server, state: &SessionState, expr: &Expr) -> Result<Option<(Datum, FieldType)>, SqlError> {
+    Ok(match expr {
+        Expr::Value(v) => literal(&v.value),
+        Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with("@@") => {
+            Some(state.system_variable(server, &i.value[2..])?)
+        }
+        Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with('@') => {
+            Some(state.user_variable(&i.value[1..]))
+        }
+        Expr::Function(f) => {
+            let no_args = match &f.args {
+                FunctionArguments::None => true,
+                FunctionArguments::List(list) => list.args.is_empty() && list.clauses.is_empty(),
+                FunctionArguments::Subquery(_) => false,
+            };
+            let plain = no_args && f.over.is_none() && f.filter.is_none() && f.within_group.is_empty();
+            if plain { session_function(state, &f.name.to_string()) } else { None }
+        }
+        _ => None,
+    })
+}
+
+/// Value of a literal.
+pub(super) fn literal(value: &Value) -> Option<(Datum, FieldType)> {
+    Some(match value {
+        Value::Number(text, _) => match text.parse::<i64>() {
+            Ok(n) => {
+                let ty = FieldType { flen: text.len() as i32, ..FieldType::bigint() };
+                (Datum::Int(n), ty.with_flags(flags::NOT_NULL))
+            }
+            Err(_) => number(text)?,
+        },
+        Value::SingleQuotedString(s) => {
+            let ty = FieldType::varchar(i32::try_from(s.chars().count()).unwrap_or(i32::MAX));
+            (Datum::string(s.clone()), ty.with_flags(flags::NOT_NULL))
+        }
+        Value::Null => (Datum::Null, FieldType::new(TypeCode::Null)),
+        Value::Boolean(b) => (Datum::Int(i64::from(*b)), FieldType::bigint().with_flags(flags::NOT_NULL)),
+        _ => return None,
+    })
+}
+
+fn number(text: &str) -> Option<(Datum, FieldType)> {
+    if let Ok(n) = text.parse::<u64>() {
+        return Some((Datum::UInt(n), FieldType::bigint_unsigned().with_flags(flags::NOT_NULL)));
+    }
+    if text.contains(['e', 'E']) {
+        return Some((Datum::Float(text.parse().ok()?), FieldType::double().with_flags(flags::NOT_NULL)));
+    }
+    let (Some(d), false) = Decimal::parse_prefix(text) else { return None };
+    let ty = FieldType::decimal(i32::from(d.precision()), i32::from(d.scale()));
+    Some((Datum::Decimal(d), ty.with_flags(flags::NOT_NULL)))
+}
+
+/// Functions of the session.
+fn session_function(state: &SessionState, name: &str) -> Option<(Datum, FieldType)> {
+    let text = |s: String| (Datum::string(s), FieldType::varchar(64));
+    Some(match name.to_ascii_uppercase().as_str() {
+        "VERSION" => text(SERVER_VERSION.to_owned()),
+        "DATABASE" | "SCHEMA" => match &state.database {
+            Some(name) => text(name.clone()),
+            None => (Datum::Null, FieldType::varchar(64)),
+        },
+        "USER" | "SESSION_USER" | "SYSTEM_USER" => text(format!("{}@{}", state.identity.user, state.identity.host)),
+        "CURRENT_USER" => text(format!("{}@%", state.identity.user)),
+        "CONNECTION_ID" => (Datum::UInt(state.id), FieldType::bigint_unsigned()),
+        "LAST_INSERT_ID" => (Datum::UInt(state.last_insert_id), FieldType::bigint_unsigned()),
+        "ROW_COUNT" => (Datum::Int(state.row_count), FieldType::bigint()),
+        "FOUND_ROWS" => (Datum::UInt(state.found_rows), FieldType::bigint_unsigned()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,421 @@
+//! One connection's statements, one at a time.
+//!
+//! [`Session::execute`] takes a parsed statement and gives an [`Outcome`]. It decides who does the work (executor, DDL,
+//! `SHOW`, or the session itself), wraps it in the transaction's rules (see [`txn`]), retries conflicts, and can be
+//! interrupted by `KILL` or `max_execution_time` at any await outside of a commit.
+//!
+//! The wire is not known here: tests and tools run statements on a session directly.
+
+mod constant;
+pub mod context;
+pub mod filter;
+mod prepared;
+mod set;
+mod show;
+pub mod state;
+pub mod txn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use codec::datum::Datum;
+
+use crate::error::SqlError;
+use crate::outcome::{Outcome, ResultSet};
+use crate::parser::{Completion, Statement};
+use crate::server::{ConnectionInfo, Server};
+use crate::vars::SessionVars;
+pub use context::ExecContext;
+pub use prepared::{Prepared, PreparedId};
+pub use state::{Identity, Interrupt, Level, SessionState, Warning};
+
+/// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
+/// at a fresh timestamp, so that it ends unless someone else always wins.
+const PESSIMISTIC_RETRIES_MAX: u32 = 256;
+
+/// Bytes of a statement's text that the process list keeps.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// A session.
+pub struct Session {
+    server: Arc<Server>,
+    info: Arc<ConnectionInfo>,
+    /// What statements see.
+    pub state: SessionState,
+    prepared: prepared::PreparedStatements,
+}
+
+impl Session {
+    /// A session of a connection.
+    pub fn new(server: Arc<Server>, info: Arc<ConnectionInfo>, identity: Identity) -> Self {
+        let vars = SessionVars::new(server.globals());
+        let state = SessionState::new(info.id, identity, vars, Arc::clone(&info.interrupt));
+        Session { server, info, state, prepared: Default::default() }
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Back to what it was at login: transaction rolled back, variables and prepared statements forgotten.
+    pub async fn reset(&mut self, identity: Identity, database: Option<String>) {
+        self.state.rollback().await;
+        self.prepared = Default::default();
+        let vars = SessionVars::new(self.server.globals());
+        self.state = SessionState::new(self.info.id, identity, vars, Arc::clone(&self.info.interrupt));
+        self.state.database = database;
+    }
+
+    /// The connection ends.
+    pub async fn close(&mut self) {
+        self.state.rollback().await;
+    }
+
+    /// Keeps an error that happened outside of a statement's execution for `SHOW WARNINGS`.
+    pub fn note_error(&mut self, error: &SqlError) {
+        self.state.warnings.clear();
+        self.state.warning_count = 0;
+        self.state.push_warning(Level::Error, error);
+    }
+
+    /// Columns of a table, by unqualified name.
+    pub async fn table_columns(&mut self, table: &str) -> Result<Vec<crate::outcome::ColumnMeta>, SqlError> {
+        let quoted = format!("SELECT * FROM `{}` LIMIT 0", table.replace('`', "``"));
+        let parsed = crate::parser::parse_one(quoted.as_bytes(), crate::parser::LexMode::default())?;
+        self.describe_query(&parsed.statement, 0).await
+    }
+
+    /// Changes the current database.
+    pub async fn use_database(&mut self, name: &str) -> Result<(), SqlError> {
+        let schema = self.server.schema()?;
+        let name = if let Some(database) = schema.database(name) {
+            database.info.name.as_str().to_owned()
+        } else if crate::catalog::is_virtual_database(name) {
+            name.to_owned()
+        } else {
+            return Err(SqlError::UnknownDatabase(name.into()));
+        };
+        self.info.set_database(Some(&name));
+        self.state.database = Some(name);
+        Ok(())
+    }
+
+    /// Runs a statement. `text` is its source, `params` the values of its `?`.
+    pub async fn execute(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
+        self.begin_statement(statement, text);
+        let result = Box::pin(self.dispatch(statement, text, params)).await;
+        self.end_statement(result)
+    }
+
+    fn begin_statement(&mut self, statement: &Statement, text: &str) {
+        self.state.interrupt.reset();
+        self.state.statement_start = Utc::now();
+        let cut = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        self.state.statement_text.clear();
+        self.state.statement_text.push_str(&text[..cut]);
+        self.info.set_statement(&text[..cut]);
+        // What reads diagnostics keeps them.
+        if !is_diagnostic(statement) {
+            self.state.warnings.clear();
+            self.state.warning_count = 0;
+        }
+    }
+
+    fn end_statement(&mut self, result: Result<Outcome, SqlError>) -> Result<Outcome, SqlError> {
+        self.info.clear_statement();
+        match &result {
+            Ok(Outcome::Ok(done)) => {
+                self.state.row_count = i64::try_from(done.affected_rows).unwrap_or(i64::MAX);
+                if done.last_insert_id != 0 {
+                    self.state.last_insert_id = done.last_insert_id;
+                }
+            }
+            Ok(Outcome::Rows(_)) => self.state.row_count = -1,
+            Err(e) => {
+                self.state.row_count = -1;
+                self.state.push_warning(Level::Error, e);
+            }
+        }
+        result
+    }
+
+    async fn dispatch(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
+        match statement {
+            Statement::Query(query) => {
+                if let Some(result) = constant::select(&self.server, &mut self.state, query)? {
+                    return Ok(Outcome::Rows(result));
+                }
+                self.run(statement, params).await
+            }
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+                if self.state.txn.read_only {
+                    return Err(SqlError::ReadOnlyTransaction);
+                }
+                self.run(statement, params).await
+            }
+            Statement::Explain(_) => self.run(statement, params).await,
+            Statement::Do(exprs) if exprs.is_empty() => Ok(Outcome::ok()),
+            Statement::Do(_) => self.run(statement, params).await,
+            Statement::Set(items) => {
+                for item in items {
+                    self.set(item, params).await?;
+                }
+                Ok(Outcome::ok())
+            }
+            Statement::Use(name) => {
+                self.use_database(name).await?;
+                Ok(Outcome::ok())
+            }
+            Statement::Begin(begin) => {
+                if begin.as_of.is_some() {
+                    return Err(SqlError::NotSupported("START TRANSACTION … AS OF TIMESTAMP".into()));
+                }
+                self.state.begin(&self.server, begin.read_only == Some(true), begin.pessimistic).await?;
+                if begin.consistent_snapshot {
+                    self.state.transaction(&self.server).await?;
+                }
+                Ok(Outcome::ok())
+            }
+            Statement::Commit(completion) => {
+                let (read_only, pessimistic) = (self.state.txn.read_only, self.state.txn.pessimistic);
+                self.state.commit(&self.server).await?;
+                self.complete(*completion, read_only, pessimistic).await
+            }
+            Statement::Rollback(completion) => {
+                let (read_only, pessimistic) = (self.state.txn.read_only, self.state.txn.pessimistic);
+                self.state.rollback().await;
+                self.complete(*completion, read_only, pessimistic).await
+            }
+            Statement::Savepoint(name) => {
+                self.state.savepoint(&self.server, name).await?;
+                Ok(Outcome::ok())
+            }
+            Statement::RollbackTo(name) => self.state.rollback_to_savepoint(name).map(|()| Outcome::ok()),
+            Statement::ReleaseSavepoint(name) => self.state.release_savepoint(name).map(|()| Outcome::ok()),
+            Statement::Prepare { name, source } => self.prepare_named(name, source).await,
+            Statement::Execute { name, using } => Box::pin(self.execute_named(name, using)).await,
+            Statement::Deallocate(name) => self.deallocate_named(name),
+            Statement::Show(show) => self.show(show).await.map(Outcome::Rows),
+            Statement::Describe { table, column } => self.describe(table, column.as_deref()).await.map(Outcome::Rows),
+            Statement::Kill { id, query_only } => self.kill(*id, *query_only),
+            Statement::Flush(things) => flush(things),
+            Statement::UnlockTables => Ok(Outcome::ok()),
+            Statement::LockTables(_) => Err(SqlError::NotSupported("LOCK TABLES".into())),
+            Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
+            Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
+            Statement::Ddl(_) | Statement::Admin(_) | Statement::SplitTable(_) | Statement::AnalyzeTable(_) => {
+                self.run_definition(statement, text).await
+            }
+        }
+    }
+
+    /// `AND CHAIN` begins the next transaction with the same characteristics. `RELEASE` ends the connection.
+    async fn complete(
+        &mut self,
+        completion: Completion,
+        read_only: bool,
+        pessimistic: Option<bool>,
+    ) -> Result<Outcome, SqlError> {
+        if completion.chain {
+            self.state.begin(&self.server, read_only, pessimistic).await?;
+        }
+        if completion.release {
+            self.state.interrupt.kill_connection();
+        }
+        Ok(Outcome::ok())
+    }
+
+    fn kill(&mut self, id: u64, query_only: bool) -> Result<Outcome, SqlError> {
+        let target = self.server.connections().get(id).ok_or(SqlError::NoSuchThread(id))?;
+        if query_only {
+            target.interrupt.kill_query();
+            // Killing one's own query interrupts it.
+            if id == self.state.id {
+                return Err(SqlError::Interrupted);
+            }
+        } else {
+            target.interrupt.kill_connection();
+        }
+        Ok(Outcome::ok())
+    }
+
+    // ---- Work of the executor ----
+
+    /// Runs a query or a change in the transaction it belongs to.
+    async fn run(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
+        if self.state.is_autocommit() {
+            self.run_autocommit(statement, params).await
+        } else {
+            self.state.txn.explicit = true;
+            self.run_in_transaction(statement, params).await
+        }
+    }
+
+    /// The statement is its own transaction: commits, or leaves nothing. A conflict runs it again; from the second time
+    /// on it locks as it goes, so that it ends.
+    async fn run_autocommit(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
+        let retries_max = self.state.vars.number("tidb_retry_limit").max(1) as u32;
+        let mut attempt = 0;
+        loop {
+            let result = match self.interruptible(statement, params).await {
+                Ok(outcome) => self.state.commit(&self.server).await.map(|()| outcome),
+                Err(e) => {
+                    self.state.rollback().await;
+                    Err(e)
+                }
+            };
+            match result {
+                Err(SqlError::WriteConflict(_) | SqlError::SchemaChanged) if attempt < retries_max => {
+                    attempt += 1;
+                    self.state.warnings.clear();
+                    self.state.warning_count = 0;
+                    self.state.txn.pessimistic = Some(true);
+                    tracing::debug!(conn = self.state.id, attempt, "statement met a conflict, running it again");
+                }
+                result => {
+                    self.state.txn.pessimistic = None;
+                    return result;
+                }
+            }
+        }
+    }
+
+    async fn run_in_transaction(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
+        let mut attempt = 0;
+        loop {
+            let stage = self.state.begin_statement_stage();
+            let result = self.interruptible(statement, params).await;
+            self.state.end_statement_stage(stage, result.is_err()).await;
+            match result {
+                Err(SqlError::WriteConflict(_)) if self.state.is_pessimistic() && attempt < PESSIMISTIC_RETRIES_MAX => {
+                    attempt += 1;
+                    self.state.warnings.clear();
+                    self.state.warning_count = 0;
+                }
+                Err(e @ SqlError::Deadlock) => {
+                    self.state.rollback().await;
+                    return Err(e);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Runs the executor until it ends, is killed, or runs out of time.
+    async fn interruptible(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
+        let limit_ms = match statement {
+            Statement::Query(_) => self.state.vars.number("max_execution_time"),
+            _ => 0,
+        };
+        let interrupt = Arc::clone(&self.state.interrupt);
+        let schema = self.state.txn.schema(&self.server)?;
+        let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params };
+        let work = execute(&mut ctx, statement);
+        let limit = async {
+            match limit_ms {
+                0 => std::future::pending().await,
+                ms => tokio::time::sleep(Duration::from_millis(ms)).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = interrupt.killed() => Err(SqlError::Interrupted),
+            () = limit => Err(SqlError::ExecutionTimeout),
+        }
+    }
+
+    /// Runs what changes or inspects definitions. It commits what is open first, as in MySQL.
+    async fn run_definition(&mut self, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
+        if matches!(statement, Statement::Ddl(_)) {
+            self.state.commit(&self.server).await?;
+        }
+        let interrupt = Arc::clone(&self.state.interrupt);
+        let schema = self.server.schema()?;
+        let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params: &[] };
+        let outcome = tokio::select! {
+            biased;
+            result = define(&mut ctx, statement, text) => result,
+            () = interrupt.killed() => Err(SqlError::Interrupted),
+        };
+        self.forget_dropped_database();
+        outcome
+    }
+
+    /// After `DROP DATABASE` of the current one there is none.
+    fn forget_dropped_database(&mut self) {
+        if let Some(name) = &self.state.database
+            && !crate::catalog::is_virtual_database(name)
+            && self.server.schema().is_ok_and(|s| s.database(name).is_none())
+        {
+            self.state.database = None;
+            self.info.set_database(None);
+        }
+    }
+}
+
+fn is_diagnostic(statement: &Statement) -> bool {
+    use crate::parser::ShowKind::*;
+    match statement {
+        Statement::Show(show) => matches!(show.kind, Warnings | Errors | CountWarnings | CountErrors),
+        Statement::Query(query) => constant::reads_diagnostics(query),
+        _ => false,
+    }
+}
+
+fn flush(things: &[String]) -> Result<Outcome, SqlError> {
+    for thing in things {
+        match thing.as_str() {
+            // Nothing is cached that these would drop.
+            "PRIVILEGES" | "STATUS" | "TABLES" | "LOGS" | "HOSTS" | "QUERY CACHE" | "CLIENT_ERRORS_SUMMARY" => {}
+            other => return Err(SqlError::NotSupported(format!("FLUSH {other}"))),
+        }
+    }
+    Ok(Outcome::ok())
+}
+
+/// Queries and changes.
+async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
+    let _ = ctx;
+    Err(SqlError::NotSupported(format!("{} without the executor", kind_name(statement))))
+}
+
+/// Definitions and administration.
+async fn define(ctx: &mut ExecContext<'_>, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
+    let _ = (ctx, text);
+    Err(SqlError::NotSupported(format!("{} without the catalogue", kind_name(statement))))
+}
+
+fn kind_name(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::Query(_) => "SELECT",
+        Statement::Insert(_) => "INSERT",
+        Statement::Update(_) => "UPDATE",
+        Statement::Delete(_) => "DELETE",
+        Statement::Explain(_) => "EXPLAIN",
+        Statement::Do(_) => "DO",
+        _ => "this statement",
+    }
+}
+
+/// A result of rows in memory.
+pub(crate) fn rows(columns: Vec<crate::outcome::ColumnMeta>, rows: Vec<Vec<Datum>>) -> ResultSet {
+    ResultSet { columns, rows: crate::outcome::Rows::Datums(rows) }
+}
+
+/// Columns of a query's result, for `PREPARE`.
+async fn describe_statement(
+    ctx: &mut ExecContext<'_>,
+    statement: &Statement,
+) -> Result<Vec<crate::outcome::ColumnMeta>, SqlError> {
+    let _ = (ctx, statement);
+    Ok(Vec::new())
+}
+
+/// `SHOW` of what is in the catalogue.
+async fn show_catalog(ctx: &mut ExecContext<'_>, kind: &crate::parser::ShowKind) -> Result<ResultSet, SqlError> {
+    let _ = (ctx, kind);
+    Err(SqlError::NotSupported("this SHOW without the catalogue".into()))
+}

@@ -1,0 +1,169 @@
+//! Prepared statements: those of the binary protocol, by number, and those of `PREPARE`, by name.
+//!
+//! A statement is parsed once, when it is prepared; each execution gives it values. Planning once as well is the
+//! executor's matter.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use codec::datum::Datum;
+
+use super::Session;
+use super::context::ExecContext;
+use crate::error::SqlError;
+use crate::outcome::{ColumnMeta, Outcome};
+use crate::parser::{self, PrepareSource, Statement};
+use crate::wire::value::{ParamType, text_of};
+
+/// Number of a prepared statement of the binary protocol.
+pub type PreparedId = u32;
+
+/// Statements that one session may keep, so that a leak in a client can't fill the server's memory.
+const PREPARED_MAX: usize = 16_382;
+
+/// A prepared statement.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Source.
+    pub text: Arc<str>,
+    /// Parsed.
+    pub statement: Arc<Statement>,
+    /// Number of `?`.
+    pub params: usize,
+    /// Columns of its result, as known when it was prepared.
+    pub columns: Vec<ColumnMeta>,
+    /// Types of the parameters, as the client declared them last.
+    pub param_types: Vec<ParamType>,
+    /// Parameters that were sent in pieces.
+    pub long_data: HashMap<u16, Vec<u8>>,
+}
+
+#[derive(Default)]
+pub(super) struct PreparedStatements {
+    by_id: HashMap<PreparedId, Prepared>,
+    by_name: HashMap<String, Prepared>,
+    last_id: PreparedId,
+}
+
+impl Session {
+    /// Prepares a statement of the binary protocol.
+    pub async fn prepare(&mut self, text: &str) -> Result<(PreparedId, &Prepared), SqlError> {
+        self.state.warnings.clear();
+        self.state.warning_count = 0;
+        let prepared = self.make_prepared(text).await?;
+        let statements = &mut self.prepared;
+        if statements.by_id.len() + statements.by_name.len() >= PREPARED_MAX {
+            return Err(SqlError::TooManyPrepared(PREPARED_MAX));
+        }
+        statements.last_id = statements.last_id.wrapping_add(1).max(1);
+        let id = statements.last_id;
+        Ok((id, &*statements.by_id.entry(id).insert_entry(prepared).into_mut()))
+    }
+
+    async fn make_prepared(&mut self, text: &str) -> Result<Prepared, SqlError> {
+        let mode = self.state.vars.lex_mode();
+        let mut pieces = parser::split(text.as_bytes(), mode)?;
+        let parsed = match pieces.len() {
+            0 => return Err(SqlError::EmptyQuery),
+            1 => pieces.remove(0).parse(text.as_bytes())?,
+            _ => return Err(SqlError::PrepareMulti),
+        };
+        if parsed.params > usize::from(u16::MAX) {
+            return Err(SqlError::TooManyPlaceholders);
+        }
+        match &parsed.statement {
+            Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_) => {
+                return Err(SqlError::UnsupportedPrepare);
+            }
+            Statement::Unsupported(what) => return Err(SqlError::NotSupported(what.clone())),
+            _ => {}
+        }
+        let columns = match &parsed.statement {
+            Statement::Query(_) => self.describe_query(&parsed.statement, parsed.params).await?,
+            _ => Vec::new(),
+        };
+        Ok(Prepared {
+            text: text.into(),
+            statement: Arc::new(parsed.statement),
+            params: parsed.params,
+            columns,
+            param_types: Vec::new(),
+            long_data: HashMap::new(),
+        })
+    }
+
+    /// Columns that a query will give.
+    pub(super) async fn describe_query(
+        &mut self,
+        statement: &Statement,
+        params: usize,
+    ) -> Result<Vec<ColumnMeta>, SqlError> {
+        let nulls = vec![Datum::Null; params];
+        if let Statement::Query(query) = statement
+            && let Some(result) = super::constant::select(&self.server, &mut self.state, query)?
+        {
+            return Ok(result.columns);
+        }
+        let schema = self.state.txn.schema(&self.server)?;
+        let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params: &nulls };
+        super::describe_statement(&mut ctx, statement).await
+    }
+
+    /// The statement of a number.
+    pub fn prepared(&mut self, id: PreparedId, command: &'static str) -> Result<&mut Prepared, SqlError> {
+        let name = id.to_string();
+        self.prepared.by_id.get_mut(&id).ok_or(SqlError::UnknownStatement { name, command })
+    }
+
+    /// Forgets a statement; an unknown number is ignored, as the protocol has no answer to it.
+    pub fn close_prepared(&mut self, id: PreparedId) {
+        self.prepared.by_id.remove(&id);
+    }
+
+    /// Runs a statement of the binary protocol.
+    pub async fn execute_prepared(
+        &mut self,
+        statement: &Arc<Statement>,
+        text: &str,
+        params: &[Datum],
+    ) -> Result<Outcome, SqlError> {
+        self.execute(statement, text, params).await
+    }
+
+    pub(super) async fn prepare_named(&mut self, name: &str, source: &PrepareSource) -> Result<Outcome, SqlError> {
+        let text = match source {
+            PrepareSource::Text(text) => text.clone(),
+            PrepareSource::Variable(variable) => {
+                let (value, ty) = self.state.user_variable(variable);
+                let bytes = if value.is_null() { b"NULL".to_vec() } else { text_of(&value, &ty) };
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+        };
+        // A failed PREPARE forgets the older statement of that name.
+        self.prepared.by_name.remove(&name.to_lowercase());
+        let prepared = self.make_prepared(&text).await?;
+        if self.prepared.by_id.len() + self.prepared.by_name.len() >= PREPARED_MAX {
+            return Err(SqlError::TooManyPrepared(PREPARED_MAX));
+        }
+        self.prepared.by_name.insert(name.to_lowercase(), prepared);
+        Ok(Outcome::ok())
+    }
+
+    pub(super) async fn execute_named(&mut self, name: &str, using: &[String]) -> Result<Outcome, SqlError> {
+        let prepared = self.prepared.by_name.get(&name.to_lowercase());
+        let unknown = || SqlError::UnknownStatement { name: name.into(), command: "EXECUTE" };
+        let Prepared { text, statement, params, .. } = prepared.ok_or_else(unknown)?.clone();
+        if using.len() != params {
+            return Err(SqlError::WrongParameters("EXECUTE"));
+        }
+        let values: Vec<Datum> = using.iter().map(|v| self.state.user_variable(v).0).collect();
+        self.dispatch(&statement, &text, &values).await
+    }
+
+    pub(super) fn deallocate_named(&mut self, name: &str) -> Result<Outcome, SqlError> {
+        match self.prepared.by_name.remove(&name.to_lowercase()) {
+            Some(_) => Ok(Outcome::ok()),
+            None => Err(SqlError::UnknownStatement { name: name.into(), command: "DEALLOCATE PREPARE" }),
+        }
+    }
+}

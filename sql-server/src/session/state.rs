@@ -1,0 +1,283 @@
+//! What a session remembers between statements.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use chrono::{DateTime, Utc};
+use codec::datum::Datum;
+use codec::types::{FieldType, flags};
+use tokio::sync::Notify;
+
+use super::txn::TxnState;
+use crate::error::SqlError;
+use crate::parser::Scope;
+use crate::server::Server;
+use crate::vars::{self, Kind, SessionVars};
+
+/// Most warnings that are kept, as `max_error_count` says by default.
+const WARNINGS_MAX: usize = 64;
+
+/// How bad a diagnostic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Information.
+    Note,
+    /// The statement went on.
+    Warning,
+    /// It didn't.
+    Error,
+}
+
+impl Level {
+    /// As `SHOW WARNINGS` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Note => "Note",
+            Level::Warning => "Warning",
+            Level::Error => "Error",
+        }
+    }
+}
+
+/// A diagnostic.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    /// How bad.
+    pub level: Level,
+    /// MySQL's number.
+    pub code: u16,
+    /// Text.
+    pub message: String,
+}
+
+/// How others interrupt what a session does.
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    /// 0: run; 1: end the statement; 2: end the connection.
+    state: AtomicU8,
+    notify: Notify,
+}
+
+impl Interrupt {
+    /// Ends the running statement.
+    pub fn kill_query(&self) {
+        let _ = self.state.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+        self.notify.notify_waiters();
+    }
+
+    /// Ends the connection.
+    pub fn kill_connection(&self) {
+        self.state.store(2, Ordering::Release);
+        self.notify.notify_waiters();
+        // Also for a connection that isn't waiting yet.
+        self.notify.notify_one();
+    }
+
+    /// The connection is to end.
+    pub fn connection_killed(&self) -> bool {
+        self.state.load(Ordering::Acquire) == 2
+    }
+
+    /// Something is to end.
+    pub fn is_killed(&self) -> bool {
+        self.state.load(Ordering::Acquire) != 0
+    }
+
+    /// A new statement begins: forgets an older `KILL QUERY`.
+    pub fn reset(&self) {
+        let _ = self.state.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Returns when killed.
+    pub async fn killed(&self) {
+        loop {
+            let notified = self.notify.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.is_killed() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// User, as given at login.
+    pub user: String,
+    /// Where from: an address.
+    pub host: String,
+}
+
+/// A session's state, as statements see it.
+pub struct SessionState {
+    /// Connection id.
+    pub id: u64,
+    /// Who.
+    pub identity: Identity,
+    /// `USE`d database.
+    pub database: Option<String>,
+    /// System variables.
+    pub vars: SessionVars,
+    /// User variables, by lower-case name.
+    pub user_vars: HashMap<String, Datum>,
+    /// Diagnostics of the last statement.
+    pub warnings: Vec<Warning>,
+    /// All diagnostics of the last statement, kept or not.
+    pub warning_count: u64,
+    /// `LAST_INSERT_ID()`: of the last statement that generated one.
+    pub last_insert_id: u64,
+    /// `FOUND_ROWS()`.
+    pub found_rows: u64,
+    /// `ROW_COUNT()`.
+    pub row_count: i64,
+    /// When the running statement began: the time that `NOW()` tells.
+    pub statement_start: DateTime<Utc>,
+    /// Its text, cut.
+    pub statement_text: String,
+    /// The transaction.
+    pub txn: TxnState,
+    /// How others interrupt this session.
+    pub interrupt: Arc<Interrupt>,
+}
+
+impl SessionState {
+    /// A new session.
+    pub fn new(id: u64, identity: Identity, vars: SessionVars, interrupt: Arc<Interrupt>) -> Self {
+        SessionState {
+            id,
+            identity,
+            database: None,
+            vars,
+            user_vars: HashMap::new(),
+            warnings: Vec::new(),
+            warning_count: 0,
+            last_insert_id: 0,
+            found_rows: 0,
+            row_count: -1,
+            statement_start: Utc::now(),
+            statement_text: String::new(),
+            txn: TxnState::default(),
+            interrupt,
+        }
+    }
+
+    /// No explicit transaction is open, and none will be after this statement.
+    pub fn is_autocommit(&self) -> bool {
+        !self.txn.explicit && self.vars.autocommit()
+    }
+
+    /// Keeps a diagnostic.
+    pub fn push_warning(&mut self, level: Level, error: &SqlError) {
+        self.push_diagnostic(level, error.code().0, error.to_string());
+    }
+
+    /// Keeps a diagnostic that isn't an error of ours (the coprocessor's, for example).
+    pub fn push_diagnostic(&mut self, level: Level, code: u16, message: String) {
+        self.warning_count += 1;
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(Warning { level, code, message });
+        }
+    }
+
+    /// An error if the statement is to end.
+    pub fn check_interrupted(&self) -> Result<(), SqlError> {
+        if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
+    }
+
+    /// `NOW()` as UTC; the variable `timestamp` replaces the clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        let fixed: f64 = self.vars.text("timestamp").parse().unwrap_or(0.0);
+        match fixed > 0.0 {
+            true => DateTime::from_timestamp_micros((fixed * 1e6) as i64).unwrap_or(self.statement_start),
+            false => self.statement_start,
+        }
+    }
+
+    /// Value and type of a user variable (`name` without `@`); NULL if it was never set.
+    pub fn user_variable(&self, name: &str) -> (Datum, FieldType) {
+        let value = self.user_vars.get(name).cloned().unwrap_or(Datum::Null);
+        let ty = type_of_datum(&value);
+        (value, ty)
+    }
+
+    /// Value and type of a system variable as an expression sees it: `name` is what follows `@@`, perhaps with
+    /// `global.` or `session.` in front.
+    pub fn system_variable(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
+        let (scope, name) = match name.split_once('.') {
+            Some(("global", rest)) => (Some(Scope::Global), rest),
+            Some(("session" | "local", rest)) => (Some(Scope::Session), rest),
+            _ => (None, name),
+        };
+        let variable = vars::find(name).ok_or_else(|| SqlError::UnknownSystemVariable(name.into()))?;
+        let wrong = |scope| Err(SqlError::IncorrectScope { name: name.into(), scope });
+        let value = match (scope, variable.scope) {
+            (Some(Scope::Global), vars::Scope::Session) => return wrong("SESSION"),
+            (Some(Scope::Session), vars::Scope::Global) => return wrong("GLOBAL"),
+            (Some(Scope::Global), _) => server.globals().get(variable),
+            _ => self.session_value(variable),
+        };
+        Ok(variable_datum(variable, &value))
+    }
+
+    /// A session variable; some are the session's own counters.
+    pub fn session_value(&self, variable: &vars::SystemVariable) -> String {
+        match variable.name {
+            "last_insert_id" | "identity" => self.last_insert_id.to_string(),
+            "warning_count" => self.warning_count.to_string(),
+            "error_count" => self.warnings.iter().filter(|w| w.level == Level::Error).count().to_string(),
+            "pseudo_thread_id" => self.id.to_string(),
+            "tidb_current_ts" => self.txn.start_ts().to_string(),
+            "timestamp" if self.vars.text("timestamp") == "0" => {
+                let micros = self.statement_start.timestamp_micros();
+                format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+            }
+            _ => self.vars.value(variable),
+        }
+    }
+}
+
+/// The type that an expression over a value has.
+pub fn type_of_datum(value: &Datum) -> FieldType {
+    use codec::types::TypeCode;
+    match value {
+        Datum::Null | Datum::Max => FieldType::new(TypeCode::Null),
+        Datum::Int(_) => FieldType::bigint(),
+        Datum::UInt(_) | Datum::Bit(_) | Datum::Enum(_) | Datum::Set(_) => FieldType::bigint_unsigned(),
+        Datum::Float(_) => FieldType::double(),
+        Datum::Decimal(d) => FieldType::decimal(i32::from(d.precision()), i32::from(d.scale())),
+        Datum::Bytes(b) => FieldType::varchar(i32::try_from(b.len().max(1)).unwrap_or(i32::MAX)),
+        Datum::Time(t) => FieldType { decimal: i32::from(t.fsp), ..FieldType::new(t.kind.type_code()) },
+        Datum::Duration(d) => FieldType { decimal: i32::from(d.fsp), ..FieldType::new(TypeCode::Duration) },
+        Datum::Json(_) => FieldType::new(TypeCode::Json),
+    }
+}
+
+fn variable_datum(variable: &vars::SystemVariable, value: &str) -> (Datum, FieldType) {
+    let text = || (Datum::string(value), FieldType::varchar(value.chars().count().max(1) as i32));
+    match variable.kind {
+        Kind::Bool => (Datum::Int(i64::from(value == "ON")), FieldType::bigint()),
+        Kind::Int(min, _) if min < 0 => match value.parse() {
+            Ok(n) => (Datum::Int(n), FieldType::bigint()),
+            Err(_) => text(),
+        },
+        Kind::Int(..) => match value.parse() {
+            Ok(n) => (Datum::UInt(n), FieldType::bigint().with_flags(flags::UNSIGNED)),
+            Err(_) => text(),
+        },
+        Kind::Float => match value.parse() {
+            Ok(v) => (Datum::Float(v), FieldType::double()),
+            Err(_) => text(),
+        },
+        Kind::CharsetOrNull if value.is_empty() => (Datum::Null, FieldType::varchar(1)),
+        // Read-only numbers (`port`, `protocol_version`, …).
+        _ if variable.scope == vars::Scope::ReadOnly && !value.is_empty() => match value.parse() {
+            Ok(n) => (Datum::Int(n), FieldType::bigint()),
+            Err(_) => text(),
+        },
+        _ => text(),
+    }
+}

@@ -1,0 +1,219 @@
+//! A session's transaction: when it begins, what a failed statement undoes, how it ends.
+//!
+//! | | begins | a statement fails | ends |
+//! |---|---|---|---|
+//! | autocommit | with the statement, if it needs one | all is rolled back | the statement's end commits |
+//! | `BEGIN`, `autocommit = 0` | with the first statement that needs it | its stage is undone, locks stay | `COMMIT`, `ROLLBACK`, DDL |
+//!
+//! Each statement of an explicit transaction runs in a *stage* of the write buffer; a savepoint is a stage that stays
+//! open. A deadlock rolls the whole transaction back, as in MySQL. Conflicts are retried by the session (`super`).
+//!
+//! Commits go through [`Server::begin_commit`]: tables that a transaction changed must still be as it saw them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kv_client::{Stage, Transaction, TxnOptions};
+
+use super::state::SessionState;
+use crate::catalog::{Schema, TableInfo};
+use crate::error::SqlError;
+use crate::server::Server;
+
+/// The transaction of a session.
+#[derive(Default)]
+pub struct TxnState {
+    /// `BEGIN` was said, or autocommit is off and a statement ran.
+    pub explicit: bool,
+    /// `READ ONLY` was said.
+    pub read_only: bool,
+    /// `BEGIN PESSIMISTIC` or `OPTIMISTIC` was said, or a retry decided.
+    pub pessimistic: Option<bool>,
+    kv: Option<Transaction>,
+    savepoints: Vec<(String, Stage)>,
+    schema: Option<Arc<Schema>>,
+    /// Tables whose rows it changes or locks: id and revision as it saw them.
+    used: BTreeSet<(i64, i64)>,
+    /// For the next transaction only: `SET TRANSACTION …`.
+    pub next_read_only: Option<bool>,
+}
+
+impl TxnState {
+    /// Its start timestamp, 0 if it has none yet.
+    pub fn start_ts(&self) -> u64 {
+        self.kv.as_ref().map_or(0, |t| t.start_ts().0)
+    }
+
+    /// The key-value transaction, if it began.
+    pub fn get(&mut self) -> Option<&mut Transaction> {
+        self.kv.as_mut()
+    }
+
+    /// A table whose rows this transaction changes or locks, as it sees it.
+    pub fn use_table(&mut self, table: &TableInfo) {
+        self.used.insert((table.id, table.revision));
+    }
+
+    /// The schema that the transaction's statements see: the one of its first statement.
+    pub fn schema(&mut self, server: &Server) -> Result<Arc<Schema>, SqlError> {
+        if let Some(schema) = &self.schema
+            && self.explicit
+            && self.kv.is_some()
+        {
+            return Ok(Arc::clone(schema));
+        }
+        let current = server.schema()?;
+        self.schema = Some(Arc::clone(&current));
+        Ok(current)
+    }
+
+    fn reset(&mut self) -> Option<Transaction> {
+        let next_read_only = self.next_read_only.take();
+        let kv = self.kv.take();
+        *self = TxnState { next_read_only, ..TxnState::default() };
+        kv
+    }
+}
+
+impl SessionState {
+    /// The transaction, begun now if there is none.
+    pub async fn transaction(&mut self, server: &Server) -> Result<&mut Transaction, SqlError> {
+        if self.txn.kv.is_none() {
+            let pessimistic = self.is_pessimistic();
+            let options = if pessimistic { TxnOptions::pessimistic() } else { TxnOptions::optimistic() };
+            self.txn.kv = Some(server.kv()?.begin(options).await?);
+        }
+        match self.txn.kv.as_mut() {
+            Some(txn) => Ok(txn),
+            None => Err(SqlError::Other("no transaction".into())),
+        }
+    }
+
+    /// Whether the transaction locks as it goes. A statement that commits itself doesn't, unless it met a conflict.
+    pub fn is_pessimistic(&self) -> bool {
+        match self.txn.pessimistic {
+            Some(said) => said,
+            None => self.txn.explicit && self.vars.text("tidb_txn_mode") == "pessimistic",
+        }
+    }
+
+    /// `BEGIN`: ends what was open.
+    pub async fn begin(&mut self, server: &Server, read_only: bool, pessimistic: Option<bool>) -> Result<(), SqlError> {
+        self.commit(server).await?;
+        let next_read_only = self.txn.next_read_only.take();
+        self.txn.explicit = true;
+        self.txn.read_only = read_only || next_read_only.unwrap_or_else(|| self.vars.flag("transaction_read_only"));
+        self.txn.pessimistic = pessimistic;
+        Ok(())
+    }
+
+    /// Commits what is open, if anything.
+    pub async fn commit(&mut self, server: &Server) -> Result<(), SqlError> {
+        let used: Vec<(i64, i64)> = self.txn.used.iter().copied().collect();
+        let Some(mut txn) = self.txn.reset() else { return Ok(()) };
+        if txn.is_readonly() {
+            // Nothing to commit and nothing locked.
+            return Ok(());
+        }
+        if let Err(e) = server.begin_commit(&used).await {
+            roll_back(txn).await;
+            return Err(e);
+        }
+        let result = txn.commit().await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                if !matches!(e, kv_client::Error::Undetermined(_)) && !txn.is_finished() {
+                    roll_back(txn).await;
+                }
+                Err(e.into())
+            }
+        }
+    }
+
+    /// Rolls back what is open, if anything.
+    pub async fn rollback(&mut self) {
+        if let Some(txn) = self.txn.reset() {
+            roll_back(txn).await;
+        }
+    }
+
+    /// Opens a stage for a statement of an explicit transaction that began already.
+    pub(super) fn begin_statement_stage(&mut self) -> Option<Stage> {
+        self.txn.kv.as_mut().map(Transaction::stage)
+    }
+
+    /// Ends the statement's stage: `undo` takes its writes back. If the transaction began within the statement, its
+    /// writes are all the statement's, and it is rolled back whole.
+    pub(super) async fn end_statement_stage(&mut self, stage: Option<Stage>, undo: bool) {
+        match (stage, self.txn.kv.as_mut()) {
+            (Some(stage), Some(txn)) => {
+                if undo {
+                    txn.rollback_to(stage);
+                }
+                txn.release(stage);
+            }
+            (None, Some(_)) if undo => {
+                if let Some(txn) = self.txn.kv.take() {
+                    roll_back(txn).await;
+                }
+                self.txn.savepoints.clear();
+                self.txn.used.clear();
+                self.txn.schema = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// `SAVEPOINT name`; replaces an older one of that name.
+    pub async fn savepoint(&mut self, server: &Server, name: &str) -> Result<(), SqlError> {
+        // Outside of a transaction a savepoint means nothing, as in MySQL.
+        if self.is_autocommit() {
+            return Ok(());
+        }
+        self.txn.explicit = true;
+        let stage = self.transaction(server).await?.stage();
+        if let Some(at) = self.find_savepoint(name) {
+            let (_, old) = self.txn.savepoints.remove(at);
+            if let Some(txn) = self.txn.kv.as_mut() {
+                txn.release(old);
+            }
+        }
+        self.txn.savepoints.push((name.to_lowercase(), stage));
+        Ok(())
+    }
+
+    /// `ROLLBACK TO name`: it stays, later ones go.
+    pub fn rollback_to_savepoint(&mut self, name: &str) -> Result<(), SqlError> {
+        let at = self.find_savepoint(name).ok_or_else(|| SqlError::NoSuchSavepoint(name.into()))?;
+        self.txn.savepoints.truncate(at + 1);
+        let stage = self.txn.savepoints[at].1;
+        if let Some(txn) = self.txn.kv.as_mut() {
+            txn.rollback_to(stage);
+        }
+        Ok(())
+    }
+
+    /// `RELEASE SAVEPOINT name`: it and later ones go, their writes stay.
+    pub fn release_savepoint(&mut self, name: &str) -> Result<(), SqlError> {
+        let at = self.find_savepoint(name).ok_or_else(|| SqlError::NoSuchSavepoint(name.into()))?;
+        for (_, stage) in self.txn.savepoints.split_off(at) {
+            if let Some(txn) = self.txn.kv.as_mut() {
+                txn.release(stage);
+            }
+        }
+        Ok(())
+    }
+
+    fn find_savepoint(&self, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        self.txn.savepoints.iter().position(|(n, _)| *n == name)
+    }
+}
+
+async fn roll_back(mut txn: Transaction) {
+    if let Err(e) = txn.rollback().await {
+        // Its locks expire by themselves, and whoever meets them resolves them.
+        tracing::info!(start_ts = txn.start_ts().0, "rollback failed, locks are left to expire: {e}");
+    }
+}
