@@ -20,6 +20,7 @@ use crate::leader::{Clock, Leader, system_clock};
 use crate::metastore::service::EtcdService;
 use crate::metastore::transport::PeerService;
 use crate::metastore::{Metastore, Options, member_id};
+use crate::server::etcd_proxy::EtcdProxy;
 use crate::{metrics, server};
 
 /// The ports, bound by the caller.
@@ -191,6 +192,8 @@ impl Pd {
             routes = EtcdService::add_to(store.clone(), routes);
             let peer_routes = tonic::service::Routes::new(PeerService::server(store.clone()));
             serving.push(serve(listeners.peer, net::grpc::router(peer_routes), stop_serving.clone()));
+        } else {
+            routes = EtcdProxy::add_to(shared.channels.clone(), shared.config.external_etcd.clone(), routes);
         }
         let router = net::grpc::router(routes).merge(server::http::router(shared.clone()));
         serving.push(serve(listeners.client, router, stop_serving.clone()));

@@ -89,10 +89,10 @@ impl Sim {
             Some(next_id)
         };
         for region in self.regions.values() {
-            if !self.controller.is_busy(region.id) {
-                if let Some(operator) = checker::check(region, &self.rules, &view, &mut alloc) {
-                    self.controller.add(operator, self.now_ms);
-                }
+            if !self.controller.is_busy(region.id)
+                && let Some(operator) = checker::check(region, &self.rules, &view, &mut alloc)
+            {
+                self.controller.add(operator, self.now_ms);
             }
         }
         if let Some(o) = schedulers::balance_leader(self.regions.values(), &self.rules, &view, &self.controller) {

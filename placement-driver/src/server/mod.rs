@@ -1,5 +1,7 @@
-//! What a member answers: [`grpc`] (pdpb.PD) and [`http`] (PD's API and pages). Wire types end here ([`convert`]).
+//! What a member answers: [`grpc`] (pdpb.PD), [`http`] (PD's API and pages) and, when the metadata is in an external
+//! etcd, [`etcd_proxy`]. Wire types end here ([`convert`]).
 
 pub mod convert;
+pub mod etcd_proxy;
 pub mod grpc;
 pub mod http;
