@@ -6,11 +6,12 @@
 //! 2. [`expr`]: expressions with settled types; [`infer`] builds them by MySQL's type rules; [`scalar`] lists functions;
 //! 3. [`context`]: what a statement knows (time zone, SQL mode, now, warnings);
 //! 4. [`eval`]: values of an expression for a batch (vectorised) or a row; [`cast`]: conversions between types;
-//! 5. `agg`: aggregate functions with partial and final modes; `ops`: operators on batches;
-//! 6. `pb`: expressions as tipb messages, for pushdown.
+//! 5. [`agg`]: aggregate functions with partial and final modes; [`ops`]: operators on batches;
+//! 6. [`pb`]: expressions as tipb messages, for pushdown.
 //!
 //! Not here: SQL text, plans, network, clocks.
 
+pub mod agg;
 pub mod batch;
 pub mod calendar;
 pub mod cast;
@@ -21,6 +22,8 @@ pub mod eval;
 pub mod expr;
 pub mod infer;
 pub mod interval;
+pub mod ops;
+pub mod pb;
 pub mod scalar;
 
 /// The arrays in a [`Batch`], for users of this crate.
