@@ -223,6 +223,71 @@ pub enum SqlError {
         /// `ENUM` or `SET`.
         kind: &'static str,
     },
+    /// `ON UPDATE` on what can't have it.
+    #[error("Invalid ON UPDATE clause for '{0}' column")]
+    InvalidOnUpdate(String),
+    /// A key part of no characters.
+    #[error("Key part '{0}' length cannot be 0")]
+    KeyPartZero(String),
+    /// JSON in a key.
+    #[error("JSON column '{0}' supports indexing only via generated columns on a specified JSON path.")]
+    JsonAsKey(String),
+    /// Too many columns in a key.
+    #[error("Too many key parts specified; max {0} parts allowed")]
+    TooManyKeyParts(u32),
+    /// Too many keys.
+    #[error("Too many keys specified; max {0} keys allowed")]
+    TooManyKeys(u32),
+    /// A comment over the limit: `Comment for table 't'`.
+    #[error("{what} is too long (max = {max})")]
+    TooLongComment {
+        /// What is commented on.
+        what: String,
+        /// Limit in characters.
+        max: u64,
+    },
+    /// A policy named `default`.
+    #[error("The '{0}' syntax is reserved for purposes internal to the MySQL server")]
+    ReservedSyntax(String),
+    /// No such partition.
+    #[error("Unknown partition '{partition}' in table '{table}'")]
+    UnknownPartition {
+        /// Partition.
+        partition: String,
+        /// Table.
+        table: String,
+    },
+    /// A schema change failed where it ran, maybe on another server: its number and text come as they were.
+    #[error("{message}")]
+    DdlJobFailed {
+        /// MySQL's number.
+        code: u16,
+        /// The text.
+        message: String,
+    },
+    /// A job that can't be cancelled because there is none.
+    #[error("DDL Job:{0} not found")]
+    DdlJobNotFound(i64),
+    /// A job that can't be cancelled any more.
+    #[error("This job:{0} is finished, so can't be cancelled")]
+    DdlJobFinished(i64),
+    /// `ADMIN CHECK` found an index that doesn't match its rows.
+    #[error("data inconsistency in table: {table}, index: {index}, handle: {handle}, {detail}")]
+    DataInconsistent {
+        /// Table.
+        table: String,
+        /// Index.
+        index: String,
+        /// Row.
+        handle: i64,
+        /// What differs.
+        detail: String,
+    },
+    /// This server may not have the current schema.
+    #[error(
+        "Information schema is out of date: schema failed to update in 1 lease, please make sure TiDB can connect to TiKV"
+    )]
+    SchemaOutdated,
     /// A DDL job failed for another reason.
     #[error("{0}")]
     InvalidDdlJob(String),

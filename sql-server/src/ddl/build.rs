@@ -653,6 +653,13 @@ pub(super) fn check_auto_increment(table: &TableInfo) -> Result<(), SqlError> {
     Ok(())
 }
 
+/// Refuses to drop an index that the AUTO_INCREMENT column needs.
+pub(super) fn check_auto_increment_after_drop(table: &TableInfo, dropped: i64) -> Result<(), SqlError> {
+    let mut rest = table.clone();
+    rest.indexes.retain(|index| index.id != dropped);
+    check_auto_increment(&rest)
+}
+
 /// Refuses a change of type that would have to rewrite rows or could lose data. What is left only widens: rows as
 /// they are stored read the same under the new type.
 pub(super) fn check_modify(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo) -> Result<(), SqlError> {

@@ -57,6 +57,19 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         UnknownCollation(_) => (1273, "HY000"),
         CollationCharsetMismatch { .. } => (1253, "42000"),
         DuplicatedValueInType { .. } => (1291, "HY000"),
+        InvalidOnUpdate(_) => (1294, "HY000"),
+        KeyPartZero(_) => (1391, "HY000"),
+        JsonAsKey(_) => (3152, "42000"),
+        TooManyKeyParts(_) => (1070, "42000"),
+        TooManyKeys(_) => (1069, "42000"),
+        TooLongComment { .. } => (1628, "HY000"),
+        ReservedSyntax(_) => (1382, "HY000"),
+        UnknownPartition { .. } => (1735, "HY000"),
+        DdlJobFailed { code, .. } => (*code, state_of_number(*code)),
+        DdlJobNotFound(_) => (8224, "HY000"),
+        DdlJobFinished(_) => (8225, "HY000"),
+        DataInconsistent { .. } => (8223, "HY000"),
+        SchemaOutdated => (8027, "HY000"),
         InvalidDdlJob(_) => (8204, "HY000"),
         CancelledDdlJob => (8214, "HY000"),
         UnsupportedModifyColumn(_) | UnsupportedDdl(_) => (8200, "HY000"),
@@ -147,5 +160,18 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         UnknownAuthMethod(_) => (1251, "08004"),
         SecureTransportRequired => (3159, "HY000"),
         Other(_) => (1105, "HY000"),
+    }
+}
+
+/// The SQLSTATE of a number that comes back from a schema change which ran elsewhere.
+fn state_of_number(code: u16) -> &'static str {
+    match code {
+        1062 | 1052 => "23000",
+        1050 => "42S01",
+        1051 | 1146 => "42S02",
+        1060 => "42S21",
+        1054 => "42S22",
+        1049 | 1061 | 1064 | 1067 | 1068 | 1070..=1075 | 1089..=1091 | 1101 | 1113 | 1115 | 1170 | 1235 => "42000",
+        _ => "HY000",
     }
 }
