@@ -8,9 +8,11 @@
 
 pub mod catalog;
 pub mod config;
+pub mod ddl;
 pub mod error;
 pub mod outcome;
 pub mod parser;
+pub mod placement;
 pub mod server;
 pub mod session;
 pub mod vars;

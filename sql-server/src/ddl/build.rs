@@ -10,7 +10,9 @@ use crate::catalog::{
     ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
 };
 use crate::error::SqlError;
-use crate::parser::{Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TypeKind};
+use crate::parser::{
+    Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TypeKind,
+};
 
 /// Characters in a name.
 const NAME_CHARS_MAX: usize = 64;

@@ -31,7 +31,8 @@ pub(super) fn column_default(column: &str, ty: &FieldType, default: &DefaultValu
         }
         DefaultValue::Expr(expr) => expr,
     };
-    let literal = literal(expr).ok_or_else(|| SqlError::NotSupported(format!("expression as default of '{column}'")))?;
+    let literal =
+        literal(expr).ok_or_else(|| SqlError::NotSupported(format!("expression as default of '{column}'")))?;
     if literal == Literal::Null {
         return if ty.is_not_null() { Err(invalid()) } else { Ok(ColumnDefault::Null) };
     }
@@ -130,8 +131,10 @@ fn convert(ty: &FieldType, literal: &Literal) -> Option<Vec<u8>> {
             Some(format!("{year:04}").into_bytes())
         }
         Float | Double => {
-            let value: f64 = String::from_utf8(text_of(literal)?).ok()?.trim().parse().ok()?;
-            let fits = value.is_finite() && !(ty.is_unsigned() && value < 0.0) && (ty.tp == Double || (value as f32).is_finite());
+            let value: f64 = std::string::String::from_utf8(text_of(literal)?).ok()?.trim().parse().ok()?;
+            let fits = value.is_finite()
+                && !(ty.is_unsigned() && value < 0.0)
+                && (ty.tp == Double || (value as f32).is_finite());
             fits.then(|| value.to_string().into_bytes())
         }
         NewDecimal => {
@@ -229,7 +232,11 @@ mod tests {
     use super::*;
 
     fn check(ty: FieldType, literal: Literal, expect: Option<&str>) {
-        assert_eq!(convert(&ty, &literal).map(|b| String::from_utf8(b).unwrap()).as_deref(), expect, "{ty:?} {literal:?}");
+        assert_eq!(
+            convert(&ty, &literal).map(|b| String::from_utf8(b).unwrap()).as_deref(),
+            expect,
+            "{ty:?} {literal:?}"
+        );
     }
 
     fn number(text: &str) -> Literal {

@@ -336,7 +336,8 @@ mod tests {
 
     #[test]
     fn a_job_survives_storage() {
-        let mut job = Job::new(Action::TruncateTable { new_id: 7 }, Some((1, &"d".into())), Some((2, &"t".into())), "q");
+        let mut job =
+            Job::new(Action::TruncateTable { new_id: 7 }, Some((1, &"d".into())), Some((2, &"t".into())), "q");
         job.error = Some(JobError { code: 1062, message: "Duplicate entry".into() });
         job.reorg = Some(Reorg { next: "74".into() });
         let bytes = serde_json::to_vec(&job).unwrap();

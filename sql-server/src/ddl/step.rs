@@ -52,7 +52,9 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             let next = match job.schema_state {
                 SchemaState::None => {
                     let mut index = (**index).clone();
-                    if table.any_index(index.name.as_str()).is_some() || (index.primary && !table.primary_key().is_empty()) {
+                    if table.any_index(index.name.as_str()).is_some()
+                        || (index.primary && !table.primary_key().is_empty())
+                    {
                         return Err(if index.primary {
                             SqlError::MultiplePrimaryKey
                         } else {
@@ -430,7 +432,12 @@ mod tests {
     }
 
     /// Two servers, never more than one version apart, write at random between the steps of a job.
-    fn run(seed: u64, action: impl Fn(&TableInfo) -> Action, mut old: TableInfo, cancel_at: Option<usize>) -> (TableInfo, Job, Storage) {
+    fn run(
+        seed: u64,
+        action: impl Fn(&TableInfo) -> Action,
+        mut old: TableInfo,
+        cancel_at: Option<usize>,
+    ) -> (TableInfo, Job, Storage) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut storage = Storage::default();
         let mut job = job(action(&old));
@@ -459,7 +466,12 @@ mod tests {
                 let table = if rng.random_bool(0.5) { &old } else { &new };
                 storage.write(table, rng.random_range(0..30), rng.random_bool(0.7).then(|| rng.random_range(0..5)));
                 for index in table.public_indexes() {
-                    assert_eq!(storage.entries, storage.expected(), "seed {seed}: readers of {} see wrong rows", index.name);
+                    assert_eq!(
+                        storage.entries,
+                        storage.expected(),
+                        "seed {seed}: readers of {} see wrong rows",
+                        index.name
+                    );
                 }
             }
             old = new;
@@ -558,8 +570,11 @@ mod tests {
     fn a_renamed_column_keeps_its_id_and_its_indexes() {
         let mut table = table(&["a", "b"]);
         table.indexes.push(index_on(&table, "a", false));
-        let mut job =
-            job(Action::ModifyColumn { name: "a".into(), column: Box::new(column(9, "z")), position: Some(Position::Last) });
+        let mut job = job(Action::ModifyColumn {
+            name: "a".into(),
+            column: Box::new(column(9, "z")),
+            position: Some(Position::Last),
+        });
         assert_eq!(advance(&mut table, &mut job).unwrap(), Next::Done);
         let names: Vec<_> = table.columns.iter().map(|column| (column.id, column.name.lower.as_str())).collect();
         assert_eq!(names, [(2, "b"), (1, "z")]);

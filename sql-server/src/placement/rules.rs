@@ -137,7 +137,7 @@ pub fn range_group(range: &str) -> Option<(&'static str, u32)> {
 pub fn range_keys(range: &str) -> (String, String) {
     if range.eq_ignore_ascii_case("meta") {
         let start = bytes::encoded(b"m");
-        let end = crate::catalog::meta::prefix_end(&start);
+        let end = codec::key::prefix_next(&start);
         (lower_hex(&start), lower_hex(&end))
     } else {
         (String::new(), String::new())
@@ -257,7 +257,9 @@ fn from_constraints(settings: &PlacementSettings) -> Result<Vec<Draft>, SqlError
     let by_role = drafts.is_empty();
 
     let mut leader = parse_list(&settings.leader_constraints).map_err(|error| {
-        refuse(format!("{error}: 'LeaderConstraints' should be [constraint1, ...] or any yaml compatible array representation"))
+        refuse(format!(
+            "{error}: 'LeaderConstraints' should be [constraint1, ...] or any yaml compatible array representation"
+        ))
     })?;
     add_all(&mut leader, &common, "LeaderConstraints conflicts with Constraints")?;
     if by_role || !settings.leader_constraints.is_empty() {
@@ -271,9 +273,8 @@ fn from_constraints(settings: &PlacementSettings) -> Result<Vec<Draft>, SqlError
     }
     if by_role || !settings.follower_constraints.is_empty() {
         let count = if settings.followers == 0 { DEFAULT_FOLLOWERS } else { settings.followers };
-        let mut followers =
-            parse_rules(Role::Voter, count, settings.followers == 0, &settings.follower_constraints)
-                .map_err(|error| refuse(format!("{error}: invalid FollowerConstraints")))?;
+        let mut followers = parse_rules(Role::Voter, count, settings.followers == 0, &settings.follower_constraints)
+            .map_err(|error| refuse(format!("{error}: invalid FollowerConstraints")))?;
         for follower in &mut followers {
             add_all(&mut follower.constraints, &common, "FollowerConstraints conflicts with Constraints")?;
         }
@@ -382,9 +383,7 @@ fn parse_dict(role: Role, text: &str) -> Result<Vec<Draft>, SqlError> {
                 Some("evict-leader") if role == Role::Voter => role = Role::Follower,
                 Some("evict-leader") => {}
                 Some(_) => {
-                    return Err(refuse(format!(
-                        "unsupported label constraint: unsupported attribute '{label}'"
-                    )));
+                    return Err(refuse(format!("unsupported label constraint: unsupported attribute '{label}'")));
                 }
                 None => plain.push(label),
             }
@@ -587,7 +586,10 @@ mod tests {
             "PRIMARY eu-west-1; REGIONS eu-west-1,us-east-1,us-west-2",
             "leader1 +region=eu-west-1, voter2 +region=us-east-1,us-west-2",
         );
-        check("PRIMARY us; REGIONS us , sh; SURVIVAL [zone, host]", "leader1 +region=us by zone/host, voter1 +region=us by zone/host, voter1 +region=sh by zone/host");
+        check(
+            "PRIMARY us; REGIONS us , sh; SURVIVAL [zone, host]",
+            "leader1 +region=us by zone/host, voter1 +region=us by zone/host, voter1 +region=sh by zone/host",
+        );
     }
 
     #[test]
@@ -606,7 +608,10 @@ mod tests {
             r#"LEADER [+region=a]; FOLLOWER {"+region=b,#evict-leader": 2}"#,
             "leader1 +region=a, follower2 +region=b",
         );
-        check("LEADER [+region=as,-disk=hdd]; CONSTRAINTS [-disk=hdd]", "leader1 +region=as&-disk=hdd, voter2 -disk=hdd");
+        check(
+            "LEADER [+region=as,-disk=hdd]; CONSTRAINTS [-disk=hdd]",
+            "leader1 +region=as&-disk=hdd, voter2 -disk=hdd",
+        );
     }
 
     #[test]
@@ -627,13 +632,13 @@ mod tests {
             "error: conflicting label constraints: '+region=us' and '-region=us': LeaderConstraints conflicts with \
              Constraints",
         );
-        check("CONSTRAINTS [+region=us,+region=eu]", "error: conflicting label constraints: '+region=eu' and '+region=us'");
+        check(
+            "CONSTRAINTS [+region=us,+region=eu]",
+            "error: conflicting label constraints: '+region=eu' and '+region=us'",
+        );
         check("CONSTRAINTS [region=us]", "error: label constraint should be in format '{+|-}key=value': region=us");
         check("CONSTRAINTS [+engine=tiflash]", "error: unsupported label constraint: +engine=tiflash");
-        check(
-            r#"CONSTRAINTS {"+region=us,#x": 1}"#,
-            "error: unsupported label constraint: unsupported attribute '#x'",
-        );
+        check(r#"CONSTRAINTS {"+region=us,#x": 1}"#, "error: unsupported label constraint: unsupported attribute '#x'");
         check(
             r#"FOLLOWER {"+region=us": 1}; FOLLOWERS 2"#,
             "error: label constraints with invalid REPLICAS: count of replicas in dict constrains is 1, but got 2: \
@@ -644,10 +649,7 @@ mod tests {
             "error: label constraints in map syntax have invalid replicas: count of labels '+region=us' should be \
              positive, but got 0",
         );
-        check(
-            "CONSTRAINTS {+region=us:2}",
-            "error: mappings use a colon and space (“: ”) to mark each key/value pair",
-        );
+        check("CONSTRAINTS {+region=us:2}", "error: mappings use a colon and space (“: ”) to mark each key/value pair");
         check("CONSTRAINTS {+region=us}", "error: no colon found");
         check(
             r#"CONSTRAINTS {"+region=us": 3}; FOLLOWERS 2"#,

@@ -28,7 +28,9 @@ pub fn parse_options(options: &[PlacementOption]) -> Result<PlacementSettings, S
         return Err(SqlError::NotSupported("VOTERS in a placement policy (use FOLLOWERS)".into()));
     }
     if !settings.voter_constraints.is_empty() {
-        return Err(SqlError::NotSupported("VOTER_CONSTRAINTS in a placement policy (use FOLLOWER_CONSTRAINTS)".into()));
+        return Err(SqlError::NotSupported(
+            "VOTER_CONSTRAINTS in a placement policy (use FOLLOWER_CONSTRAINTS)".into(),
+        ));
     }
     super::rules::rules_of(&settings)?;
     Ok(settings)

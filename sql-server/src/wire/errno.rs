@@ -144,7 +144,8 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         PlacementPolicyExists(_) => (8238, "HY000"),
         UnknownPlacementPolicy(_) => (8239, "HY000"),
         PlacementPolicyInUse(_) => (8241, "HY000"),
-        PlacementOptions(_) | Placement(_) => (8243, "HY000"),
+        PlacementOptions(_) => (1105, "HY000"),
+        Placement(_) => (8243, "HY000"),
         // Connections and privileges.
         AccessDenied { .. } => (1045, "28000"),
         DatabaseAccessDenied { .. } => (1044, "42000"),
