@@ -16,15 +16,12 @@
 //! Numbers are stored as decimal text. Everything here runs inside the caller's transaction: what a step of a schema
 //! change reads and writes commits as one, and two owners that act on one state conflict at the schema version.
 
-use codec::{bytes, number};
+use codec::{bytes, key::prefix_next};
 use kv_client::Transaction;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::model::{DatabaseInfo, PolicyInfo, TableInfo};
 use crate::error::SqlError;
-
-const STRING: u64 = b's' as u64;
-const HASH: u64 = b'h' as u64;
 
 /// Entries that one scan of a hash brings: a bound for the answer's size, not for the hash.
 const SCAN_BATCH: usize = 512;
@@ -61,32 +58,18 @@ pub struct DeleteRange {
     pub end: String,
     /// When it was dropped: readers older than this still see it.
     pub ts: u64,
-    /// The placement rule group that goes with it.
-    #[serde(default)]
-    pub rule_group: Option<String>,
 }
 
-/// The key of a string.
-pub fn string_key(name: &str) -> Vec<u8> {
-    let mut key = vec![b'm'];
-    bytes::encode_bytes(&mut key, name.as_bytes());
-    number::encode_u64(&mut key, STRING);
-    key
+fn string_key(name: &str) -> Vec<u8> {
+    codec::meta::string_key(name.as_bytes())
 }
 
-/// What the keys of a hash's fields start with.
-pub fn hash_prefix(name: &str) -> Vec<u8> {
-    let mut key = vec![b'm'];
-    bytes::encode_bytes(&mut key, name.as_bytes());
-    number::encode_u64(&mut key, HASH);
-    key
+fn hash_prefix(name: &str) -> Vec<u8> {
+    codec::meta::hash_prefix(name.as_bytes())
 }
 
-/// The key of a hash's field.
-pub fn hash_key(name: &str, field: &[u8]) -> Vec<u8> {
-    let mut key = hash_prefix(name);
-    bytes::encode_bytes(&mut key, field);
-    key
+fn hash_key(name: &str, field: &[u8]) -> Vec<u8> {
+    codec::meta::hash_key(name.as_bytes(), field)
 }
 
 /// The key that counts the ids that a table has given out.
@@ -157,7 +140,7 @@ impl<'a> Meta<'a> {
             .await?
             .checked_add(by)
             .ok_or_else(|| SqlError::internal("count in the catalogue", "number overflow"))?;
-        self.txn.put(key, next.to_string().into_bytes()).await?;
+        self.txn.put(key, next.to_string().into_bytes())?;
         Ok(next)
     }
 
@@ -189,13 +172,13 @@ impl<'a> Meta<'a> {
         kind: AutoIdKind,
         value: i64,
     ) -> Result<(), SqlError> {
-        Ok(self.txn.put(auto_id_key(schema_id, table_id, kind), value.to_string().into_bytes()).await?)
+        Ok(self.txn.put(auto_id_key(schema_id, table_id, kind), value.to_string().into_bytes())?)
     }
 
     /// Forgets a table's counters.
     pub async fn delete_auto_ids(&mut self, schema_id: i64, table_id: i64) -> Result<(), SqlError> {
         for kind in [AutoIdKind::RowId, AutoIdKind::AutoIncrement] {
-            self.txn.delete(auto_id_key(schema_id, table_id, kind)).await?;
+            self.txn.delete(auto_id_key(schema_id, table_id, kind))?;
         }
         Ok(())
     }
@@ -210,7 +193,7 @@ impl<'a> Meta<'a> {
 
     /// Names the server that changes the catalogue.
     pub async fn put_owner(&mut self, id: &str) -> Result<(), SqlError> {
-        Ok(self.txn.put(string_key(DDL_OWNER), id.as_bytes().to_vec()).await?)
+        Ok(self.txn.put(string_key(DDL_OWNER), id.as_bytes().to_vec())?)
     }
 
     /// The version of the contents that every cluster starts with; 0 before there are any.
@@ -220,7 +203,7 @@ impl<'a> Meta<'a> {
 
     /// Records that the initial contents are there.
     pub async fn put_bootstrap_version(&mut self, version: i64) -> Result<(), SqlError> {
-        Ok(self.txn.put(string_key(BOOTSTRAP), version.to_string().into_bytes()).await?)
+        Ok(self.txn.put(string_key(BOOTSTRAP), version.to_string().into_bytes())?)
     }
 
     // ---- JSON values ----
@@ -231,7 +214,7 @@ impl<'a> Meta<'a> {
 
     async fn put_json(&mut self, key: Vec<u8>, value: &impl Serialize) -> Result<(), SqlError> {
         let value = serde_json::to_vec(value).map_err(|e| SqlError::internal("write the catalogue", e))?;
-        Ok(self.txn.put(key, value).await?)
+        Ok(self.txn.put(key, value)?)
     }
 
     /// All fields of a hash that start with `prefix`: (field, value).
@@ -240,7 +223,7 @@ impl<'a> Meta<'a> {
         // The range starts at the first memcomparable group that can hold the prefix, and ends with the hash.
         let mut start = hash.clone();
         start.extend_from_slice(&prefix[..prefix.len().min(8)]);
-        let end = prefix_end(&hash);
+        let end = prefix_next(&hash);
         let mut found = Vec::new();
         loop {
             let batch = self.txn.scan(&start, &end, SCAN_BATCH).await?;
@@ -287,10 +270,10 @@ impl<'a> Meta<'a> {
 
     /// Removes a database with all that is under its key.
     pub async fn delete_database(&mut self, id: i64) -> Result<(), SqlError> {
-        self.txn.delete(hash_key(DATABASES, format!("DB:{id}").as_bytes())).await?;
+        self.txn.delete(hash_key(DATABASES, format!("DB:{id}").as_bytes()))?;
         let hash = format!("DB:{id}");
         for (field, _) in self.fields(&hash, b"").await? {
-            self.txn.delete(hash_key(&hash, &field)).await?;
+            self.txn.delete(hash_key(&hash, &field))?;
         }
         Ok(())
     }
@@ -314,7 +297,7 @@ impl<'a> Meta<'a> {
 
     /// Removes a table. Its counters stay until [`Meta::delete_auto_ids`].
     pub async fn delete_table(&mut self, database_id: i64, id: i64) -> Result<(), SqlError> {
-        Ok(self.txn.delete(table_key(database_id, id)).await?)
+        Ok(self.txn.delete(table_key(database_id, id))?)
     }
 
     // ---- Policies ----
@@ -336,7 +319,7 @@ impl<'a> Meta<'a> {
 
     /// Removes a policy.
     pub async fn delete_policy(&mut self, id: i64) -> Result<(), SqlError> {
-        Ok(self.txn.delete(hash_key(POLICIES, format!("Policy:{id}").as_bytes())).await?)
+        Ok(self.txn.delete(hash_key(POLICIES, format!("Policy:{id}").as_bytes()))?)
     }
 
     /// The policies of the key ranges `global` and `meta`: (range, policy id).
@@ -353,7 +336,7 @@ impl<'a> Meta<'a> {
         let key = hash_key(RANGE_POLICIES, range.as_bytes());
         match policy {
             Some(id) => self.put_json(key, &id).await,
-            None => Ok(self.txn.delete(key).await?),
+            None => Ok(self.txn.delete(key)?),
         }
     }
 
@@ -388,7 +371,7 @@ impl<'a> Meta<'a> {
 
     /// Moves a job to the history.
     pub async fn finish_job(&mut self, id: i64, job: &impl Serialize) -> Result<(), SqlError> {
-        self.txn.delete(hash_key(JOB_QUEUE, &id.to_be_bytes())).await?;
+        self.txn.delete(hash_key(JOB_QUEUE, &id.to_be_bytes()))?;
         self.put_json(hash_key(JOB_HISTORY, &id.to_be_bytes()), job).await
     }
 
@@ -416,7 +399,7 @@ impl<'a> Meta<'a> {
 
     /// Forgets a key range: it is empty.
     pub async fn forget_delete_range(&mut self, id: i64) -> Result<(), SqlError> {
-        Ok(self.txn.delete(hash_key(DELETE_RANGES, &id.to_be_bytes())).await?)
+        Ok(self.txn.delete(hash_key(DELETE_RANGES, &id.to_be_bytes()))?)
     }
 }
 
@@ -426,18 +409,6 @@ fn table_key(database_id: i64, id: i64) -> Vec<u8> {
 
 fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, SqlError> {
     serde_json::from_slice(value).map_err(|e| SqlError::internal("read the catalogue", e))
-}
-
-/// The smallest key after all that start with `prefix`; empty (no end) when there is none.
-pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < 0xff {
-            end.push(last + 1);
-            return end;
-        }
-    }
-    Vec::new()
 }
 
 #[cfg(test)]
@@ -463,13 +434,11 @@ mod tests {
     #[test]
     fn fields_of_a_hash_are_one_range_ahead_of_all_tables() {
         let prefix = hash_prefix("DB:1");
-        let end = prefix_end(&prefix);
+        let end = prefix_next(&prefix);
         assert!(hash_key("DB:1", b"Table:9") > prefix);
         assert!(hash_key("DB:1", b"Table:9") < end);
         assert!(!(prefix.clone()..end).contains(&hash_key("DB:10", b"Table:9")));
         assert!(prefix < vec![b't']);
-        assert_eq!(prefix_end(&[0xff, 0xff]), Vec::<u8>::new());
-        assert_eq!(prefix_end(&[1, 0xff]), vec![2]);
     }
 
     #[test]

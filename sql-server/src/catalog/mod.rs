@@ -12,13 +12,54 @@
 pub mod model;
 pub mod schema;
 
+pub mod autoid;
+pub mod cache;
+pub mod load;
+pub mod meta;
+
 mod field_type;
+
+pub use autoid::AutoIds;
+pub use cache::{CommitGuard, SchemaCache, UsedTable};
+pub use meta::{AutoIdKind, Meta};
 
 pub use model::{
     ColumnDefault, ColumnInfo, DatabaseInfo, IndexColumn, IndexInfo, IndexMaintenance, Name, PlacementSettings,
     PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,
 };
 pub use schema::{Database, Schema, is_system_database, is_virtual_database};
+
+use crate::error::SqlError;
+
+/// Attempts of [`transact`] before a conflict is reported: others that change the catalogue finish within a few.
+const TRANSACT_ATTEMPTS: u32 = 50;
+
+/// Runs `work` in a transaction of its own over the catalogue and commits it. Runs it again when another transaction
+/// was faster; not when the outcome of the commit is unknown.
+pub async fn transact<T>(
+    client: &kv_client::Client,
+    mut work: impl AsyncFnMut(&mut Meta<'_>) -> Result<T, SqlError>,
+) -> Result<T, SqlError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let mut txn = client.begin(kv_client::TxnOptions::optimistic()).await?;
+        let result = match work(&mut Meta::new(&mut txn)).await {
+            Ok(value) => txn.commit().await.map(|_| value).map_err(SqlError::from),
+            Err(error) => {
+                let _ = txn.rollback().await;
+                Err(error)
+            }
+        };
+        match result {
+            Err(SqlError::WriteConflict(_)) if attempt < TRANSACT_ATTEMPTS => {
+                let pause = rand::random_range(1..=10 * u64::from(attempt.min(10)));
+                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            }
+            result => return result,
+        }
+    }
+}
 
 /// Upper-case hexadecimal of bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -447,7 +447,7 @@ pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableI
     Ok(table)
 }
 
-fn key_on(def: &ColumnDef, kind: IndexKind) -> IndexDef {
+pub(super) fn key_on(def: &ColumnDef, kind: IndexKind) -> IndexDef {
     IndexDef {
         kind,
         name: None,

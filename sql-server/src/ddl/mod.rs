@@ -1,6 +1,64 @@
 //! Schema changes, online.
+//!
+//! A statement becomes jobs in a queue in the key space; the one server that is the owner takes them through their
+//! states, one schema version each, and waits after each until every server uses it. Read in this order:
+//!
+//! 1. [`job`]: what is stored of a change;
+//! 2. [`step`]: the states, pure, and why neighbours go together;
+//! 3. `worker`: a step as a transaction; `backfill`: filling an index;
+//! 4. [`domain`]: leases, acknowledgements, the owner's election; [`coordinator`]: the keys for it;
+//! 5. `build`, `default`, `exec`: from statements to jobs; `admin`: ADMIN, SPLIT TABLE.
+
+pub mod coordinator;
+pub mod domain;
 pub mod job;
 pub mod step;
 
+mod admin;
+mod backfill;
 mod build;
+mod check;
 mod default;
+mod exec;
+mod worker;
+
+pub use coordinator::ServerInfo;
+pub use domain::{Domain, DomainOptions};
+
+use crate::error::SqlError;
+use crate::outcome::{Outcome, ResultSet};
+use crate::parser::{Admin, Ddl, SplitTable, TableName};
+use crate::session::ExecContext;
+
+/// Runs a DDL statement to its end. The session has committed what it had open.
+pub async fn execute(ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<Outcome, SqlError> {
+    let domain = ctx.server.domain()?;
+    let database = ctx.session.database.clone();
+    let mut statement = exec::Statement {
+        domain: &domain,
+        schema: domain.schemas().current(),
+        database: database.as_deref(),
+        sql,
+        notes: Vec::new(),
+    };
+    let result = statement.execute(ddl).await;
+    for note in statement.notes {
+        ctx.note(&note);
+    }
+    result.map(|()| Outcome::ok())
+}
+
+/// Runs an ADMIN statement.
+pub async fn admin(ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
+    admin::execute(ctx, admin).await
+}
+
+/// Runs SPLIT TABLE.
+pub async fn split_table(ctx: &mut ExecContext<'_>, split: &SplitTable) -> Result<ResultSet, SqlError> {
+    admin::split_table(ctx, split).await
+}
+
+/// CHECK TABLE: as ADMIN CHECK TABLE, with MySQL's result.
+pub async fn check_tables(ctx: &mut ExecContext<'_>, tables: &[TableName]) -> Result<ResultSet, SqlError> {
+    admin::check_tables(ctx, tables).await
+}

@@ -1,0 +1,234 @@
+//! The schema that this server uses now, and the promise that goes with it.
+//!
+//! A schema change moves on when every server has acknowledged its last step, so an acknowledgement promises: *from now
+//! on nothing commits here that was written under an older schema of the tables that changed*. Two things keep it:
+//!
+//! - A commit holds a [`CommitGuard`] from its check to its end. The check compares the tables that the transaction used
+//!   with the schema of now (8028 if one changed); the acknowledgement of a newer schema waits for the guards that were
+//!   given out under an older one.
+//! - A server that PD has not heard of for the time of its lease is no longer waited for. It must then not commit either:
+//!   [`SchemaCache::renew`] is called with the time until which the lease is certain, and past it a commit first waits for
+//!   the lease to come back, then fails (8027).
+//!
+//! Not here: loading (`load`), the lease and the acknowledgement themselves (`crate::ddl::domain`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::schema::Schema;
+use crate::error::SqlError;
+
+/// How long a commit waits for the schema lease to come back: a change of PD's leader fits in.
+const LEASE_WAIT: Duration = Duration::from_secs(10);
+
+/// A table as a transaction used it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UsedTable {
+    /// The table's id.
+    pub id: i64,
+    /// [`super::TableInfo::revision`] as the transaction saw it.
+    pub revision: i64,
+}
+
+/// The current schema of this server.
+#[derive(Debug)]
+pub struct SchemaCache {
+    current: RwLock<Arc<Schema>>,
+    version: watch::Sender<i64>,
+    valid_until: watch::Sender<Option<Instant>>,
+    commits: Arc<Commits>,
+}
+
+/// Commits under way: how many under each schema version. The lock is held for the arithmetic only.
+#[derive(Debug, Default)]
+struct Commits {
+    under: Mutex<BTreeMap<i64, usize>>,
+    finished: Notify,
+}
+
+/// A commit under way. Keep it until the commit has returned.
+#[derive(Debug)]
+pub struct CommitGuard {
+    commits: Arc<Commits>,
+    version: i64,
+}
+
+impl Drop for CommitGuard {
+    fn drop(&mut self) {
+        let mut under = self.commits.under.lock();
+        if let Some(count) = under.get_mut(&self.version) {
+            *count -= 1;
+            if *count == 0 {
+                under.remove(&self.version);
+            }
+        }
+        drop(under);
+        self.commits.finished.notify_waiters();
+    }
+}
+
+impl Default for SchemaCache {
+    fn default() -> Self {
+        SchemaCache {
+            current: RwLock::new(Arc::new(Schema::default())),
+            version: watch::Sender::new(0),
+            valid_until: watch::Sender::new(None),
+            commits: Arc::default(),
+        }
+    }
+}
+
+impl SchemaCache {
+    /// The schema of now.
+    pub fn current(&self) -> Arc<Schema> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Its version, and a wake-up when it changes.
+    pub fn subscribe(&self) -> watch::Receiver<i64> {
+        self.version.subscribe()
+    }
+
+    /// Replaces the schema. Statements that run go on with the one they took.
+    pub fn install(&self, schema: Schema) {
+        let version = schema.version();
+        *self.current.write() = Arc::new(schema);
+        self.version.send_replace(version);
+    }
+
+    /// The lease is certain until then. `None`: it is lost.
+    pub fn renew(&self, until: Option<Instant>) {
+        self.valid_until.send_replace(until);
+    }
+
+    /// Checks the tables that a transaction is about to commit changes of, and holds newer schemas' acknowledgements
+    /// back until the guard is dropped. Reads need no guard.
+    pub async fn begin_commit(&self, tables: &[UsedTable]) -> Result<CommitGuard, SqlError> {
+        self.wait_for_lease().await?;
+        // The version is taken and registered under one lock with `install`'s write, so that an acknowledgement either
+        // sees this commit or this commit sees the new schema.
+        let current = self.current.read();
+        for table in tables {
+            match current.table_by_id(table.id) {
+                Some(held) if held.revision == table.revision => {}
+                _ => return Err(SqlError::SchemaChanged),
+            }
+        }
+        let version = current.version();
+        *self.commits.under.lock().entry(version).or_default() += 1;
+        Ok(CommitGuard { commits: Arc::clone(&self.commits), version })
+    }
+
+    async fn wait_for_lease(&self) -> Result<(), SqlError> {
+        let certain = |until: &Option<Instant>| until.is_some_and(|until| Instant::now() < until);
+        if certain(&self.valid_until.borrow()) {
+            return Ok(());
+        }
+        let mut changes = self.valid_until.subscribe();
+        let renewed = tokio::time::timeout(LEASE_WAIT, changes.wait_for(certain)).await;
+        match renewed {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(SqlError::SchemaOutdated),
+        }
+    }
+
+    /// Returns when no commit is under way that was checked under a schema older than `version`.
+    pub async fn older_commits_finished(&self, version: i64) {
+        loop {
+            let finished = self.commits.finished.notified();
+            tokio::pin!(finished);
+            // Registered before the look, so that no wake-up is missed.
+            finished.as_mut().enable();
+            if self.commits.under.lock().range(..version).next().is_none() {
+                return;
+            }
+            finished.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
+
+    fn schema(version: i64, revision: i64) -> Schema {
+        let database = DatabaseInfo {
+            id: 1,
+            name: "d".into(),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            state: SchemaState::Public,
+            policy: None,
+        };
+        let table = TableInfo {
+            id: 2,
+            name: "t".into(),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            columns: Vec::new(),
+            indexes: Vec::new(),
+            state: SchemaState::Public,
+            pk_is_handle: false,
+            comment: String::new(),
+            auto_inc_start: 0,
+            max_column_id: 0,
+            max_index_id: 0,
+            revision,
+            auto_id_schema_id: 1,
+            update_ts: 0,
+            policy: None,
+            kind: TableKind::Base,
+        };
+        Schema::new(version, [Arc::new(Database::new(database, [Arc::new(table)]))], [])
+    }
+
+    fn cache() -> SchemaCache {
+        let cache = SchemaCache::default();
+        cache.install(schema(1, 1));
+        cache.renew(Some(Instant::now() + Duration::from_secs(3600)));
+        cache
+    }
+
+    #[tokio::test]
+    async fn a_transaction_over_a_changed_table_does_not_commit() {
+        let cache = cache();
+        let used = UsedTable { id: 2, revision: 1 };
+        cache.begin_commit(&[used]).await.unwrap();
+        cache.install(schema(2, 1));
+        cache.begin_commit(&[used]).await.unwrap();
+        cache.install(schema(3, 3));
+        assert_eq!(cache.begin_commit(&[used]).await.unwrap_err().code().0, 8028);
+        assert_eq!(cache.begin_commit(&[UsedTable { id: 9, revision: 1 }]).await.unwrap_err().code().0, 8028);
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_waits_for_commits_under_older_schemas_only() {
+        let cache = cache();
+        let old = cache.begin_commit(&[]).await.unwrap();
+        cache.install(schema(2, 1));
+        let _new = cache.begin_commit(&[]).await.unwrap();
+        let wait = cache.older_commits_finished(2);
+        tokio::pin!(wait);
+        assert!(futures::poll!(wait.as_mut()).is_pending());
+        drop(old);
+        wait.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_lease_a_commit_waits_and_then_fails() {
+        let cache = cache();
+        cache.renew(None);
+        assert_eq!(cache.begin_commit(&[]).await.unwrap_err().code().0, 8027);
+        let commit = cache.begin_commit(&[]);
+        tokio::pin!(commit);
+        assert!(futures::poll!(commit.as_mut()).is_pending());
+        cache.renew(Some(Instant::now() + Duration::from_secs(60)));
+        commit.await.unwrap();
+    }
+}

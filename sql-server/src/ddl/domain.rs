@@ -1,0 +1,507 @@
+//! A server's part in the cluster: its schema, its lease, and the owner's work when it is the owner.
+//!
+//! Tasks, all ended by [`Domain::shutdown`]:
+//!
+//! ```text
+//!   session   keeps the lease; registers the server and the version it uses; renews the cache's promise
+//!   watch     turns hints into wake-ups
+//!   reload    on a wake-up, and once a second: loads the schema, waits for older commits, acknowledges
+//!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges
+//! ```
+//!
+//! Starting: the server registers a version *before* it loads the schema that it will use, so the owner waits for it
+//! from its first statement on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_client::Client;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::coordinator::{CoordinationError, Coordinator, Hint, ServerInfo, Session};
+use super::job::Job;
+use super::worker;
+use crate::catalog::{AutoIds, Meta, SchemaCache, load, transact};
+use crate::error::SqlError;
+use crate::placement::pd::PdHttp;
+
+/// The lease of a server. A server that is killed holds up schema changes for at most this long.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// How often the lease is kept: several tries fit into it.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// The part of the lease that is not relied on: clocks of two machines do not run equally fast.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+/// A schema change is seen after this long even when its hint is lost.
+const RELOAD: Duration = Duration::from_secs(1);
+/// The queue is looked at after this long even when no hint came.
+const QUEUE_LOOK: Duration = Duration::from_secs(3);
+/// Pause after a failed call.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a server brings.
+#[derive(Debug, Clone)]
+pub struct DomainOptions {
+    /// The PDs' client addresses, `http://host:port`.
+    pub pd_endpoints: Vec<String>,
+    /// The server. Its id must be new.
+    pub server: ServerInfo,
+}
+
+/// A server's part in the cluster.
+pub struct Domain {
+    pub(super) kv: Client,
+    pub(super) pd: PdHttp,
+    pub(super) coordinator: Coordinator,
+    pub(super) server: ServerInfo,
+    schemas: SchemaCache,
+    auto_ids: AutoIds,
+    /// The present lease, `None` while there is none.
+    lease: watch::Sender<Option<i64>>,
+    is_owner: Mutex<bool>,
+    reload: Notify,
+    pub(super) queue: Notify,
+    /// Wakes statements that wait for a job that this server's owner task finished.
+    pub(super) finished: Notify,
+    owner_gone: Notify,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Domain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Domain").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl From<CoordinationError> for SqlError {
+    fn from(error: CoordinationError) -> Self {
+        SqlError::PdTimeout(error.to_string())
+    }
+}
+
+impl Domain {
+    /// Joins the cluster. Waits for PD and the storage as long as it takes; ends early when `cancel` does.
+    pub async fn start(kv: Client, options: DomainOptions, cancel: CancellationToken) -> Result<Arc<Self>, SqlError> {
+        let coordinator = loop {
+            match Coordinator::connect(&options.pd_endpoints, &options.server.id).await {
+                Ok(coordinator) => break coordinator,
+                Err(error) => tracing::info!(%error, "waiting for PD"),
+            }
+            pause(&cancel).await?;
+        };
+        let domain = Arc::new(Domain {
+            auto_ids: AutoIds::new(kv.clone()),
+            kv,
+            pd: PdHttp::new(options.pd_endpoints),
+            coordinator,
+            server: options.server,
+            schemas: SchemaCache::default(),
+            lease: watch::Sender::new(None),
+            is_owner: Mutex::new(false),
+            reload: Notify::new(),
+            queue: Notify::new(),
+            finished: Notify::new(),
+            owner_gone: Notify::new(),
+            cancel: cancel.child_token(),
+            tasks: TaskTracker::new(),
+        });
+        domain.spawn("session", |domain| async move { domain.run_session().await });
+        // The session registers before the first schema is loaded.
+        let mut lease = domain.lease.subscribe();
+        tokio::select! {
+            _ = lease.wait_for(Option::is_some) => {}
+            () = cancel.cancelled() => return Err(SqlError::ShuttingDown),
+        }
+        loop {
+            let first = async {
+                transact(&domain.kv, load::bootstrap).await?;
+                domain.load().await
+            };
+            match first.await {
+                Ok(()) => break,
+                Err(error) => tracing::info!(%error, "waiting for the storage"),
+            }
+            pause(&cancel).await?;
+        }
+        domain.spawn("watch", |domain| async move { domain.run_watch().await });
+        domain.spawn("reload", |domain| async move { domain.run_reload().await });
+        domain.spawn("owner", |domain| async move { domain.run_owner().await });
+        domain.reload.notify_one();
+        Ok(domain)
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(self: &Arc<Self>, name: &'static str, run: impl FnOnce(Arc<Self>) -> F) {
+        let cancel = self.cancel.clone();
+        let task = run(Arc::clone(self));
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = task => tracing::debug!(task = name, "domain task ended"),
+            }
+        });
+    }
+
+    /// Leaves the cluster: ends the tasks and gives the lease back, so that no schema change waits for this server.
+    pub async fn shutdown(&self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.schemas.renew(None);
+        let lease = *self.lease.borrow();
+        if let Some(lease) = lease
+            && let Err(error) = self.coordinator.close_session(lease).await
+        {
+            tracing::info!(%error, "the lease is left to end by itself");
+        }
+    }
+
+    /// The schema of this server.
+    pub fn schemas(&self) -> &SchemaCache {
+        &self.schemas
+    }
+
+    /// The allocators of AUTO_INCREMENT values and row numbers.
+    pub fn auto_ids(&self) -> &AutoIds {
+        &self.auto_ids
+    }
+
+    /// The key-value client.
+    pub fn kv(&self) -> &Client {
+        &self.kv
+    }
+
+    /// PD's HTTP interface.
+    pub fn pd(&self) -> &PdHttp {
+        &self.pd
+    }
+
+    /// This server as registered.
+    pub fn server(&self) -> &ServerInfo {
+        &self.server
+    }
+
+    /// The servers that are there.
+    pub async fn servers(&self) -> Result<Vec<ServerInfo>, SqlError> {
+        Ok(self.coordinator.servers().await?)
+    }
+
+    /// The server that changes schemas, by id.
+    pub async fn owner(&self) -> Result<Option<String>, SqlError> {
+        Ok(self.coordinator.owner().await?)
+    }
+
+    // ---- Session ----
+
+    async fn run_session(self: Arc<Self>) {
+        let mut session: Option<Session> = None;
+        let mut certain_until = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let alive = match &mut session {
+                Some(session) => self.coordinator.keep_alive(session).await,
+                None => Ok(false),
+            };
+            match alive {
+                Ok(true) => {
+                    certain_until = asked + LEASE - LEASE_MARGIN;
+                    self.schemas.renew(Some(certain_until));
+                    tokio::time::sleep(KEEP_ALIVE).await;
+                    continue;
+                }
+                Ok(false) => {
+                    // No lease, or it has ended: the owner no longer waits for this server.
+                    self.lease.send_replace(None);
+                    self.schemas.renew(None);
+                    session = None;
+                    match self.new_session().await {
+                        Ok(new) => session = Some(new),
+                        Err(error) => tracing::warn!(%error, "no schema lease"),
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(%error, "the schema lease was not kept");
+                    if Instant::now() >= certain_until {
+                        // Too long without an answer: it may have ended, so begin anew.
+                        self.schemas.renew(None);
+                        session = None;
+                    } else if let Some(lease) = session.as_ref().map(|session| session.lease) {
+                        match self.coordinator.resume_session(lease).await {
+                            Ok(resumed) => session = Some(resumed),
+                            Err(error) => tracing::debug!(%error, "the keep-alive stream is not back"),
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// A lease under which this server and the version it uses are registered. The version may be old; the reload
+    /// that follows acknowledges the present one, and until then nothing is promised.
+    async fn new_session(&self) -> Result<Session, CoordinationError> {
+        let session = self.coordinator.open_session(LEASE).await?;
+        self.coordinator.acknowledge(self.schemas.current().version(), session.lease).await?;
+        self.coordinator.register(&self.server, session.lease).await?;
+        self.lease.send_replace(Some(session.lease));
+        self.reload.notify_one();
+        Ok(session)
+    }
+
+    // ---- Schema ----
+
+    async fn run_watch(self: Arc<Self>) {
+        loop {
+            let ended = self
+                .coordinator
+                .watch(|hint| match hint {
+                    Hint::Schema => self.reload.notify_one(),
+                    Hint::Job => self.queue.notify_one(),
+                    Hint::OwnerGone => self.owner_gone.notify_one(),
+                })
+                .await;
+            if let Err(error) = ended {
+                tracing::info!(%error, "watching again");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn run_reload(self: Arc<Self>) {
+        let mut acknowledged = (0, 0);
+        loop {
+            let _ = tokio::time::timeout(RELOAD, self.reload.notified()).await;
+            if let Err(error) = self.load().await {
+                tracing::info!(%error, "the schema could not be loaded");
+                tokio::time::sleep(PAUSE).await;
+                self.reload.notify_one();
+                continue;
+            }
+            let version = self.schemas.current().version();
+            let Some(lease) = *self.lease.borrow() else { continue };
+            if acknowledged == (version, lease) {
+                continue;
+            }
+            self.schemas.older_commits_finished(version).await;
+            match self.coordinator.acknowledge(version, lease).await {
+                Ok(()) => acknowledged = (version, lease),
+                Err(error) => {
+                    tracing::info!(%error, version, "the schema version could not be acknowledged");
+                    tokio::time::sleep(PAUSE).await;
+                    self.reload.notify_one();
+                }
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<(), SqlError> {
+        let held = self.schemas.current();
+        let loaded = {
+            let mut txn = self.kv.begin(worker::optimistic()).await?;
+            load::load(&mut Meta::new(&mut txn), &held).await?
+        };
+        if let Some(schema) = loaded {
+            tracing::info!(version = schema.version(), before = held.version(), "schema loaded");
+            self.schemas.install(schema);
+        }
+        Ok(())
+    }
+
+    /// Announces a version and waits until every server that is there uses it.
+    pub(super) async fn synchronize(&self, version: i64) -> Result<(), SqlError> {
+        self.reload.notify_one();
+        let mut announced = false;
+        let mut wait = Duration::from_millis(2);
+        let started = Instant::now();
+        let mut told = started;
+        loop {
+            if !announced {
+                match self.coordinator.announce_version(version).await {
+                    Ok(()) => announced = true,
+                    Err(error) => tracing::info!(%error, "a schema version was not announced"),
+                }
+            }
+            match self.coordinator.versions().await {
+                Ok(versions) => {
+                    let behind: Vec<_> = versions.iter().filter(|(_, held)| *held < version).collect();
+                    if behind.is_empty() {
+                        return Ok(());
+                    }
+                    if told.elapsed() > LEASE {
+                        told = Instant::now();
+                        tracing::warn!(version, ?behind, "waiting for servers to use the schema");
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(%error, "schema versions could not be read");
+                    if !*self.is_owner.lock() {
+                        return Err(error.into());
+                    }
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    // ---- Owner ----
+
+    /// True while this server changes schemas.
+    pub fn is_owner(&self) -> bool {
+        *self.is_owner.lock()
+    }
+
+    async fn run_owner(self: Arc<Self>) {
+        let mut lease = self.lease.subscribe();
+        loop {
+            let held = *lease.borrow_and_update();
+            let won = match held {
+                Some(held) => self.coordinator.campaign(held).await.unwrap_or_else(|error| {
+                    tracing::info!(%error, "could not campaign for DDL owner");
+                    false
+                }),
+                None => false,
+            };
+            if won {
+                tracing::info!(server = %self.server.id, "DDL owner");
+                *self.is_owner.lock() = true;
+                tokio::select! {
+                    () = self.own() => {}
+                    _ = lease.changed() => {}
+                }
+                *self.is_owner.lock() = false;
+                tracing::info!(server = %self.server.id, "no longer DDL owner");
+            }
+            tokio::select! {
+                () = self.owner_gone.notified() => {}
+                _ = lease.changed() => {}
+                () = tokio::time::sleep(LEASE / 2) => {}
+            }
+        }
+    }
+
+    /// The owner's work. Returns when another server has taken over.
+    async fn own(&self) {
+        loop {
+            let takeover = transact(&self.kv, async |meta: &mut Meta<'_>| meta.put_owner(&self.server.id).await).await;
+            match takeover {
+                Ok(()) => break,
+                Err(error) => tracing::info!(%error, "could not take over schema changes"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let mut swept = Instant::now();
+        loop {
+            match worker::run_next(self).await {
+                Ok(worker::Ran::Job) => continue,
+                Ok(worker::Ran::Nothing) => {}
+                Ok(worker::Ran::NotOwner) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a DDL step failed and is taken again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            }
+            if swept.elapsed() > worker::SWEEP {
+                swept = Instant::now();
+                if let Err(error) = worker::sweep(self).await {
+                    tracing::info!(%error, "dropped ranges were not emptied");
+                }
+            }
+            let _ = tokio::time::timeout(QUEUE_LOOK, self.queue.notified()).await;
+        }
+    }
+
+    // ---- Statements ----
+
+    /// Queues a job and waits until it has ended and every server knows.
+    pub async fn run(&self, job: Job) -> Result<Job, SqlError> {
+        let id = transact(&self.kv, async |meta: &mut Meta<'_>| {
+            let mut job = job.clone();
+            job.id = meta.take_ids(1).await?;
+            job.create_ts = meta.start_ts();
+            meta.put_queued_job(job.id, &job).await?;
+            Ok(job.id)
+        })
+        .await?;
+        self.queue.notify_one();
+        if !self.is_owner()
+            && let Err(error) = self.coordinator.announce_job(id).await
+        {
+            tracing::debug!(%error, "the owner was not told of a job");
+        }
+        let mut wait = Duration::from_millis(3);
+        loop {
+            let job: Option<Job> = {
+                let mut txn = self.kv.begin(worker::optimistic()).await?;
+                Meta::new(&mut txn).finished_job(id).await?
+            };
+            match job {
+                Some(Job { error: Some(error), .. }) => return Err(error.into()),
+                Some(job) => {
+                    self.wait_for_version(job.schema_version).await;
+                    return Ok(job);
+                }
+                None => {
+                    let _ = tokio::time::timeout(wait, self.finished.notified()).await;
+                    wait = (wait * 2).min(Duration::from_millis(200));
+                }
+            }
+        }
+    }
+
+    /// Asks for jobs to be cancelled: for each its id and what came of it.
+    pub async fn cancel_jobs(&self, ids: &[i64]) -> Result<Vec<(i64, Option<SqlError>)>, SqlError> {
+        let outcome = transact(&self.kv, async |meta: &mut Meta<'_>| {
+            let mut outcome = Vec::new();
+            for id in ids {
+                let refused = match meta.queued_job::<Job>(*id).await? {
+                    Some(job) if !super::step::is_cancellable(&job) => Some(SqlError::DdlJobFinished(*id)),
+                    Some(mut job) => {
+                        job.cancel = true;
+                        meta.put_queued_job(*id, &job).await?;
+                        None
+                    }
+                    None => Some(match meta.finished_job::<Job>(*id).await? {
+                        Some(_) => SqlError::DdlJobFinished(*id),
+                        None => SqlError::DdlJobNotFound(*id),
+                    }),
+                };
+                outcome.push((*id, refused));
+            }
+            Ok(outcome)
+        })
+        .await?;
+        self.queue.notify_one();
+        Ok(outcome)
+    }
+
+    /// The jobs that are not finished, and the last `limit` that are, newest first.
+    pub async fn jobs(&self, limit: usize) -> Result<(Vec<Job>, Vec<Job>), SqlError> {
+        let mut txn = self.kv.begin(worker::optimistic()).await?;
+        let mut meta = Meta::new(&mut txn);
+        let mut queued: Vec<Job> = meta.queued_jobs().await?;
+        let mut finished: Vec<Job> = meta.finished_jobs().await?;
+        queued.reverse();
+        finished.reverse();
+        finished.truncate(limit);
+        Ok((queued, finished))
+    }
+
+    /// Returns when this server uses at least that version.
+    async fn wait_for_version(&self, version: i64) {
+        self.reload.notify_one();
+        let mut versions = self.schemas.subscribe();
+        let _ = tokio::time::timeout(LEASE, versions.wait_for(|held| *held >= version)).await;
+    }
+}
+
+async fn pause(cancel: &CancellationToken) -> Result<(), SqlError> {
+    tokio::select! {
+        () = cancel.cancelled() => Err(SqlError::ShuttingDown),
+        () = tokio::time::sleep(PAUSE) => Ok(()),
+    }
+}

@@ -1,0 +1,677 @@
+//! From a DDL statement to jobs.
+//!
+//! Everything that can be refused is refused here, against the schema that the statement sees; the jobs check again what
+//! others may have changed meanwhile. The changes of one ALTER TABLE are tried on a copy of the table first, all of them,
+//! so that a mistake in the last one does not leave the others done. They then run one after the other: when one fails
+//! while it runs (a duplicate key under ADD UNIQUE), those before it stay.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use codec::types::{Collation, TypeCode, flags};
+
+use super::build::{self, PRIMARY};
+use super::default::column_default;
+use super::domain::Domain;
+use super::job::{Action, Job, JobState, Position, Rename};
+use super::step::{self, Next};
+use crate::catalog::{
+    ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
+    is_system_database,
+};
+use crate::error::SqlError;
+use crate::parser::{
+    self, AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption,
+    TableName, TableOptions,
+};
+use crate::placement::{rules, settings};
+
+/// A DDL statement under way.
+pub(super) struct Statement<'a> {
+    pub(super) domain: &'a Domain,
+    pub(super) schema: Arc<Schema>,
+    /// The current database.
+    pub(super) database: Option<&'a str>,
+    pub(super) sql: &'a str,
+    /// What SHOW WARNINGS is to list.
+    pub(super) notes: Vec<SqlError>,
+}
+
+impl Statement<'_> {
+    /// Does what the statement says.
+    pub(super) async fn execute(&mut self, ddl: &Ddl) -> Result<(), SqlError> {
+        match ddl {
+            Ddl::CreateDatabase { if_not_exists, name, options } => {
+                self.create_database(*if_not_exists, name, options).await
+            }
+            Ddl::AlterDatabase { name, options } => {
+                let name = match name {
+                    Some(name) => name.clone(),
+                    None => self.database.ok_or(SqlError::NoDatabaseSelected)?.to_owned(),
+                };
+                self.alter_database(&name, options).await
+            }
+            Ddl::DropDatabase { if_exists, name } => self.drop_database(*if_exists, name).await,
+            Ddl::CreateTable(create) => self.create_table(create).await,
+            Ddl::CreateTableLike { if_not_exists, table, like } => {
+                self.create_table_like(*if_not_exists, table, like).await
+            }
+            Ddl::DropTable { if_exists, tables } => self.drop_tables(*if_exists, tables).await,
+            Ddl::DropView { if_exists, views } => self.drop_views(*if_exists, views),
+            Ddl::TruncateTable(name) => {
+                let (database, table) = self.writable_table(name)?;
+                self.run_on_table(&database, &table, Action::TruncateTable { new_id: 0 }).await
+            }
+            Ddl::RenameTable(renames) => self.rename_tables(renames).await,
+            Ddl::AlterTable { table, actions } => self.alter_table(table, actions).await,
+            Ddl::CreateIndex { if_not_exists, table, index } => {
+                let mut index = index.clone();
+                index.if_not_exists |= *if_not_exists;
+                self.alter_table(table, &[AlterAction::AddIndex(index)]).await
+            }
+            Ddl::DropIndex { if_exists, table, name } => {
+                let action = AlterAction::DropIndex { if_exists: *if_exists, name: name.clone() };
+                self.alter_table(table, &[action]).await
+            }
+            Ddl::CreatePlacementPolicy { or_replace, if_not_exists, name, options } => {
+                self.create_policy(*or_replace, *if_not_exists, name, options).await
+            }
+            Ddl::AlterPlacementPolicy { name, options, .. } => {
+                let settings = settings::parse_options(options)?;
+                let name = self.policy(name)?.name.original;
+                self.run(None, None, Action::AlterPolicy { name, settings }).await
+            }
+            Ddl::DropPlacementPolicy { if_exists, name } => {
+                if self.schema.policy(name).is_none() {
+                    return self.note_if(*if_exists, SqlError::UnknownPlacementPolicy(name.clone()));
+                }
+                self.run(None, None, Action::DropPolicy { name: name.clone() }).await
+            }
+            Ddl::AlterRange { range, policy } => {
+                if rules::range_group(range).is_none() {
+                    return Err(SqlError::Other("range name is not supported".into()));
+                }
+                let policy = self.policy_ref(policy)?;
+                self.run(None, None, Action::RangePolicy { range: range.to_lowercase(), policy }).await
+            }
+        }
+    }
+
+    async fn run(
+        &mut self,
+        database: Option<&DatabaseInfo>,
+        table: Option<&TableInfo>,
+        action: Action,
+    ) -> Result<(), SqlError> {
+        let database = database.map(|info| (info.id, &info.name));
+        let table = table.map(|info| (info.id, &info.name));
+        self.domain.run(Job::new(action, database, table, self.sql)).await?;
+        self.schema = self.domain.schemas().current();
+        Ok(())
+    }
+
+    async fn run_on_table(&mut self, database: &Database, table: &TableInfo, action: Action) -> Result<(), SqlError> {
+        self.run(Some(&database.info), Some(table), action).await
+    }
+
+    /// `IF [NOT] EXISTS` turns an error into a note.
+    fn note_if(&mut self, forgiven: bool, error: SqlError) -> Result<(), SqlError> {
+        if !forgiven {
+            return Err(error);
+        }
+        self.notes.push(error);
+        Ok(())
+    }
+
+    // ---- Names ----
+
+    fn database_name(&self, name: &TableName) -> Result<String, SqlError> {
+        match &name.database {
+            Some(database) => Ok(database.clone()),
+            None => Ok(self.database.ok_or(SqlError::NoDatabaseSelected)?.to_owned()),
+        }
+    }
+
+    /// The database of a table that is to be created.
+    fn database_of(&self, name: &TableName) -> Result<Arc<Database>, SqlError> {
+        let database = self.database_name(name)?;
+        build::check_writable(&database)?;
+        self.schema.database(&database).cloned().ok_or(SqlError::UnknownDatabase(database))
+    }
+
+    fn writable_table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+        let (database, table) = self.table(name)?;
+        build::check_writable(database.info.name.as_str())?;
+        Ok((database, table))
+    }
+
+    pub(super) fn table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+        let database = self.database_name(name)?;
+        let missing = || SqlError::NoSuchTable { database: database.clone(), table: name.name.clone() };
+        let held = self.schema.database(&database).ok_or_else(missing)?;
+        let table = held.table(&name.name).ok_or_else(missing)?;
+        Ok((Arc::clone(held), Arc::clone(table)))
+    }
+
+    fn policy(&self, name: &str) -> Result<PolicyRef, SqlError> {
+        let policy =
+            self.schema.policy(name).ok_or_else(|| SqlError::UnknownPlacementPolicy(name.to_owned()))?;
+        Ok(PolicyRef { id: policy.id, name: policy.name.clone() })
+    }
+
+    fn policy_ref(&self, policy: &parser::PolicyRef) -> Result<Option<PolicyRef>, SqlError> {
+        match policy {
+            parser::PolicyRef::Named(name) => self.policy(name).map(Some),
+            parser::PolicyRef::Default => Ok(None),
+        }
+    }
+
+    // ---- Databases ----
+
+    async fn create_database(
+        &mut self,
+        if_not_exists: bool,
+        name: &str,
+        options: &DatabaseOptions,
+    ) -> Result<(), SqlError> {
+        build::check_database_name(name)?;
+        let exists = || SqlError::DatabaseExists(name.to_owned());
+        if self.schema.database(name).is_some() {
+            return self.note_if(if_not_exists, exists());
+        }
+        build::check_writable(name)?;
+        let collation =
+            build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), Collation::DEFAULT)?;
+        let policy = match &options.placement {
+            Some(policy) => self.policy_ref(policy)?,
+            None => None,
+        };
+        let info = DatabaseInfo {
+            id: 0,
+            name: Name::new(name),
+            charset: collation.charset().to_owned(),
+            collate: collation.name().to_owned(),
+            state: SchemaState::Public,
+            policy,
+        };
+        match self.run(None, None, Action::CreateDatabase(info)).await {
+            // Another session was faster.
+            Err(SqlError::DdlJobFailed { code: 1007, .. }) if if_not_exists => self.note_if(true, exists()),
+            result => result,
+        }
+    }
+
+    async fn alter_database(&mut self, name: &str, options: &DatabaseOptions) -> Result<(), SqlError> {
+        build::check_writable(name)?;
+        let database =
+            self.schema.database(name).cloned().ok_or_else(|| SqlError::UnknownDatabase(name.to_owned()))?;
+        let policy = options.placement.as_ref().map(|policy| self.policy_ref(policy)).transpose()?;
+        let charset = if options.charset.is_some() || options.collate.is_some() {
+            let held = collation(&database.info.collate);
+            let collation = build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), held)?;
+            Some((collation.charset().to_owned(), collation.name().to_owned()))
+        } else {
+            None
+        };
+        if charset.is_none() && policy.is_none() {
+            return Ok(());
+        }
+        self.run(Some(&database.info), None, Action::AlterDatabase { charset, policy }).await
+    }
+
+    async fn drop_database(&mut self, if_exists: bool, name: &str) -> Result<(), SqlError> {
+        if is_system_database(name) {
+            return Err(SqlError::UnsupportedDdl(format!("Unsupported DROP of the system database '{name}'")));
+        }
+        match self.schema.database(name).cloned() {
+            Some(database) => self.run(Some(&database.info), None, Action::DropDatabase).await,
+            None => self.note_if(if_exists, SqlError::DatabaseDropMissing(name.to_owned())),
+        }
+    }
+
+    // ---- Tables ----
+
+    async fn create_table(&mut self, create: &CreateTable) -> Result<(), SqlError> {
+        let database = self.database_of(&create.table)?;
+        let exists = || SqlError::TableExists(format!("{}.{}", database.info.name, create.table.name));
+        if database.table(&create.table.name).is_some() {
+            return self.note_if(create.if_not_exists, exists());
+        }
+        let mut table = build::table(create, collation(&database.info.collate))?;
+        table.policy = match &create.options.placement {
+            Some(policy) => self.policy_ref(policy)?,
+            None => database.info.policy.clone(),
+        };
+        match self.run(Some(&database.info), Some(&table.clone()), Action::CreateTable(Box::new(table))).await {
+            Err(SqlError::DdlJobFailed { code: 1050, .. }) if create.if_not_exists => self.note_if(true, exists()),
+            result => result,
+        }
+    }
+
+    async fn create_table_like(
+        &mut self,
+        if_not_exists: bool,
+        name: &TableName,
+        like: &TableName,
+    ) -> Result<(), SqlError> {
+        let database = self.database_of(name)?;
+        build::check_table_name(&name.name)?;
+        let (_, model) = self.table(like)?;
+        if model.kind == TableKind::Memory {
+            return Err(SqlError::NotSupported("CREATE TABLE LIKE a table that the server computes".into()));
+        }
+        if database.table(&name.name).is_some() {
+            let exists = SqlError::TableExists(format!("{}.{}", database.info.name, name.name));
+            return self.note_if(if_not_exists, exists);
+        }
+        let mut table = (*model).clone();
+        table.id = 0;
+        table.name = Name::new(name.name.clone());
+        table.auto_inc_start = 0;
+        // What is being added to the model, or removed from it, is not part of the copy.
+        table.columns.retain(ColumnInfo::is_public);
+        table.indexes.retain(|index| index.is_public());
+        for column in &mut table.columns {
+            column.origin_default = None;
+        }
+        table.renumber();
+        self.run(Some(&database.info), Some(&table.clone()), Action::CreateTable(Box::new(table))).await
+    }
+
+    async fn drop_tables(&mut self, if_exists: bool, names: &[TableName]) -> Result<(), SqlError> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for name in names {
+            let database = self.database_name(name)?;
+            build::check_writable(&database)?;
+            match self.table(name) {
+                Ok(table) => found.push(table),
+                Err(_) => missing.push(format!("{database}.{}", name.name)),
+            }
+        }
+        if !missing.is_empty() {
+            self.note_if(if_exists, SqlError::UnknownTable(missing.join(",")))?;
+        }
+        for (database, table) in found {
+            match self.run_on_table(&database, &table, Action::DropTable).await {
+                Err(SqlError::DdlJobFailed { code: 1146, .. }) => {
+                    let gone = SqlError::UnknownTable(format!("{}.{}", database.info.name, table.name));
+                    self.note_if(if_exists, gone)?;
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_views(&mut self, if_exists: bool, names: &[TableName]) -> Result<(), SqlError> {
+        let mut missing = Vec::new();
+        for name in names {
+            missing.push(format!("{}.{}", self.database_name(name)?, name.name));
+        }
+        self.note_if(if_exists, SqlError::UnknownTable(missing.join(",")))
+    }
+
+    async fn rename_tables(&mut self, renames: &[(TableName, TableName)]) -> Result<(), SqlError> {
+        // What each name means after the renames before: a table and the database it is in, or nothing any more.
+        let mut moved: HashMap<(String, String), Option<(i64, i64)>> = HashMap::new();
+        let mut list = Vec::new();
+        let mut first = None;
+        for (from, to) in renames {
+            let (from_database, to_database) = (self.database_name(from)?, self.database_name(to)?);
+            build::check_writable(&from_database)?;
+            build::check_writable(&to_database)?;
+            build::check_table_name(&to.name)?;
+            let key = |database: &str, table: &str| (database.to_lowercase(), table.to_lowercase());
+            let from_key = key(&from_database, &from.name);
+            let missing = || SqlError::NoSuchTable { database: from_database.clone(), table: from.name.clone() };
+            let (table, held_in) = match moved.get(&from_key) {
+                Some(moved) => moved.ok_or_else(missing)?,
+                None => {
+                    let (database, table) = self.table(from).map_err(|_| missing())?;
+                    first.get_or_insert((Arc::clone(&database), Arc::clone(&table)));
+                    (table.id, database.info.id)
+                }
+            };
+            let target =
+                self.schema.database(&to_database).ok_or_else(|| SqlError::UnknownDatabase(to_database.clone()))?;
+            let to_key = key(&to_database, &to.name);
+            let taken = match moved.get(&to_key) {
+                Some(moved) => moved.is_some(),
+                None => target.table(&to.name).is_some(),
+            };
+            if taken && from_key != to_key {
+                return Err(SqlError::TableExists(format!("{to_database}.{}", to.name)));
+            }
+            list.push(Rename { from_database: held_in, table, to_database: target.info.id, name: to.name.clone() });
+            moved.insert(from_key, None);
+            moved.insert(to_key, Some((table, target.info.id)));
+        }
+        match first {
+            Some((database, table)) => self.run_on_table(&database, &table, Action::RenameTables(list)).await,
+            None => Ok(()),
+        }
+    }
+
+    // ---- Policies ----
+
+    async fn create_policy(
+        &mut self,
+        or_replace: bool,
+        if_not_exists: bool,
+        name: &str,
+        options: &[PlacementOption],
+    ) -> Result<(), SqlError> {
+        if or_replace && if_not_exists {
+            return Err(SqlError::WrongUsage("OR REPLACE".into(), "IF NOT EXISTS".into()));
+        }
+        if name.eq_ignore_ascii_case("default") {
+            return Err(SqlError::ReservedSyntax(name.to_owned()));
+        }
+        build::check_length(name)?;
+        let settings = settings::parse_options(options)?;
+        if self.schema.policy(name).is_some() && !or_replace {
+            return self.note_if(if_not_exists, SqlError::PlacementPolicyExists(name.to_owned()));
+        }
+        self.run(None, None, Action::CreatePolicy { name: name.to_owned(), settings, or_replace }).await
+    }
+
+    // ---- ALTER TABLE ----
+
+    async fn alter_table(&mut self, name: &TableName, actions: &[AlterAction]) -> Result<(), SqlError> {
+        let (database, table) = self.writable_table(name)?;
+        let mut trial = (*table).clone();
+        let mut jobs = Vec::new();
+        for action in actions {
+            for planned in self.plan(&database, &trial, action)? {
+                try_out(&mut trial, &planned)?;
+                jobs.push(planned);
+            }
+        }
+        for action in jobs {
+            let refused_earlier = matches!(action, Action::RenameTables(_));
+            self.run_on_table(&database, &table, action).await?;
+            if refused_earlier {
+                // Nothing follows a rename: what does would look for the table under its old database.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs of one change of ALTER TABLE, against the table as the changes before it leave it.
+    fn plan(&mut self, database: &Database, table: &TableInfo, action: &AlterAction) -> Result<Vec<Action>, SqlError> {
+        let unsupported = |what: String| Err(SqlError::UnsupportedDdl(what));
+        match action {
+            AlterAction::AddColumn { if_not_exists, column, position } => {
+                if table.column(&column.name).is_some() {
+                    self.note_if(*if_not_exists, SqlError::DuplicateColumn(column.name.clone()))?;
+                    return Ok(Vec::new());
+                }
+                let refused = |what: &str| {
+                    format!(
+                        "unsupported add column '{}' constraint {what} when altering '{}.{}'",
+                        column.name, database.info.name, table.name
+                    )
+                };
+                if column.primary_key.is_some() {
+                    return unsupported(refused("PRIMARY KEY"));
+                }
+                if column.auto_increment {
+                    return unsupported(refused("AUTO_INCREMENT"));
+                }
+                let mut info = build::column(column, collation(&table.collate))?;
+                info.origin_default = build::origin_default(&info, &now_text(&info));
+                let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
+                if !column.unique {
+                    return Ok(vec![added]);
+                }
+                let mut with_column = table.clone();
+                try_out(&mut with_column, &added)?;
+                let index = build::index(&with_column, &build::key_on(column, IndexKind::Unique))?;
+                Ok(vec![added, Action::AddIndex(Box::new(index))])
+            }
+            AlterAction::DropColumn { if_exists, name } => {
+                let Some(column) = table.column(name) else {
+                    self.note_if(*if_exists, SqlError::CantDropFieldOrKey(name.clone()))?;
+                    return Ok(Vec::new());
+                };
+                // An index of this column alone goes with it.
+                let mut actions = Vec::new();
+                let mut without = table.clone();
+                for index in table.public_indexes().filter(|index| !index.primary) {
+                    if matches!(index.columns.as_slice(), [only] if only.name == column.name) {
+                        let drop = Action::DropIndex { name: index.name.original.clone() };
+                        try_out(&mut without, &drop)?;
+                        actions.push(drop);
+                    }
+                }
+                step::check_drop_column(&without, name)?;
+                actions.push(Action::DropColumn { name: column.name.original.clone() });
+                Ok(actions)
+            }
+            AlterAction::ModifyColumn { if_exists, column, position } => {
+                self.modify(table, *if_exists, &column.name, column, position.as_ref())
+            }
+            AlterAction::ChangeColumn { if_exists, old, column, position } => {
+                self.modify(table, *if_exists, old, column, position.as_ref())
+            }
+            AlterAction::RenameColumn { old, new } => {
+                let mut column = self.column(table, old)?.clone();
+                column.name = Name::new(new.clone());
+                Ok(vec![Action::ModifyColumn { name: old.clone(), column: Box::new(column), position: None }])
+            }
+            AlterAction::AlterColumnDefault { name, default } => {
+                let mut column = self.column(table, name)?.clone();
+                column.default = match default {
+                    Some(default) => column_default(name, &column.field_type, default)?,
+                    None => ColumnDefault::None,
+                };
+                // Without a default even a nullable column has none: DROP DEFAULT is not DEFAULT NULL.
+                let none = column.default == ColumnDefault::None;
+                set_flag(&mut column.field_type.flags, flags::NO_DEFAULT_VALUE, none);
+                Ok(vec![Action::ModifyColumn { name: name.clone(), column: Box::new(column), position: None }])
+            }
+            AlterAction::AddIndex(def) => {
+                if def.kind == IndexKind::Primary {
+                    if table.pk_is_handle || table.primary_index().is_some() {
+                        return Err(SqlError::MultiplePrimaryKey);
+                    }
+                    if def.clustered == parser::Clustered::Clustered {
+                        return unsupported("Adding clustered primary key is not supported. Please consider adding NONCLUSTERED primary key instead".into());
+                    }
+                } else if let Some(name) = &def.name
+                    && table.any_index(name).is_some()
+                {
+                    self.note_if(def.if_not_exists, SqlError::DuplicateKeyName(name.clone()))?;
+                    return Ok(Vec::new());
+                }
+                Ok(vec![Action::AddIndex(Box::new(build::index(table, def)?))])
+            }
+            AlterAction::DropIndex { name, .. } if name.eq_ignore_ascii_case(PRIMARY) => {
+                self.plan(database, table, &AlterAction::DropPrimaryKey)
+            }
+            AlterAction::DropIndex { if_exists, name } => match table.index(name) {
+                Some(index) => Ok(vec![Action::DropIndex { name: index.name.original.clone() }]),
+                None => {
+                    self.note_if(*if_exists, SqlError::CantDropFieldOrKey(name.clone()))?;
+                    Ok(Vec::new())
+                }
+            },
+            AlterAction::DropPrimaryKey if table.pk_is_handle => {
+                unsupported("Unsupported drop primary key when the table is using clustered index".into())
+            }
+            AlterAction::DropPrimaryKey => match table.primary_index() {
+                Some(index) => Ok(vec![Action::DropIndex { name: index.name.original.clone() }]),
+                None => Err(SqlError::CantDropFieldOrKey(PRIMARY.into())),
+            },
+            AlterAction::RenameIndex { old, new } => {
+                if new.eq_ignore_ascii_case(PRIMARY) || old.eq_ignore_ascii_case(PRIMARY) || new.is_empty() {
+                    return Err(SqlError::WrongIndexName(new.clone()));
+                }
+                build::check_length(new)?;
+                Ok(vec![Action::RenameIndex { name: old.clone(), new: new.clone() }])
+            }
+            AlterAction::AlterIndexVisibility { name, invisible } => {
+                if name.eq_ignore_ascii_case(PRIMARY) {
+                    return Err(SqlError::NotSupported("INVISIBLE primary key".into()));
+                }
+                Ok(vec![Action::IndexVisibility { name: name.clone(), invisible: *invisible }])
+            }
+            AlterAction::RenameTo(to) => {
+                let to_database = self.database_name(&TableName {
+                    database: Some(to.database.clone().unwrap_or_else(|| database.info.name.original.clone())),
+                    name: to.name.clone(),
+                })?;
+                build::check_writable(&to_database)?;
+                build::check_table_name(&to.name)?;
+                let target = self
+                    .schema
+                    .database(&to_database)
+                    .ok_or_else(|| SqlError::UnknownDatabase(to_database.clone()))?;
+                if target.table(&to.name).is_some_and(|held| held.id != table.id) {
+                    return Err(SqlError::TableExists(format!("{to_database}.{}", to.name)));
+                }
+                Ok(vec![Action::RenameTables(vec![Rename {
+                    from_database: database.info.id,
+                    table: table.id,
+                    to_database: target.info.id,
+                    name: to.name.clone(),
+                }])])
+            }
+            AlterAction::Options(options) => self.options(table, options),
+            AlterAction::ConvertCharset { charset, collate } => {
+                let to = build::resolve_collation(Some(charset), collate.as_deref(), Collation::DEFAULT)?;
+                if table.public_columns().any(|c| c.field_type.is_text() && c.field_type.collation != to) {
+                    return Err(SqlError::NotSupported(
+                        "CONVERT TO CHARACTER SET where it changes the collation of a column".into(),
+                    ));
+                }
+                let charset = Some((to.charset().to_owned(), to.name().to_owned()));
+                Ok(vec![Action::TableOptions { comment: None, charset, auto_increment: None }])
+            }
+            AlterAction::Refused(what) => Err(SqlError::NotSupported(what.clone())),
+        }
+    }
+
+    fn options(&mut self, table: &TableInfo, options: &TableOptions) -> Result<Vec<Action>, SqlError> {
+        if options.shard_row_id_bits.is_some_and(|bits| bits > 0) {
+            return Err(SqlError::NotSupported("SHARD_ROW_ID_BITS".into()));
+        }
+        let charset = if options.charset.is_some() || options.collate.is_some() {
+            let held = collation(&table.collate);
+            let to = build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), held)?;
+            Some((to.charset().to_owned(), to.name().to_owned()))
+        } else {
+            None
+        };
+        if let Some(comment) = &options.comment {
+            build::check_comment(&format!("Comment for table '{}'", table.name), comment)?;
+        }
+        let auto_increment = options.auto_increment.map(|least| i64::try_from(least).unwrap_or(i64::MAX));
+        let mut actions = Vec::new();
+        if options.comment.is_some() || charset.is_some() || auto_increment.is_some() {
+            actions.push(Action::TableOptions { comment: options.comment.clone(), charset, auto_increment });
+        }
+        if let Some(policy) = &options.placement {
+            actions.push(Action::TablePolicy(self.policy_ref(policy)?));
+        }
+        Ok(actions)
+    }
+
+    fn column<'t>(&self, table: &'t TableInfo, name: &str) -> Result<&'t ColumnInfo, SqlError> {
+        table.column(name).ok_or_else(|| SqlError::UnknownColumn {
+            column: name.to_owned(),
+            clause: table.name.original.clone(),
+        })
+    }
+
+    fn modify(
+        &mut self,
+        table: &TableInfo,
+        if_exists: bool,
+        name: &str,
+        def: &ColumnDef,
+        position: Option<&ColumnPosition>,
+    ) -> Result<Vec<Action>, SqlError> {
+        let old = match self.column(table, name) {
+            Ok(old) => old.clone(),
+            Err(error) => {
+                self.note_if(if_exists, error)?;
+                return Ok(Vec::new());
+            }
+        };
+        if def.primary_key.is_some() {
+            return Err(SqlError::UnsupportedModifyColumn("change PRIMARY KEY".into()));
+        }
+        let mut new = build::column(def, collation(&table.collate))?;
+        // A column without charset and collation keeps those it has.
+        if def.ty.charset.is_none() && def.ty.collate.is_none() && new.field_type.is_text() && old.field_type.is_text() {
+            new.field_type.collation = old.field_type.collation;
+        }
+        if table.primary_key().iter().any(|key| key.id == old.id) {
+            if def.nullable == Some(true) {
+                return Err(SqlError::PrimaryCantHaveNull);
+            }
+            new.field_type.flags |= flags::NOT_NULL;
+        }
+        let position = position.map(|position| self::position(Some(position)));
+        let mut actions = vec![Action::ModifyColumn { name: name.to_owned(), column: Box::new(new), position }];
+        if def.unique {
+            let mut trial = table.clone();
+            try_out(&mut trial, &actions[0])?;
+            actions.push(Action::AddIndex(Box::new(build::index(&trial, &build::key_on(def, IndexKind::Unique))?)));
+        }
+        Ok(actions)
+    }
+}
+
+/// Takes all steps of a change on a copy of the table.
+fn try_out(table: &mut TableInfo, action: &Action) -> Result<(), SqlError> {
+    if matches!(action, Action::RenameTables(_)) {
+        return Ok(());
+    }
+    let mut job = Job::new(action.clone(), None, Some((table.id, &table.name.clone())), "");
+    job.state = JobState::Running;
+    loop {
+        match step::advance(table, &mut job)? {
+            Next::Step => {}
+            Next::Fill => {
+                step::filled(table, &mut job)?;
+                return Ok(());
+            }
+            Next::Done | Next::DoneDroppingIndex(_) => return Ok(()),
+        }
+    }
+}
+
+fn set_flag(held: &mut u32, flag: u32, on: bool) {
+    if on {
+        *held |= flag;
+    } else {
+        *held &= !flag;
+    }
+}
+
+fn collation(name: &str) -> Collation {
+    Collation::from_name(name).unwrap_or(Collation::DEFAULT)
+}
+
+fn position(position: Option<&ColumnPosition>) -> Position {
+    match position {
+        None => Position::Last,
+        Some(ColumnPosition::First) => Position::First,
+        Some(ColumnPosition::After(name)) => Position::After(name.clone()),
+    }
+}
+
+/// The time of now as rows from before an added column show it.
+fn now_text(column: &ColumnInfo) -> String {
+    let digits = usize::from(column.field_type.fsp());
+    let now = chrono::Utc::now();
+    let seconds = now.format("%Y-%m-%d %H:%M:%S").to_string();
+    if digits == 0 || !matches!(column.field_type.tp, TypeCode::DateTime | TypeCode::Timestamp) {
+        return seconds;
+    }
+    let micros = format!("{:06}", now.timestamp_subsec_micros());
+    format!("{seconds}.{}", &micros[..digits.min(6)])
+}

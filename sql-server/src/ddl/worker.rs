@@ -1,0 +1,611 @@
+//! The owner's work on one job after the other.
+//!
+//! A step is one transaction: it reads the job and what it changes, asks [`super::step`] what follows, and writes the
+//! new state, the job and a new schema version together. Then every server has to use that version before the next step
+//! ([`Domain::synchronize`]). A step that is repeated, by this owner or by the next, finds what is stored and goes on
+//! from there; two owners cannot both commit one, because each step writes the owner's key.
+//!
+//! Rules go to PD before the step that needs them commits, so that rows are placed right from the first one; rules of
+//! what is gone are taken back after.
+
+use std::time::Duration;
+
+use kv_client::TxnOptions;
+
+use super::backfill;
+use super::domain::Domain;
+use super::job::{Action, Job, JobError, JobState, Rename};
+use super::step::{self, Next};
+use crate::catalog::meta::{Changed, DeleteRange, SchemaDiff};
+use crate::catalog::{AutoIdKind, DatabaseInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, transact};
+use crate::error::SqlError;
+use crate::placement::{self, rules};
+
+/// How often dropped ranges are looked at.
+pub(super) const SWEEP: Duration = Duration::from_secs(30);
+/// Readers older than this do not count on dropped rows: the same time as versions are kept for.
+const KEEP_DROPPED: Duration = Duration::from_secs(10 * 60);
+/// A job that fails this often for a passing reason fails for good.
+const RETRIES_MAX: u32 = 100;
+
+/// What the worker did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    /// A job, to its end.
+    Job,
+    /// There is none.
+    Nothing,
+    /// Another server is the owner.
+    NotOwner,
+}
+
+/// Options of a transaction over the catalogue.
+pub(super) fn optimistic() -> TxnOptions {
+    TxnOptions::optimistic()
+}
+
+/// What a step left.
+enum Stepped {
+    /// A new schema version to synchronize, the job goes on.
+    Version(i64),
+    /// As [`Stepped::Version`], and with it the job is over.
+    Last(i64, Effects),
+    /// The index has to be filled.
+    Fill(Box<Job>, Box<TableInfo>),
+    /// Failed or cancelled, nothing changed.
+    Failed,
+    /// It is being undone from now on.
+    TurnedAround,
+    /// Another server is the owner.
+    NotOwner,
+    /// It is not in the queue.
+    Gone,
+}
+
+/// What the end of a job brings outside the catalogue.
+#[derive(Debug, Default, Clone)]
+struct Effects {
+    /// Tables whose key range should begin a region.
+    split: Vec<i64>,
+    /// Rule groups of what is gone.
+    rule_groups: Vec<String>,
+}
+
+/// Runs the first job of the queue to its end.
+pub(super) async fn run_next(domain: &Domain) -> Result<Ran, SqlError> {
+    let first = {
+        let mut txn = domain.kv.begin(optimistic()).await?;
+        Meta::new(&mut txn).queued_jobs::<Job>().await?.into_iter().next()
+    };
+    let Some(job) = first else { return Ok(Ran::Nothing) };
+    tracing::info!(job = job.id, action = job.action.name(), query = %job.query, "DDL job");
+    // The step before this may have been another owner's, committed and not yet synchronized.
+    if job.schema_version > 0 {
+        domain.synchronize(job.schema_version).await?;
+    }
+    loop {
+        let stepped = match take_step(domain, job.id).await {
+            Ok(stepped) => stepped,
+            Err(error) if is_passing(&error) => {
+                tracing::info!(job = job.id, %error, "a DDL step is taken again");
+                if !count_retry(domain, job.id, &error).await? {
+                    continue;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+            Err(error) => {
+                // The step's transaction is gone with all it wrote; the failure is recorded in another.
+                turn_around(domain, job.id, &error).await?;
+                continue;
+            }
+        };
+        match stepped {
+            Stepped::Version(version) => domain.synchronize(version).await?,
+            Stepped::Last(version, effects) => {
+                split_regions(domain, &effects.split).await;
+                domain.synchronize(version).await?;
+                finish(domain, job.id).await?;
+                for group in &effects.rule_groups {
+                    if let Err(error) = domain.pd.delete_bundle(group).await {
+                        tracing::warn!(group, %error, "the placement rules of a dropped table are left");
+                    }
+                }
+                domain.finished.notify_waiters();
+                return Ok(Ran::Job);
+            }
+            Stepped::Fill(job, table) => {
+                if let Err(error) = backfill::fill(domain, &job, &table).await {
+                    if is_passing(&error) {
+                        tracing::info!(job = job.id, %error, "filling an index goes on after a pause");
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        continue;
+                    }
+                    turn_around(domain, job.id, &error).await?;
+                }
+            }
+            Stepped::TurnedAround => {}
+            Stepped::Failed | Stepped::Gone => {
+                domain.finished.notify_waiters();
+                return Ok(Ran::Job);
+            }
+            Stepped::NotOwner => return Ok(Ran::NotOwner),
+        }
+    }
+}
+
+/// A reason that goes away by itself: the step is taken again.
+fn is_passing(error: &SqlError) -> bool {
+    matches!(
+        error,
+        SqlError::WriteConflict(_)
+            | SqlError::PdTimeout(_)
+            | SqlError::StorageTimeout
+            | SqlError::StorageBusy
+            | SqlError::RegionUnavailable
+            | SqlError::ResolveLockTimeout
+            | SqlError::Undetermined(_)
+            | SqlError::LockWaitTimeout
+            | SqlError::Deadlock
+    )
+}
+
+/// Counts a step that failed for a passing reason. `false` when it failed too often and the job is over or turned around.
+async fn count_retry(domain: &Domain, id: i64, error: &SqlError) -> Result<bool, SqlError> {
+    let over = transact(&domain.kv, async |meta: &mut Meta<'_>| {
+        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(false) };
+        job.retries += 1;
+        meta.put_queued_job(id, &job).await?;
+        Ok(job.retries > RETRIES_MAX)
+    })
+    .await?;
+    if over {
+        turn_around(domain, id, error).await?;
+    }
+    Ok(!over)
+}
+
+/// Has a job undone that failed.
+async fn turn_around(domain: &Domain, id: i64, error: &SqlError) -> Result<(), SqlError> {
+    transact(&domain.kv, async |meta: &mut Meta<'_>| {
+        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(()) };
+        job.retries = 0;
+        fail(meta, &mut job, error).await.map(drop)
+    })
+    .await
+}
+
+/// Records a failure: the job goes back, or is over when it has nothing to undo.
+async fn fail(meta: &mut Meta<'_>, job: &mut Job, error: &SqlError) -> Result<Stepped, SqlError> {
+    if job.error.is_none() {
+        job.error = Some(JobError::from(error));
+    }
+    if job.state != JobState::Rollingback && step::start_rollback(job) {
+        meta.put_queued_job(job.id, job).await?;
+        return Ok(Stepped::TurnedAround);
+    }
+    job.state = JobState::Cancelled;
+    job.finish_ts = meta.start_ts();
+    meta.finish_job(job.id, job).await?;
+    Ok(Stepped::Failed)
+}
+
+/// Moves a job that has ended to the history.
+async fn finish(domain: &Domain, id: i64) -> Result<(), SqlError> {
+    transact(&domain.kv, async |meta: &mut Meta<'_>| {
+        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(()) };
+        job.state = if job.state == JobState::Rollingback { JobState::RollbackDone } else { JobState::Synced };
+        job.finish_ts = meta.start_ts();
+        meta.finish_job(id, &job).await
+    })
+    .await
+}
+
+/// Begins a region at each of these tables, so that no table shares a region with another. Only a matter of speed and
+/// placement: a failure is logged.
+async fn split_regions(domain: &Domain, tables: &[i64]) {
+    let keys: Vec<_> =
+        tables.iter().flat_map(|id| [codec::table::table_prefix(*id), codec::table::table_prefix(*id + 1)]).collect();
+    if keys.is_empty() {
+        return;
+    }
+    match tokio::time::timeout(Duration::from_secs(5), domain.kv.split_region(keys)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::info!(%error, ?tables, "regions were not split for new tables"),
+        Err(_) => tracing::info!(?tables, "regions are not split for new tables yet"),
+    }
+}
+
+async fn take_step(domain: &Domain, id: i64) -> Result<Stepped, SqlError> {
+    let me = &domain.server.id;
+    transact(&domain.kv, async |meta: &mut Meta<'_>| {
+        if meta.owner().await?.as_deref() != Some(me) {
+            return Ok(Stepped::NotOwner);
+        }
+        meta.put_owner(me).await?;
+        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(Stepped::Gone) };
+        if job.finish_ts != 0 {
+            // Ended by an owner that did not get to say so.
+            return Ok(Stepped::Last(job.schema_version, Effects::default()));
+        }
+        if job.state == JobState::Queueing {
+            job.state = JobState::Running;
+            job.start_ts = meta.start_ts();
+        }
+        if job.cancel && job.state == JobState::Running {
+            return fail(meta, &mut job, &SqlError::CancelledDdlJob).await;
+        }
+        let step = Step { domain, meta, job: &mut job, changed: Vec::new(), effects: Effects::default() };
+        step.take().await
+    })
+    .await
+}
+
+/// One step, within its transaction.
+struct Step<'a, 'm> {
+    domain: &'a Domain,
+    meta: &'a mut Meta<'m>,
+    job: &'a mut Job,
+    changed: Vec<Changed>,
+    effects: Effects,
+}
+
+impl Step<'_, '_> {
+    async fn take(mut self) -> Result<Stepped, SqlError> {
+        match self.job.action.clone() {
+            Action::CreateDatabase(info) => self.create_database(info).await?,
+            Action::DropDatabase => self.drop_database().await?,
+            Action::AlterDatabase { charset, policy } => {
+                let mut info = self.database(self.job.schema_id).await?;
+                if let Some((charset, collate)) = charset {
+                    (info.charset, info.collate) = (charset, collate);
+                }
+                if let Some(policy) = policy {
+                    if let Some(policy) = &policy {
+                        self.policy(policy.id, policy.name.as_str()).await?;
+                    }
+                    info.policy = policy;
+                }
+                self.meta.put_database(&info).await?;
+                self.changed.push(Changed::Database(info.id));
+            }
+            Action::CreateTable(table) => self.create_table(*table).await?,
+            Action::DropTable => {
+                let table = self.table().await?;
+                self.remove_table(self.job.schema_id, &table).await?;
+            }
+            Action::TruncateTable { new_id } => self.truncate_table(new_id).await?,
+            Action::RenameTables(renames) => self.rename_tables(&renames).await?,
+            Action::CreatePolicy { name, settings, or_replace } => {
+                let held = self.meta.policies().await?.into_iter().find(|held| held.name.matches(&name));
+                match held {
+                    Some(_) if !or_replace => return Err(SqlError::PlacementPolicyExists(name)),
+                    Some(held) => self.change_policy(PolicyInfo { settings, ..held }).await?,
+                    None => {
+                        let id = self.meta.take_ids(1).await?;
+                        let policy = PolicyInfo { id, name: Name::new(name), state: SchemaState::Public, settings };
+                        self.meta.put_policy(&policy).await?;
+                        self.changed.push(Changed::Policy(id));
+                    }
+                }
+            }
+            Action::AlterPolicy { name, settings } => {
+                let held = self.policy_by_name(&name).await?;
+                self.change_policy(PolicyInfo { settings, ..held }).await?;
+            }
+            Action::DropPolicy { name } => self.drop_policy(&name).await?,
+            Action::RangePolicy { range, policy } => self.range_policy(&range, policy.map(|policy| policy.id)).await?,
+            _ => return self.table_step().await,
+        }
+        self.last().await
+    }
+
+    /// A step of a change of one table.
+    async fn table_step(mut self) -> Result<Stepped, SqlError> {
+        let before = self.table().await?;
+        let mut table = before.clone();
+        let mut next = step::advance(&mut table, self.job)?;
+        if next == Next::Fill {
+            match &self.job.reorg {
+                Some(reorg) if reorg.next.is_empty() => next = step::filled(&mut table, self.job)?,
+                _ => return Ok(Stepped::Fill(Box::new(self.job.clone()), Box::new(table))),
+            }
+        }
+        if let Action::TableOptions { auto_increment: Some(least), .. } = self.job.action {
+            let kind = AutoIdKind::AutoIncrement;
+            let held = self.meta.auto_id(table.auto_id_schema_id, table.id, kind).await?;
+            if least - 1 > held {
+                self.meta.put_auto_id(table.auto_id_schema_id, table.id, kind, least - 1).await?;
+            }
+        }
+        if let Action::TablePolicy(policy) = &self.job.action {
+            match policy {
+                Some(policy) => {
+                    let policy = self.policy(policy.id, policy.name.as_str()).await?;
+                    self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
+                }
+                None => self.domain.pd.delete_bundle(&rules::table_group(table.id)).await?,
+            }
+        }
+        if let Next::DoneDroppingIndex(index) = next {
+            let (start, end) = codec::table::index_range(table.id, index);
+            self.forget_range(start, end).await?;
+        }
+        if self.job.action.is_structural() {
+            // The version that `commit_version` takes.
+            table.revision = self.meta.schema_version().await? + 1;
+        }
+        table.update_ts = self.meta.start_ts();
+        self.meta.put_table(self.job.schema_id, &table).await?;
+        self.changed.push(Changed::Table(self.job.schema_id, table.id));
+        match next {
+            Next::Step | Next::Fill => {
+                let version = self.commit_version().await?;
+                self.meta.put_queued_job(self.job.id, self.job).await?;
+                Ok(Stepped::Version(version))
+            }
+            Next::Done | Next::DoneDroppingIndex(_) => self.last().await,
+        }
+    }
+
+    async fn last(mut self) -> Result<Stepped, SqlError> {
+        let version = self.commit_version().await?;
+        self.job.finish_ts = self.meta.start_ts();
+        if self.job.state == JobState::Running && self.job.schema_state == SchemaState::None {
+            self.job.schema_state = match self.job.action {
+                Action::DropDatabase
+                | Action::DropTable
+                | Action::DropPolicy { .. }
+                | Action::DropColumn { .. }
+                | Action::DropIndex { .. } => SchemaState::None,
+                _ => SchemaState::Public,
+            };
+        }
+        self.meta.put_queued_job(self.job.id, self.job).await?;
+        Ok(Stepped::Last(version, self.effects))
+    }
+
+    /// A new schema version with what changed.
+    async fn commit_version(&mut self) -> Result<i64, SqlError> {
+        let version = self.meta.next_schema_version().await?;
+        let changed = std::mem::take(&mut self.changed);
+        self.meta.put_diff(&SchemaDiff { version, changed }).await?;
+        self.job.schema_version = version;
+        Ok(version)
+    }
+
+    // ---- What the step changes, as it is now ----
+
+    async fn database(&mut self, id: i64) -> Result<DatabaseInfo, SqlError> {
+        let name = self.job.schema_name.clone();
+        self.meta.database(id).await?.ok_or(SqlError::UnknownDatabase(name))
+    }
+
+    async fn table(&mut self) -> Result<TableInfo, SqlError> {
+        let missing = SqlError::NoSuchTable {
+            database: self.job.schema_name.clone(),
+            table: self.job.table_name.clone(),
+        };
+        self.meta.table(self.job.schema_id, self.job.table_id).await?.ok_or(missing)
+    }
+
+    async fn policy(&mut self, id: i64, name: &str) -> Result<PolicyInfo, SqlError> {
+        self.meta.policy(id).await?.ok_or_else(|| SqlError::UnknownPlacementPolicy(name.to_owned()))
+    }
+
+    async fn policy_by_name(&mut self, name: &str) -> Result<PolicyInfo, SqlError> {
+        let held = self.meta.policies().await?.into_iter().find(|held| held.name.matches(name));
+        held.ok_or_else(|| SqlError::UnknownPlacementPolicy(name.to_owned()))
+    }
+
+    // ---- Databases ----
+
+    async fn create_database(&mut self, mut info: DatabaseInfo) -> Result<(), SqlError> {
+        if self.meta.databases().await?.iter().any(|held| held.name == info.name) {
+            return Err(SqlError::DatabaseExists(info.name.original));
+        }
+        if let Some(policy) = &info.policy {
+            self.policy(policy.id, policy.name.as_str()).await?;
+        }
+        info.id = self.meta.take_ids(1).await?;
+        self.job.schema_id = info.id;
+        self.meta.put_database(&info).await?;
+        self.changed.push(Changed::Database(info.id));
+        Ok(())
+    }
+
+    async fn drop_database(&mut self) -> Result<(), SqlError> {
+        let id = self.job.schema_id;
+        let missing = SqlError::DatabaseDropMissing(self.job.schema_name.clone());
+        self.meta.database(id).await?.ok_or(missing)?;
+        for table in self.meta.tables(id).await? {
+            self.remove_table(id, &table).await?;
+        }
+        self.meta.delete_database(id).await?;
+        self.changed.clear();
+        self.changed.push(Changed::Database(id));
+        Ok(())
+    }
+
+    // ---- Tables ----
+
+    async fn check_table_name(&mut self, database: i64, name: &Name, but: i64) -> Result<(), SqlError> {
+        let taken = self.meta.tables(database).await?.iter().any(|held| held.name == *name && held.id != but);
+        if taken {
+            let database = self.database(database).await?.name;
+            return Err(SqlError::TableExists(format!("{database}.{name}")));
+        }
+        Ok(())
+    }
+
+    async fn create_table(&mut self, mut table: TableInfo) -> Result<(), SqlError> {
+        let database = self.job.schema_id;
+        self.database(database).await?;
+        self.check_table_name(database, &table.name, 0).await?;
+        if table.id == 0 {
+            table.id = self.meta.take_ids(1).await?;
+        }
+        table.auto_id_schema_id = database;
+        self.put_new_table(table).await
+    }
+
+    async fn put_new_table(&mut self, mut table: TableInfo) -> Result<(), SqlError> {
+        if let Some(policy) = &table.policy {
+            let policy = self.policy(policy.id, policy.name.as_str()).await?;
+            self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
+        }
+        table.revision = self.meta.schema_version().await? + 1;
+        table.update_ts = self.meta.start_ts();
+        self.job.table_id = table.id;
+        self.effects.split.push(table.id);
+        self.meta.put_table(self.job.schema_id, &table).await?;
+        self.changed.push(Changed::Table(self.job.schema_id, table.id));
+        Ok(())
+    }
+
+    async fn remove_table(&mut self, database: i64, table: &TableInfo) -> Result<(), SqlError> {
+        self.meta.delete_table(database, table.id).await?;
+        self.meta.delete_auto_ids(table.auto_id_schema_id, table.id).await?;
+        let (start, end) = codec::table::table_range(table.id);
+        self.forget_range(start, end).await?;
+        if table.policy.is_some() {
+            self.effects.rule_groups.push(rules::table_group(table.id));
+        }
+        self.changed.push(Changed::Table(database, table.id));
+        Ok(())
+    }
+
+    async fn truncate_table(&mut self, new_id: i64) -> Result<(), SqlError> {
+        let mut table = self.table().await?;
+        let database = self.job.schema_id;
+        self.remove_table(database, &table).await?;
+        table.id = if new_id == 0 { self.meta.take_ids(1).await? } else { new_id };
+        table.auto_id_schema_id = database;
+        self.put_new_table(table).await
+    }
+
+    async fn rename_tables(&mut self, renames: &[Rename]) -> Result<(), SqlError> {
+        for rename in renames {
+            let missing = SqlError::NoSuchTable {
+                database: self.job.schema_name.clone(),
+                table: self.job.table_name.clone(),
+            };
+            let mut table = self.meta.table(rename.from_database, rename.table).await?.ok_or(missing)?;
+            self.database(rename.to_database).await?;
+            let name = Name::new(rename.name.clone());
+            self.check_table_name(rename.to_database, &name, table.id).await?;
+            table.name = name;
+            table.revision = self.meta.schema_version().await? + 1;
+            table.update_ts = self.meta.start_ts();
+            if rename.from_database != rename.to_database {
+                self.meta.delete_table(rename.from_database, table.id).await?;
+                self.changed.push(Changed::Table(rename.from_database, table.id));
+            }
+            self.meta.put_table(rename.to_database, &table).await?;
+            self.changed.push(Changed::Table(rename.to_database, table.id));
+        }
+        Ok(())
+    }
+
+    /// Records a key range that nothing uses any more.
+    async fn forget_range(&mut self, start: Vec<u8>, end: Vec<u8>) -> Result<(), SqlError> {
+        let id = self.meta.take_ids(1).await?;
+        let range = DeleteRange {
+            id,
+            start: crate::catalog::hex(&start),
+            end: crate::catalog::hex(&end),
+            ts: self.meta.start_ts(),
+        };
+        self.meta.put_delete_range(&range).await
+    }
+
+    // ---- Policies ----
+
+    /// Writes a policy and has PD place all that is attached to it anew.
+    async fn change_policy(&mut self, policy: PolicyInfo) -> Result<(), SqlError> {
+        let old = self.policy(policy.id, policy.name.as_str()).await?;
+        let attached = |table: &TableInfo| table.policy.as_ref().is_some_and(|held| held.id == policy.id);
+        let (mut new_bundles, mut old_bundles) = (Vec::new(), Vec::new());
+        for database in self.meta.databases().await? {
+            for table in self.meta.tables(database.id).await?.iter().filter(|table| attached(table)) {
+                new_bundles.push(table_rules(table.id, &policy)?);
+                old_bundles.push(table_rules(table.id, &old)?);
+            }
+        }
+        for (range, _) in self.meta.range_policies().await?.iter().filter(|(_, held)| *held == policy.id) {
+            new_bundles.extend(placement::range_bundle(range, &policy).transpose()?);
+            old_bundles.extend(placement::range_bundle(range, &old).transpose()?);
+        }
+        for (done, bundle) in new_bundles.iter().enumerate() {
+            if let Err(error) = self.domain.pd.put_bundle(bundle).await {
+                // PD takes the rules of one group at a time: give those before it their old rules back.
+                for bundle in &old_bundles[..done] {
+                    self.domain.pd.put_bundle(bundle).await?;
+                }
+                return Err(error);
+            }
+        }
+        self.meta.put_policy(&policy).await?;
+        self.changed.push(Changed::Policy(policy.id));
+        Ok(())
+    }
+
+    async fn drop_policy(&mut self, name: &str) -> Result<(), SqlError> {
+        let policy = self.policy_by_name(name).await?;
+        let uses = |held: &Option<crate::catalog::PolicyRef>| held.as_ref().is_some_and(|held| held.id == policy.id);
+        let mut in_use = self.meta.range_policies().await?.iter().any(|(_, held)| *held == policy.id);
+        for database in self.meta.databases().await? {
+            in_use = in_use
+                || uses(&database.policy)
+                || self.meta.tables(database.id).await?.iter().any(|table| uses(&table.policy));
+        }
+        if in_use {
+            return Err(SqlError::PlacementPolicyInUse(name.to_owned()));
+        }
+        self.meta.delete_policy(policy.id).await?;
+        self.changed.push(Changed::Policy(policy.id));
+        Ok(())
+    }
+
+    async fn range_policy(&mut self, range: &str, policy: Option<i64>) -> Result<(), SqlError> {
+        let Some((group, _)) = rules::range_group(range) else {
+            return Err(SqlError::Other("range name is not supported".into()));
+        };
+        match policy {
+            Some(id) => {
+                let policy = self.policy(id, "").await?;
+                if let Some(bundle) = placement::range_bundle(range, &policy).transpose()? {
+                    self.domain.pd.put_bundle(&bundle).await?;
+                }
+            }
+            None => self.domain.pd.delete_bundle(group).await?,
+        }
+        self.meta.put_range_policy(&range.to_lowercase(), policy).await
+    }
+}
+
+fn table_rules(id: i64, policy: &PolicyInfo) -> Result<placement::Bundle, SqlError> {
+    let (start, end) = codec::table::table_range(id);
+    placement::table_bundle(id, &start, &end, policy)
+}
+
+/// Empties the ranges that were dropped long enough ago.
+pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
+    let (ranges, now) = {
+        let mut txn = domain.kv.begin(optimistic()).await?;
+        let mut meta = Meta::new(&mut txn);
+        (meta.delete_ranges().await?, meta.start_ts())
+    };
+    let physical_ms = |ts: u64| codec::timestamp::Timestamp(ts).physical_ms();
+    for range in ranges {
+        if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as u64 {
+            continue;
+        }
+        if let (Some(start), Some(end)) = (crate::catalog::unhex(&range.start), crate::catalog::unhex(&range.end)) {
+            domain.kv.delete_range(&start, &end).await?;
+            tracing::info!(start = range.start, end = range.end, "a dropped range was emptied");
+        }
+        transact(&domain.kv, async |meta: &mut Meta<'_>| meta.forget_delete_range(range.id).await).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,431 @@
+//! What the schema knows.
+
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::{Collation, FieldType, TypeCode, flags};
+
+use super::cluster::time_of;
+use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind};
+use crate::error::SqlError;
+use crate::server::Server;
+
+type Rows = Vec<Vec<Datum>>;
+
+fn s(text: impl Into<String>) -> Datum {
+    Datum::string(text)
+}
+
+fn policy_name(policy: &Option<PolicyRef>) -> Datum {
+    policy.as_ref().map_or(Datum::Null, |policy| s(policy.name.original.clone()))
+}
+
+/// Every table with its database's name, in order.
+fn all_tables(schema: &Schema) -> impl Iterator<Item = (&str, &Arc<TableInfo>)> {
+    schema.databases().flat_map(|database| database.tables().map(|table| (database.info.name.as_str(), table)))
+}
+
+pub(super) fn schemata(schema: &Schema) -> Rows {
+    let row = |info: &crate::catalog::DatabaseInfo| {
+        vec![
+            s("def"),
+            s(info.name.as_str()),
+            s(info.charset.as_str()),
+            s(info.collate.as_str()),
+            Datum::Null,
+            policy_name(&info.policy),
+        ]
+    };
+    schema.databases().map(|database| row(&database.info)).collect()
+}
+
+/// What the clustered primary key is called in `TIDB_PK_TYPE`.
+fn pk_type(table: &TableInfo) -> &'static str {
+    if table.pk_is_handle { "CLUSTERED" } else { "NONCLUSTERED" }
+}
+
+pub(super) async fn tables(server: &Arc<Server>, schema: &Schema) -> Result<Rows, SqlError> {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema) {
+        let base = table.kind == TableKind::Base;
+        let auto_increment = if table.auto_increment_column().is_some() {
+            let next = server.domain()?.auto_ids().next(table, AutoIdKind::AutoIncrement).await?;
+            Datum::UInt(next.unsigned_abs())
+        } else {
+            Datum::Null
+        };
+        let number = |value: u64| if base { Datum::UInt(value) } else { Datum::Null };
+        rows.push(vec![
+            s("def"),
+            s(database),
+            s(table.name.as_str()),
+            s(if base { "BASE TABLE" } else { "SYSTEM VIEW" }),
+            if base { s("InnoDB") } else { Datum::Null },
+            Datum::UInt(10),
+            s("Compact"),
+            number(0),
+            number(0),
+            number(0),
+            number(0),
+            number(0),
+            number(0),
+            auto_increment,
+            time_of(table.update_ts),
+            Datum::Null,
+            Datum::Null,
+            s(table.collate.as_str()),
+            Datum::Null,
+            s(""),
+            s(table.comment.as_str()),
+            Datum::Int(table.id),
+            if base { s("NOT_SHARDED") } else { Datum::Null },
+            if base { s(pk_type(table)) } else { Datum::Null },
+            policy_name(&table.policy),
+        ]);
+    }
+    Ok(rows)
+}
+
+/// How a column is part of keys: PRI, UNI, MUL or nothing.
+pub(crate) fn column_key(column: &ColumnInfo) -> &'static str {
+    let ty = &column.field_type;
+    if ty.has(flags::PRI_KEY) {
+        "PRI"
+    } else if ty.has(flags::UNIQUE_KEY) {
+        "UNI"
+    } else if ty.has(flags::MULTIPLE_KEY) {
+        "MUL"
+    } else {
+        ""
+    }
+}
+
+/// `CURRENT_TIMESTAMP` with its digits.
+fn now_text(ty: &FieldType) -> String {
+    if ty.fsp() > 0 { format!("CURRENT_TIMESTAMP({})", ty.fsp()) } else { "CURRENT_TIMESTAMP".into() }
+}
+
+/// The default as information_schema and SHOW COLUMNS print it.
+pub(crate) fn column_default(column: &ColumnInfo) -> Datum {
+    match &column.default {
+        ColumnDefault::None | ColumnDefault::Null => Datum::Null,
+        ColumnDefault::CurrentTimestamp => s(now_text(&column.field_type)),
+        ColumnDefault::Constant(bytes) if column.field_type.tp == TypeCode::Bit => s(bit_text(bytes)),
+        ColumnDefault::Constant(bytes) => Datum::Bytes(bytes.clone()),
+    }
+}
+
+/// `b'101'`.
+pub(crate) fn bit_text(bytes: &[u8]) -> String {
+    let number = bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("b'{number:b}'")
+}
+
+/// `auto_increment`, `on update CURRENT_TIMESTAMP`, `DEFAULT_GENERATED`.
+pub(crate) fn column_extra(column: &ColumnInfo) -> String {
+    let mut parts = Vec::new();
+    if column.field_type.has(flags::AUTO_INCREMENT) {
+        parts.push("auto_increment".to_owned());
+    }
+    if column.default == ColumnDefault::CurrentTimestamp {
+        parts.push("DEFAULT_GENERATED".to_owned());
+    }
+    if column.on_update_now {
+        parts.push(format!("on update {}", now_text(&column.field_type)));
+    }
+    parts.join(" ")
+}
+
+/// The type's name alone: `varchar`, `bigint`.
+fn data_type(ty: &FieldType) -> String {
+    let declaration = ty.declaration();
+    let end = declaration.find(['(', ' ']).unwrap_or(declaration.len());
+    declaration[..end].to_owned()
+}
+
+/// Most bytes of a character.
+fn char_bytes(collation: Collation) -> u64 {
+    match collation.charset() {
+        "utf8mb4" => 4,
+        "utf8" | "utf8mb3" => 3,
+        _ => 1,
+    }
+}
+
+pub(super) fn columns(schema: &Schema) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema) {
+        for (position, column) in (1..).zip(table.public_columns()) {
+            let ty = &column.field_type;
+            let null = Datum::Null;
+            let strings = ty.tp.is_string() || matches!(ty.tp, TypeCode::Enum | TypeCode::Set);
+            let (chars, octets) = if strings && ty.flen >= 0 {
+                let chars = u64::from(ty.flen.unsigned_abs());
+                let per_char = if ty.tp.is_blob() { 1 } else { char_bytes(ty.collation) };
+                (Datum::UInt(chars), Datum::UInt(chars * per_char))
+            } else {
+                (null.clone(), null.clone())
+            };
+            let (precision, scale) = match ty.tp {
+                TypeCode::NewDecimal => (
+                    Datum::UInt(u64::from(ty.flen.unsigned_abs())),
+                    Datum::UInt(u64::from(ty.decimal.max(0).unsigned_abs())),
+                ),
+                TypeCode::Bit => (Datum::UInt(u64::from(ty.flen.unsigned_abs())), null.clone()),
+                tp if tp.is_integer() && tp != TypeCode::Year => {
+                    let digits = match (tp, ty.is_unsigned()) {
+                        (TypeCode::Tiny, _) => 3,
+                        (TypeCode::Short, _) => 5,
+                        (TypeCode::Int24, false) => 7,
+                        (TypeCode::Int24, true) => 8,
+                        (TypeCode::Long, _) => 10,
+                        (_, false) => 19,
+                        (_, true) => 20,
+                    };
+                    (Datum::UInt(digits), Datum::UInt(0))
+                }
+                TypeCode::Float => (Datum::UInt(12), null.clone()),
+                TypeCode::Double => (Datum::UInt(22), null.clone()),
+                _ => (null.clone(), null.clone()),
+            };
+            let fsp = match ty.tp {
+                TypeCode::DateTime | TypeCode::Timestamp | TypeCode::Duration => Datum::UInt(ty.fsp().into()),
+                _ => null.clone(),
+            };
+            let (charset, collation) = if ty.is_text() {
+                (s(ty.collation.charset()), s(ty.collation.name()))
+            } else {
+                (null.clone(), null.clone())
+            };
+            rows.push(vec![
+                s("def"),
+                s(database),
+                s(table.name.as_str()),
+                s(column.name.as_str()),
+                Datum::Int(position),
+                column_default(column),
+                s(if ty.is_not_null() { "NO" } else { "YES" }),
+                s(data_type(ty)),
+                chars,
+                octets,
+                precision,
+                scale,
+                fsp,
+                charset,
+                collation,
+                s(ty.declaration()),
+                s(column_key(column)),
+                s(column_extra(column)),
+                s("select,insert,update,references"),
+                s(column.comment.as_str()),
+                s(""),
+                null,
+            ]);
+        }
+    }
+    rows
+}
+
+/// A key of a table as SHOW INDEX lists it: the primary key that rows are kept by is one, too.
+pub(crate) struct Key<'a> {
+    /// `PRIMARY` or the index's name.
+    pub(crate) name: &'a str,
+    /// Refuses duplicates.
+    pub(crate) unique: bool,
+    /// The index, `None` for the key that rows are kept by.
+    pub(crate) index: Option<&'a IndexInfo>,
+    /// Columns and prefix lengths.
+    pub(crate) columns: Vec<(&'a ColumnInfo, Option<u32>)>,
+}
+
+/// The keys of a table, the primary key first.
+pub(crate) fn keys(table: &TableInfo) -> Vec<Key<'_>> {
+    let mut keys = Vec::new();
+    if let Some(column) = table.handle_column() {
+        keys.push(Key { name: "PRIMARY", unique: true, index: None, columns: vec![(column, None)] });
+    }
+    let mut indexes: Vec<_> = table.public_indexes().collect();
+    indexes.sort_by_key(|index| !index.primary);
+    for index in indexes {
+        let columns = index.columns.iter().filter_map(|part| Some((table.columns.get(part.offset)?, part.length)));
+        keys.push(Key {
+            name: index.name.as_str(),
+            unique: index.unique,
+            index: Some(index),
+            columns: columns.collect(),
+        });
+    }
+    keys
+}
+
+pub(super) fn statistics(schema: &Schema) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema) {
+        for key in keys(table) {
+            for (number, (column, prefix)) in (1..).zip(&key.columns) {
+                rows.push(vec![
+                    s("def"),
+                    s(database),
+                    s(table.name.as_str()),
+                    Datum::Int((!key.unique).into()),
+                    s(database),
+                    s(key.name),
+                    Datum::Int(number),
+                    s(column.name.as_str()),
+                    s("A"),
+                    Datum::Int(0),
+                    prefix.map_or(Datum::Null, |length| Datum::Int(length.into())),
+                    Datum::Null,
+                    s(if column.field_type.is_not_null() { "" } else { "YES" }),
+                    s("BTREE"),
+                    s(""),
+                    s(key.index.map_or("", |index| index.comment.as_str())),
+                    s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
+                    Datum::Null,
+                ]);
+            }
+        }
+    }
+    rows
+}
+
+pub(super) fn tidb_indexes(schema: &Schema) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema) {
+        for key in keys(table) {
+            for (number, (column, prefix)) in (1..).zip(&key.columns) {
+                rows.push(vec![
+                    s(database),
+                    s(table.name.as_str()),
+                    Datum::Int((!key.unique).into()),
+                    s(key.name),
+                    Datum::Int(number),
+                    s(column.name.as_str()),
+                    prefix.map_or(Datum::Null, |length| Datum::Int(length.into())),
+                    s(key.index.map_or("", |index| index.comment.as_str())),
+                    Datum::Null,
+                    Datum::Int(key.index.map_or(0, |index| index.id)),
+                    s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
+                    s(if key.index.is_none() { "YES" } else { "NO" }),
+                ]);
+            }
+        }
+    }
+    rows
+}
+
+pub(super) fn key_column_usage(schema: &Schema) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema) {
+        for key in keys(table).into_iter().filter(|key| key.unique) {
+            for (number, (column, _)) in (1..).zip(&key.columns) {
+                rows.push(vec![
+                    s("def"),
+                    s(database),
+                    s(key.name),
+                    s("def"),
+                    s(database),
+                    s(table.name.as_str()),
+                    s(column.name.as_str()),
+                    Datum::Int(number),
+                    Datum::Null,
+                    Datum::Null,
+                    Datum::Null,
+                    Datum::Null,
+                ]);
+            }
+        }
+    }
+    rows
+}
+
+pub(super) fn table_constraints(schema: &Schema) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema) {
+        for key in keys(table).into_iter().filter(|key| key.unique) {
+            rows.push(vec![
+                s("def"),
+                s(database),
+                s(key.name),
+                s(database),
+                s(table.name.as_str()),
+                s(if key.name == "PRIMARY" { "PRIMARY KEY" } else { "UNIQUE" }),
+                s("YES"),
+            ]);
+        }
+    }
+    rows
+}
+
+pub(super) fn engines() -> Rows {
+    let comment = "Supports transactions, row-level locking, and placement over regions";
+    vec![vec![s("InnoDB"), s("DEFAULT"), s(comment), s("YES"), s("NO"), s("YES")]]
+}
+
+pub(super) fn character_sets() -> Rows {
+    let sets = [
+        ("ascii", "US ASCII", 1),
+        ("binary", "binary", 1),
+        ("latin1", "Latin1", 1),
+        ("utf8", "UTF-8 Unicode", 3),
+        ("utf8mb4", "UTF-8 Unicode", 4),
+    ];
+    let row = |(name, description, length): (&str, &str, i64)| {
+        let default = Collation::default_of_charset(name)?;
+        Some(vec![s(name), s(default.name()), s(description), Datum::Int(length)])
+    };
+    sets.into_iter().filter_map(row).collect()
+}
+
+pub(super) fn collations() -> Rows {
+    let row = |collation: Collation| {
+        let default = Collation::default_of_charset(collation.charset()) == Some(collation);
+        let pads = !collation.name().contains("0900") && collation != Collation::BINARY;
+        vec![
+            s(collation.name()),
+            s(collation.charset()),
+            Datum::Int(collation.id().into()),
+            s(if default { "Yes" } else { "" }),
+            s("Yes"),
+            Datum::Int(1),
+            s(if pads { "PAD SPACE" } else { "NO PAD" }),
+        ]
+    };
+    Collation::all().map(row).collect()
+}
+
+pub(super) fn collation_character_sets() -> Rows {
+    Collation::all().map(|collation| vec![s(collation.name()), s(collation.charset())]).collect()
+}
+
+pub(super) fn placement_policies(schema: &Schema) -> Rows {
+    let row = |policy: &Arc<crate::catalog::PolicyInfo>| {
+        let settings = &policy.settings;
+        let followers = if settings.followers == 0 { 2 } else { settings.followers };
+        vec![
+            Datum::Int(policy.id),
+            s("def"),
+            s(policy.name.as_str()),
+            s(settings.primary_region.as_str()),
+            s(settings.regions.as_str()),
+            s(settings.constraints.as_str()),
+            s(settings.leader_constraints.as_str()),
+            s(settings.follower_constraints.as_str()),
+            s(settings.learner_constraints.as_str()),
+            s(settings.schedule.as_str()),
+            Datum::Int(followers as i64),
+            Datum::Int(settings.learners as i64),
+            s(settings.survival_preferences.as_str()),
+        ]
+    };
+    schema.policies().map(row).collect()
+}
+
+/// There is one user, who may do everything.
+pub(super) fn user_privileges(table: &str) -> Rows {
+    if table != "user_privileges" {
+        return Vec::new();
+    }
+    let privileges = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "PROCESS", "SUPER"];
+    privileges.into_iter().map(|privilege| vec![s("'root'@'%'"), s("def"), s(privilege), s("YES")]).collect()
+}

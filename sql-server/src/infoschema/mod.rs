@@ -1,0 +1,61 @@
+//! `information_schema`: tables that the server computes when they are read.
+//!
+//! Their definitions are part of every [`crate::catalog::Schema`], marked [`TableKind::Memory`], so names resolve as
+//! they do for other tables; the executor scans [`rows`] instead of the storage. [`definitions`] says which columns
+//! there are, [`catalog`] fills in what the schema knows, [`cluster`] what PD and the other servers know.
+//!
+//! Tables of things that do not exist here (views, routines, triggers, events, partitions, foreign keys) are there and
+//! empty, because tools ask for them.
+
+pub mod definitions;
+
+mod catalog;
+mod cluster;
+
+use std::sync::{Arc, LazyLock};
+
+use codec::datum::Datum;
+
+use crate::catalog::{Database, Schema, TableInfo, TableKind};
+use crate::error::SqlError;
+use crate::server::Server;
+
+static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(definitions::databases);
+
+/// The databases whose tables are computed.
+pub fn databases() -> Vec<Arc<Database>> {
+    DATABASES.clone()
+}
+
+/// The rows of a computed table, each with a value for every column in order.
+pub async fn rows(server: &Arc<Server>, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {
+    assert!(table.kind == TableKind::Memory, "table '{}' is stored, not computed", table.name);
+    let rows = match table.name.lower.as_str() {
+        "schemata" => catalog::schemata(schema),
+        "tables" => catalog::tables(server, schema).await?,
+        "columns" => catalog::columns(schema),
+        "statistics" => catalog::statistics(schema),
+        "key_column_usage" => catalog::key_column_usage(schema),
+        "table_constraints" => catalog::table_constraints(schema),
+        "tidb_indexes" => catalog::tidb_indexes(schema),
+        "engines" => catalog::engines(),
+        "character_sets" => catalog::character_sets(),
+        "collations" => catalog::collations(),
+        "collation_character_set_applicability" => catalog::collation_character_sets(),
+        "placement_policies" => catalog::placement_policies(schema),
+        "schema_privileges" | "user_privileges" => catalog::user_privileges(&table.name.lower),
+        "processlist" => cluster::processlist(server),
+        "tikv_store_status" => cluster::store_status(server).await?,
+        "tikv_region_status" => cluster::region_status(server, schema).await?,
+        "tikv_region_peers" => cluster::region_peers(server).await?,
+        "cluster_info" => cluster::cluster_info(server).await?,
+        "tidb_servers_info" => cluster::servers_info(server).await?,
+        "ddl_jobs" => cluster::ddl_jobs(server).await?,
+        _ => Vec::new(),
+    };
+    debug_assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);
+    Ok(rows)
+}
+
+pub(crate) use catalog::{bit_text, column_default, column_extra, column_key, keys};
+pub(crate) use cluster::{boundary, region_rows, store_labels, time_of};

@@ -1,0 +1,130 @@
+//! Definitions as statements that make them again.
+
+use codec::types::{Collation, TypeCode, flags};
+
+use crate::catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo};
+use crate::infoschema;
+use crate::placement::settings;
+
+/// A name in backquotes.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// A string in quotes.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n").replace('\r', "\\r").replace('\0', "\\0"))
+}
+
+/// The comment that a policy is attached by: other servers than ours and TiDB skip it.
+fn placement(policy: &Option<PolicyRef>) -> String {
+    match policy {
+        Some(policy) => format!(" /*T![placement] PLACEMENT POLICY={} */", quoted(policy.name.as_str())),
+        None => String::new(),
+    }
+}
+
+/// CREATE DATABASE.
+pub fn create_database(info: &DatabaseInfo, if_not_exists: bool) -> String {
+    let exists = if if_not_exists { "/*!32312 IF NOT EXISTS*/ " } else { "" };
+    let collate = match Collation::default_of_charset(&info.charset) {
+        Some(default) if default.name() == info.collate => String::new(),
+        _ => format!(" COLLATE {}", info.collate),
+    };
+    format!(
+        "CREATE DATABASE {exists}{} /*!40100 DEFAULT CHARACTER SET {}{collate} */{}",
+        quoted(info.name.as_str()),
+        info.charset,
+        placement(&info.policy)
+    )
+}
+
+/// CREATE PLACEMENT POLICY.
+pub fn create_policy(policy: &PolicyInfo) -> String {
+    format!("CREATE PLACEMENT POLICY {} {}", quoted(policy.name.as_str()), settings::render(&policy.settings))
+}
+
+/// CREATE TABLE. `next` is what AUTO_INCREMENT gives next, told once it is not the first.
+pub fn create_table(table: &TableInfo, next: Option<i64>) -> String {
+    let mut lines: Vec<String> = table.public_columns().map(|column| column_line(table, column)).collect();
+    for key in infoschema::keys(table) {
+        let columns: Vec<_> = key
+            .columns
+            .iter()
+            .map(|(column, prefix)| match prefix {
+                Some(length) => format!("{}({length})", quoted(column.name.as_str())),
+                None => quoted(column.name.as_str()),
+            })
+            .collect();
+        let columns = columns.join(",");
+        let mut line = match (key.name, key.unique) {
+            ("PRIMARY", _) => format!("  PRIMARY KEY ({columns})"),
+            (name, true) => format!("  UNIQUE KEY {} ({columns})", quoted(name)),
+            (name, false) => format!("  KEY {} ({columns})", quoted(name)),
+        };
+        if key.name == "PRIMARY" {
+            let kind = if key.index.is_none() { "CLUSTERED" } else { "NONCLUSTERED" };
+            line.push_str(&format!(" /*T![clustered_index] {kind} */"));
+        }
+        if let Some(index) = key.index {
+            if index.invisible {
+                line.push_str(" /*!80000 INVISIBLE */");
+            }
+            if !index.comment.is_empty() {
+                line.push_str(&format!(" COMMENT {}", literal(&index.comment)));
+            }
+        }
+        lines.push(line);
+    }
+    let mut text = format!("CREATE TABLE {} (\n{}\n) ENGINE=InnoDB", quoted(table.name.as_str()), lines.join(",\n"));
+    text.push_str(&format!(" DEFAULT CHARSET={} COLLATE={}", table.charset, table.collate));
+    if let Some(next) = next.filter(|next| *next > 1) {
+        text.push_str(&format!(" AUTO_INCREMENT={next}"));
+    }
+    if !table.comment.is_empty() {
+        text.push_str(&format!(" COMMENT={}", literal(&table.comment)));
+    }
+    text.push_str(&placement(&table.policy));
+    text
+}
+
+fn column_line(table: &TableInfo, column: &ColumnInfo) -> String {
+    let ty = &column.field_type;
+    let mut line = format!("  {} {}", quoted(column.name.as_str()), ty.declaration());
+    if ty.is_text() && ty.collation.name() != table.collate {
+        if ty.collation.charset() != table.charset {
+            line.push_str(&format!(" CHARACTER SET {}", ty.collation.charset()));
+        }
+        line.push_str(&format!(" COLLATE {}", ty.collation.name()));
+    }
+    if ty.is_not_null() {
+        line.push_str(" NOT NULL");
+    } else if ty.tp == TypeCode::Timestamp {
+        line.push_str(" NULL");
+    }
+    let now = if ty.fsp() > 0 { format!("CURRENT_TIMESTAMP({})", ty.fsp()) } else { "CURRENT_TIMESTAMP".into() };
+    match &column.default {
+        _ if ty.has(flags::AUTO_INCREMENT) => {}
+        ColumnDefault::None if ty.is_not_null() || ty.has(flags::NO_DEFAULT_VALUE) => {}
+        ColumnDefault::None | ColumnDefault::Null if ty.tp.is_blob() || ty.tp == TypeCode::Json => {}
+        ColumnDefault::None | ColumnDefault::Null => line.push_str(" DEFAULT NULL"),
+        ColumnDefault::CurrentTimestamp => line.push_str(&format!(" DEFAULT {now}")),
+        ColumnDefault::Constant(bytes) if ty.tp == TypeCode::Bit => {
+            line.push_str(&format!(" DEFAULT {}", infoschema::bit_text(bytes)));
+        }
+        ColumnDefault::Constant(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => line.push_str(&format!(" DEFAULT {}", literal(text))),
+            Err(_) => line.push_str(&format!(" DEFAULT 0x{}", crate::catalog::hex(bytes))),
+        },
+    }
+    if column.on_update_now {
+        line.push_str(&format!(" ON UPDATE {now}"));
+    }
+    if ty.has(flags::AUTO_INCREMENT) {
+        line.push_str(" AUTO_INCREMENT");
+    }
+    if !column.comment.is_empty() {
+        line.push_str(&format!(" COMMENT {}", literal(&column.comment)));
+    }
+    line
+}

@@ -1,0 +1,70 @@
+//! `SHOW TABLE … REGIONS`, with TiDB's columns.
+
+use codec::datum::Datum;
+
+use super::{number, result, s, table, text};
+use crate::error::SqlError;
+use crate::infoschema::{boundary, region_rows};
+use crate::outcome::ResultSet;
+use crate::parser::TableName;
+use crate::placement::{rules, settings};
+use crate::session::ExecContext;
+
+pub(super) async fn table_regions(
+    ctx: &mut ExecContext<'_>,
+    name: &TableName,
+    index: Option<&str>,
+) -> Result<ResultSet, SqlError> {
+    let (_, table) = table(ctx, name)?;
+    let (start, end) = match index {
+        None => codec::table::table_range(table.id),
+        Some(name) => {
+            let missing = || SqlError::NoSuchKey { key: name.to_owned(), table: table.name.original.clone() };
+            codec::table::index_range(table.id, table.index(name).ok_or_else(missing)?.id)
+        }
+    };
+    let domain = ctx.server.domain()?;
+    let policy = table.policy.as_ref().and_then(|policy| ctx.schema.policy_by_id(policy.id));
+    let constraints = policy.map_or(String::new(), |policy| settings::render(&policy.settings));
+    let regions = region_rows(domain.pd(), &rules::hex_key(&start), &rules::hex_key(&end)).await?;
+    let mut rows = Vec::new();
+    for region in regions {
+        let state = match policy {
+            Some(_) => s(domain.pd().replicated(&region.start_key, &region.end_key).await?.as_str()),
+            None => s(""),
+        };
+        let int = |value: u64| Datum::Int(i64::try_from(value).unwrap_or(i64::MAX));
+        let peers: Vec<_> = region.peers.iter().map(|peer| peer.id.to_string()).collect();
+        rows.push(vec![
+            int(region.id),
+            s(boundary(&region.start_key)),
+            s(boundary(&region.end_key)),
+            int(region.leader.id),
+            int(region.leader.store_id),
+            s(peers.join(", ")),
+            Datum::Int(0),
+            int(region.written_bytes),
+            int(region.read_bytes),
+            int(region.approximate_size),
+            int(region.approximate_keys),
+            s(constraints.as_str()),
+            state,
+        ]);
+    }
+    let columns = vec![
+        number("REGION_ID"),
+        text("START_KEY", 1024),
+        text("END_KEY", 1024),
+        number("LEADER_ID"),
+        number("LEADER_STORE_ID"),
+        text("PEERS", 64),
+        number("SCATTERING"),
+        number("WRITTEN_BYTES"),
+        number("READ_BYTES"),
+        number("APPROXIMATE_SIZE(MB)"),
+        number("APPROXIMATE_KEYS"),
+        text("SCHEDULING_CONSTRAINTS", 1024),
+        text("SCHEDULING_STATE", 16),
+    ];
+    Ok(result(columns, rows))
+}
