@@ -14,7 +14,8 @@ use kv_client::Client;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::meta::{AutoIdKind, Meta};
+use super::meta::AutoIdKind;
+use super::transact;
 use super::model::TableInfo;
 use crate::error::SqlError;
 
@@ -125,10 +126,9 @@ impl AutoIds {
 
     /// The least value that a server which asks now would get: what SHOW NEXT_ROW_ID and SHOW CREATE TABLE tell.
     pub async fn next(&self, table: &TableInfo, kind: AutoIdKind) -> Result<i64, SqlError> {
-        let held = super::transact(&self.client, async |meta: &mut Meta<'_>| {
+        let held = transact!(&self.client, |meta| {
             meta.auto_id(table.auto_id_schema_id, table.id, kind).await
-        })
-        .await?;
+        })?;
         Ok(held.max(start_of(table, kind)).saturating_add(1))
     }
 
@@ -141,7 +141,7 @@ impl AutoIds {
         size: i64,
         least: i64,
     ) -> Result<(i64, i64), SqlError> {
-        super::transact(&self.client, async |meta: &mut Meta<'_>| {
+        transact!(&self.client, |meta| {
             let held = meta.auto_id(table.auto_id_schema_id, table.id, kind).await?;
             let from = held.max(start_of(table, kind)).max(above);
             let to = from.saturating_add(size);
@@ -153,7 +153,6 @@ impl AutoIds {
             }
             Ok((from.saturating_add(1), to))
         })
-        .await
     }
 }
 

@@ -29,35 +29,61 @@ pub use model::{
 };
 pub use schema::{Database, Schema, is_system_database, is_virtual_database};
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
 use crate::error::SqlError;
 
-/// Attempts of [`transact`] before a conflict is reported: others that change the catalogue finish within a few.
+/// Attempts of [`transact!`] before a conflict is reported: others that change the catalogue finish within a few.
 const TRANSACT_ATTEMPTS: u32 = 50;
 
-/// Runs `work` in a transaction of its own over the catalogue and commits it. Runs it again when another transaction
-/// was faster; not when the outcome of the commit is unknown.
-pub async fn transact<T>(
-    client: &kv_client::Client,
-    mut work: impl AsyncFnMut(&mut Meta<'_>) -> Result<T, SqlError>,
-) -> Result<T, SqlError> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let mut txn = client.begin(kv_client::TxnOptions::optimistic()).await?;
-        let result = match work(&mut Meta::new(&mut txn)).await {
-            Ok(value) => txn.commit().await.map(|_| value).map_err(SqlError::from),
-            Err(error) => {
-                let _ = txn.rollback().await;
-                Err(error)
+/// `transact!(client, |meta| body)`: runs the body in a transaction of its own over the catalogue and commits it. Runs
+/// it again when another transaction was faster; not when the outcome of the commit is unknown.
+///
+/// A macro and not a function with an async closure, whose future the compiler cannot yet prove to be `Send`.
+macro_rules! transact {
+    ($client:expr, |$meta:ident| $body:expr) => {{
+        let mut attempt = 0_u32;
+        loop {
+            attempt += 1;
+            let mut txn = match $client.begin(kv_client::TxnOptions::optimistic()).await {
+                Ok(txn) => txn,
+                Err(error) => break Err($crate::error::SqlError::from(error)),
+            };
+            let result: Result<_, $crate::error::SqlError> = {
+                let mut meta = $crate::catalog::Meta::new(&mut txn);
+                let $meta = &mut meta;
+                async { $body }.await
+            };
+            match $crate::catalog::end_attempt(txn, result, attempt).await {
+                std::ops::ControlFlow::Break(result) => break result,
+                std::ops::ControlFlow::Continue(()) => {}
             }
-        };
-        match result {
-            Err(SqlError::WriteConflict(_)) if attempt < TRANSACT_ATTEMPTS => {
-                let pause = rand::random_range(1..=10 * u64::from(attempt.min(10)));
-                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
-            }
-            result => return result,
         }
+    }};
+}
+pub(crate) use transact;
+
+/// The end of an attempt of [`transact!`]: commits or rolls back, and says whether there is to be another.
+pub(crate) async fn end_attempt<T>(
+    mut txn: kv_client::Transaction,
+    result: Result<T, SqlError>,
+    attempt: u32,
+) -> ControlFlow<Result<T, SqlError>> {
+    let result = match result {
+        Ok(value) => txn.commit().await.map(|_| value).map_err(SqlError::from),
+        Err(error) => {
+            let _ = txn.rollback().await;
+            Err(error)
+        }
+    };
+    match result {
+        Err(SqlError::WriteConflict(_)) if attempt < TRANSACT_ATTEMPTS => {
+            let pause = rand::random_range(1..=10 * u64::from(attempt.min(10)));
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            ControlFlow::Continue(())
+        }
+        result => ControlFlow::Break(result),
     }
 }
 

@@ -9,7 +9,8 @@ use sqlparser::ast::{Expr, UnaryOperator, Value};
 use super::check;
 use crate::catalog::{Database, IndexInfo, TableInfo, TableKind};
 use crate::error::SqlError;
-use crate::executor::convert::{self, Zone};
+use crate::executor::convert;
+use query::context::TimeZone;
 use crate::infoschema::time_of;
 use crate::outcome::{ColumnMeta, Outcome, ResultSet};
 use crate::parser::{Admin, SplitBy, SplitTable, TableName};
@@ -226,7 +227,7 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
     let (mut parts, mut typed) = (Vec::new(), Vec::new());
     for (part, value) in index.columns.iter().zip(values) {
         let Some(column) = table.columns.get(part.offset) else { continue };
-        let zone = Zone::default();
+        let zone = TimeZone::UTC;
         let cx = convert::Context { column: column.name.as_str(), row: 1, zone: &zone, no_zero_date: false };
         let fitted = convert::convert(value, &column.field_type, &cx);
         if let Some(problem) = fitted.problem {

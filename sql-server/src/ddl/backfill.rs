@@ -13,7 +13,7 @@ use super::domain::Domain;
 use super::job::{Job, Reorg};
 use crate::catalog::{IndexInfo, Meta, TableInfo, hex, transact, unhex};
 use crate::error::SqlError;
-use crate::executor::convert::Zone;
+use query::context::TimeZone;
 use crate::executor::rows;
 
 /// Rows of a batch: few enough that a statement which waits for its locks hardly notices.
@@ -54,7 +54,7 @@ pub(super) async fn fill(domain: &Domain, job: &Job, table: &TableInfo) -> Resul
 /// Stores how far it came. `false` when it is to stop: the job is cancelled, or another server's.
 async fn note(domain: &Domain, id: i64, rows: i64, next: &[u8]) -> Result<bool, SqlError> {
     let me = &domain.server().id;
-    transact(domain.kv(), async |meta: &mut Meta<'_>| {
+    transact!(domain.kv(), |meta| {
         if meta.owner().await?.as_deref() != Some(me) {
             return Ok(false);
         }
@@ -68,7 +68,6 @@ async fn note(domain: &Domain, id: i64, rows: i64, next: &[u8]) -> Result<bool, 
         meta.put_queued_job(id, &job).await?;
         Ok(true)
     })
-    .await
 }
 
 /// Fills in one batch from `start` on: how many rows it read, and the last one's key, `None` when there are no more.
@@ -132,7 +131,7 @@ async fn add_entries(
         if entry.distinct {
             match there.get(&entry.key) {
                 Some(held) if *held == handle => continue,
-                Some(_) => return Err(rows::duplicate_row(table, Some(index), &row, Zone::default())),
+                Some(_) => return Err(rows::duplicate_row(table, Some(index), &row, &TimeZone::UTC)),
                 None => {
                     there.insert(entry.key.clone(), handle);
                 }

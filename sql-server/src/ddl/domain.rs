@@ -118,7 +118,7 @@ impl Domain {
         }
         loop {
             let first = async {
-                transact(&domain.kv, load::bootstrap).await?;
+                transact!(&domain.kv, |meta| load::bootstrap(meta).await)?;
                 domain.load().await
             };
             match first.await {
@@ -386,7 +386,7 @@ impl Domain {
     /// The owner's work. Returns when another server has taken over.
     async fn own(&self) {
         loop {
-            let takeover = transact(&self.kv, async |meta: &mut Meta<'_>| meta.put_owner(&self.server.id).await).await;
+            let takeover = transact!(&self.kv, |meta| meta.put_owner(&self.server.id).await);
             match takeover {
                 Ok(()) => break,
                 Err(error) => tracing::info!(%error, "could not take over schema changes"),
@@ -419,14 +419,13 @@ impl Domain {
 
     /// Queues a job and waits until it has ended and every server knows.
     pub async fn run(&self, job: Job) -> Result<Job, SqlError> {
-        let id = transact(&self.kv, async |meta: &mut Meta<'_>| {
+        let id = transact!(&self.kv, |meta| {
             let mut job = job.clone();
             job.id = meta.take_ids(1).await?;
             job.create_ts = meta.start_ts();
             meta.put_queued_job(job.id, &job).await?;
             Ok(job.id)
-        })
-        .await?;
+        })?;
         self.queue.notify_one();
         if !self.is_owner()
             && let Err(error) = self.coordinator.announce_job(id).await
@@ -455,7 +454,7 @@ impl Domain {
 
     /// Asks for jobs to be cancelled: for each its id and what came of it.
     pub async fn cancel_jobs(&self, ids: &[i64]) -> Result<Vec<(i64, Option<SqlError>)>, SqlError> {
-        let outcome = transact(&self.kv, async |meta: &mut Meta<'_>| {
+        let outcome = transact!(&self.kv, |meta| {
             let mut outcome = Vec::new();
             for id in ids {
                 let refused = match meta.queued_job::<Job>(*id).await? {
@@ -473,8 +472,7 @@ impl Domain {
                 outcome.push((*id, refused));
             }
             Ok(outcome)
-        })
-        .await?;
+        })?;
         self.queue.notify_one();
         Ok(outcome)
     }

@@ -152,13 +152,12 @@ fn is_passing(error: &SqlError) -> bool {
 
 /// Counts a step that failed for a passing reason. `false` when it failed too often and the job is over or turned around.
 async fn count_retry(domain: &Domain, id: i64, error: &SqlError) -> Result<bool, SqlError> {
-    let over = transact(&domain.kv, async |meta: &mut Meta<'_>| {
+    let over = transact!(&domain.kv, |meta| {
         let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(false) };
         job.retries += 1;
         meta.put_queued_job(id, &job).await?;
         Ok(job.retries > RETRIES_MAX)
-    })
-    .await?;
+    })?;
     if over {
         turn_around(domain, id, error).await?;
     }
@@ -167,12 +166,11 @@ async fn count_retry(domain: &Domain, id: i64, error: &SqlError) -> Result<bool,
 
 /// Has a job undone that failed.
 async fn turn_around(domain: &Domain, id: i64, error: &SqlError) -> Result<(), SqlError> {
-    transact(&domain.kv, async |meta: &mut Meta<'_>| {
+    transact!(&domain.kv, |meta| {
         let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(()) };
         job.retries = 0;
         fail(meta, &mut job, error).await.map(drop)
     })
-    .await
 }
 
 /// Records a failure: the job goes back, or is over when it has nothing to undo.
@@ -192,13 +190,12 @@ async fn fail(meta: &mut Meta<'_>, job: &mut Job, error: &SqlError) -> Result<St
 
 /// Moves a job that has ended to the history.
 async fn finish(domain: &Domain, id: i64) -> Result<(), SqlError> {
-    transact(&domain.kv, async |meta: &mut Meta<'_>| {
+    transact!(&domain.kv, |meta| {
         let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(()) };
         job.state = if job.state == JobState::Rollingback { JobState::RollbackDone } else { JobState::Synced };
         job.finish_ts = meta.start_ts();
         meta.finish_job(id, &job).await
     })
-    .await
 }
 
 /// Begins a region at each of these tables, so that no table shares a region with another. Only a matter of speed and
@@ -218,7 +215,7 @@ async fn split_regions(domain: &Domain, tables: &[i64]) {
 
 async fn take_step(domain: &Domain, id: i64) -> Result<Stepped, SqlError> {
     let me = &domain.server.id;
-    transact(&domain.kv, async |meta: &mut Meta<'_>| {
+    transact!(&domain.kv, |meta| {
         if meta.owner().await?.as_deref() != Some(me) {
             return Ok(Stepped::NotOwner);
         }
@@ -238,7 +235,6 @@ async fn take_step(domain: &Domain, id: i64) -> Result<Stepped, SqlError> {
         let step = Step { domain, meta, job: &mut job, changed: Vec::new(), effects: Effects::default() };
         step.take().await
     })
-    .await
 }
 
 /// One step, within its transaction.
@@ -318,7 +314,7 @@ impl Step<'_, '_> {
                 self.meta.put_auto_id(table.auto_id_schema_id, table.id, kind, least - 1).await?;
             }
         }
-        if let Action::TablePolicy(policy) = &self.job.action {
+        if let Action::TablePolicy(policy) = self.job.action.clone() {
             match policy {
                 Some(policy) => {
                     let policy = self.policy(policy.id, policy.name.as_str()).await?;
@@ -596,7 +592,7 @@ pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
         let mut meta = Meta::new(&mut txn);
         (meta.delete_ranges().await?, meta.start_ts())
     };
-    let physical_ms = |ts: u64| codec::timestamp::Timestamp(ts).physical_ms();
+    let physical_ms = |ts: u64| codec::timestamp::Timestamp(ts).physical();
     for range in ranges {
         if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as u64 {
             continue;
@@ -605,7 +601,7 @@ pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
             domain.kv.delete_range(&start, &end).await?;
             tracing::info!(start = range.start, end = range.end, "a dropped range was emptied");
         }
-        transact(&domain.kv, async |meta: &mut Meta<'_>| meta.forget_delete_range(range.id).await).await?;
+        transact!(&domain.kv, |meta| meta.forget_delete_range(range.id).await)?;
     }
     Ok(())
 }

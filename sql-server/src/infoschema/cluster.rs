@@ -37,7 +37,7 @@ pub(crate) fn time_of(ts: u64) -> Datum {
     if ts == 0 {
         return Datum::Null;
     }
-    time_of_ms(Timestamp(ts).physical_ms())
+    time_of_ms(Timestamp(ts).physical())
 }
 
 fn time_of_ms(ms: u64) -> Datum {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use codec::datum::Datum;
 
 use super::{database, result, s, table, text};
-use crate::catalog::{Meta, PolicyRef, Schema, transact};
+use crate::catalog::{PolicyRef, Schema, transact};
 use crate::error::SqlError;
 use crate::infoschema;
 use crate::outcome::ResultSet;
@@ -73,7 +73,7 @@ pub(super) async fn all(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError
             rows.push(row(target, settings_of(&schema, policy), state.as_str()));
         }
     }
-    let ranges = transact(domain.kv(), async |meta: &mut Meta<'_>| meta.range_policies().await).await?;
+    let ranges = transact!(domain.kv(), |meta| meta.range_policies().await)?;
     for (range, policy) in ranges {
         let (Some((group, _)), Some(policy)) = (rules::range_group(&range), schema.policy_by_id(policy)) else {
             continue;
