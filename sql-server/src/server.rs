@@ -20,8 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::Schema;
+use crate::catalog::{CommitGuard, Schema, UsedTable};
 use crate::config::Config;
+use crate::ddl::{Domain, DomainOptions, ServerInfo};
 use crate::error::SqlError;
 use crate::session::Interrupt;
 use crate::vars::{GlobalVars, SERVER_VERSION};
@@ -192,6 +193,7 @@ impl Drop for OpenConnection {
 #[derive(Default)]
 struct Cluster {
     kv: Option<Client>,
+    domain: Option<Arc<Domain>>,
     /// Why not yet.
     why: String,
 }
@@ -228,7 +230,7 @@ impl Server {
             globals,
             accounts: Accounts::default(),
             connections: Arc::default(),
-            cluster: RwLock::new(Cluster { kv: None, why: "not connected yet".into() }),
+            cluster: RwLock::new(Cluster { kv: None, domain: None, why: "not connected yet".into() }),
             started: Instant::now(),
             questions: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
@@ -261,17 +263,21 @@ impl Server {
         cluster.kv.clone().ok_or_else(|| SqlError::PdTimeout(cluster.why.clone()))
     }
 
-    /// The schema of now.
-    pub fn schema(&self) -> Result<Arc<Schema>, SqlError> {
-        self.kv()?;
-        Err(SqlError::NotSupported("the catalogue".into()))
+    /// This server's part in the cluster's schema, or why there is none yet.
+    pub fn domain(&self) -> Result<Arc<Domain>, SqlError> {
+        let cluster = self.cluster.read();
+        cluster.domain.clone().ok_or_else(|| SqlError::PdTimeout(cluster.why.clone()))
     }
 
-    /// Lets a transaction commit that changed these tables (id and revision), if they are still as it saw them. The
-    /// guard is kept until the commit has returned.
-    pub async fn begin_commit(&self, tables: &[(i64, i64)]) -> Result<(), SqlError> {
-        let _ = tables;
-        Ok(())
+    /// The schema of now.
+    pub fn schema(&self) -> Result<Arc<Schema>, SqlError> {
+        Ok(self.domain()?.schemas().current())
+    }
+
+    /// Lets a transaction commit that changed these tables, if they are still as it saw them. The guard is kept until the
+    /// commit has returned.
+    pub async fn begin_commit(&self, tables: &[UsedTable]) -> Result<CommitGuard, SqlError> {
+        self.domain()?.schemas().begin_commit(tables).await
     }
 
     pub(crate) fn count_question(&self) {
@@ -384,6 +390,28 @@ impl SqlServer {
             }
             let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
         }
+        if let Ok(domain) = self.server.domain() {
+            domain.shutdown().await;
+        }
+    }
+}
+
+/// The server as others find it in the registry. The id is new each time, so that nobody takes a restarted server for
+/// the one before it.
+fn server_info(config: &Config) -> ServerInfo {
+    let advertised = match (config.advertise_address.as_str(), config.host.as_str()) {
+        ("", "0.0.0.0") => "127.0.0.1",
+        ("", host) => host,
+        (address, _) => address,
+    };
+    ServerInfo {
+        id: format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()),
+        ip: advertised.to_owned(),
+        port: config.port,
+        status_port: config.status_port,
+        version: SERVER_VERSION.to_owned(),
+        start_timestamp: chrono::Utc::now().timestamp(),
+        labels: config.label_pairs().into_iter().collect(),
     }
 }
 
@@ -402,8 +430,15 @@ async fn connect(server: Arc<Server>, stop: CancellationToken) {
         };
         match attempt {
             Ok(client) => {
-                server.cluster.write().kv = Some(client);
-                tracing::info!(pd = config.path, "connected to the cluster");
+                server.cluster.write().kv = Some(client.clone());
+                let options = DomainOptions { pd_endpoints: endpoints.clone(), server: server_info(config) };
+                match Domain::start(client, options, stop.clone()).await {
+                    Ok(domain) => {
+                        server.cluster.write().domain = Some(domain);
+                        tracing::info!(pd = config.path, "connected to the cluster");
+                    }
+                    Err(e) => tracing::info!("the schema was not loaded: {e}"),
+                }
                 return;
             }
             Err(e) => {

@@ -98,8 +98,11 @@ pub async fn bootstrap(meta: &mut Meta<'_>) -> Result<bool, SqlError> {
         };
         meta.put_database(&info).await?;
     }
-    meta.put_diff(&super::meta::SchemaDiff { version, changed: vec![Changed::Database(first), Changed::Database(first + 1)] })
-        .await?;
+    meta.put_diff(&super::meta::SchemaDiff {
+        version,
+        changed: vec![Changed::Database(first), Changed::Database(first + 1)],
+    })
+    .await?;
     meta.put_bootstrap_version(1).await?;
     Ok(true)
 }

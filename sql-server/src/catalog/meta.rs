@@ -234,7 +234,8 @@ impl<'a> Meta<'a> {
             }
             for (key, value) in batch {
                 let mut rest = key.get(hash.len()..).unwrap_or_default();
-                let field = bytes::decode_bytes(&mut rest).map_err(|e| SqlError::internal("read a catalogue key", e))?;
+                let field =
+                    bytes::decode_bytes(&mut rest).map_err(|e| SqlError::internal("read a catalogue key", e))?;
                 if field.starts_with(prefix) {
                     found.push((field, value));
                 } else if field.as_slice() > prefix {

@@ -1,14 +1,14 @@
 //! The catalogue at one version: immutable, shared by pointer, replaced as a whole.
 //!
 //! A statement takes one [`Schema`] and uses it to its end, so names mean one thing throughout. Names compare without
-//! case. The virtual databases are here like any other, their tables marked [`TableKind::Memory`].
+//! case. The virtual databases are here like any other, their tables marked [`super::TableKind::Memory`].
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use super::model::{DatabaseInfo, PolicyInfo, SchemaState, TableInfo, TableKind};
+use super::model::{DatabaseInfo, PolicyInfo, SchemaState, TableInfo};
 
 /// A database and its tables by lower-case name.
 #[derive(Debug, Clone)]
@@ -177,7 +177,7 @@ pub fn is_system_database(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::model::Name;
+    use crate::catalog::model::{Name, TableKind};
 
     fn database(id: i64, name: &str) -> DatabaseInfo {
         DatabaseInfo {

@@ -14,8 +14,8 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn,
-    TxnOp, TxnOpResponse, WatchOptions,
+    Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions,
+    Txn, TxnOp, TxnOpResponse, WatchOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -197,10 +197,9 @@ impl Coordinator {
             return Ok(true);
         }
         let held = answer.op_responses().into_iter().any(|response| match response {
-            TxnOpResponse::Get(get) => get
-                .kvs()
-                .first()
-                .is_some_and(|pair| pair.value() == self.server.as_bytes() && pair.lease() == lease),
+            TxnOpResponse::Get(get) => {
+                get.kvs().first().is_some_and(|pair| pair.value() == self.server.as_bytes() && pair.lease() == lease)
+            }
             _ => false,
         });
         Ok(held)

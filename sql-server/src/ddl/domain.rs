@@ -134,7 +134,11 @@ impl Domain {
         Ok(domain)
     }
 
-    fn spawn<F: Future<Output = ()> + Send + 'static>(self: &Arc<Self>, name: &'static str, run: impl FnOnce(Arc<Self>) -> F) {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        run: impl FnOnce(Arc<Self>) -> F,
+    ) {
         let cancel = self.cancel.clone();
         let task = run(Arc::clone(self));
         self.tasks.spawn(async move {

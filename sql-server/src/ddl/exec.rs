@@ -154,8 +154,7 @@ impl Statement<'_> {
     }
 
     fn policy(&self, name: &str) -> Result<PolicyRef, SqlError> {
-        let policy =
-            self.schema.policy(name).ok_or_else(|| SqlError::UnknownPlacementPolicy(name.to_owned()))?;
+        let policy = self.schema.policy(name).ok_or_else(|| SqlError::UnknownPlacementPolicy(name.to_owned()))?;
         Ok(PolicyRef { id: policy.id, name: policy.name.clone() })
     }
 
@@ -203,8 +202,7 @@ impl Statement<'_> {
 
     async fn alter_database(&mut self, name: &str, options: &DatabaseOptions) -> Result<(), SqlError> {
         build::check_writable(name)?;
-        let database =
-            self.schema.database(name).cloned().ok_or_else(|| SqlError::UnknownDatabase(name.to_owned()))?;
+        let database = self.schema.database(name).cloned().ok_or_else(|| SqlError::UnknownDatabase(name.to_owned()))?;
         let policy = options.placement.as_ref().map(|policy| self.policy_ref(policy)).transpose()?;
         let charset = if options.charset.is_some() || options.collate.is_some() {
             let held = collation(&database.info.collate);
@@ -524,10 +522,8 @@ impl Statement<'_> {
                 })?;
                 build::check_writable(&to_database)?;
                 build::check_table_name(&to.name)?;
-                let target = self
-                    .schema
-                    .database(&to_database)
-                    .ok_or_else(|| SqlError::UnknownDatabase(to_database.clone()))?;
+                let target =
+                    self.schema.database(&to_database).ok_or_else(|| SqlError::UnknownDatabase(to_database.clone()))?;
                 if target.table(&to.name).is_some_and(|held| held.id != table.id) {
                     return Err(SqlError::TableExists(format!("{to_database}.{}", to.name)));
                 }
@@ -579,10 +575,9 @@ impl Statement<'_> {
     }
 
     fn column<'t>(&self, table: &'t TableInfo, name: &str) -> Result<&'t ColumnInfo, SqlError> {
-        table.column(name).ok_or_else(|| SqlError::UnknownColumn {
-            column: name.to_owned(),
-            clause: table.name.original.clone(),
-        })
+        table
+            .column(name)
+            .ok_or_else(|| SqlError::UnknownColumn { column: name.to_owned(), clause: table.name.original.clone() })
     }
 
     fn modify(
@@ -605,7 +600,8 @@ impl Statement<'_> {
         }
         let mut new = build::column(def, collation(&table.collate))?;
         // A column without charset and collation keeps those it has.
-        if def.ty.charset.is_none() && def.ty.collate.is_none() && new.field_type.is_text() && old.field_type.is_text() {
+        if def.ty.charset.is_none() && def.ty.collate.is_none() && new.field_type.is_text() && old.field_type.is_text()
+        {
             new.field_type.collation = old.field_type.collation;
         }
         if table.primary_key().iter().any(|key| key.id == old.id) {

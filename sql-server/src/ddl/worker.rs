@@ -378,10 +378,8 @@ impl Step<'_, '_> {
     }
 
     async fn table(&mut self) -> Result<TableInfo, SqlError> {
-        let missing = SqlError::NoSuchTable {
-            database: self.job.schema_name.clone(),
-            table: self.job.table_name.clone(),
-        };
+        let missing =
+            SqlError::NoSuchTable { database: self.job.schema_name.clone(), table: self.job.table_name.clone() };
         self.meta.table(self.job.schema_id, self.job.table_id).await?.ok_or(missing)
     }
 
@@ -482,10 +480,8 @@ impl Step<'_, '_> {
 
     async fn rename_tables(&mut self, renames: &[Rename]) -> Result<(), SqlError> {
         for rename in renames {
-            let missing = SqlError::NoSuchTable {
-                database: self.job.schema_name.clone(),
-                table: self.job.table_name.clone(),
-            };
+            let missing =
+                SqlError::NoSuchTable { database: self.job.schema_name.clone(), table: self.job.table_name.clone() };
             let mut table = self.meta.table(rename.from_database, rename.table).await?.ok_or(missing)?;
             self.database(rename.to_database).await?;
             let name = Name::new(rename.name.clone());
@@ -594,7 +590,7 @@ pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
     };
     let physical_ms = |ts: u64| codec::timestamp::Timestamp(ts).physical();
     for range in ranges {
-        if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as u64 {
+        if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as i64 {
             continue;
         }
         if let (Some(start), Some(end)) = (crate::catalog::unhex(&range.start), crate::catalog::unhex(&range.end)) {

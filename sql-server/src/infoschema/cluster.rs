@@ -37,7 +37,7 @@ pub(crate) fn time_of(ts: u64) -> Datum {
     if ts == 0 {
         return Datum::Null;
     }
-    time_of_ms(Timestamp(ts).physical())
+    time_of_ms(u64::try_from(Timestamp(ts).physical()).unwrap_or(0))
 }
 
 fn time_of_ms(ms: u64) -> Datum {

@@ -181,12 +181,7 @@ const TABLES: &[(&str, Columns)] = &[
     ),
     (
         "CHECK_CONSTRAINTS",
-        &[
-            ("CONSTRAINT_CATALOG", S(64)),
-            ("CONSTRAINT_SCHEMA", S(64)),
-            ("CONSTRAINT_NAME", S(64)),
-            ("CHECK_CLAUSE", L),
-        ],
+        &[("CONSTRAINT_CATALOG", S(64)), ("CONSTRAINT_SCHEMA", S(64)), ("CONSTRAINT_NAME", S(64)), ("CHECK_CLAUSE", L)],
     ),
     (
         "ENGINES",
@@ -201,12 +196,7 @@ const TABLES: &[(&str, Columns)] = &[
     ),
     (
         "CHARACTER_SETS",
-        &[
-            ("CHARACTER_SET_NAME", S(32)),
-            ("DEFAULT_COLLATE_NAME", S(32)),
-            ("DESCRIPTION", S(60)),
-            ("MAXLEN", I),
-        ],
+        &[("CHARACTER_SET_NAME", S(32)), ("DEFAULT_COLLATE_NAME", S(32)), ("DESCRIPTION", S(60)), ("MAXLEN", I)],
     ),
     (
         "COLLATIONS",

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use kv_client::{Stage, Transaction, TxnOptions};
 
 use super::state::SessionState;
-use crate::catalog::{Schema, TableInfo};
+use crate::catalog::{Schema, TableInfo, UsedTable};
 use crate::error::SqlError;
 use crate::server::Server;
 
@@ -109,16 +109,21 @@ impl SessionState {
 
     /// Commits what is open, if anything.
     pub async fn commit(&mut self, server: &Server) -> Result<(), SqlError> {
-        let used: Vec<(i64, i64)> = self.txn.used.iter().copied().collect();
+        let used: Vec<UsedTable> =
+            self.txn.used.iter().map(|(id, revision)| UsedTable { id: *id, revision: *revision }).collect();
         let Some(mut txn) = self.txn.reset() else { return Ok(()) };
         if txn.is_readonly() {
             // Nothing to commit and nothing locked.
             return Ok(());
         }
-        if let Err(e) = server.begin_commit(&used).await {
-            roll_back(txn).await;
-            return Err(e);
-        }
+        // Held until the commit has returned: schema changes wait for it.
+        let _guard = match server.begin_commit(&used).await {
+            Ok(guard) => guard,
+            Err(e) => {
+                roll_back(txn).await;
+                return Err(e);
+            }
+        };
         let result = txn.commit().await;
         match result {
             Ok(_) => Ok(()),

@@ -13,7 +13,10 @@ fn quoted(name: &str) -> String {
 
 /// A string in quotes.
 fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n").replace('\r', "\\r").replace('\0', "\\0"))
+    format!(
+        "'{}'",
+        text.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n").replace('\r', "\\r").replace('\0', "\\0")
+    )
 }
 
 /// The comment that a policy is attached by: other servers than ours and TiDB skip it.

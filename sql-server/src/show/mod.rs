@@ -22,8 +22,12 @@ pub use create::{create_database, create_policy, create_table};
 pub async fn execute(ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<ResultSet, SqlError> {
     match kind {
         ShowKind::Databases => {
-            let mut names: Vec<_> = ctx.schema.databases().map(|database| database.info.name.original.clone()).collect();
-            names.iter_mut().filter(|name| *name == "information_schema").for_each(|name| *name = "INFORMATION_SCHEMA".into());
+            let mut names: Vec<_> =
+                ctx.schema.databases().map(|database| database.info.name.original.clone()).collect();
+            names
+                .iter_mut()
+                .filter(|name| *name == "information_schema")
+                .for_each(|name| *name = "INFORMATION_SCHEMA".into());
             names.sort_by_key(|name| name.to_lowercase());
             Ok(result(vec![text("Database", 64)], names.into_iter().map(|name| vec![s(name)]).collect()))
         }

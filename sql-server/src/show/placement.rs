@@ -105,10 +105,7 @@ pub(super) async fn for_table(
 ) -> Result<ResultSet, SqlError> {
     let (database, table) = table(ctx, name)?;
     if let Some(partition) = partition {
-        return Err(SqlError::UnknownPartition {
-            partition: partition.to_owned(),
-            table: table.name.original.clone(),
-        });
+        return Err(SqlError::UnknownPartition { partition: partition.to_owned(), table: table.name.original.clone() });
     }
     let mut rows = Vec::new();
     if let Some(policy) = &table.policy {
