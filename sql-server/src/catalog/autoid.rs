@@ -126,7 +126,7 @@ impl AutoIds {
 
     /// The least value that a server which asks now would get: what SHOW NEXT_ROW_ID and SHOW CREATE TABLE tell.
     pub async fn next(&self, table: &TableInfo, kind: AutoIdKind) -> Result<i64, SqlError> {
-        let held = transact!(&self.client, |meta| { meta.auto_id(table.auto_id_schema_id, table.id, kind).await })?;
+        let held = transact!(&self.client, |meta| meta.auto_id(table.auto_id_schema_id, table.id, kind).await)?;
         Ok(held.max(start_of(table, kind)).saturating_add(1))
     }
 
