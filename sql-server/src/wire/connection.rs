@@ -33,6 +33,13 @@ use crate::vars::SERVER_VERSION;
 /// A response is written out once it has this many bytes, so that a large result doesn't fill the memory.
 const FLUSH_BYTES: usize = 64 << 10;
 
+/// Bytes of a packet that is too large that are read over, so that the client sees why it is refused: the protocol's
+/// largest packet.
+const SKIP_BYTES_MAX: usize = 1 << 30;
+
+/// How long that may take.
+const SKIP_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Bytes of a packet before the login: no honest client needs more.
 const LOGIN_BYTES_MAX: usize = 1 << 20;
 
@@ -69,6 +76,12 @@ pub struct Connection {
     nonce: [u8; auth::NONCE_BYTES],
     /// `COM_SET_OPTION` may switch it.
     multi_statements: bool,
+    /// Bytes of a packet have arrived.
+    framer_began: bool,
+    /// Between two reads of one packet.
+    net_read_timeout: Duration,
+    /// For one write.
+    net_write_timeout: Duration,
 }
 
 /// Serves a client until it ends.
@@ -90,6 +103,9 @@ pub async fn serve(
         capabilities: 0,
         nonce: auth::nonce(),
         multi_statements: false,
+        framer_began: false,
+        net_read_timeout: Duration::from_secs(30),
+        net_write_timeout: Duration::from_secs(60),
     };
     match connection.run(tls, stop).await {
         Ok(()) | Err(End::Closed) => tracing::debug!(conn = id, peer, "connection closed"),
@@ -130,22 +146,49 @@ impl Connection {
         loop {
             match self.framer.next() {
                 Ok(Some(payload)) => {
+                    self.framer_began = !self.framer.is_empty();
                     self.writer.set_sequence(self.framer.next_sequence());
                     return Ok(Some(payload));
                 }
                 Ok(None) => {}
                 Err(e) => {
-                    // Not in sequence any more: tell and end.
-                    self.writer.set_sequence(self.framer.next_sequence().wrapping_add(1));
+                    // The client reads the answer once it has sent everything, and numbers it from there.
+                    if matches!(e, SqlError::PacketTooLarge) {
+                        let _ = tokio::time::timeout(SKIP_TIMEOUT, self.skip_packet()).await;
+                    }
+                    self.writer.set_sequence(self.framer.next_sequence());
                     self.send_error(&e).await?;
                     self.drain().await;
                     return Err(End::Closed);
                 }
             }
-            if self.stream.read_buf(self.framer.buffer()).await? == 0 {
+            // A packet that was begun must go on coming; between packets the caller decides how long to wait.
+            let read = self.stream.read_buf(self.framer.buffer());
+            let read = match self.framer_began {
+                true => match tokio::time::timeout(self.net_read_timeout, read).await {
+                    Ok(read) => read?,
+                    Err(_) => return Err(End::Closed),
+                },
+                false => read.await?,
+            };
+            if read == 0 {
                 return if self.framer.is_empty() { Ok(None) } else { Err(End::Closed) };
             }
+            self.framer_began = true;
         }
+    }
+
+    /// Reads over the rest of a payload that is too large.
+    async fn skip_packet(&mut self) -> Step {
+        let mut skipped = 0;
+        while !self.framer.skip() {
+            let n = self.stream.read_buf(self.framer.buffer()).await?;
+            skipped += n;
+            if n == 0 || skipped > SKIP_BYTES_MAX {
+                return Err(End::Closed);
+            }
+        }
+        Ok(())
     }
 
     /// Takes what the client is still sending, for a moment: closing over unread bytes would reset the connection, and
@@ -170,8 +213,15 @@ impl Connection {
 
     async fn flush(&mut self) -> Step {
         if !self.writer.is_empty() {
-            self.stream.write_all(self.writer.bytes()).await?;
-            self.stream.flush().await?;
+            let write = async {
+                self.stream.write_all(self.writer.bytes()).await?;
+                self.stream.flush().await
+            };
+            match tokio::time::timeout(self.net_write_timeout, write).await {
+                Ok(written) => written?,
+                // It doesn't read what it asked for.
+                Err(_) => return Err(End::Closed),
+            }
             self.writer.clear();
         }
         self.framer.set_sequence(self.writer.sequence());
@@ -292,7 +342,10 @@ impl Connection {
     async fn commands(&mut self, session: &mut Session, stop: CancellationToken) -> Step {
         loop {
             self.framer.restart_sequence();
-            let idle = Duration::from_secs(session.state.vars.number("wait_timeout").max(1));
+            let vars = &session.state.vars;
+            let secs = |name| Duration::from_secs(vars.number(name).max(1));
+            let idle = secs("wait_timeout");
+            (self.net_read_timeout, self.net_write_timeout) = (secs("net_read_timeout"), secs("net_write_timeout"));
             let interrupt = Arc::clone(&session.state.interrupt);
             interrupt.reset();
             let payload = tokio::select! {

@@ -12,3 +12,6 @@ pub mod packet;
 pub mod response;
 pub mod tls;
 pub mod value;
+
+#[cfg(test)]
+mod tests;

@@ -26,12 +26,14 @@ pub struct Framer {
     /// Sequence number that the next packet must have; `None` accepts any.
     expected: u8,
     payload_bytes_max: usize,
+    /// Bytes of a packet still to be skipped, and whether it is its payload's last.
+    skipping: Option<(usize, bool)>,
 }
 
 impl Framer {
     /// Refuses payloads over `payload_bytes_max`.
     pub fn new(payload_bytes_max: usize) -> Self {
-        Framer { buffer: BytesMut::with_capacity(16 << 10), partial: Vec::new(), expected: 0, payload_bytes_max }
+        Framer { buffer: BytesMut::with_capacity(16 << 10), partial: Vec::new(), expected: 0, payload_bytes_max, skipping: None }
     }
 
     /// Where arriving bytes go.
@@ -67,6 +69,37 @@ impl Framer {
     /// Bytes beyond the packets that were taken: after an SSL request these belong to TLS.
     pub fn take_rest(&mut self) -> BytesMut {
         self.buffer.split()
+    }
+
+    /// After [`SqlError::PacketTooLarge`]: throws away what there is of that payload. True once its end was reached, so
+    /// that an answer is in sequence.
+    pub fn skip(&mut self) -> bool {
+        self.partial = Vec::new();
+        loop {
+            let (left, last) = match self.skipping {
+                Some(skipping) => skipping,
+                None => {
+                    let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() else { return false };
+                    let length = usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
+                    self.expected = header[3].wrapping_add(1);
+                    self.buffer.advance(HEADER_BYTES);
+                    (length, length < PACKET_BYTES_MAX)
+                }
+            };
+            let n = left.min(self.buffer.len());
+            self.buffer.advance(n);
+            match (n == left, last) {
+                (true, true) => {
+                    self.skipping = None;
+                    return true;
+                }
+                (true, false) => self.skipping = None,
+                (false, _) => {
+                    self.skipping = Some((left - n, last));
+                    return false;
+                }
+            }
+        }
     }
 
     /// The next whole payload, or `None` until more bytes arrive.
@@ -331,6 +364,29 @@ mod tests {
         let mut framer = Framer::new(1000);
         framer.buffer().extend_from_slice(&[0xE9, 3, 0, 0]);
         assert!(matches!(framer.next(), Err(SqlError::PacketTooLarge)));
+    }
+
+    #[test]
+    fn what_is_too_large_is_skipped_to_its_end() {
+        let mut stream = frame(&vec![1u8; 2 * PACKET_BYTES_MAX + 5]);
+        stream.extend([2, 0, 0, 3, 8, 9]);
+        let mut framer = Framer::new(1000);
+        let mut refused = false;
+        let mut rest = stream.as_slice();
+        loop {
+            let n = rest.len().min(1 << 20);
+            framer.buffer().extend_from_slice(&rest[..n]);
+            rest = &rest[n..];
+            if !refused {
+                refused = matches!(framer.next(), Err(SqlError::PacketTooLarge));
+            }
+            if refused && framer.skip() {
+                break;
+            }
+        }
+        assert_eq!(framer.next_sequence(), 3);
+        framer.buffer().extend_from_slice(rest);
+        assert_eq!(framer.next().unwrap(), Some(vec![8, 9]));
     }
 
     #[test]
