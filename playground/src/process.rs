@@ -33,7 +33,6 @@ pub(crate) fn arguments(cluster: &Cluster, node: &Node, dir: &Path) -> Vec<Strin
                 ("--client-urls", format!("http://{}", node.address())),
                 ("--peer-urls", format!("http://{}", node.second_address())),
                 ("--initial-cluster", initial_cluster),
-                ("--labels", labels),
                 ("--log-file", log_file),
             ]
         }
@@ -206,7 +205,7 @@ mod tests {
         assert_eq!(
             line("pd-2"),
             "--name pd-2 --data-dir /d/data --client-urls http://127.0.0.1:2381 --peer-urls http://127.0.0.1:2382 \
-             --initial-cluster pd-1=http://127.0.0.1:2380,pd-2=http://127.0.0.1:2382 --labels region=r2 \
+             --initial-cluster pd-1=http://127.0.0.1:2380,pd-2=http://127.0.0.1:2382 \
              --log-file /d/server.log"
         );
         assert!(line("kv-1").contains("--pd-endpoints 127.0.0.1:2379,127.0.0.1:2381"));
