@@ -61,9 +61,9 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
         let (world, over) = (Arc::clone(&world), Rc::clone(&over));
         tokio::task::spawn_local(async move { run_world(&world, |_| over.get()).await })
     };
-    let options = ClientOptions { jitter_seed: Some(seed), ..ClientOptions::default() };
+    kv_client::seed_jitter(seed);
     let pd = Arc::new(SimPdClient(Arc::clone(&world)));
-    let client = Client::with_dial(pd, Arc::new(SimDial(Arc::clone(&world))), options);
+    let client = Client::with_dial(pd, Arc::new(SimDial(Arc::clone(&world))), ClientOptions::default());
     until(&world, CALM, "three replicas", |w| {
         w.pd.cluster.regions.iter().all(|r| r.peers.len() == STORES as usize && r.leader.is_some())
     })

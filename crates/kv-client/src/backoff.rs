@@ -3,10 +3,12 @@
 //! Each reason grows on its own (exponential with jitter), so that waiting for an election does not make the first
 //! wait for a lock long. The deadline is the operation's, whatever the reasons.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::time::Duration;
 
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -48,6 +50,22 @@ impl Reason {
             Reason::ReadLock => (2, 500),
         }
     }
+}
+
+thread_local! {
+    static SEEDED: RefCell<Option<StdRng>> = const { RefCell::new(None) };
+}
+
+/// From now on, pauses on this thread are drawn from `seed`: a simulation, which has one thread, replays with it.
+pub fn seed_jitter(seed: u64) {
+    SEEDED.set(Some(StdRng::seed_from_u64(seed)));
+}
+
+fn chance() -> f64 {
+    SEEDED.with_borrow_mut(|seeded| match seeded {
+        Some(rng) => rng.random(),
+        None => rand::rng().random(),
+    })
 }
 
 /// The waits of one operation.
@@ -92,7 +110,7 @@ impl Backoff {
                 tracing::debug!(?reason, ?pause, "{why}");
                 // Half fixed, half random: those who failed together do not come back together.
                 let half = pause / 2;
-                let jitter = half.mul_f64(rand::rng().random::<f64>());
+                let jitter = half.mul_f64(chance());
                 tokio::time::sleep(half + jitter).await;
                 Ok(())
             }

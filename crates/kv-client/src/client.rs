@@ -17,7 +17,7 @@ use crate::region::{Region, RegionCache, encode};
 use crate::request::{Command, Reply};
 use crate::resolve::Resolver;
 use crate::snapshot::Snapshot;
-use crate::store::{RpcError, StoreConn};
+use crate::store::{Dial, RpcError, StoreConn, stub};
 use crate::transaction::{Transaction, TxnOptions};
 
 /// How long a store may take for an ordinary command. A dead connection is noticed earlier, by its keepalive.
@@ -62,7 +62,10 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pd: Arc<dyn PdClient>,
+    /// For methods that are not batched.
     channels: Channels,
+    /// For everything else.
+    dial: Arc<dyn Dial>,
     pub(crate) options: ClientOptions,
     /// Protects the routes; never held over an await.
     regions: RwLock<RegionCache>,
@@ -114,9 +117,20 @@ impl Client {
 
     /// A client over a PD client that exists already.
     pub fn with_pd(pd: Arc<dyn PdClient>, channels: Channels, options: ClientOptions) -> Self {
+        Self::new(pd, channels.clone(), Arc::new(channels), options)
+    }
+
+    /// A client whose commands travel over connections of the caller's making. Splitting regions, which is no batched
+    /// command, is out of its reach.
+    pub fn with_dial(pd: Arc<dyn PdClient>, dial: Arc<dyn Dial>, options: ClientOptions) -> Self {
+        Self::new(pd, Channels::default(), dial, options)
+    }
+
+    fn new(pd: Arc<dyn PdClient>, channels: Channels, dial: Arc<dyn Dial>, options: ClientOptions) -> Self {
         let inner = Inner {
             pd,
             channels,
+            dial,
             options,
             regions: RwLock::default(),
             stores: RwLock::default(),
@@ -301,7 +315,7 @@ impl Client {
         })?;
         match found {
             Some(store) if store.state != metapb::StoreState::Tombstone as i32 && !store.address.is_empty() => {
-                let conn = Arc::new(StoreConn::new(store.address, self.inner.channels.clone()));
+                let conn = Arc::new(StoreConn::new(store.address, Arc::clone(&self.inner.dial)));
                 Ok(self.inner.stores.write().entry(store_id).or_insert(conn).clone())
             }
             _ => Err(Failure::new(Reason::RegionMiss, format!("store {store_id} is not known to PD"))),
@@ -419,9 +433,12 @@ impl Client {
             split_keys: keys.to_vec(),
             ..Default::default()
         };
-        let mut stub = match store.unary() {
-            Ok(stub) => stub,
-            Err(e) => return Err(self.on_unreachable(region, peer.store_id, &store, e)),
+        let mut stub = match self.inner.channels.get(store.address()) {
+            Ok(channel) => stub(channel),
+            Err(_) => {
+                let error = store.error("the address is invalid");
+                return Err(self.on_unreachable(region, peer.store_id, &store, error));
+            }
         };
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, stub.split_region(request)).await;
         let response = match answer {

@@ -1,7 +1,7 @@
 //! Keeps the locks of long transactions alive: one task per client tells the primaries' stores that their
 //! transactions are still being worked on.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct Beat {
 #[derive(Default)]
 struct Beats {
     running: bool,
-    by_txn: HashMap<u64, Beat>,
+    by_txn: BTreeMap<u64, Beat>,
 }
 
 /// The transactions whose locks are kept alive.

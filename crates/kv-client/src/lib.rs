@@ -38,5 +38,7 @@ pub use commit::CommitCheck;
 pub use coprocessor::{CopRequest, KeyRange};
 pub use error::{Error, Result, WaitFor};
 pub use pd::{GrpcPd, PdClient, PdError};
+pub use backoff::seed_jitter;
+pub use store::{Call, Dial, RequestCmd, ResponseCmd};
 pub use snapshot::{KvPair, Snapshot};
 pub use transaction::{LOCK_WAIT, LockOptions, LockWait, Locked, Transaction, TxnOptions};

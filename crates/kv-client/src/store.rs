@@ -23,8 +23,8 @@ use proto::tikvpb::tikv_client::TikvClient;
 use proto::tikvpb::{BatchCommandsRequest, BatchCommandsResponse, batch_commands_request, batch_commands_response};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use batch_commands_request::request::Cmd as RequestCmd;
-pub(crate) use batch_commands_response::response::Cmd as ResponseCmd;
+pub use batch_commands_request::request::Cmd as RequestCmd;
+pub use batch_commands_response::response::Cmd as ResponseCmd;
 
 /// The most commands in one message: keeps one message's encoding and decoding short.
 const BATCH_MAX: usize = 128;
@@ -37,9 +37,29 @@ pub(crate) struct RpcError {
     pub(crate) reason: &'static str,
 }
 
-struct Call {
-    cmd: RequestCmd,
-    reply: oneshot::Sender<ResponseCmd>,
+/// A command on its way to a store. Dropping `reply` tells the caller that the connection broke; the command may have
+/// been executed all the same.
+#[derive(Debug)]
+pub struct Call {
+    /// The command.
+    pub cmd: RequestCmd,
+    /// Where its answer goes.
+    pub reply: oneshot::Sender<ResponseCmd>,
+}
+
+/// How stores are reached: the seam between batched gRPC streams and a simulated network.
+pub trait Dial: Send + Sync + 'static {
+    /// Opens a connection that serves `calls` until it breaks; dropping the receiver makes the next call open another.
+    /// Fails only for an address that cannot be one.
+    fn dial(&self, address: &str, calls: mpsc::UnboundedReceiver<Call>) -> Result<(), &'static str>;
+}
+
+impl Dial for Channels {
+    fn dial(&self, address: &str, calls: mpsc::UnboundedReceiver<Call>) -> Result<(), &'static str> {
+        let channel = self.get(address).map_err(|_| "the address is invalid")?;
+        tokio::spawn(run(address.to_owned(), stub(channel), calls));
+        Ok(())
+    }
 }
 
 /// The commands sent and not answered.
@@ -56,20 +76,14 @@ type SharedWaiting = Arc<Mutex<Waiting>>;
 /// The connection to one store.
 pub(crate) struct StoreConn {
     address: String,
-    channels: Channels,
+    dial: Arc<dyn Dial>,
     /// Protects the current stream's queue; held to clone or replace it.
     queue: Mutex<Option<mpsc::UnboundedSender<Call>>>,
 }
 
 impl StoreConn {
-    pub(crate) fn new(address: String, channels: Channels) -> Self {
-        Self { address, channels, queue: Mutex::default() }
-    }
-
-    /// A client for methods that are not batched.
-    pub(crate) fn unary(&self) -> Result<TikvClient<tonic::transport::Channel>, RpcError> {
-        let channel = self.channels.get(&self.address).map_err(|_| self.error("the address is invalid"))?;
-        Ok(stub(channel))
+    pub(crate) fn new(address: String, dial: Arc<dyn Dial>) -> Self {
+        Self { address, dial, queue: Mutex::default() }
     }
 
     /// Sends one command and waits for its answer.
@@ -96,17 +110,16 @@ impl StoreConn {
             },
             None => call,
         };
-        let channel = self.channels.get(&self.address).map_err(|_| self.error("the address is invalid"))?;
         // Unbounded, but each entry is one caller that waits for it.
         let (sender, calls) = mpsc::unbounded_channel();
         let _ = sender.send(call);
+        self.dial.dial(&self.address, calls).map_err(|reason| self.error(reason))?;
         *queue = Some(sender);
-        tokio::spawn(run(self.address.clone(), stub(channel), calls));
         Ok(())
     }
 }
 
-fn stub(channel: tonic::transport::Channel) -> TikvClient<tonic::transport::Channel> {
+pub(crate) fn stub(channel: tonic::transport::Channel) -> TikvClient<tonic::transport::Channel> {
     TikvClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
@@ -250,7 +263,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let conn = StoreConn::new(address.clone(), Channels::default());
+        let conn = StoreConn::new(address.clone(), Arc::new(Channels::default()));
         for _ in 0..2 {
             let error = conn.call(empty(1), Duration::from_secs(20)).await.unwrap_err();
             assert_eq!(error.reason, "the connection broke");

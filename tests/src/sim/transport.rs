@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_client::transport::{Call, Dial};
+use kv_client::{Call, Dial};
 use tokio::sync::mpsc;
 
 use super::{CLIENT, SharedWorld};
