@@ -50,9 +50,9 @@ fn parse(text: &str) -> anyhow::Result<Vec<Block>> {
         for line in head.lines() {
             if line.starts_with('#') {
                 block.comments.push(line.to_owned());
-            } else if let Some((name, statement)) = line.split_once("> ").filter(|(name, _)| {
-                name.chars().all(|c| c.is_ascii_alphanumeric())
-            }) {
+            } else if let Some((name, statement)) =
+                line.split_once("> ").filter(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric()))
+            {
                 block.statements.push((name.to_owned(), statement.to_owned()));
             } else if let Some((_, statement)) = block.statements.last_mut() {
                 statement.push('\n');

@@ -186,7 +186,9 @@ fn the_readme_scenario_holds_through_kills_and_a_restart() {
 
     // The policy is met within ten seconds, and says so.
     must(sql1, POLICY);
-    let scheduled = |s: &str| s.contains("TABLE shop.eu_users") && s.lines().all(|l| l.ends_with("SCHEDULED") || l.ends_with("NULL"));
+    let scheduled = |s: &str| {
+        s.contains("TABLE shop.eu_users") && s.lines().all(|l| l.ends_with("SCHEDULED") || l.ends_with("NULL"))
+    };
     eventually(sql1, "SHOW PLACEMENT", Duration::from_secs(10), scheduled);
     assert!(must(sql1, "SHOW PLACEMENT FOR TABLE shop.eu_users").ends_with("SCHEDULED"));
     let eu_store = format!(
@@ -208,12 +210,18 @@ fn the_readme_scenario_holds_through_kills_and_a_restart() {
         eventually(sql2, "SELECT COUNT(*) FROM shop.log", Duration::from_secs(15), |s| s != "0");
         playground.ctl(&["kill", victim]);
         let next = (round as u64 + 1) * 1_000_000 + 900_000;
-        let served = eventually(sql2, &format!("INSERT IGNORE INTO shop.log VALUES ({next}); {BALANCES}"), Duration::from_secs(15), |s| {
-            s == "a@x.eu\t5.50\nb@x.eu\t25.00"
-        });
+        let served = eventually(
+            sql2,
+            &format!("INSERT IGNORE INTO shop.log VALUES ({next}); {BALANCES}"),
+            Duration::from_secs(15),
+            |s| s == "a@x.eu\t5.50\nb@x.eu\t25.00",
+        );
         acknowledged.push(next);
         let (rows, longest) = writer.finish();
-        println!("{victim} killed: served again after {served:?}, {} rows written, longest pause {longest:?}", rows.len());
+        println!(
+            "{victim} killed: served again after {served:?}, {} rows written, longest pause {longest:?}",
+            rows.len()
+        );
         assert!(longest < Duration::from_secs(15), "{victim}: writes paused for {longest:?}");
         acknowledged.extend(rows);
         playground.ctl(&["start", victim]);

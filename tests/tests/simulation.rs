@@ -97,10 +97,7 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
     }
     until_ok(CALM, "a last look at the sum", || bank::check_sum(&client)).await;
     let mut stored = 0;
-    until_ok(CALM, "a last look at the receipts", || async {
-        bank::check_ledger(&client, &ledger).await
-    })
-    .await;
+    until_ok(CALM, "a last look at the receipts", || async { bank::check_ledger(&client, &ledger).await }).await;
     if let Ok(count) = bank::check_ledger(&client, &ledger).await {
         stored = count;
     }

@@ -31,6 +31,7 @@ mod snapshot;
 mod store;
 mod transaction;
 
+pub use backoff::seed_jitter;
 pub use buffer::{Buffer, Stage};
 pub use client::{Client, ClientOptions};
 pub use codec::timestamp::Timestamp;
@@ -38,7 +39,6 @@ pub use commit::CommitCheck;
 pub use coprocessor::{CopRequest, KeyRange};
 pub use error::{Error, Result, WaitFor};
 pub use pd::{GrpcPd, PdClient, PdError};
-pub use backoff::seed_jitter;
-pub use store::{Call, Dial, RequestCmd, ResponseCmd};
 pub use snapshot::{KvPair, Snapshot};
+pub use store::{Call, Dial, RequestCmd, ResponseCmd};
 pub use transaction::{LOCK_WAIT, LockOptions, LockWait, Locked, Transaction, TxnOptions};

@@ -86,6 +86,10 @@ impl StoreConn {
         Self { address, dial, queue: Mutex::default() }
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends one command and waits for its answer.
     pub(crate) async fn call(&self, cmd: RequestCmd, timeout: Duration) -> Result<ResponseCmd, RpcError> {
         let (reply, answer) = oneshot::channel();

@@ -99,7 +99,7 @@ fn is_short(request: &Request) -> bool {
     }
 }
 
-async fn answer<R: Replication, C: RaftCalls>(service: TikvService<R, C>, request: Request) -> Answer {
+pub(super) async fn answer<R: Replication, C: RaftCalls>(service: TikvService<R, C>, request: Request) -> Answer {
     let s = &service;
     match request {
         Request::Get(r) => Answer::Get(handlers::kv_get(s, r).await),

@@ -19,6 +19,8 @@ use futures::{Stream, StreamExt};
 use proto::coprocessor::{Request as CopRequest, Response as CopResponse};
 use proto::kvrpcpb::*;
 use proto::raft_serverpb::{Done, RaftMessage, SnapshotChunk};
+use proto::tikvpb::batch_commands_request::request;
+use proto::tikvpb::batch_commands_response::response;
 use proto::tikvpb::tikv_server::{Tikv, TikvServer};
 use proto::tikvpb::{BatchCommandsRequest, BatchRaftMessage};
 use tokio::sync::Semaphore;
@@ -71,6 +73,11 @@ impl<R: Replication, C: RaftCalls> TikvService<R, C> {
     pub fn new(storage: Storage<R>, raft: C, coprocessor: Arc<dyn Coprocessor>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         TikvService { storage, raft, coprocessor, coprocessor_slots: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// Executes one command of a [`batch`]: for callers that have no connection, such as a simulation.
+    pub async fn execute(&self, request: request::Cmd) -> response::Cmd {
+        batch::answer(self.clone(), request).await
     }
 
     /// What to add to a gRPC router.

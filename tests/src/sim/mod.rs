@@ -71,7 +71,10 @@ impl Faults {
 enum Delivery {
     Message(Msg<SimEngine>),
     /// The end of a job that ran in the background of a store's life; a crash forgets it.
-    Job { life: u64, done: Box<dyn FnOnce(&SimEngine) -> Msg<SimEngine> + Send> },
+    Job {
+        life: u64,
+        done: Box<dyn FnOnce(&SimEngine) -> Msg<SimEngine> + Send>,
+    },
 }
 
 /// Everything but the clients.
@@ -145,11 +148,16 @@ impl World {
 
     /// The time that a message takes on a link, or `None` if it is lost.
     pub fn delay(&mut self, from: u64, to: u64) -> Option<Duration> {
-        if self.cut.contains(&(from, to)) || (from != CLIENT && to != CLIENT && self.rng.random_bool(self.faults.lose)) {
+        if self.cut.contains(&(from, to)) || (from != CLIENT && to != CLIENT && self.rng.random_bool(self.faults.lose))
+        {
             return None;
         }
         // Mostly quick, sometimes slow enough to be overtaken by others.
-        let us = if self.rng.random_bool(0.02) { self.rng.random_range(2_000..80_000) } else { self.rng.random_range(200..3_000) };
+        let us = if self.rng.random_bool(0.02) {
+            self.rng.random_range(2_000..80_000)
+        } else {
+            self.rng.random_range(200..3_000)
+        };
         Some(Duration::from_micros(us))
     }
 
@@ -168,7 +176,8 @@ impl World {
     /// One virtual millisecond: time moves, what is due arrives, every store and PD do their rounds, faults strike.
     pub fn step(&mut self) {
         self.now.fetch_add(MS, Ordering::Relaxed);
-        while let Some(entry) = self.deliveries.first_entry().filter(|e| e.key().0 <= self.now.load(Ordering::Relaxed)) {
+        while let Some(entry) = self.deliveries.first_entry().filter(|e| e.key().0 <= self.now.load(Ordering::Relaxed))
+        {
             let (at, sequence) = *entry.key();
             let (to, what) = entry.remove();
             self.trace = self.trace.wrapping_mul(0x100_0000_01b3) ^ at ^ sequence.rotate_left(17) ^ to;

@@ -69,15 +69,8 @@ pub struct Node {
 impl Node {
     /// A node with an empty disk, not running.
     pub fn new(id: u64, world_now: Arc<AtomicU64>, drift: f64) -> Node {
-        let node = Node {
-            id,
-            engine: MemoryEngine::new(),
-            log: MemoryLog::new(),
-            world_now,
-            drift,
-            life: 0,
-            running: None,
-        };
+        let node =
+            Node { id, engine: MemoryEngine::new(), log: MemoryLog::new(), world_now, drift, life: 0, running: None };
         let ident = proto::meridian_raft::StoreIdent { cluster_id: 1, store_id: id };
         store::write_ident(&node.engine, ident).expect("an empty disk takes an identity");
         node
@@ -138,7 +131,10 @@ impl Node {
     }
 
     /// Runs something on the node's service, unless the node goes down.
-    pub fn execute<F, T>(&mut self, work: impl FnOnce(Arc<SimService>) -> F) -> Option<tokio::sync::oneshot::Receiver<T>>
+    pub fn execute<F, T>(
+        &mut self,
+        work: impl FnOnce(Arc<SimService>) -> F,
+    ) -> Option<tokio::sync::oneshot::Receiver<T>>
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
@@ -161,7 +157,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let now = (node.clock())();
         let Some(running) = &mut node.running else { return };
-        let fail = |e: &dyn std::fmt::Display| panic!("store {id} stopped: {e}");
+        let fail = |e: &dyn std::fmt::Display| -> ! { panic!("store {id} stopped: {e}") };
         running.store.begin(now);
         let mut inbox = Vec::new();
         running.shared.inbox.drain(&mut inbox);

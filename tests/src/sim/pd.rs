@@ -50,7 +50,7 @@ impl Oracle {
         loop {
             match state.tso.allocate(1, now_ms) {
                 Ok(given) => {
-                    let ts = Timestamp::compose(given.physical_ms, given.logical as u32);
+                    let ts = Timestamp::compose(given.physical_ms as i64, given.logical as i64);
                     assert!(ts.0 > state.last, "the timestamp oracle went back: {} after {}", ts.0, state.last);
                     state.last = ts.0;
                     return ts;
@@ -93,13 +93,8 @@ impl SimPd {
             let labels = BTreeMap::from([("region".to_owned(), format!("region-{id}"))]);
             cluster.load_store(Store { id, address: address(id), labels, ..Store::default() });
         }
-        let state = OracleState {
-            tso: Allocator::new(0, EPOCH_MS, WINDOW_MS),
-            saved_ms: 0,
-            now_ms: 0,
-            skew_ms: 0,
-            last: 0,
-        };
+        let state =
+            OracleState { tso: Allocator::new(0, EPOCH_MS, WINDOW_MS), saved_ms: 0, now_ms: 0, skew_ms: 0, last: 0 };
         SimPd {
             cluster,
             rules: RuleSet::new(stores.min(3) as u32, &[]),
@@ -261,9 +256,12 @@ impl World {
             }
             PdTask::ReportSplit(_) => {} // heartbeats say the same
             PdTask::CheckRegion { region_id } => {
-                let region = self.pd.cluster.regions.get(region_id).map(|r| {
-                    storage_node::raftstore::convert::region_from_proto(&to_metapb(r))
-                });
+                let region = self
+                    .pd
+                    .cluster
+                    .regions
+                    .get(region_id)
+                    .map(|r| storage_node::raftstore::convert::region_from_proto(&to_metapb(r)));
                 self.send(from, from, Msg::RegionChecked { region_id, region });
             }
         }
