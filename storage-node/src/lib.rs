@@ -2,6 +2,7 @@
 
 pub mod bare;
 pub mod config;
+pub mod coprocessor;
 pub mod mvcc;
 pub mod node;
 pub mod raftstore;

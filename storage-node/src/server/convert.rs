@@ -93,7 +93,7 @@ fn lock_op(kind: LockKind) -> i32 {
 }
 
 /// A lock as clients are told of it.
-pub(super) fn lock_info(info: LockInfo) -> pb::LockInfo {
+pub(crate) fn lock_info(info: LockInfo) -> pb::LockInfo {
     let LockInfo { key, lock } = info;
     pb::LockInfo {
         primary_lock: lock.primary,

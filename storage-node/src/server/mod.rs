@@ -39,6 +39,8 @@ pub trait Coprocessor: Send + Sync + 'static {
     fn handle(&self, request: &CopRequest, view: &dyn ReadView) -> CopResponse;
 }
 
+pub(crate) use convert::lock_info;
+
 /// Refuses all pushed-down work.
 pub struct NoCoprocessor;
 

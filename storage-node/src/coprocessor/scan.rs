@@ -1,0 +1,299 @@
+//! Scans: key-value pairs of a table or of an index become batches of columns.
+//!
+//! Cells go straight from a row's bytes into column builders. Batches grow from 32 rows to 1024, so that a small limit above
+//! does not pay for rows that nobody wants.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use codec::datum::{self, Datum};
+use codec::row::{self, Cell, Row};
+use codec::table;
+use codec::types::{FieldType, TypeCode};
+use engine::{Direction, KeyRange};
+use proto::coprocessor::{KeyRange as PbRange, Request};
+use proto::tipb::{self, ExecType};
+use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, ColumnBuilder, Physical};
+use query::context::{EvalContext, TimeZone};
+
+use super::{CopError, unsupported};
+use crate::mvcc::view::RowIter;
+use crate::mvcc::{ReadView, ScanOptions};
+
+/// Rows of the first batch.
+const BATCH_ROWS_MIN: usize = 32;
+/// Column id of the row handle.
+const HANDLE_ID: i64 = -1;
+
+/// A column that a scan yields.
+struct Column {
+    id: i64,
+    ty: FieldType,
+    is_handle: bool,
+    /// Value of rows that are older than the column.
+    default: Datum,
+}
+
+/// What the pairs are.
+enum Kind {
+    Table,
+    /// Columns of the index, and whether the handle follows them.
+    Index {
+        values: Vec<(i64, FieldType)>,
+    },
+}
+
+/// The lowest executor.
+pub(super) struct Scan<'a> {
+    view: &'a dyn ReadView,
+    table_id: i64,
+    kind: Kind,
+    columns: Vec<Column>,
+    types: Arc<[FieldType]>,
+    builder: BatchBuilder,
+    /// In the order in which they are read.
+    ranges: Vec<KeyRange>,
+    /// The range being read, and what is left of it.
+    current: usize,
+    rows: Option<RowIter<'a>>,
+    direction: Direction,
+    key_only: bool,
+    zone: Option<TimeZone>,
+    last_key: Option<Vec<u8>>,
+    batch_rows: usize,
+    produced: u64,
+    iterations: u64,
+    started: Instant,
+    spent_ns: u64,
+}
+
+impl<'a> Scan<'a> {
+    /// The scan that the first executor describes, over the request's ranges.
+    pub(super) fn new(
+        executor: &tipb::Executor,
+        request: &Request,
+        view: &'a dyn ReadView,
+        ctx: &EvalContext,
+    ) -> Result<Scan<'a>, CopError> {
+        let (table_id, infos, desc, is_index) = match ExecType::try_from(executor.tp) {
+            Ok(ExecType::TypeTableScan) => {
+                let scan = executor.tbl_scan.as_ref();
+                let scan = scan.ok_or_else(|| CopError::Request("a table scan without its message".into()))?;
+                if !scan.primary_column_ids.is_empty() {
+                    return Err(unsupported("clustered keys of several columns"));
+                }
+                if !scan.pushed_down_filter_conditions.is_empty() {
+                    return Err(unsupported("conditions inside a table scan"));
+                }
+                (scan.table_id, &scan.columns, scan.desc, false)
+            }
+            Ok(ExecType::TypeIndexScan) => {
+                let scan = executor.idx_scan.as_ref();
+                let scan = scan.ok_or_else(|| CopError::Request("an index scan without its message".into()))?;
+                if !scan.primary_column_ids.is_empty() {
+                    return Err(unsupported("clustered keys of several columns"));
+                }
+                (scan.table_id, &scan.columns, scan.desc, true)
+            }
+            Ok(tp) => return Err(unsupported(format_args!("{} as the first executor", tp.as_str_name()))),
+            Err(_) => return Err(unsupported(format_args!("executor type {}", executor.tp))),
+        };
+        let mut columns = Vec::with_capacity(infos.len());
+        for (i, info) in infos.iter().enumerate() {
+            let ty = query::pb::column_type(info)?;
+            let is_handle = info.pk_handle || info.column_id == HANDLE_ID;
+            if is_handle && is_index && i + 1 != infos.len() {
+                return Err(CopError::Request("the handle is the last column of an index scan".into()));
+            }
+            let default = match &info.default_val[..] {
+                [] => Datum::Null,
+                bytes => datum::decode_one(&mut &bytes[..])
+                    .and_then(|d| d.unflatten(&ty))
+                    .map_err(|source| CopError::Row { table: table_id, source })?,
+            };
+            columns.push(Column { id: info.column_id, ty, is_handle, default });
+        }
+        let kind = if is_index {
+            let values = columns.iter().filter(|c| !c.is_handle).map(|c| (c.id, c.ty.clone())).collect();
+            Kind::Index { values }
+        } else {
+            Kind::Table
+        };
+        let types: Arc<[FieldType]> = columns.iter().map(|c| c.ty.clone()).collect();
+        let mut ranges: Vec<KeyRange> =
+            request.ranges.iter().map(|r| KeyRange::new(r.start.clone(), r.end.clone())).collect();
+        ranges.sort_by(|a, b| a.start.cmp(&b.start));
+        if desc {
+            ranges.reverse();
+        }
+        let key_only = !is_index && columns.iter().all(|c| c.is_handle);
+        let shifts = columns.iter().any(|c| c.ty.tp == TypeCode::Timestamp);
+        let zone = match &ctx.time_zone {
+            TimeZone::Fixed(0) | TimeZone::Rules(_) => None,
+            zone => shifts.then(|| zone.clone()),
+        };
+        Ok(Scan {
+            view,
+            table_id,
+            kind,
+            builder: BatchBuilder::new(types.clone(), BATCH_ROWS_MIN),
+            columns,
+            types,
+            ranges,
+            current: 0,
+            rows: None,
+            direction: if desc { Direction::Backward } else { Direction::Forward },
+            key_only,
+            zone,
+            last_key: None,
+            batch_rows: BATCH_ROWS_MIN,
+            produced: 0,
+            iterations: 0,
+            started: Instant::now(),
+            spent_ns: 0,
+        })
+    }
+
+    /// Types of the columns.
+    pub(super) fn types(&self) -> &Arc<[FieldType]> {
+        &self.types
+    }
+
+    /// The next rows; `None` after the last.
+    pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, CopError> {
+        self.started = Instant::now();
+        let limit = self.batch_rows;
+        self.batch_rows = (limit * 2).min(BATCH_ROWS_MAX);
+        while self.builder.len() < limit {
+            let Some(range) = self.ranges.get(self.current) else { break };
+            if let Some(rows) = &mut self.rows {
+                match rows.next() {
+                    Some(row) => {
+                        let (key, value) = row?;
+                        self.add(&key, &value)?;
+                        self.last_key = Some(key);
+                    }
+                    None => {
+                        self.rows = None;
+                        self.current += 1;
+                    }
+                }
+                continue;
+            }
+            if let Some(key) = point(range) {
+                // One key needs no scan.
+                let value = self.view.get(key)?;
+                let key = key.to_vec();
+                if let Some(value) = value {
+                    self.add(&key, &value)?;
+                }
+                self.last_key = Some(key);
+                self.current += 1;
+                continue;
+            }
+            let options = ScanOptions { direction: self.direction, key_only: self.key_only };
+            self.rows = Some(self.view.scan(range, options)?);
+        }
+        self.iterations += 1;
+        self.produced += self.builder.len() as u64;
+        self.spent_ns += self.started.elapsed().as_nanos() as u64;
+        Ok((!self.builder.is_empty()).then(|| self.builder.finish()))
+    }
+
+    /// Decodes a pair into the columns.
+    fn add(&mut self, key: &[u8], value: &Bytes) -> Result<(), CopError> {
+        let table = self.table_id;
+        let broken = |source| CopError::Row { table, source };
+        match &self.kind {
+            Kind::Table => {
+                let handle = table::decode_handle(key).map_err(broken)?;
+                let row = Row::new(value).map_err(broken)?;
+                for (column, out) in self.columns.iter().zip(self.builder.columns_mut()) {
+                    if column.is_handle {
+                        out.push_raw_i64(handle)?;
+                        continue;
+                    }
+                    match row.get(column.id) {
+                        Cell::Null => out.push_null(),
+                        Cell::Missing => push(out, column.default.clone(), self.zone.as_ref())?,
+                        Cell::Value(bytes) => {
+                            push_cell(out, bytes, &column.ty, self.zone.as_ref()).map_err(|e| match e {
+                                CopError::Eval(query::EvalError::Codec(source)) => broken(source),
+                                e => e,
+                            })?
+                        }
+                    }
+                }
+            }
+            Kind::Index { values } => {
+                let columns: Vec<(i64, &FieldType)> = values.iter().map(|(id, ty)| (*id, ty)).collect();
+                let (data, handle) = table::decode_index_entry(key, value, &columns).map_err(broken)?;
+                let outs = self.builder.columns_mut();
+                for (value, out) in data.into_iter().zip(outs.iter_mut()) {
+                    push(out, value, self.zone.as_ref())?;
+                }
+                if let Some(out) = outs.get_mut(values.len()) {
+                    out.push_raw_i64(handle)?;
+                }
+            }
+        }
+        self.builder.row_done();
+        Ok(())
+    }
+
+    /// From the beginning of the request's ranges to behind the last pair that was read, or the other way round.
+    pub(super) fn consumed(&self) -> Option<PbRange> {
+        let last = self.last_key.as_ref()?;
+        let first = self.ranges.first()?;
+        Some(match self.direction {
+            Direction::Forward => {
+                let mut end = last.clone();
+                end.push(0);
+                PbRange { start: first.start.clone(), end }
+            }
+            Direction::Backward => PbRange { start: last.clone(), end: first.end.clone() },
+        })
+    }
+
+    /// What it did.
+    pub(super) fn summary(&self) -> tipb::ExecutorExecutionSummary {
+        tipb::ExecutorExecutionSummary {
+            time_processed_ns: Some(self.spent_ns),
+            num_produced_rows: Some(self.produced),
+            num_iterations: Some(self.iterations),
+            concurrency: Some(1),
+            ..Default::default()
+        }
+    }
+}
+
+/// The key of a range that holds only one.
+fn point(range: &KeyRange) -> Option<&[u8]> {
+    match range.end.split_last() {
+        Some((0, head)) if head == range.start => Some(&range.start),
+        _ => None,
+    }
+}
+
+fn push(out: &mut ColumnBuilder, value: Datum, zone: Option<&TimeZone>) -> Result<(), CopError> {
+    let value = match (value, zone) {
+        (Datum::Time(t), Some(zone)) if out.field_type().tp == TypeCode::Timestamp => {
+            Datum::Time(zone.timestamp_to_local(&t))
+        }
+        (value, _) => value,
+    };
+    Ok(out.push(&value)?)
+}
+
+/// The bytes of one column of a row, without a [`Datum`] where the layout allows.
+fn push_cell(out: &mut ColumnBuilder, bytes: &[u8], ty: &FieldType, zone: Option<&TimeZone>) -> Result<(), CopError> {
+    let bad = |e| CopError::Eval(query::EvalError::Codec(e));
+    Ok(match Physical::of(ty) {
+        Physical::Int if ty.tp != TypeCode::Null => out.push_raw_i64(row::read_int(bytes).map_err(bad)?)?,
+        Physical::Duration => out.push_raw_i64(row::read_int(bytes).map_err(bad)?)?,
+        Physical::UInt if ty.tp != TypeCode::Year => out.push_raw_i64(row::read_uint(bytes).map_err(bad)? as i64)?,
+        Physical::Bytes if ty.tp != TypeCode::Geometry => out.push_bytes(bytes)?,
+        _ => push(out, row::decode_cell(bytes, ty).map_err(bad)?, zone)?,
+    })
+}
