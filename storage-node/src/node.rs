@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::coprocessor::DagCoprocessor;
 use crate::raftstore::convert;
 use crate::raftstore::driver::{Driver, Outside};
 use crate::raftstore::handle::{RaftStoreHandle, Shared};
@@ -31,7 +32,7 @@ use crate::raftstore::pd::{DiskUse, PdWorker};
 use crate::raftstore::store::{self, Store};
 use crate::raftstore::transport::Transport;
 use crate::replication::{Epoch, Peer, PeerRole, Region};
-use crate::server::{NoCoprocessor, TikvService};
+use crate::server::TikvService;
 use crate::txn::{Storage, StorageOptions, TimestampOracle};
 
 /// Between attempts to reach the placement driver while starting.
@@ -148,7 +149,7 @@ impl<E: Engine> Node<E> {
         let driver = Driver::start(store, tick, shell, move |_| failed.cancel())?;
 
         let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
-        let service = TikvService::new(storage, handle.clone(), Arc::new(NoCoprocessor));
+        let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
         let routes = tonic::service::Routes::new(service.into_server());
         let options = ServeOptions {
             tls: config.security.is_set().then(|| config.security.clone()),
