@@ -72,6 +72,8 @@ pub struct RaftConfig {
     pub split_check_diff: ByteSize,
     /// Largest Raft entry, and so the largest write.
     pub entry_max_size: ByteSize,
+    /// A region's log above this size is truncated even if a slow replica then needs a snapshot.
+    pub log_max_size: ByteSize,
 }
 
 impl Default for RaftConfig {
@@ -89,6 +91,7 @@ impl Default for RaftConfig {
             region_split_size: ByteSize::mib(96),
             split_check_diff: ByteSize::mib(8),
             entry_max_size: ByteSize::mib(8),
+            log_max_size: ByteSize::mib(48),
         }
     }
 }
@@ -277,6 +280,9 @@ impl Config {
         if !(ByteSize::kib(64)..=ByteSize::mib(64)).contains(&raft.entry_max_size) {
             return fail(format!("raft.entry-max-size: {} is not between 64KiB and 64MiB", raft.entry_max_size));
         }
+        if raft.log_max_size < raft.entry_max_size {
+            return fail("raft.log-max-size: must not be below raft.entry-max-size".into());
+        }
         if self.engine.background_threads == 0 {
             return fail("engine.background-threads: must be at least 1".into());
         }
@@ -311,6 +317,7 @@ impl Config {
             region_bytes_split: raft.region_split_size.0,
             split_check_bytes: raft.split_check_diff.0,
             entry_bytes_max: raft.entry_max_size.as_usize(),
+            log_bytes_max: raft.log_max_size.0,
         }
     }
 }

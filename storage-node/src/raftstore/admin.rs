@@ -20,7 +20,7 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         let patience = JOINT_TIMEOUTS * cx.cfg.election_ticks as u64;
         if self.joint_since.is_some_and(|since| since + patience <= cx.ticks) {
             self.joint_since = Some(cx.ticks);
-            self.change_peers(cx, Vec::new());
+            self.change_peers(Vec::new());
         }
         if cx.cfg.split_check_bytes > 0 && self.unchecked_bytes >= cx.cfg.split_check_bytes {
             self.check_split(cx, false);
@@ -65,12 +65,12 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         if let Some(change) = command.change_peer {
             let changes = change_from_proto(&change).into_iter().collect::<Vec<_>>();
             if !changes.is_empty() {
-                self.change_peers(cx, changes);
+                self.change_peers(changes);
             }
         } else if let Some(change) = command.change_peer_v2 {
             let changes: Vec<_> = change.changes.iter().filter_map(change_from_proto).collect();
             if changes.len() == change.changes.len() {
-                self.change_peers(cx, changes);
+                self.change_peers(changes);
             }
         } else if let Some(split) = command.split_region {
             if split.policy() == pdpb::CheckPolicy::Usekey {
@@ -96,7 +96,7 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
     }
 
     /// Proposes a membership change; an empty one leaves the joint state.
-    pub(crate) fn change_peers(&mut self, cx: &mut Context<'_, E>, changes: Vec<PeerChange>) {
+    pub(crate) fn change_peers(&mut self, changes: Vec<PeerChange>) {
         let region = self.region().clone();
         let refused = |why: &str| tracing::info!(region = region.id, ?changes, "membership change refused: {why}");
         if self.node.raft.has_pending_conf() || !self.leads_its_term() {
@@ -124,12 +124,9 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         }
         let context = command::encode_membership(region.epoch, &changes);
         let conf_change = command::to_conf_change(&changes, context);
-        let index = self.node.raft.raft_log.last_index() + 1;
-        let outcome = self.node.propose_conf_change(Vec::new(), conf_change);
-        if let Err(e) = &outcome {
+        if let Err(e) = self.node.propose_conf_change(Vec::new(), conf_change) {
             refused(&e.to_string());
         }
-        self.await_entry(cx, index, outcome, Waiter::Nobody);
     }
 
     /// Whether a split at these keys may be asked for. Returns the keys that are not boundaries already, in order.

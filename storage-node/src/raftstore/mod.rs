@@ -64,6 +64,8 @@ pub struct StoreConfig {
     pub split_check_bytes: u64,
     /// Largest entry.
     pub entry_bytes_max: usize,
+    /// A log above this size is truncated even if a follower then needs a snapshot.
+    pub log_bytes_max: u64,
 }
 
 impl Default for StoreConfig {
@@ -81,6 +83,7 @@ impl Default for StoreConfig {
             region_bytes_split: 96 << 20,
             split_check_bytes: 8 << 20,
             entry_bytes_max: 8 << 20,
+            log_bytes_max: 48 << 20,
         }
     }
 }

@@ -48,6 +48,8 @@ struct SimNode {
     log: MemoryLog,
     store: Option<Store<MemoryEngine, MemoryLog>>,
     handle: Option<RaftStoreHandle<MemoryEngine>>,
+    /// Background work and the step at which it is done. A crash forgets it.
+    jobs: std::collections::VecDeque<(u64, Job)>,
     /// Steps until the next tick: stores do not tick together.
     phase: u64,
     seed: u64,
@@ -60,6 +62,8 @@ pub struct Faults {
     pub lost_per_mille: u32,
     /// Largest delay of a message, in steps; messages overtake each other.
     pub delay_steps_max: u64,
+    /// Largest duration of background work, in steps.
+    pub job_steps_max: u64,
 }
 
 /// Stores, the network between them, and a placement driver that does what the test says.
@@ -102,6 +106,7 @@ impl Cluster {
                 log: MemoryLog::new(),
                 store: None,
                 handle: None,
+                jobs: Default::default(),
                 phase: id % STEPS_PER_TICK,
                 seed: cluster.rng.random(),
             };
@@ -151,6 +156,7 @@ impl Cluster {
                 handle.shared().inbox.close();
             }
             node.store = None;
+            node.jobs.clear();
         }
     }
 
@@ -242,7 +248,20 @@ impl Cluster {
         }
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
         for id in ids {
+            self.run_jobs(id);
             self.run_store(id);
+        }
+    }
+
+    fn run_jobs(&mut self, id: u64) {
+        let steps = self.steps;
+        let engine = self.engine(id);
+        while let Some((_, job)) = self.nodes.get_mut(&id).and_then(|n| n.jobs.pop_front_if(|(due, _)| *due <= steps)) {
+            let done = match job {
+                Job::ReclaimLog => JobDone::LogReclaimed,
+                job => job.run(&engine),
+            };
+            self.push(id, Msg::JobDone(done));
         }
     }
 
@@ -287,12 +306,12 @@ impl Cluster {
             self.push(id, Msg::SnapshotSent { region_id, to_peer: to.id, ok });
         }
         for job in effects.jobs {
-            let engine = self.engine(id);
-            let done = match job {
-                Job::ReclaimLog => JobDone::LogReclaimed,
-                job => job.run(&engine),
-            };
-            self.push(id, Msg::JobDone(done));
+            let due = self.steps + self.rng.random_range(0..=self.faults.job_steps_max);
+            if let Some(node) = self.nodes.get_mut(&id) {
+                // One after another, as the job thread does them.
+                let due = node.jobs.back().map_or(due, |(last, _)| due.max(*last));
+                node.jobs.push_back((due, job));
+            }
         }
         for task in effects.pd {
             self.perform_pd(id, task);

@@ -73,7 +73,15 @@ impl<E: Engine, L: RaftLog> PeerStorage<E, L> {
         let mut hard_state = HardState { term: state.term, vote: state.vote, ..Default::default() };
         let mut last = (state.last_index, state.last_term);
         let mut truncated = (state.truncated_index, state.truncated_term);
-        let restarted = applied.index > last.0;
+        // A snapshot may have been written over the data of a log that had other entries there.
+        let differs = || -> Result<bool, LogError> {
+            if applied.index <= truncated.0 || applied.index >= last.0 {
+                return Ok(applied.index == last.0 && applied.term != last.1);
+            }
+            let entries = log.entries(region.id, applied.index, applied.index + 1, u64::MAX)?;
+            Ok(entries.first().is_none_or(|e| e.term != applied.term))
+        };
+        let restarted = applied.index > last.0 || differs()?;
         if restarted {
             last = (applied.index, applied.term);
             truncated = last;

@@ -44,8 +44,6 @@ use crate::replication::{Epoch, Peer as PeerMeta, Region, RegionContext, RegionE
 
 /// Entries that a follower keeps behind its applied index, for the case that it has to lead.
 const FOLLOWER_LOG_KEPT: u64 = 2048;
-/// Above this size a log is truncated even if a follower then needs a snapshot.
-const LOG_BYTES_MAX: u64 = 48 << 20;
 /// Truncating fewer entries than this is not worth a write.
 const TRUNCATE_MIN: u64 = 64;
 
@@ -763,7 +761,7 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
             } else {
                 last.saturating_sub(FOLLOWER_LOG_KEPT)
             };
-            let to = match storage.log_bytes() > LOG_BYTES_MAX {
+            let to = match storage.log_bytes() > self.cfg.log_bytes_max {
                 true => peer.durable_index,
                 false => peer.durable_index.min(needed),
             };
