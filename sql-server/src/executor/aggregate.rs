@@ -1,0 +1,398 @@
+//! Groups: a hash table from the group's key to the states of its aggregate functions.
+//!
+//! With `merge` the input rows are partial results of storage nodes: for each function its state columns in order (AVG
+//! has two, count and sum), then the group's keys.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use codec::datum::Datum;
+use codec::decimal::Decimal;
+use codec::json::Json;
+use codec::types::FieldType;
+use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
+use query::expr::Expr;
+
+use super::operator::{Operator, Runtime, key_bytes, resolve};
+use crate::error::SqlError;
+use crate::planner::plan::{AggCall, ColId};
+
+/// Builds the operator.
+pub fn build(
+    input: Box<dyn Operator>,
+    at: &HashMap<ColId, usize>,
+    group: &[(Expr, ColId)],
+    aggs: &[(AggCall, ColId)],
+    merge: bool,
+    rt: &Arc<Runtime>,
+) -> Result<Box<dyn Operator>, SqlError> {
+    let out: Vec<ColId> = group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect();
+    let calls = aggs
+        .iter()
+        .map(|(a, _)| {
+            let mut call = a.clone();
+            if !merge {
+                for e in call.args.iter_mut().chain(call.order_by.iter_mut().map(|k| &mut k.expr)) {
+                    *e = resolve(e, at)?;
+                }
+            }
+            Ok(call)
+        })
+        .collect::<Result<Vec<_>, SqlError>>()?;
+    let keys = if merge {
+        Vec::new()
+    } else {
+        group.iter().map(|g| resolve(&g.0, at)).collect::<Result<Vec<_>, _>>()?
+    };
+    Ok(Box::new(Aggregate {
+        input: Some(input),
+        keys,
+        key_types: group.iter().map(|g| g.0.ty().clone()).collect(),
+        calls,
+        merge,
+        types: rt.columns.types(&out),
+        results: Vec::new().into_iter(),
+        rt: rt.clone(),
+    }))
+}
+
+/// State of one function in one group.
+enum State {
+    Count(i64),
+    SumDecimal(Option<Decimal>),
+    SumReal(Option<f64>),
+    AvgDecimal(i64, Decimal),
+    AvgReal(i64, f64),
+    /// Smallest (largest when true) so far, with its key.
+    Extreme(bool, Option<(Vec<u8>, Datum)>),
+    First(Option<Datum>),
+    Bits(char, u64),
+    /// Count, mean, sum of squared differences (Welford).
+    Variance(i64, f64, f64),
+    /// (order key, text) of GROUP_CONCAT.
+    Concat(Vec<(Vec<u8>, Vec<u8>)>),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+    /// DISTINCT: arguments seen, and the state of the rest.
+    Distinct(HashSet<Vec<u8>>, Box<State>),
+}
+
+impl State {
+    fn new(call: &AggCall) -> State {
+        let real = call.ty.tp.is_float();
+        let state = match call.name.as_str() {
+            "count" => State::Count(0),
+            "sum" if real => State::SumReal(None),
+            "sum" => State::SumDecimal(None),
+            "avg" if real => State::AvgReal(0, 0.0),
+            "avg" => State::AvgDecimal(0, Decimal::ZERO),
+            "min" => State::Extreme(false, None),
+            "max" => State::Extreme(true, None),
+            "bit_and" => State::Bits('&', u64::MAX),
+            "bit_or" => State::Bits('|', 0),
+            "bit_xor" => State::Bits('^', 0),
+            "stddev_pop" | "stddev_samp" | "var_pop" | "var_samp" => State::Variance(0, 0.0, 0.0),
+            "group_concat" => State::Concat(Vec::new()),
+            "json_arrayagg" => State::Array(Vec::new()),
+            "json_objectagg" => State::Object(Vec::new()),
+            _ => State::First(None),
+        };
+        if call.distinct { State::Distinct(HashSet::new(), Box::new(state)) } else { state }
+    }
+
+    fn add(&mut self, call: &AggCall, args: &[Datum], order: &[u8], rt: &Runtime) -> Result<(), SqlError> {
+        let overflow = |_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: call.name.clone() };
+        let null = args.iter().any(Datum::is_null);
+        match self {
+            State::Distinct(seen, inner) => {
+                if null {
+                    return Ok(());
+                }
+                let mut key = Vec::new();
+                for (d, e) in args.iter().zip(&call.args) {
+                    key_bytes(&mut key, d, e.ty())?;
+                }
+                if !seen.contains(&key) {
+                    rt.hold(key.len() + 48)?;
+                    seen.insert(key);
+                    inner.add(call, args, order, rt)?;
+                }
+            }
+            State::First(v) => {
+                if v.is_none() {
+                    *v = Some(args[0].clone());
+                }
+            }
+            State::Array(items) => items.push(query::cast::to_json(&args[0], call.args[0].ty())),
+            State::Object(items) => {
+                let key = super::convert::text_of(&args[0], Some(call.args[0].ty()));
+                items.push((String::from_utf8_lossy(&key).into_owned(), query::cast::to_json(&args[1], call.args[1].ty())));
+            }
+            _ if null => {}
+            State::Count(n) => *n += 1,
+            State::SumDecimal(sum) => {
+                if let Datum::Decimal(d) = &args[0] {
+                    *sum = Some(match sum {
+                        None => d.clone(),
+                        Some(s) => s.add(d).map_err(overflow)?,
+                    });
+                }
+            }
+            State::SumReal(sum) => {
+                if let Datum::Float(v) = &args[0] {
+                    *sum = Some(sum.unwrap_or(0.0) + v);
+                }
+            }
+            State::AvgDecimal(n, sum) => {
+                if let Datum::Decimal(d) = &args[0] {
+                    *n += 1;
+                    *sum = sum.add(d).map_err(overflow)?;
+                }
+            }
+            State::AvgReal(n, sum) => {
+                if let Datum::Float(v) = &args[0] {
+                    *n += 1;
+                    *sum += v;
+                }
+            }
+            State::Extreme(largest, best) => {
+                let mut key = Vec::new();
+                match &args[0] {
+                    // Members compare by name, numbers of BIT by value; JSON has no sortable form.
+                    Datum::Json(j) => {
+                        let better = match best {
+                            Some((_, Datum::Json(old))) => j.cmp(old) == if *largest { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less },
+                            _ => true,
+                        };
+                        if better {
+                            *best = Some((Vec::new(), args[0].clone()));
+                        }
+                        return Ok(());
+                    }
+                    d @ (Datum::Enum(_) | Datum::Set(_)) => {
+                        let ty = call.args.first().map_or(&call.ty, Expr::ty);
+                        let text = super::convert::text_of(d, Some(ty));
+                        key_bytes(&mut key, &Datum::Bytes(text), ty)?;
+                    }
+                    d => key_bytes(&mut key, d, &call.ty)?,
+                }
+                let better = best.as_ref().is_none_or(|(k, _)| if *largest { key > *k } else { key < *k });
+                if better {
+                    *best = Some((key, args[0].clone()));
+                }
+            }
+            State::Bits(op, bits) => {
+                let v = match &args[0] {
+                    Datum::Int(v) => *v as u64,
+                    Datum::UInt(v) | Datum::Bit(v) => *v,
+                    _ => return Ok(()),
+                };
+                match op {
+                    '&' => *bits &= v,
+                    '|' => *bits |= v,
+                    _ => *bits ^= v,
+                }
+            }
+            State::Variance(n, mean, squares) => {
+                if let Datum::Float(v) = &args[0] {
+                    *n += 1;
+                    let delta = v - *mean;
+                    *mean += delta / *n as f64;
+                    *squares += delta * (v - *mean);
+                }
+            }
+            State::Concat(parts) => {
+                let text: Vec<u8> =
+                    args.iter().zip(&call.args).flat_map(|(d, e)| super::convert::text_of(d, Some(e.ty()))).collect();
+                rt.hold(text.len() + order.len() + 48)?;
+                parts.push((order.to_vec(), text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a partial result of a storage node.
+    fn merge(&mut self, call: &AggCall, partial: &[Datum], rt: &Runtime) -> Result<(), SqlError> {
+        let overflow = |_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: call.name.clone() };
+        match (&mut *self, partial) {
+            (State::Count(n), [d]) => *n += d.as_i64().unwrap_or(0),
+            (State::AvgDecimal(n, sum), [count, Datum::Decimal(d)]) => {
+                *n += count.as_i64().unwrap_or(0);
+                *sum = sum.add(d).map_err(overflow)?;
+            }
+            (State::AvgReal(n, sum), [count, Datum::Float(v)]) => {
+                *n += count.as_i64().unwrap_or(0);
+                *sum += v;
+            }
+            (State::AvgDecimal(..) | State::AvgReal(..), _) => {}
+            _ => self.add(call, partial, &[], rt)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self, call: &AggCall, rt: &Runtime) -> Result<Datum, SqlError> {
+        Ok(match self {
+            State::Distinct(_, inner) => return inner.finish(call, rt),
+            State::Count(n) => Datum::Int(n),
+            State::SumDecimal(sum) => sum.map_or(Datum::Null, |s| Datum::Decimal(s.round(call.ty.decimal))),
+            State::SumReal(sum) => sum.map_or(Datum::Null, Datum::Float),
+            State::AvgDecimal(0, _) | State::AvgReal(0, _) => Datum::Null,
+            State::AvgDecimal(n, sum) => {
+                let increment = (call.ty.decimal - i32::from(sum.scale())).clamp(0, 30) as u8;
+                match sum.div(&Decimal::from(n), increment) {
+                    Some(Ok(d)) => Datum::Decimal(d.round(call.ty.decimal)),
+                    _ => Datum::Null,
+                }
+            }
+            State::AvgReal(n, sum) => Datum::Float(sum / n as f64),
+            State::Extreme(_, best) => best.map_or(Datum::Null, |b| b.1),
+            State::First(v) => v.unwrap_or_default(),
+            State::Bits(_, bits) => Datum::UInt(bits),
+            State::Variance(n, _, squares) => {
+                let sample = call.name.ends_with("samp");
+                let over = if sample { n - 1 } else { n };
+                if over <= 0 {
+                    return Ok(Datum::Null);
+                }
+                let variance = squares / over as f64;
+                Datum::Float(if call.name.starts_with("std") { variance.sqrt() } else { variance })
+            }
+            State::Concat(mut parts) => {
+                if parts.is_empty() {
+                    return Ok(Datum::Null);
+                }
+                if !call.order_by.is_empty() {
+                    parts.sort_by(|a, b| a.0.cmp(&b.0));
+                }
+                let separator = call.separator.as_deref().unwrap_or(b",");
+                let texts: Vec<&[u8]> = parts.iter().map(|p| p.1.as_slice()).collect();
+                let mut text = texts.join(separator);
+                let limit = rt.eval(|cx| Ok(cx.group_concat_max_len))? as usize;
+                if text.len() > limit {
+                    let mut at = limit;
+                    while at > 0 && text.get(at).is_some_and(|b| b & 0xc0 == 0x80) {
+                        at -= 1;
+                    }
+                    text.truncate(at);
+                    rt.eval(|cx| {
+                        cx.warn(query::error::Warning { code: 1260, message: "Some rows were cut by GROUPCONCAT(...)".into() });
+                        Ok(())
+                    })?;
+                }
+                Datum::Bytes(text)
+            }
+            State::Array(items) => Datum::Json(Json::Array(items)),
+            State::Object(items) => Datum::Json(Json::object(items)),
+        })
+    }
+}
+
+struct Aggregate {
+    input: Option<Box<dyn Operator>>,
+    keys: Vec<Expr>,
+    key_types: Vec<FieldType>,
+    calls: Vec<AggCall>,
+    merge: bool,
+    types: Arc<[FieldType]>,
+    results: std::vec::IntoIter<Batch>,
+    rt: Arc<Runtime>,
+}
+
+/// Columns of a partial result.
+pub fn state_columns(call: &AggCall) -> usize {
+    if call.name == "avg" { 2 } else { 1 }
+}
+
+impl Aggregate {
+    async fn run(&mut self, mut input: Box<dyn Operator>) -> Result<Vec<Batch>, SqlError> {
+        let rt = self.rt.clone();
+        let mut index: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut groups: Vec<(Vec<Datum>, Vec<State>)> = Vec::new();
+        let fresh = |calls: &[AggCall]| calls.iter().map(State::new).collect::<Vec<_>>();
+        while let Some(batch) = input.next().await? {
+            rt.check_interrupted()?;
+            let states: usize = self.calls.iter().map(state_columns).sum();
+            let key_columns = if self.merge {
+                (0..self.key_types.len()).map(|i| batch.column(states + i).clone()).collect()
+            } else {
+                self.keys.iter().map(|e| rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?
+            };
+            let mut arg_columns = Vec::new();
+            let mut orders = Vec::new();
+            if !self.merge {
+                for call in &self.calls {
+                    arg_columns.push(call.args.iter().map(|e| rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?);
+                    orders.push(match call.order_by.is_empty() {
+                        true => Vec::new(),
+                        false => super::operator::sort_keys(&call.order_by, &batch, &rt)?,
+                    });
+                }
+            }
+            for row in 0..batch.num_rows() {
+                let mut key = Vec::new();
+                let mut values = Vec::with_capacity(self.key_types.len());
+                for (column, ty) in key_columns.iter().zip(&self.key_types) {
+                    let d = query::batch::datum_at(column, row, ty);
+                    key_bytes(&mut key, &d, ty)?;
+                    values.push(d);
+                }
+                let at = match index.get(&key) {
+                    Some(at) => *at,
+                    None => {
+                        rt.hold(key.len() * 2 + 64 + 64 * self.calls.len())?;
+                        groups.push((values, fresh(&self.calls)));
+                        index.insert(key, groups.len() - 1);
+                        groups.len() - 1
+                    }
+                };
+                let mut column = 0;
+                for (i, (call, state)) in self.calls.iter().zip(&mut groups[at].1).enumerate() {
+                    if self.merge {
+                        let n = state_columns(call);
+                        let partial: Vec<Datum> = (column..column + n).map(|c| batch.datum(row, c)).collect();
+                        column += n;
+                        state.merge(call, &partial, &rt)?;
+                    } else {
+                        let args: Vec<Datum> = arg_columns[i]
+                            .iter()
+                            .zip(&call.args)
+                            .map(|(c, e)| query::batch::datum_at(c, row, e.ty()))
+                            .collect();
+                        let order = orders[i].get(row).map_or(&[][..], Vec::as_slice);
+                        state.add(call, &args, order, &rt)?;
+                    }
+                }
+            }
+        }
+        // Without GROUP BY there is one group, even of no rows.
+        if groups.is_empty() && self.key_types.is_empty() {
+            groups.push((Vec::new(), fresh(&self.calls)));
+        }
+        let mut out = Vec::new();
+        let mut builder = BatchBuilder::new(self.types.clone(), groups.len().min(BATCH_ROWS_MAX));
+        for (mut row, states) in groups {
+            for (call, state) in self.calls.iter().zip(states) {
+                row.push(state.finish(call, &rt)?);
+            }
+            builder.push(&row)?;
+            if builder.len() == BATCH_ROWS_MAX {
+                out.push(builder.finish());
+            }
+        }
+        if !builder.is_empty() {
+            out.push(builder.finish());
+        }
+        Ok(out)
+    }
+}
+
+#[async_trait]
+impl Operator for Aggregate {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        if let Some(input) = self.input.take() {
+            self.results = self.run(input).await?.into_iter();
+        }
+        Ok(self.results.next())
+    }
+}

@@ -1,0 +1,231 @@
+//! `EXPLAIN`: the plan as a tree, in TiDB's columns.
+
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::FieldType;
+use query::expr::{Expr, Named};
+
+use super::operator::Runtime;
+use super::{Env, dml, plan_query};
+use crate::error::SqlError;
+use crate::outcome::{ColumnMeta, ResultSet, Rows};
+use crate::parser::{Explain, Statement};
+use crate::planner::binder::Binder;
+use crate::planner::optimize::estimate;
+use crate::planner::plan::{Access, JoinKind, Plan, Scan, SortKey};
+use crate::session::context::ExecContext;
+
+/// Columns of the result.
+pub fn columns() -> Vec<ColumnMeta> {
+    ["id", "estRows", "task", "access object", "operator info"]
+        .into_iter()
+        .map(|name| ColumnMeta::computed(name, FieldType::varchar(1024)))
+        .collect()
+}
+
+/// Plans a statement and prints the plan.
+pub async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
+    if explain.analyze {
+        return Err(SqlError::NotSupported("EXPLAIN ANALYZE".into()));
+    }
+    match explain.format.as_deref() {
+        None | Some("row" | "brief" | "traditional") => {}
+        Some(other) => return Err(SqlError::NotSupported(format!("EXPLAIN FORMAT = {other}"))),
+    }
+    let (top, planned) = match &*explain.statement {
+        Statement::Query(query) => {
+            let env = Env::new(ctx, false);
+            let mut binder = Binder::new(&env);
+            let bound = binder.bind_query(query)?;
+            let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
+            drop(binder);
+            (None, Some(plan_query(ctx, bound.plan, columns, subqueries, false).await?))
+        }
+        Statement::Update(update) => (Some("Update"), Some(dml::plan_update(ctx, update).await?)),
+        Statement::Delete(delete) => (Some("Delete"), Some(dml::plan_delete(ctx, delete).await?)),
+        Statement::Insert(_) => (Some("Insert"), None),
+        _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
+    };
+    let mut lines = Lines { rows: Vec::new(), next: 1 };
+    match (top, planned) {
+        (None, Some(p)) => lines.node(&p.plan, &p.rt, "", ""),
+        (Some(top), Some(p)) => {
+            lines.push(String::new(), top, None, "root", "N/A", "N/A");
+            lines.node(&p.plan, &p.rt, "└─", "  ");
+        }
+        (Some(top), None) => lines.push(String::new(), top, None, "root", "N/A", "N/A"),
+        (None, None) => {}
+    }
+    Ok(ResultSet { columns: columns(), rows: Rows::Datums(lines.rows) })
+}
+
+struct Lines {
+    rows: Vec<Vec<Datum>>,
+    next: usize,
+}
+
+fn list(exprs: &[Expr], rt: &Arc<Runtime>) -> String {
+    exprs.iter().map(|e| Named(e, |i| rt.columns.name(i)).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn keys(keys: &[SortKey], rt: &Arc<Runtime>) -> String {
+    let one = |k: &SortKey| format!("{}{}", Named(&k.expr, |i| rt.columns.name(i)), if k.desc { ":desc" } else { "" });
+    keys.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl Lines {
+    fn push(&mut self, lead: String, name: &str, rows: Option<f64>, task: &str, object: &str, info: &str) {
+        let id = format!("{lead}{name}_{}", self.next);
+        self.next += 1;
+        let rows = rows.map_or("N/A".into(), |r| format!("{r:.2}"));
+        self.rows.push([id.as_str(), &rows, task, object, info].map(Datum::from).to_vec());
+    }
+
+    /// `first` leads the node's own line, `rest` the lines below it.
+    fn node(&mut self, plan: &Plan, rt: &Arc<Runtime>, first: &str, rest: &str) {
+        let rows = Some(estimate(plan));
+        let lead = first.to_owned();
+        match plan {
+            Plan::One => self.push(lead, "TableDual", rows, "root", "", "rows:1"),
+            Plan::Nothing(_) => self.push(lead, "TableDual", rows, "root", "", "rows:0"),
+            Plan::Values { rows: values, .. } => self.push(lead, "TableDual", rows, "root", "", &format!("rows:{}", values.len())),
+            Plan::Memory { table, .. } => self.push(lead, "MemTableScan", rows, "root", &format!("table:{}", table.name), ""),
+            Plan::Scan(scan) => self.scan(scan, rt, first, rest),
+            Plan::Filter { conditions, .. } => self.push(lead, "Selection", rows, "root", "", &list(conditions, rt)),
+            Plan::Project { exprs, .. } => {
+                let exprs: Vec<Expr> = exprs.iter().map(|e| e.0.clone()).collect();
+                self.push(lead, "Projection", rows, "root", "", &list(&exprs, rt));
+            }
+            Plan::Join { kind, equal, other, lookup, .. } => {
+                let kind = if *kind == JoinKind::Inner { "inner join" } else { "left outer join" };
+                let mut info = vec![kind.to_owned()];
+                if equal.is_empty() {
+                    info[0] = format!("CARTESIAN {kind}");
+                } else {
+                    let pairs: Vec<String> = equal.iter().map(|(a, b)| format!("eq({}, {})", Named(a, |i| rt.columns.name(i)), Named(b, |i| rt.columns.name(i)))).collect();
+                    info.push(format!("equal:[{}]", pairs.join(", ")));
+                }
+                if !other.is_empty() {
+                    info.push(format!("other cond:{}", list(other, rt)));
+                }
+                self.push(lead, if lookup.is_some() { "IndexJoin" } else { "HashJoin" }, rows, "root", "", &info.join(", "));
+            }
+            Plan::Aggregate { group, aggs, .. } => {
+                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
+                let funcs: Vec<String> = aggs
+                    .iter()
+                    .map(|(a, id)| format!("funcs:{}({}{})->{}", a.name, if a.distinct { "distinct " } else { "" }, if a.args.is_empty() { "1".into() } else { list(&a.args, rt) }, rt.columns.name(*id)))
+                    .collect();
+                let mut info = funcs.join(", ");
+                if !group.is_empty() {
+                    info = format!("group by:{}, {info}", list(&group, rt));
+                }
+                self.push(lead, "HashAgg", rows, "root", "", &info);
+            }
+            Plan::Distinct(_) => self.push(lead, "HashAgg", rows, "root", "", "distinct"),
+            Plan::Sort { keys: k, limit: Some(n), .. } => self.push(lead, "TopN", rows, "root", "", &format!("{}, offset:0, count:{n}", keys(k, rt))),
+            Plan::Sort { keys: k, .. } => self.push(lead, "Sort", rows, "root", "", &keys(k, rt)),
+            Plan::Limit { offset, count, .. } => self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}")),
+            Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
+            Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
+        }
+        let mut below: Vec<&Plan> = plan.inputs();
+        if let Plan::Apply { subquery, .. } = plan {
+            below.push(&subquery.plan);
+        }
+        for (i, input) in below.iter().enumerate() {
+            let last = i + 1 == below.len();
+            let (a, b) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+            self.node(input, rt, &format!("{rest}{a}"), &format!("{rest}{b}"));
+        }
+    }
+
+    fn scan(&mut self, scan: &Scan, rt: &Arc<Runtime>, first: &str, rest: &str) {
+        let rows = Some(scan.estimate);
+        let table = format!("table:{}", scan.alias);
+        let object = |index: i64| {
+            let Some(i) = scan.table.indexes.iter().find(|i| i.id == index) else { return table.clone() };
+            let columns: Vec<&str> = i.columns.iter().map(|c| c.name.as_str()).collect();
+            format!("{table}, index:{}({})", i.name, columns.join(", "))
+        };
+        let mut lead = first.to_owned();
+        let mut rest = rest.to_owned();
+        let mut root = scan.residual.clone();
+        let local = rt.reader.is_dirty(&scan.table) || !rt.pushdown;
+        let points = matches!(scan.access, Access::PointHandles(_) | Access::PointIndex { .. } | Access::Empty);
+        let lookup = matches!(scan.access, Access::Index { covering: false, .. });
+        // Where the rows are put together here, so are their conditions checked.
+        if points || local || lookup {
+            root.extend(scan.pushed.filters.iter().cloned());
+        }
+        if !root.is_empty() {
+            self.push(lead, "Selection", rows, "root", "", &list(&root, rt));
+            lead = format!("{rest}└─");
+            rest.push_str("  ");
+        }
+        let order = format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
+        match &scan.access {
+            Access::Empty => self.push(lead, "TableDual", Some(0.0), "root", "", "rows:0"),
+            Access::PointHandles(h) if h.len() == 1 => self.push(lead, "Point_Get", rows, "root", &table, &format!("handle:{}", h[0])),
+            Access::PointHandles(h) => {
+                let list: Vec<String> = h.iter().take(16).map(i64::to_string).collect();
+                self.push(lead, "Batch_Point_Get", rows, "root", &table, &format!("handle:[{}], {order}", list.join(" ")));
+            }
+            Access::PointIndex { index, keys } if keys.len() == 1 => self.push(lead, "Point_Get", rows, "root", &object(*index), ""),
+            Access::PointIndex { index, .. } => self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order),
+            Access::Index { index, words, covering: false, .. } => {
+                self.push(lead, "IndexLookUp", rows, "root", "", "");
+                self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", &object(*index), &format!("range:{words}, {order}"));
+                self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, "keep order:false");
+            }
+            access => {
+                let reader = if matches!(access, Access::Index { .. }) { "IndexReader" } else { "TableReader" };
+                let (name, object, range) = match access {
+                    Access::Index { index, words, .. } => {
+                        let full = words == "[NULL,+inf]";
+                        (if full { "IndexFullScan" } else { "IndexRangeScan" }, object(*index), if full { String::new() } else { format!("range:{words}, ") })
+                    }
+                    Access::Handles(list) => {
+                        let end = |v: i64, low| match v {
+                            i64::MIN if low => "-inf".to_owned(),
+                            i64::MAX if !low => "+inf".to_owned(),
+                            v => v.to_string(),
+                        };
+                        let ranges: Vec<String> = list.iter().take(8).map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false))).collect();
+                        ("TableRangeScan", table.clone(), format!("range:{}, ", ranges.join(", ")))
+                    }
+                    _ => ("TableFullScan", table.clone(), String::new()),
+                };
+                if local {
+                    self.push(lead, "UnionScan", rows, "root", "", "");
+                    self.push(format!("{rest}└─"), name, rows, "root", &object, &format!("{range}{order}"));
+                    return;
+                }
+                self.push(lead, reader, rows, "root", "", "");
+                let mut lead = format!("{rest}└─");
+                let mut under = format!("{rest}  ");
+                let mut cop = |name: &str, info: String, lines: &mut Lines| {
+                    lines.push(std::mem::replace(&mut lead, format!("{under}└─")), name, rows, "cop[tikv]", "", &info);
+                    under.push_str("  ");
+                };
+                if let Some(n) = scan.pushed.limit {
+                    cop("Limit", format!("offset:0, count:{n}"), self);
+                }
+                if let Some((k, n)) = &scan.pushed.topn {
+                    cop("TopN", format!("{}, offset:0, count:{n}", keys(k, rt)), self);
+                }
+                if let Some(agg) = &scan.pushed.aggregate {
+                    let group: Vec<Expr> = agg.group.iter().map(|g| g.0.clone()).collect();
+                    let names: Vec<&str> = agg.aggs.iter().map(|a| a.0.name.as_str()).collect();
+                    cop("HashAgg", format!("group by:{}, funcs:{}", list(&group, rt), names.join(", ")), self);
+                }
+                if !scan.pushed.filters.is_empty() {
+                    cop("Selection", list(&scan.pushed.filters, rt), self);
+                }
+                self.push(lead, name, rows, "cop[tikv]", &object, &format!("{range}{order}"));
+            }
+        }
+    }
+}
+

@@ -1,0 +1,550 @@
+//! Runs queries and changes of rows.
+//!
+//! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder makes a plan, its
+//! subqueries run first, the rules of [`crate::planner::optimize`] place the work, [`operator::build`] makes operators of it,
+//! and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
+//! [`writer`].
+//!
+//! Which timestamp is read at:
+//!
+//! | statement | reads at |
+//! |---|---|
+//! | query, no transaction | a fresh timestamp; one row by key: the newest version |
+//! | query in a transaction | its start, over its pending writes |
+//! | `FOR UPDATE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
+//! | changes, optimistic | the transaction's start; conflicts are found at commit |
+
+pub mod aggregate;
+pub mod convert;
+mod dml;
+mod explain;
+pub mod operator;
+mod point;
+pub mod pushdown;
+pub mod reader;
+pub mod rows;
+mod writer;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::timestamp::Timestamp;
+use codec::types::FieldType;
+use futures::StreamExt;
+use query::batch::Batch;
+use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
+use query::expr::Expr;
+
+use crate::catalog::{Schema, TableInfo};
+use crate::error::SqlError;
+use crate::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
+use crate::parser::Statement;
+use crate::planner::binder::{Binder, Bound, Environment, Visible};
+use crate::planner::optimize::Rules;
+use crate::planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};
+use crate::server::Server;
+use crate::session::context::ExecContext;
+use crate::session::state::{Level, SessionState};
+use crate::vars;
+use operator::{Operator, Runtime};
+use reader::{Overlay, Reader};
+
+/// Batches of a result that are computed before the first is sent: small results are complete (with their warnings) when
+/// the statement ends, large ones stream.
+const EAGER_BATCHES: usize = 16;
+
+/// Runs a query or a change.
+pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
+    match statement {
+        Statement::Query(query) => {
+            if let Some(result) = point::select(ctx, query).await? {
+                return Ok(Outcome::Rows(result));
+            }
+            select(ctx, query).await.map(Outcome::Rows)
+        }
+        Statement::Insert(insert) => dml::insert(ctx, insert).await,
+        Statement::Update(update) => dml::update(ctx, update).await,
+        Statement::Delete(delete) => dml::delete(ctx, delete).await,
+        Statement::Explain(explain) => explain::explain(ctx, explain).await.map(Outcome::Rows),
+        Statement::Do(exprs) => {
+            let env = Env::new(ctx, false);
+            let mut binder = Binder::new(&env);
+            binder.open(Vec::new());
+            let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
+            binder.close()?;
+            let (subqueries, columns) = (binder.subqueries, Arc::new(binder.columns));
+            let rt = Arc::new(query_runtime(ctx, columns, &[], false).await?);
+            let values = run_subqueries(subqueries, &rt).await?;
+            for mut e in bound {
+                values.apply_expr(&mut e)?;
+                rt.column(&e, &Batch::one_empty_row())?;
+            }
+            collect_context(ctx, &rt);
+            Ok(Outcome::ok())
+        }
+        _ => Err(SqlError::internal("executor", "not a query or change")),
+    }
+}
+
+/// Columns of a statement's result, for PREPARE. Parameters count as NULL.
+pub async fn describe(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Vec<ColumnMeta>, SqlError> {
+    match statement {
+        Statement::Query(query) => {
+            let nulls = vec![Datum::Null; 65_536];
+            let mut inner = ExecContext { server: ctx.server, session: ctx.session, schema: ctx.schema.clone(), params: &nulls };
+            let env = Env::new(&mut inner, false);
+            let mut binder = Binder::new(&env);
+            let bound = binder.bind_query(query)?;
+            Ok(metas(&bound.columns, &binder.columns, &inner.schema))
+        }
+        Statement::Explain(_) => Ok(explain::columns()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Names and variables of a statement, for the binder.
+pub struct Env {
+    schema: Arc<Schema>,
+    database: Option<String>,
+    params: Vec<Datum>,
+    server: Arc<Server>,
+    variables: HashMap<String, Datum>,
+    system: SystemVariables,
+    eval: EvalContext,
+}
+
+/// The session's values of system variables that were named.
+type SystemVariables = Box<dyn Fn(&str) -> Result<(Datum, FieldType), SqlError> + Send + Sync>;
+
+impl Env {
+    /// Of a statement.
+    pub fn new(ctx: &mut ExecContext<'_>, write: bool) -> Env {
+        let eval = eval_context(ctx, write);
+        // The session cannot be borrowed while the statement runs, so what can be asked is copied.
+        let server = ctx.server.clone();
+        let snapshot = SessionSnapshot::of(ctx.session);
+        let for_system = server.clone();
+        Env {
+            schema: ctx.schema.clone(),
+            database: ctx.session.database.clone(),
+            params: ctx.params.to_vec(),
+            server,
+            variables: ctx.session.user_vars.clone(),
+            system: Box::new(move |name| snapshot.get(&for_system, name)),
+            eval,
+        }
+    }
+}
+
+/// A copy of the session state that system variables are read from.
+struct SessionSnapshot(SessionState);
+
+impl SessionSnapshot {
+    fn of(session: &SessionState) -> SessionSnapshot {
+        let mut copy = SessionState::new(session.id, session.identity.clone(), session.vars.clone(), session.interrupt.clone());
+        copy.last_insert_id = session.last_insert_id;
+        copy.warning_count = session.warning_count;
+        copy.statement_start = session.statement_start;
+        SessionSnapshot(copy)
+    }
+
+    fn get(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
+        self.0.system_variable(server, name)
+    }
+}
+
+impl Environment for Env {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    fn params(&self) -> &[Datum] {
+        &self.params
+    }
+
+    fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError> {
+        match name.strip_prefix("@@") {
+            Some(system) => (self.system)(&system.to_lowercase()),
+            None => {
+                let _ = &self.server;
+                let value = self.variables.get(&name[1..].to_lowercase()).cloned().unwrap_or_default();
+                let ty = crate::session::state::type_of_datum(&value);
+                Ok((value, ty))
+            }
+        }
+    }
+
+    fn eval(&self) -> &EvalContext {
+        &self.eval
+    }
+}
+
+/// The server's own zone.
+#[derive(Debug)]
+struct SystemZone;
+
+impl ZoneRules for SystemZone {
+    fn offset_at(&self, utc_secs: i64) -> i32 {
+        use chrono::{Offset, TimeZone};
+        chrono::Local.timestamp_opt(utc_secs, 0).single().map_or(0, |t| t.offset().fix().local_minus_utc())
+    }
+
+    fn name(&self) -> &str {
+        "SYSTEM"
+    }
+}
+
+/// The session's zone, for expressions.
+pub fn time_zone(session: &SessionState) -> TimeZone {
+    match session.vars.time_zone() {
+        vars::TimeZone::Fixed(secs) => TimeZone::Fixed(secs),
+        vars::TimeZone::System => {
+            // A server in UTC, as most are, spares the rules.
+            let now = session.statement_start;
+            if std::env::var_os("TZ").is_none_or(|z| z.is_empty() || z == "UTC") && session.vars.utc_offset_secs(now) == 0 {
+                return TimeZone::UTC;
+            }
+            TimeZone::Rules(Arc::new(SystemZone))
+        }
+    }
+}
+
+/// What the statement's expressions may ask.
+pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
+    let session = &*ctx.session;
+    let now = session.now().timestamp_micros();
+    let (mode, zone) = (session.vars.sql_mode(), time_zone(session));
+    let mut cx = if write { EvalContext::for_write(mode, zone, now) } else { EvalContext::for_select(mode, zone, now) };
+    let user = format!("{}@{}", session.identity.user, session.identity.host);
+    cx.session = SessionInfo {
+        database: session.database.clone(),
+        user,
+        current_user: format!("{}@%", session.identity.user),
+        version: session.vars.text("version").to_owned(),
+        connection_id: session.id,
+        last_insert_id: session.last_insert_id,
+        found_rows: session.found_rows,
+        row_count: session.row_count,
+    };
+    cx.collation = session.vars.collation();
+    cx.random = rand::random();
+    for (limit, name) in [(&mut cx.max_allowed_packet, "max_allowed_packet"), (&mut cx.group_concat_max_len, "group_concat_max_len")] {
+        match session.vars.number(name) {
+            0 => {}
+            n => *limit = n,
+        }
+    }
+    cx
+}
+
+/// Hands the warnings of expressions to the session.
+pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) {
+    let cx = rt.take_context();
+    for w in cx.warnings {
+        ctx.session.push_diagnostic(Level::Warning, w.code, w.message);
+    }
+    if let Some(id) = cx.set_last_insert_id {
+        ctx.session.last_insert_id = id;
+    }
+}
+
+/// Pending writes of these tables.
+fn overlay_of(txn: &kv_client::Transaction, tables: &[Arc<TableInfo>]) -> Overlay {
+    let mut overlay = Overlay::new();
+    if txn.buffer().is_empty() {
+        return overlay;
+    }
+    for t in tables {
+        let (start, end) = codec::table::table_range(t.id);
+        overlay.extend(txn.iter_buffer(&start, &end).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
+    }
+    overlay
+}
+
+/// What a query reads from. With `current` (FOR UPDATE and changes in a pessimistic transaction) a fresh timestamp.
+async fn reader_of(ctx: &mut ExecContext<'_>, tables: &[Arc<TableInfo>], current: bool) -> Result<Reader, SqlError> {
+    let client = ctx.server.kv()?.clone();
+    if ctx.is_autocommit() && !current {
+        let ts = if tables.is_empty() { Timestamp::MAX } else { client.timestamp().await? };
+        return Ok(Reader::new(client.snapshot(ts)));
+    }
+    let txn = ctx.txn().await?;
+    let overlay = overlay_of(txn, tables);
+    if current && txn.is_pessimistic() {
+        let ts = client.timestamp().await?;
+        return Ok(Reader::with_overlay(client.snapshot(ts), overlay));
+    }
+    Ok(Reader::with_overlay(txn.snapshot().clone(), overlay))
+}
+
+async fn query_runtime(
+    ctx: &mut ExecContext<'_>,
+    columns: Arc<Columns>,
+    tables: &[Arc<TableInfo>],
+    current: bool,
+) -> Result<Runtime, SqlError> {
+    let reader = reader_of(ctx, tables, current).await?;
+    let mut rt = Runtime::new(reader, columns, eval_context(ctx, false), ctx.session.interrupt.clone());
+    if let quota @ 1.. = ctx.session.vars.number("tidb_mem_quota_query") {
+        rt.memory_limit = usize::try_from(quota).unwrap_or(usize::MAX);
+    }
+    Ok(rt)
+}
+
+/// Values of subqueries that ran before the statement.
+#[derive(Default)]
+pub struct SubqueryValues {
+    values: HashMap<ColId, Expr>,
+    lists: HashMap<ColId, Vec<Expr>>,
+}
+
+impl SubqueryValues {
+    /// Puts the values where the slots are.
+    pub fn apply(&self, plan: &mut Plan) -> Result<(), SqlError> {
+        if self.values.is_empty() && self.lists.is_empty() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        plan.each_expr(&mut |e| {
+            if let Err(error) = self.apply_expr(e) {
+                result = Err(error);
+            }
+        });
+        result
+    }
+
+    /// The same in one expression.
+    pub fn apply_expr(&self, e: &mut Expr) -> Result<(), SqlError> {
+        crate::planner::plan::bind_values(e, &self.values);
+        if e.columns().iter().any(|c| self.lists.contains_key(c)) {
+            *e = self.splice(e)?;
+        }
+        Ok(())
+    }
+
+    /// `x IN (slot)` becomes `x IN (values)`.
+    fn splice(&self, e: &Expr) -> Result<Expr, SqlError> {
+        let Expr::Call(call) = e else { return Ok(e.clone()) };
+        if matches!(call.func, query::expr::Func::In(..)) && call.args.len() == 2 {
+            if let [slot] = call.args[1].columns()[..]
+                && let Some(list) = self.lists.get(&slot)
+            {
+                return Ok(match list.is_empty() {
+                    true => Expr::bool(false),
+                    false => query::infer::in_list(call.args[0].clone(), list.clone())?,
+                });
+            }
+        }
+        // `IN` of one value may have become an equality.
+        if let query::expr::Func::Compare(query::expr::CmpOp::Eq, ..) = call.func
+            && let [slot] = call.args[1].columns()[..]
+            && let Some(list) = self.lists.get(&slot)
+        {
+            return Ok(match list.is_empty() {
+                true => Expr::bool(false),
+                false => query::infer::in_list(call.args[0].clone(), list.clone())?,
+            });
+        }
+        let args = call.args.iter().map(|a| self.splice(a)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Expr::call(call.func, args, call.ty.clone()))
+    }
+}
+
+/// Runs the subqueries that depend on nothing, each with the values of those before it.
+async fn run_subqueries(subqueries: Vec<Subquery>, rt: &Arc<Runtime>) -> Result<SubqueryValues, SqlError> {
+    let mut values = SubqueryValues::default();
+    for mut s in subqueries {
+        values.apply(&mut s.plan)?;
+        match &s.kind {
+            SubqueryKind::In(_) => {
+                let batches = operator::run_plan(&s.plan, rt).await?;
+                values.lists.insert(s.slot, operator::constants(&batches));
+            }
+            SubqueryKind::Exists | SubqueryKind::Scalar => {
+                let value = operator::run_subquery(&s, rt).await?;
+                let ty = rt.columns.ty(s.slot).clone();
+                values.values.insert(s.slot, Expr::Const { value, ty });
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// Reads the tables that the server computes.
+async fn load_memory_tables(
+    ctx: &mut ExecContext<'_>,
+    plans: &[&Plan],
+) -> Result<HashMap<(String, String), Arc<Vec<Vec<Datum>>>>, SqlError> {
+    fn find(plan: &Plan, out: &mut Vec<(String, Arc<TableInfo>)>) {
+        if let Plan::Memory { table, database, .. } = plan {
+            out.push((database.clone(), table.clone()));
+        }
+        if let Plan::Apply { subquery, .. } = plan {
+            find(&subquery.plan, out);
+        }
+        plan.inputs().into_iter().for_each(|p| find(p, out));
+    }
+    let mut wanted = Vec::new();
+    plans.iter().for_each(|p| find(p, &mut wanted));
+    let mut out = HashMap::new();
+    for (database, table) in wanted {
+        let key = (database.to_lowercase(), table.name.lower.clone());
+        if !out.contains_key(&key) {
+            let rows = crate::infoschema::rows(ctx.server, &ctx.schema, &table).await?;
+            out.insert(key, Arc::new(rows));
+        }
+    }
+    Ok(out)
+}
+
+
+/// A statement, planned: ready for operators.
+struct Planned {
+    plan: Plan,
+    rt: Arc<Runtime>,
+}
+
+/// Plans a bound query: subqueries run, rules applied.
+async fn plan_query(
+    ctx: &mut ExecContext<'_>,
+    mut plan: Plan,
+    columns: Columns,
+    subqueries: Vec<Subquery>,
+    current: bool,
+) -> Result<Planned, SqlError> {
+    let mut tables = Vec::new();
+    plan.tables(&mut tables);
+    subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+    let mut rt = query_runtime(ctx, Arc::new(columns), &tables, current).await?;
+    let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
+    rt.memory = load_memory_tables(ctx, &plans).await?;
+    let rt = Arc::new(rt);
+    let values = run_subqueries(subqueries, &rt).await?;
+    values.apply(&mut plan)?;
+    let plan = optimize(plan, &rt);
+    Ok(Planned { plan, rt })
+}
+
+/// Applies the rules.
+fn optimize(plan: Plan, rt: &Runtime) -> Plan {
+    let pushable = |e: &Expr| pushdown::can_push(e);
+    Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable }.optimize(plan)
+}
+
+/// Marks every table of the query's own blocks to be locked.
+fn lock_scans(plan: &mut Plan, columns: &mut Columns) {
+    match plan {
+        Plan::Scan(scan) => {
+            scan.lock = true;
+            if scan.handle.is_none() {
+                scan.handle = Some(columns.add("_tidb_rowid", FieldType::bigint()));
+            }
+        }
+        Plan::Filter { input, .. }
+        | Plan::Project { input, .. }
+        | Plan::Aggregate { input, .. }
+        | Plan::Distinct(input)
+        | Plan::Sort { input, .. }
+        | Plan::Limit { input, .. }
+        | Plan::Apply { input, .. } => lock_scans(input, columns),
+        Plan::Join { left, right, .. } => {
+            lock_scans(left, columns);
+            lock_scans(right, columns);
+        }
+        Plan::Union { inputs, .. } => inputs.iter_mut().for_each(|i| lock_scans(i, columns)),
+        Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Memory { .. } => {}
+    }
+}
+
+async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Result<ResultSet, SqlError> {
+    let env = Env::new(ctx, false);
+    let mut binder = Binder::new(&env);
+    let Bound { mut plan, columns: visible, lock } = binder.bind_query(query)?;
+    let mut columns = std::mem::take(&mut binder.columns);
+    let subqueries = std::mem::take(&mut binder.subqueries);
+    drop(binder);
+    let meta = metas(&visible, &columns, &ctx.schema);
+    // Without a transaction there is nothing that could keep a lock.
+    let locking = lock.filter(|_| !ctx.is_autocommit());
+    if locking.is_some() {
+        lock_scans(&mut plan, &mut columns);
+    }
+    let pessimistic = locking.is_some() && ctx.txn().await?.is_pessimistic();
+    let Planned { plan, rt } = plan_query(ctx, plan, columns, subqueries, pessimistic).await?;
+    let mut op = operator::build(&plan, &rt)?;
+    let mut batches = Vec::new();
+    let mut complete = false;
+    while batches.len() < EAGER_BATCHES || locking.is_some() {
+        match op.next().await? {
+            Some(b) => batches.push(b),
+            None => {
+                complete = true;
+                break;
+            }
+        }
+    }
+    collect_context(ctx, &rt);
+    if let Some(lock) = locking {
+        let keys = rt.take_locks();
+        let read_at = rt.reader.snapshot().ts();
+        let mut tables = Vec::new();
+        plan.tables(&mut tables);
+        tables.iter().for_each(|t| ctx.session.txn.use_table(t));
+        let wait = lock_wait(ctx.session, lock.nowait);
+        let txn = ctx.txn().await?;
+        if txn.is_pessimistic() && !keys.is_empty() {
+            let options = kv_client::LockOptions { wait, for_update_ts: Some(read_at), ..Default::default() };
+            txn.lock_keys(keys, options).await?;
+        }
+    }
+    let head = futures::stream::iter(batches.into_iter().map(Ok));
+    let rows = if complete { Rows::Batches(head.boxed()) } else { Rows::Batches(head.chain(stream(op)).boxed()) };
+    Ok(ResultSet { columns: meta, rows })
+}
+
+fn stream(op: Box<dyn Operator>) -> impl futures::Stream<Item = Result<Batch, SqlError>> + Send {
+    futures::stream::unfold(Some(op), |op| async {
+        let mut op = op?;
+        match op.next().await {
+            Ok(Some(b)) => Some((Ok(b), Some(op))),
+            Ok(None) => None,
+            Err(e) => Some((Err(e), None)),
+        }
+    })
+}
+
+/// How long locks are waited for.
+fn lock_wait(session: &SessionState, nowait: bool) -> kv_client::LockWait {
+    match (nowait, session.vars.number("innodb_lock_wait_timeout")) {
+        (true, _) => kv_client::LockWait::NoWait,
+        (false, 0) => kv_client::LockWait::Default,
+        (false, secs) => kv_client::LockWait::Ms(secs.saturating_mul(1000)),
+    }
+}
+
+/// What the client learns about the columns.
+fn metas(visible: &[Visible], columns: &Columns, schema: &Schema) -> Vec<ColumnMeta> {
+    visible
+        .iter()
+        .map(|v| {
+            let mut ty = columns.ty(v.id).clone();
+            // Key flags are the table column's own.
+            if let Some(c) = schema.table(&v.database, &v.org_table).and_then(|t| t.column(&v.org_name)) {
+                ty.flags |= c.field_type.flags;
+            }
+            ColumnMeta {
+                schema: v.database.clone(),
+                table: v.table.clone(),
+                org_table: v.org_table.clone(),
+                name: v.name.clone(),
+                org_name: v.org_name.clone(),
+                ty,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,777 @@
+//! Operators: each gives batches of rows until it has no more.
+//!
+//! An operator owns what it needs (a snapshot, shared facts of the statement), so a result can be sent while it is
+//! computed, and dropping it stops the work. Columns are found by position here: [`resolve`] turned numbers into positions
+//! when the operator was built.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use async_trait::async_trait;
+use codec::datum::{self, Datum};
+use codec::types::{FieldType, TypeCode};
+use parking_lot::Mutex;
+use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
+use query::context::{EvalContext, TimeZone};
+use query::expr::Expr;
+
+use super::reader::{self, Reader};
+use crate::error::SqlError;
+use crate::planner::optimize::{Rules, positions};
+use crate::planner::plan::{ColId, Columns, JoinKind, Plan, SortKey, Subquery, SubqueryKind, bind_values};
+use crate::session::state::Interrupt;
+
+/// Facts that all operators of a statement share.
+pub struct Runtime {
+    /// Where rows come from.
+    pub reader: Reader,
+    /// All columns of the statement.
+    pub columns: Arc<Columns>,
+    /// The session's zone.
+    pub zone: TimeZone,
+    /// Whether the coprocessor may be used.
+    pub pushdown: bool,
+    /// Rows of tables that the server computes, by (database, table) in lower case; whole rows.
+    pub memory: HashMap<(String, String), Arc<Vec<Vec<Datum>>>>,
+    /// Flag of `KILL`.
+    pub interrupt: Arc<Interrupt>,
+    /// Bytes that operators which collect rows (sorts, hash tables, groups) may hold together.
+    pub memory_limit: usize,
+    /// Connection, for messages.
+    pub connection: u64,
+    cx: Mutex<EvalContext>,
+    locks: Mutex<Vec<Vec<u8>>>,
+    held: std::sync::atomic::AtomicUsize,
+}
+
+impl Runtime {
+    /// For one statement.
+    pub fn new(reader: Reader, columns: Arc<Columns>, cx: EvalContext, interrupt: Arc<Interrupt>) -> Runtime {
+        Runtime {
+            reader,
+            columns,
+            zone: cx.time_zone.clone(),
+            pushdown: true,
+            memory: HashMap::new(),
+            interrupt,
+            memory_limit: 1 << 30,
+            connection: cx.session.connection_id,
+            cx: Mutex::new(cx),
+            locks: Mutex::new(Vec::new()),
+            held: std::sync::atomic::AtomicUsize::new(0),
+        }
+    }
+
+    /// The evaluation context. Evaluation never waits, so nobody waits long for it.
+    pub fn eval<T>(&self, f: impl FnOnce(&mut EvalContext) -> Result<T, query::error::EvalError>) -> Result<T, SqlError> {
+        Ok(f(&mut self.cx.lock())?)
+    }
+
+    /// Values of an expression for a batch.
+    pub fn column(&self, e: &Expr, batch: &Batch) -> Result<ArrayRef, SqlError> {
+        self.eval(|cx| query::eval::eval(e, batch, cx))
+    }
+
+    /// What the evaluation gathered, taken out.
+    pub fn take_context(&self) -> EvalContext {
+        let mut cx = self.cx.lock();
+        let fresh = EvalContext { warnings: Vec::new(), warning_count: 0, ..cx.clone() };
+        std::mem::replace(&mut *cx, fresh)
+    }
+
+    /// Remembers row keys to be locked.
+    pub fn add_locks(&self, keys: impl IntoIterator<Item = Vec<u8>>) {
+        self.locks.lock().extend(keys);
+    }
+
+    /// Row keys to be locked.
+    pub fn take_locks(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.locks.lock())
+    }
+
+    /// Fails when the statement was killed.
+    pub fn check_interrupted(&self) -> Result<(), SqlError> {
+        if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Counts bytes that an operator keeps; fails over the limit.
+    pub fn hold(&self, bytes: usize) -> Result<(), SqlError> {
+        use std::sync::atomic::Ordering;
+        let all = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if all > self.memory_limit { Err(SqlError::MemoryQuota(self.connection)) } else { Ok(()) }
+    }
+}
+
+/// Gives batches until it has no more. Batches may be empty.
+#[async_trait]
+pub trait Operator: Send {
+    /// The next rows.
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError>;
+}
+
+type Input = Box<dyn Operator>;
+
+/// Column numbers to positions.
+pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
+    e.map_columns(&|id| at.get(&id).copied()).ok_or_else(|| SqlError::internal("plan", format!("{e} reads a column that its input lacks")))
+}
+
+fn resolve_all<'a>(list: impl IntoIterator<Item = &'a Expr>, at: &HashMap<ColId, usize>) -> Result<Vec<Expr>, SqlError> {
+    list.into_iter().map(|e| resolve(e, at)).collect()
+}
+
+/// Rows for which all conditions are true; and which those are, unless all.
+#[allow(clippy::type_complexity)]
+pub fn filter_batch(batch: Batch, conditions: &[Expr], rt: &Runtime) -> Result<(Batch, Option<Vec<bool>>), SqlError> {
+    if conditions.is_empty() || batch.is_empty() {
+        return Ok((batch, None));
+    }
+    let mut keep = vec![true; batch.num_rows()];
+    for c in conditions {
+        let truth = rt.eval(|cx| query::eval::eval_truth(c, &batch, cx))?;
+        for (row, k) in keep.iter_mut().enumerate() {
+            *k &= truth.is_valid(row) && truth.value(row);
+        }
+    }
+    if keep.iter().all(|k| *k) {
+        return Ok((batch, None));
+    }
+    let batch = batch.filter(&BooleanArray::from(keep.clone()))?;
+    Ok((batch, Some(keep)))
+}
+
+/// Appends bytes that are equal for equal values and sort as the values do. Values of one key column must be of one domain.
+pub fn key_bytes(buf: &mut Vec<u8>, d: &Datum, ty: &FieldType) -> Result<(), SqlError> {
+    let encoded = match d {
+        // One form for both signednesses.
+        Datum::Int(v) => {
+            buf.push(if *v < 0 { datum::flag::INT } else { datum::flag::UINT });
+            codec::number::encode_i64(buf, *v);
+            Ok(())
+        }
+        Datum::UInt(v) | Datum::Set(v) | Datum::Bit(v) => {
+            buf.push(datum::flag::UINT);
+            codec::number::encode_u64(buf, if *v < 1 << 63 { *v | 1 << 63 } else { *v });
+            if *v >= 1 << 63 {
+                // Above every signed value.
+                let at = buf.len() - 9;
+                buf[at] = datum::flag::UINT + 1;
+            }
+            Ok(())
+        }
+        Datum::Decimal(v) => {
+            let wide = FieldType::decimal(81, 30);
+            datum::encode_key(buf, &Datum::Decimal(v.clone()), Some(&wide))
+        }
+        Datum::Bytes(_) => datum::encode_key(buf, d, Some(ty)),
+        other => datum::encode_key(buf, other, None),
+    };
+    encoded.map_err(super::rows::damaged)
+}
+
+/// The key of a row over evaluated columns; `None` when a value is NULL and NULLs do not match.
+fn row_key(columns: &[(ArrayRef, FieldType)], row: usize, nulls: bool) -> Result<Option<Vec<u8>>, SqlError> {
+    let mut key = Vec::with_capacity(columns.len() * 10);
+    for (column, ty) in columns {
+        let d = query::batch::datum_at(column, row, ty);
+        if d.is_null() && !nulls {
+            return Ok(None);
+        }
+        key_bytes(&mut key, &d, ty)?;
+    }
+    Ok(Some(key))
+}
+
+fn key_columns(exprs: &[Expr], batch: &Batch, rt: &Runtime) -> Result<Vec<(ArrayRef, FieldType)>, SqlError> {
+    exprs.iter().map(|e| Ok((rt.column(e, batch)?, e.ty().clone()))).collect()
+}
+
+/// The operator for a plan.
+pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
+    let at = |input: &Plan| positions(&input.outputs());
+    Ok(match plan {
+        Plan::One => Box::new(Fixed::new(vec![Batch::one_empty_row()])),
+        Plan::Nothing(_) => Box::new(Fixed::new(Vec::new())),
+        Plan::Values { ids, rows } => {
+            let types = rt.columns.types(ids);
+            let one = Batch::one_empty_row();
+            let mut builder = BatchBuilder::new(types, rows.len());
+            for row in rows {
+                let values = row.iter().map(|e| Ok(query::batch::datum_at(&rt.column(e, &one)?, 0, e.ty())));
+                builder.push(&values.collect::<Result<Vec<_>, SqlError>>()?)?;
+            }
+            Box::new(Fixed::new(vec![builder.finish()]))
+        }
+        Plan::Scan(scan) => reader::build(scan, rt)?,
+        Plan::Memory { table, database, columns } => {
+            let rows = rt.memory.get(&(database.to_lowercase(), table.name.lower.clone())).cloned().unwrap_or_default();
+            let types = rt.columns.types(&columns.iter().map(|c| c.1).collect::<Vec<_>>());
+            let mut builder = BatchBuilder::new(types, rows.len());
+            for row in rows.iter() {
+                let values: Vec<Datum> = columns.iter().map(|(o, _)| row.get(*o).cloned().unwrap_or_default()).collect();
+                builder.push(&values)?;
+            }
+            Box::new(Fixed::new(vec![builder.finish()]))
+        }
+        Plan::Filter { input, conditions } => {
+            let conditions = resolve_all(conditions, &at(input))?;
+            Box::new(Filter { input: build(input, rt)?, conditions, rt: rt.clone() })
+        }
+        Plan::Project { input, exprs } => {
+            let types = rt.columns.types(&plan.outputs());
+            let exprs = resolve_all(exprs.iter().map(|e| &e.0), &at(input))?;
+            Box::new(Project { input: build(input, rt)?, exprs, types, rt: rt.clone() })
+        }
+        Plan::Join { kind, left, right, equal, other, lookup } => build_join(*kind, left, right, equal, other, *lookup, rt)?,
+        Plan::Aggregate { input, group, aggs, merge } => super::aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?,
+        Plan::Distinct(input) => {
+            let types = rt.columns.types(&input.outputs());
+            Box::new(Distinct { input: build(input, rt)?, types, seen: HashSet::new(), rt: rt.clone() })
+        }
+        Plan::Sort { input, keys, limit } => {
+            let at = at(input);
+            let keys = keys
+                .iter()
+                .map(|k| Ok(SortKey { expr: resolve(&k.expr, &at)?, desc: k.desc }))
+                .collect::<Result<Vec<_>, SqlError>>()?;
+            let types = rt.columns.types(&input.outputs());
+            Box::new(Sort { input: Some(build(input, rt)?), keys, limit: *limit, types, sorted: None, rt: rt.clone() })
+        }
+        Plan::Limit { input, offset, count } => {
+            Box::new(Limit { input: build(input, rt)?, skip: *offset, left: *count })
+        }
+        Plan::Union { inputs, ids } => {
+            let types = rt.columns.types(ids);
+            let mut list = inputs.iter().map(|i| build(i, rt)).collect::<Result<Vec<_>, _>>()?;
+            list.reverse();
+            Box::new(Union { inputs: list, types })
+        }
+        Plan::Apply { input, subquery } => {
+            let inputs = input.outputs();
+            let types = rt.columns.types(&plan.outputs());
+            Box::new(Apply { input: build(input, rt)?, inputs, subquery: (**subquery).clone(), types, rt: rt.clone() })
+        }
+    })
+}
+
+fn build_join(
+    kind: JoinKind,
+    left: &Plan,
+    right: &Plan,
+    equal: &[(Expr, Expr)],
+    other: &[Expr],
+    lookup: Option<usize>,
+    rt: &Arc<Runtime>,
+) -> Result<Input, SqlError> {
+    let (left_ids, right_ids) = (left.outputs(), right.outputs());
+    let mut all = left_ids.clone();
+    all.extend(&right_ids);
+    let left_keys = resolve_all(equal.iter().map(|e| &e.0), &positions(&left_ids))?;
+    let right_keys = resolve_all(equal.iter().map(|e| &e.1), &positions(&right_ids))?;
+    let right_side = match (lookup, right) {
+        (Some(pair), Plan::Scan(_)) => Right::Lookup { plan: Box::new(right.clone()), pair, column: equal[pair].1.clone() },
+        _ => Right::Build(build(right, rt)?),
+    };
+    Ok(Box::new(Join {
+        kind,
+        left: build(left, rt)?,
+        right: right_side,
+        left_keys,
+        right_keys,
+        other: resolve_all(other, &positions(&all))?,
+        right_types: rt.columns.types(&right_ids),
+        table: None,
+        rt: rt.clone(),
+    }))
+}
+
+/// Batches that are there already.
+pub struct Fixed {
+    batches: std::vec::IntoIter<Batch>,
+}
+
+impl Fixed {
+    /// These batches.
+    pub fn new(batches: Vec<Batch>) -> Fixed {
+        Fixed { batches: batches.into_iter() }
+    }
+}
+
+#[async_trait]
+impl Operator for Fixed {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        Ok(self.batches.next())
+    }
+}
+
+struct Filter {
+    input: Input,
+    conditions: Vec<Expr>,
+    rt: Arc<Runtime>,
+}
+
+#[async_trait]
+impl Operator for Filter {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while let Some(batch) = self.input.next().await? {
+            let (batch, _) = filter_batch(batch, &self.conditions, &self.rt)?;
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+struct Project {
+    input: Input,
+    exprs: Vec<Expr>,
+    types: Arc<[FieldType]>,
+    rt: Arc<Runtime>,
+}
+
+#[async_trait]
+impl Operator for Project {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        let Some(batch) = self.input.next().await? else { return Ok(None) };
+        let columns = self.exprs.iter().map(|e| self.rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Batch::new(self.types.clone(), columns, batch.num_rows())))
+    }
+}
+
+struct Limit {
+    input: Input,
+    skip: u64,
+    left: u64,
+}
+
+#[async_trait]
+impl Operator for Limit {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while self.left > 0 {
+            let Some(batch) = self.input.next().await? else { return Ok(None) };
+            let rows = batch.num_rows() as u64;
+            if rows <= self.skip {
+                self.skip -= rows;
+                continue;
+            }
+            let start = std::mem::take(&mut self.skip);
+            let count = (rows - start).min(self.left);
+            self.left -= count;
+            return Ok(Some(batch.slice(start as usize, count as usize)));
+        }
+        Ok(None)
+    }
+}
+
+struct Union {
+    inputs: Vec<Input>,
+    types: Arc<[FieldType]>,
+}
+
+#[async_trait]
+impl Operator for Union {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while let Some(input) = self.inputs.last_mut() {
+            match input.next().await? {
+                Some(batch) => return Ok(Some(Batch::new(self.types.clone(), batch.columns().to_vec(), batch.num_rows()))),
+                None => drop(self.inputs.pop()),
+            }
+        }
+        Ok(None)
+    }
+}
+
+struct Distinct {
+    input: Input,
+    types: Arc<[FieldType]>,
+    seen: HashSet<Vec<u8>>,
+    rt: Arc<Runtime>,
+}
+
+#[async_trait]
+impl Operator for Distinct {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while let Some(batch) = self.input.next().await? {
+            let columns: Vec<_> = batch.columns().iter().cloned().zip(self.types.iter().cloned()).collect();
+            let mut keep = Vec::new();
+            for row in 0..batch.num_rows() {
+                let key = row_key(&columns, row, true)?.unwrap_or_default();
+                if !self.seen.contains(&key) {
+                    self.rt.hold(key.len() + 48)?;
+                    self.seen.insert(key);
+                    keep.push(row as u32);
+                }
+            }
+            if !keep.is_empty() {
+                return Ok(Some(batch.take(&UInt32Array::from(keep))?));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// All rows in order. With a limit only the first rows are kept on the way.
+struct Sort {
+    input: Option<Input>,
+    keys: Vec<SortKey>,
+    limit: Option<u64>,
+    types: Arc<[FieldType]>,
+    sorted: Option<Fixed>,
+    rt: Arc<Runtime>,
+}
+
+/// The sort keys of every row of a batch.
+pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
+    let columns = keys.iter().map(|k| Ok((rt.column(&k.expr, batch)?, k.expr.ty().clone()))).collect::<Result<Vec<_>, SqlError>>()?;
+    (0..batch.num_rows())
+        .map(|row| {
+            let mut bytes = Vec::new();
+            for (k, (column, ty)) in keys.iter().zip(&columns) {
+                let start = bytes.len();
+                key_bytes(&mut bytes, &query::batch::datum_at(column, row, ty), ty)?;
+                if k.desc {
+                    bytes[start..].iter_mut().for_each(|b| *b = !*b);
+                }
+            }
+            Ok(bytes)
+        })
+        .collect()
+}
+
+impl Sort {
+    async fn sort(&mut self) -> Result<Fixed, SqlError> {
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let Some(mut input) = self.input.take() else { return Ok(Fixed::new(Vec::new())) };
+        let keep = self.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n < 1 << 20);
+        while let Some(batch) = input.next().await? {
+            self.rt.hold(batch.memory_bytes())?;
+            keys.extend(sort_keys(&self.keys, &batch, &self.rt)?);
+            batches.push(batch);
+            // With a limit, throw away what cannot be among the first rows any more.
+            if let Some(n) = keep
+                && keys.len() > 4 * n.max(BATCH_ROWS_MAX)
+            {
+                (batches, keys) = self.order(batches, keys, Some(n))?;
+            }
+        }
+        let (batches, _) = self.order(batches, keys, keep)?;
+        let mut out = Vec::new();
+        for b in batches {
+            let mut start = 0;
+            while start < b.num_rows() {
+                let n = (b.num_rows() - start).min(BATCH_ROWS_MAX);
+                out.push(b.slice(start, n));
+                start += n;
+            }
+        }
+        Ok(Fixed::new(out))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn order(&self, batches: Vec<Batch>, mut keys: Vec<Vec<u8>>, keep: Option<usize>) -> Result<(Vec<Batch>, Vec<Vec<u8>>), SqlError> {
+        let all = Batch::concat(&self.types, &batches)?;
+        let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+        order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
+        order.truncate(keep.unwrap_or(usize::MAX));
+        let kept = order.iter().map(|i| std::mem::take(&mut keys[*i as usize])).collect();
+        Ok((vec![all.take(&UInt32Array::from(order))?], kept))
+    }
+}
+
+#[async_trait]
+impl Operator for Sort {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        if self.sorted.is_none() {
+            self.sorted = Some(self.sort().await?);
+        }
+        match &mut self.sorted {
+            Some(s) => s.next().await,
+            None => Ok(None),
+        }
+    }
+}
+
+enum Right {
+    /// Read once, into a hash table.
+    Build(Input),
+    /// Looked up by the values of one key for each batch of left rows.
+    Lookup { plan: Box<Plan>, pair: usize, column: Expr },
+}
+
+/// The right side's rows by key.
+struct HashTable {
+    rows: Batch,
+    by_key: HashMap<Vec<u8>, Vec<u32>>,
+}
+
+struct Join {
+    kind: JoinKind,
+    left: Input,
+    right: Right,
+    left_keys: Vec<Expr>,
+    right_keys: Vec<Expr>,
+    other: Vec<Expr>,
+    right_types: Arc<[FieldType]>,
+    table: Option<HashTable>,
+    rt: Arc<Runtime>,
+}
+
+/// Pairs that a join makes at once.
+const JOIN_ROWS_MAX: usize = 16 * BATCH_ROWS_MAX;
+
+impl Join {
+    fn hash(&self, batches: Vec<Batch>) -> Result<HashTable, SqlError> {
+        let rows = Batch::concat(&self.right_types, &batches)?;
+        let columns = key_columns(&self.right_keys, &rows, &self.rt)?;
+        let mut by_key: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        for row in 0..rows.num_rows() {
+            if let Some(key) = row_key(&columns, row, false)? {
+                by_key.entry(key).or_default().push(row as u32);
+            }
+        }
+        Ok(HashTable { rows, by_key })
+    }
+
+    async fn read_right(&mut self, left: &Batch) -> Result<(), SqlError> {
+        let mut batches = Vec::new();
+        match &mut self.right {
+            Right::Build(input) => {
+                if self.table.is_some() {
+                    return Ok(());
+                }
+                while let Some(b) = input.next().await? {
+                    self.rt.hold(b.memory_bytes())?;
+                    batches.push(b);
+                }
+            }
+            Right::Lookup { plan, pair, column } => {
+                let key = &self.left_keys[*pair];
+                let values = self.rt.column(key, left)?;
+                let mut distinct = HashMap::new();
+                for row in 0..left.num_rows() {
+                    let d = query::batch::datum_at(&values, row, key.ty());
+                    if !d.is_null() {
+                        let mut k = Vec::new();
+                        key_bytes(&mut k, &d, key.ty())?;
+                        distinct.entry(k).or_insert(d);
+                    }
+                }
+                let mut plan = (**plan).clone();
+                if let Plan::Scan(scan) = &mut plan {
+                    // Conditions that were placed already go back, beside the keys of this batch.
+                    let mut filters = std::mem::take(&mut scan.pushed.filters);
+                    filters.append(&mut scan.residual);
+                    let mut args = vec![column.clone()];
+                    args.extend(distinct.into_values().map(|value| Expr::Const { value, ty: key.ty().clone() }));
+                    if args.len() == 1 {
+                        self.table = Some(self.hash(Vec::new())?);
+                        return Ok(());
+                    }
+                    let probe = args.remove(0);
+                    filters.push(query::infer::in_list(probe, args)?);
+                    scan.filters = filters;
+                    let pushable = |e: &Expr| super::pushdown::can_push(e);
+                    let rules = Rules { columns: &self.rt.columns, zone: &self.rt.zone, dirty: &|t| self.rt.reader.is_dirty(t), pushable: &pushable };
+                    let (placed, _) = rules.place_scan((**scan).clone(), &[], None);
+                    **scan = placed;
+                }
+                let mut input = build(&plan, &self.rt)?;
+                while let Some(b) = input.next().await? {
+                    batches.push(b);
+                }
+            }
+        }
+        self.table = Some(self.hash(batches)?);
+        Ok(())
+    }
+
+    fn join(&self, left: &Batch, table: &HashTable) -> Result<Vec<Batch>, SqlError> {
+        let mut out = Vec::new();
+        let columns = key_columns(&self.left_keys, left, &self.rt)?;
+        let everything: Vec<u32> = match self.left_keys.is_empty() {
+            true => (0..table.rows.num_rows() as u32).collect(),
+            false => Vec::new(),
+        };
+        let mut row = 0;
+        while row < left.num_rows() {
+            // As many left rows as make a batch of pairs.
+            let first = row;
+            let (mut l, mut r) = (Vec::new(), Vec::new());
+            while row < left.num_rows() && l.len() < JOIN_ROWS_MAX {
+                let matches: &[u32] = if self.left_keys.is_empty() {
+                    &everything
+                } else {
+                    match row_key(&columns, row, false)? {
+                        Some(key) => table.by_key.get(&key).map_or(&[], Vec::as_slice),
+                        None => &[],
+                    }
+                };
+                l.extend(std::iter::repeat_n(row as u32, matches.len()));
+                r.extend_from_slice(matches);
+                row += 1;
+            }
+            self.rt.check_interrupted()?;
+            let pairs = left.take(&UInt32Array::from(l.clone()))?.zip(&table.rows.take(&UInt32Array::from(r))?);
+            let (pairs, kept) = filter_batch(pairs, &self.other, &self.rt)?;
+            if self.kind == JoinKind::Left {
+                let mut matched = vec![false; row - first];
+                for (i, l) in l.iter().enumerate() {
+                    if kept.as_ref().is_none_or(|k| k[i]) {
+                        matched[*l as usize - first] = true;
+                    }
+                }
+                let lonely: Vec<u32> = (first..row).filter(|i| !matched[i - first]).map(|i| i as u32).collect();
+                if !lonely.is_empty() {
+                    let n = lonely.len();
+                    let nulls = self.right_types.iter().map(|t| query::batch::repeat(&Datum::Null, t, n)).collect::<Result<Vec<_>, _>>()?;
+                    let nulls = Batch::new(self.right_types.clone(), nulls, n);
+                    out.push(left.take(&UInt32Array::from(lonely))?.zip(&nulls));
+                }
+            }
+            if !pairs.is_empty() {
+                out.push(pairs);
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[async_trait]
+impl Operator for Join {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while let Some(left) = self.left.next().await? {
+            if left.is_empty() {
+                continue;
+            }
+            self.read_right(&left).await?;
+            let Some(table) = &self.table else { continue };
+            if self.kind == JoinKind::Inner && table.rows.is_empty() && matches!(self.right, Right::Build(_)) {
+                return Ok(None);
+            }
+            let out = self.join(&left, table)?;
+            match out.len() {
+                0 => {}
+                1 => return Ok(out.into_iter().next()),
+                _ => {
+                    let types = out[0].types().clone();
+                    return Ok(Some(Batch::concat(&types, &out)?));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Runs a subquery for each row.
+struct Apply {
+    input: Input,
+    inputs: Vec<ColId>,
+    subquery: Subquery,
+    types: Arc<[FieldType]>,
+    rt: Arc<Runtime>,
+}
+
+#[async_trait]
+impl Operator for Apply {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        let Some(batch) = self.input.next().await? else { return Ok(None) };
+        let mut builder = BatchBuilder::new(self.types.clone(), batch.num_rows());
+        // Rows with equal outer values have equal answers.
+        let mut known: HashMap<Vec<u8>, Datum> = HashMap::new();
+        let mut used: Vec<usize> = Vec::new();
+        let mut plan = self.subquery.plan.clone();
+        plan.each_expr(&mut |e| used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c))));
+        if let SubqueryKind::In(e) = &self.subquery.kind {
+            used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c)));
+        }
+        used.sort_unstable();
+        used.dedup();
+        for row in 0..batch.num_rows() {
+            self.rt.check_interrupted()?;
+            let mut values = batch.row(row);
+            let mut key = Vec::new();
+            for i in &used {
+                datum::encode_key(&mut key, &values[*i], None).map_err(super::rows::damaged)?;
+            }
+            let answer = match known.get(&key) {
+                Some(d) => d.clone(),
+                None => {
+                    let constants: HashMap<ColId, Expr> = used
+                        .iter()
+                        .map(|i| (self.inputs[*i], Expr::Const { value: values[*i].clone(), ty: batch.types()[*i].clone() }))
+                        .collect();
+                    let mut subquery = self.subquery.clone();
+                    subquery.plan.bind_values(&constants);
+                    if let SubqueryKind::In(e) = &mut subquery.kind {
+                        bind_values(e, &constants);
+                    }
+                    let d = run_subquery(&subquery, &self.rt).await?;
+                    known.insert(key, d.clone());
+                    d
+                }
+            };
+            values.push(answer);
+            builder.push(&values)?;
+        }
+        Ok(Some(builder.finish()))
+    }
+}
+
+/// All rows of a plan that is not optimized yet.
+pub async fn run_plan(plan: &Plan, rt: &Arc<Runtime>) -> Result<Vec<Batch>, SqlError> {
+    let pushable = |e: &Expr| super::pushdown::can_push(e);
+    let rules = Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable };
+    let plan = rules.optimize(plan.clone());
+    let mut op = build(&plan, rt)?;
+    let mut out = Vec::new();
+    while let Some(b) = op.next().await? {
+        if !b.is_empty() {
+            out.push(b);
+        }
+    }
+    Ok(out)
+}
+
+/// The value of a subquery whose outer values are bound.
+pub async fn run_subquery(subquery: &Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
+    let batches = run_plan(&subquery.plan, rt).await?;
+    let rows: usize = batches.iter().map(Batch::num_rows).sum();
+    Ok(match &subquery.kind {
+        SubqueryKind::Exists => Datum::Int((rows > 0).into()),
+        SubqueryKind::Scalar => match rows {
+            0 => Datum::Null,
+            1 => batches[0].datum(0, 0),
+            _ => return Err(SqlError::SubqueryManyRows),
+        },
+        SubqueryKind::In(probe) => {
+            if rows == 0 {
+                return Ok(Datum::Int(0));
+            }
+            let list = constants(&batches);
+            let e = query::infer::in_list(probe.clone(), list)?;
+            let column = rt.column(&e, &Batch::one_empty_row())?;
+            query::batch::datum_at(&column, 0, e.ty())
+        }
+    })
+}
+
+/// The first column's values as constants, each once.
+pub fn constants(batches: &[Batch]) -> Vec<Expr> {
+    let mut seen = HashSet::new();
+    let mut out = Vec::new();
+    for b in batches {
+        let ty = &b.types()[0];
+        for row in 0..b.num_rows() {
+            let value = b.datum(row, 0);
+            let mut key = Vec::new();
+            if ty.tp != TypeCode::Json && key_bytes(&mut key, &value, ty).is_ok() && !seen.insert(key) {
+                continue;
+            }
+            out.push(Expr::Const { value, ty: ty.clone() });
+        }
+    }
+    out
+}

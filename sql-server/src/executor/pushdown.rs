@@ -1,0 +1,319 @@
+//! Work for the storage nodes: scans with conditions, orders, limits and partial aggregates as coprocessor requests.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use codec::datum;
+use codec::types::{FieldType, TypeCode};
+use kv_client::{CopRequest, KeyRange};
+use proto::tipb;
+use query::batch::{Batch, BatchBuilder};
+use query::context::{TimeZone, dag_flags};
+use query::expr::Expr;
+
+use super::aggregate::state_columns;
+use super::operator::{Runtime, resolve};
+use super::rows;
+use crate::catalog::{ColumnInfo, IndexInfo, TableInfo};
+use crate::error::SqlError;
+use crate::planner::optimize::positions;
+use crate::planner::plan::{AggCall, Scan};
+
+/// Rows after which a storage node ends a page of an answer that may be large.
+const PAGE_ROWS: u64 = 8_192;
+
+/// Whether storage nodes can evaluate an expression.
+pub fn can_push(e: &Expr) -> bool {
+    !e.is_volatile() && query::pb::can_push(e)
+}
+
+fn column_pb(c: &ColumnInfo, is_handle: bool) -> Result<tipb::ColumnInfo, SqlError> {
+    let ty = &c.field_type;
+    let mut default_val = Vec::new();
+    if !is_handle && c.origin_default.is_some() {
+        datum::encode_value(&mut default_val, &rows::origin_default(c)).map_err(rows::damaged)?;
+    }
+    Ok(tipb::ColumnInfo {
+        column_id: c.id,
+        tp: ty.tp as i32,
+        collation: -i32::from(ty.collation.id()),
+        column_len: ty.flen,
+        decimal: ty.decimal,
+        flag: ty.flags as i32,
+        elems: ty.elems.clone(),
+        default_val,
+        pk_handle: is_handle,
+    })
+}
+
+/// The row handle, as a column.
+fn handle_pb() -> tipb::ColumnInfo {
+    let ty = FieldType::bigint();
+    tipb::ColumnInfo { column_id: -1, tp: ty.tp as i32, collation: -63, column_len: 20, decimal: 0, flag: 0, pk_handle: true, ..Default::default() }
+}
+
+fn columns_pb(scan: &Scan) -> Result<Vec<tipb::ColumnInfo>, SqlError> {
+    let handle = scan.table.handle_column().map(|c| c.id);
+    let mut out = scan
+        .columns
+        .iter()
+        .filter_map(|(o, _)| scan.table.columns.get(*o))
+        .map(|c| column_pb(c, Some(c.id) == handle))
+        .collect::<Result<Vec<_>, _>>()?;
+    if scan.handle.is_some() {
+        out.push(handle_pb());
+    }
+    Ok(out)
+}
+
+/// Scans rows.
+pub fn table_scan(
+    scan: &Scan,
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    keep_order: bool,
+    desc: bool,
+    rt: &Runtime,
+) -> Result<CopRequest, SqlError> {
+    let executor = tipb::Executor {
+        tp: tipb::ExecType::TypeTableScan as i32,
+        tbl_scan: Some(tipb::TableScan { table_id: scan.table.id, columns: columns_pb(scan)?, desc, keep_order, ..Default::default() }),
+        ..Default::default()
+    };
+    request(scan, executor, ranges, keep_order, desc, rt)
+}
+
+/// Scans index entries that have every wanted column.
+pub fn index_scan(
+    scan: &Scan,
+    index: &IndexInfo,
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    keep_order: bool,
+    desc: bool,
+    rt: &Runtime,
+) -> Result<CopRequest, SqlError> {
+    // An index scan gives the index's columns in order, then the handle; what is wanted is chosen by offset.
+    let table: &TableInfo = &scan.table;
+    let handle = table.handle_column();
+    let mut columns = Vec::new();
+    for part in &index.columns {
+        if let Some(c) = table.columns.get(part.offset) {
+            columns.push(column_pb(c, false)?);
+        }
+    }
+    columns.push(match handle {
+        Some(c) => column_pb(c, true)?,
+        None => handle_pb(),
+    });
+    let executor = tipb::Executor {
+        tp: tipb::ExecType::TypeIndexScan as i32,
+        idx_scan: Some(tipb::IndexScan {
+            table_id: table.id,
+            index_id: index.id,
+            columns,
+            desc,
+            unique: index.unique,
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    request_over(scan, executor, ranges, keep_order, desc, rt, &index_layout(scan, index))
+}
+
+/// Position in an index scan's rows of each of the scan's outputs.
+fn index_layout(scan: &Scan, index: &IndexInfo) -> Vec<usize> {
+    let last = index.columns.len();
+    let mut out: Vec<usize> = scan
+        .columns
+        .iter()
+        .map(|(o, _)| index.columns.iter().position(|c| c.offset == *o && c.length.is_none()).unwrap_or(last))
+        .collect();
+    if scan.handle.is_some() {
+        out.push(last);
+    }
+    out
+}
+
+fn request(
+    scan: &Scan,
+    first: tipb::Executor,
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    keep_order: bool,
+    desc: bool,
+    rt: &Runtime,
+) -> Result<CopRequest, SqlError> {
+    let layout: Vec<usize> = (0..scan.base_outputs().len()).collect();
+    request_over(scan, first, ranges, keep_order, desc, rt, &layout)
+}
+
+fn request_over(
+    scan: &Scan,
+    first: tipb::Executor,
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    keep_order: bool,
+    desc: bool,
+    rt: &Runtime,
+    layout: &[usize],
+) -> Result<CopRequest, SqlError> {
+    let mut at = positions(&scan.base_outputs());
+    at.values_mut().for_each(|p| *p = layout[*p]);
+    let pb = |e: &Expr| -> Result<tipb::Expr, SqlError> {
+        let e = resolve(e, &at)?;
+        query::pb::to_pb(&e).ok_or_else(|| SqlError::internal("pushdown", e))
+    };
+    let mut executors = vec![first];
+    let pushed = &scan.pushed;
+    if !pushed.filters.is_empty() {
+        let conditions = pushed.filters.iter().map(pb).collect::<Result<_, _>>()?;
+        executors.push(tipb::Executor {
+            tp: tipb::ExecType::TypeSelection as i32,
+            selection: Some(tipb::Selection { conditions }),
+            ..Default::default()
+        });
+    }
+    let mut outputs: Vec<u32> = layout.iter().map(|p| *p as u32).collect();
+    if let Some(agg) = &pushed.aggregate {
+        let mut agg_func = Vec::new();
+        for (call, _) in &agg.aggs {
+            agg_func.extend(partial_pb(call, &pb)?);
+        }
+        let group_by = agg.group.iter().map(|g| pb(&g.0)).collect::<Result<Vec<_>, _>>()?;
+        outputs = (0..(agg_func.len() + group_by.len()) as u32).collect();
+        executors.push(tipb::Executor {
+            tp: tipb::ExecType::TypeAggregation as i32,
+            aggregation: Some(tipb::Aggregation { group_by, agg_func, streamed: false }),
+            ..Default::default()
+        });
+    }
+    if let Some((keys, limit)) = &pushed.topn {
+        let order_by = keys
+            .iter()
+            .map(|k| Ok(tipb::ByItem { expr: Some(pb(&k.expr)?), desc: k.desc }))
+            .collect::<Result<_, SqlError>>()?;
+        executors.push(tipb::Executor {
+            tp: tipb::ExecType::TypeTopN as i32,
+            top_n: Some(tipb::TopN { order_by, limit: *limit, partition_by: Vec::new() }),
+            ..Default::default()
+        });
+    }
+    if let Some(limit) = pushed.limit {
+        executors.push(tipb::Executor {
+            tp: tipb::ExecType::TypeLimit as i32,
+            limit: Some(tipb::Limit { limit, partition_by: Vec::new() }),
+            ..Default::default()
+        });
+    }
+    let (time_zone_offset, time_zone_name) = match &rt.zone {
+        TimeZone::Fixed(secs) => (i64::from(*secs), String::new()),
+        TimeZone::Rules(rules) => (i64::from(rules.offset_at(0)), rules.name().to_owned()),
+    };
+    let sql_mode = rt.eval(|cx| Ok(cx.sql_mode))?;
+    let dag = tipb::DagRequest {
+        executors,
+        time_zone_offset,
+        time_zone_name,
+        flags: dag_flags::TRUNCATE_AS_WARNING | dag_flags::IN_SELECT | dag_flags::DIVIDED_BY_ZERO_AS_WARNING,
+        output_offsets: outputs,
+        sql_mode,
+        encode_type: tipb::EncodeType::TypeDefault as i32,
+        ..Default::default()
+    };
+    let mut ranges: Vec<KeyRange> = ranges.into_iter().map(|(start, end)| KeyRange { start, end }).collect();
+    ranges.sort_by(|a, b| a.start.cmp(&b.start));
+    let mut request = CopRequest::new(dag, ranges);
+    request.keep_order = keep_order;
+    request.desc = desc;
+    // An early end is worth small pages: a limit is often met by the first.
+    if pushed.aggregate.is_none() && pushed.topn.is_none() {
+        request.paging_size = pushed.limit.map_or(PAGE_ROWS, |n| n.clamp(64, PAGE_ROWS));
+    }
+    if keep_order && pushed.limit.is_some() {
+        request.concurrency = 1;
+    }
+    Ok(request)
+}
+
+/// The partial functions of a call.
+fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>) -> Result<Vec<tipb::Expr>, SqlError> {
+    let one = |tp: tipb::ExprType, children: Vec<tipb::Expr>, ty: &FieldType| tipb::Expr {
+        tp: tp as i32,
+        children,
+        field_type: Some(query::pb::field_type_to_pb(ty)),
+        ..Default::default()
+    };
+    let children = call.args.iter().map(pb).collect::<Result<Vec<_>, _>>()?;
+    let children = match children.is_empty() {
+        // COUNT(*) counts a constant.
+        true => vec![pb(&Expr::constant(codec::datum::Datum::Int(1)))?],
+        false => children,
+    };
+    let types = partial_types(call);
+    Ok(match call.name.as_str() {
+        "count" => vec![one(tipb::ExprType::Count, children, &types[0])],
+        "sum" => vec![one(tipb::ExprType::Sum, children, &types[0])],
+        "avg" => vec![one(tipb::ExprType::Count, children.clone(), &types[0]), one(tipb::ExprType::Sum, children, &types[1])],
+        "min" => vec![one(tipb::ExprType::Min, children, &types[0])],
+        "max" => vec![one(tipb::ExprType::Max, children, &types[0])],
+        _ => vec![one(tipb::ExprType::First, children, &types[0])],
+    })
+}
+
+/// Types of a call's partial results.
+fn partial_types(call: &AggCall) -> Vec<FieldType> {
+    let types = match call.name.as_str() {
+        "count" => vec![FieldType::bigint()],
+        "avg" => {
+            let sum = match call.args[0].ty() {
+                t if t.tp.is_float() => FieldType::double(),
+                t => {
+                    let (p, s) = query::infer::decimal_shape(t);
+                    FieldType::decimal((p + 22).min(65), s)
+                }
+            };
+            vec![FieldType::bigint(), sum]
+        }
+        _ => vec![call.ty.clone()],
+    };
+    debug_assert_eq!(types.len(), state_columns(call));
+    types
+}
+
+/// Types of the rows that a scan's storage nodes send.
+pub fn sent_types(scan: &Scan, rt: &Runtime) -> Arc<[FieldType]> {
+    match &scan.pushed.aggregate {
+        None => rt.columns.types(&scan.base_outputs()),
+        Some(agg) => {
+            agg.aggs.iter().flat_map(|a| partial_types(&a.0)).chain(agg.group.iter().map(|g| g.0.ty().clone())).collect()
+        }
+    }
+}
+
+/// Rows of an answer.
+pub fn decode(response: &tipb::SelectResponse, types: &Arc<[FieldType]>, rt: &Runtime) -> Result<Batch, SqlError> {
+    if response.encode_type != tipb::EncodeType::TypeDefault as i32 {
+        return Err(SqlError::internal("coprocessor", "rows in an encoding that was not asked for"));
+    }
+    for w in &response.warnings {
+        let warning = query::error::Warning { code: u16::try_from(w.code).unwrap_or(1105), message: w.msg.clone() };
+        rt.eval(|cx| {
+            cx.warn(warning);
+            Ok(())
+        })?;
+    }
+    let mut builder = BatchBuilder::new(types.clone(), 1024);
+    let mut row = Vec::with_capacity(types.len());
+    for chunk in &response.chunks {
+        let mut data = &chunk.rows_data[..];
+        while !data.is_empty() {
+            row.clear();
+            for ty in types.iter() {
+                let d = datum::decode_one(&mut data).and_then(|d| d.unflatten(ty)).map_err(rows::damaged)?;
+                row.push(match ty.tp {
+                    TypeCode::Timestamp => rows::to_local(d, ty, &rt.zone),
+                    _ => d,
+                });
+            }
+            builder.push(&row)?;
+        }
+    }
+    Ok(builder.finish())
+}

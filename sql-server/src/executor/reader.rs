@@ -1,0 +1,454 @@
+//! Rows of a table: by key, by range, or computed by the storage nodes.
+//!
+//! A [`Reader`] is a snapshot with the statement's own view of pending writes laid over it. Where that overlay touches a
+//! table, the storage nodes alone cannot answer: pairs are scanned, merged with the overlay and decoded here, and the
+//! conditions that would have been pushed down are checked here. Where it does not, the coprocessor does the work.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use codec::datum::Datum;
+use codec::row::RowDecoder;
+use codec::table;
+use codec::types::FieldType;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kv_client::Snapshot;
+use query::batch::{Batch, BatchBuilder};
+use query::expr::Expr;
+
+use super::operator::{Operator, Runtime, filter_batch, resolve};
+use super::{pushdown, rows};
+use crate::catalog::{IndexInfo, TableInfo};
+use crate::error::SqlError;
+use crate::planner::plan::{Access, Scan};
+
+/// Pairs asked for at once when pairs are scanned.
+const SCAN_PAIRS: usize = 1024;
+/// Rows fetched by key at once.
+const FETCH_ROWS: usize = 1024;
+
+/// Keys that differ from the snapshot: `None` is a deleted one.
+pub type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What a statement reads from.
+#[derive(Clone)]
+pub struct Reader {
+    snapshot: Snapshot,
+    overlay: Arc<Overlay>,
+}
+
+impl Reader {
+    /// A snapshot alone.
+    pub fn new(snapshot: Snapshot) -> Reader {
+        Reader { snapshot, overlay: Arc::default() }
+    }
+
+    /// A snapshot under pending writes.
+    pub fn with_overlay(snapshot: Snapshot, overlay: Overlay) -> Reader {
+        Reader { snapshot, overlay: Arc::new(overlay) }
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether pending writes touch the table.
+    pub fn is_dirty(&self, table: &TableInfo) -> bool {
+        let (start, end) = table::table_range(table.id);
+        self.overlay.range(start..end).next().is_some()
+    }
+
+    /// Values of keys, in their order.
+    pub async fn batch_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
+        if self.overlay.is_empty() {
+            return Ok(self.snapshot.batch_get(keys).await?);
+        }
+        let asked: Vec<Vec<u8>> = keys.iter().filter(|k| !self.overlay.contains_key(*k)).cloned().collect();
+        let mut got = self.snapshot.batch_get(&asked).await?.into_iter();
+        Ok(keys
+            .iter()
+            .map(|k| match self.overlay.get(k) {
+                Some(v) => v.clone(),
+                None => got.next().flatten(),
+            })
+            .collect())
+    }
+
+    /// Some pairs of a range in key order (descending with `reverse`), and what is left of the range.
+    #[allow(clippy::type_complexity)]
+    async fn scan(
+        &self,
+        start: Vec<u8>,
+        end: Vec<u8>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<(Vec<u8>, Vec<u8>)>), SqlError> {
+        let committed = self.snapshot.scan(&start, &end, limit, reverse, false).await?;
+        let complete = committed.len() < limit;
+        // The overlay is merged over the part of the range that was read.
+        let (low, high, rest) = match (complete, committed.last()) {
+            (false, Some((last, _))) if reverse => (last.clone(), end.clone(), Some((start.clone(), last.clone()))),
+            (false, Some((last, _))) => {
+                let next = codec::key::next(last);
+                (start.clone(), next.clone(), Some((next, end.clone())))
+            }
+            _ => (start.clone(), end.clone(), None),
+        };
+        let upper = if high.is_empty() { Bound::Unbounded } else { Bound::Excluded(high.clone()) };
+        let inverted = !high.is_empty() && low >= high;
+        if inverted || self.overlay.range((Bound::Included(low.clone()), upper.clone())).next().is_none() {
+            return Ok((committed, rest));
+        }
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = committed.into_iter().collect();
+        for (k, v) in self.overlay.range((Bound::Included(low), upper)) {
+            match v {
+                Some(v) => merged.insert(k.clone(), v.clone()),
+                None => merged.remove(k),
+            };
+        }
+        let mut pairs: Vec<_> = merged.into_iter().collect();
+        if reverse {
+            pairs.reverse();
+        }
+        Ok((pairs, rest))
+    }
+}
+
+/// Builds the operator that reads a scan's rows. Its columns are the scan's outputs.
+pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+    let types = rt.columns.types(&scan.base_outputs());
+    let desc = scan.order == Some(true);
+    let keep_order = scan.order.is_some();
+    let dirty = rt.reader.is_dirty(&scan.table);
+    let root_filters = |pushed: bool| {
+        let positions = crate::planner::optimize::positions(&scan.base_outputs());
+        let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
+        conditions.map(|c| resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
+    };
+    let rows_from = |source: Source| -> Result<Box<dyn Operator>, SqlError> {
+        Ok(Box::new(RowReader {
+            rt: rt.clone(),
+            decoder: row_decoder(scan),
+            table: scan.table.clone(),
+            column_types: scan.columns.iter().filter_map(|(o, _)| Some(scan.table.columns.get(*o)?.field_type.clone())).collect(),
+            handle: scan.handle.is_some(),
+            lock: scan.lock,
+            types: types.clone(),
+            filters: root_filters(true)?,
+            source,
+            done: false,
+        }))
+    };
+    match &scan.access {
+        Access::Empty => Ok(Box::new(super::operator::Fixed::new(vec![]))),
+        Access::PointHandles(handles) => {
+            let keys = handles.iter().map(|h| (table::record_key(scan.table.id, *h), *h)).collect();
+            rows_from(Source::Keys(keys))
+        }
+        Access::PointIndex { index, keys } => {
+            let index = find_index(&scan.table, *index)?;
+            let parts = rows::index_parts(&scan.table, index);
+            let keys = keys
+                .iter()
+                .map(|k| table::index_values_key(scan.table.id, index.id, &parts, k).map_err(rows::damaged))
+                .collect::<Result<VecDeque<_>, _>>()?;
+            rows_from(Source::UniqueKeys(keys))
+        }
+        Access::Full | Access::Handles(_) => {
+            let ranges = record_ranges(scan, desc);
+            if dirty || !rt.pushdown {
+                return rows_from(Source::Ranges { ranges, desc });
+            }
+            let request = pushdown::table_scan(scan, ranges, keep_order, desc, rt)?;
+            pushed_reader(scan, request, rt, root_filters(false)?)
+        }
+        Access::Index { index, ranges, covering, .. } => {
+            let index = find_index(&scan.table, *index)?;
+            let mut ranges: VecDeque<_> = ranges.clone().into();
+            if desc {
+                ranges = ranges.into_iter().rev().collect();
+            }
+            if *covering && (dirty || !rt.pushdown) || *covering && scan.lock {
+                return Ok(Box::new(IndexReader {
+                    rt: rt.clone(),
+                    index: index_columns(&scan.table, index),
+                    wanted: index_positions(scan, index),
+                    handle_type: scan.table.handle_column().map(|c| c.field_type.clone()),
+                    handle: scan.handle.is_some(),
+                    lock: scan.lock.then_some(scan.table.id),
+                    types,
+                    filters: root_filters(true)?,
+                    ranges,
+                    desc,
+                }));
+            }
+            if *covering {
+                let request = pushdown::index_scan(scan, index, ranges, keep_order, desc, rt)?;
+                return pushed_reader(scan, request, rt, root_filters(false)?);
+            }
+            // Two steps: handles from the index, then rows by key, in the order of the index.
+            rows_from(Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
+        }
+    }
+}
+
+fn find_index(table: &TableInfo, id: i64) -> Result<&IndexInfo, SqlError> {
+    table.indexes.iter().find(|i| i.id == id).ok_or_else(|| SqlError::internal("index of the plan", "gone"))
+}
+
+fn index_columns(table: &TableInfo, index: &IndexInfo) -> Vec<(i64, FieldType)> {
+    index.columns.iter().filter_map(|c| table.columns.get(c.offset)).map(|c| (c.id, c.field_type.clone())).collect()
+}
+
+/// For each wanted column its place in the index; `None` is the handle.
+fn index_positions(scan: &Scan, index: &IndexInfo) -> Vec<Option<usize>> {
+    scan.columns.iter().map(|(o, _)| index.columns.iter().position(|c| c.offset == *o && c.length.is_none())).collect()
+}
+
+fn row_decoder(scan: &Scan) -> RowDecoder {
+    rows::decoder(&scan.table, &scan.columns.iter().map(|c| c.0).collect::<Vec<_>>())
+}
+
+/// Key ranges of rows.
+fn record_ranges(scan: &Scan, desc: bool) -> VecDeque<(Vec<u8>, Vec<u8>)> {
+    let id = scan.table.id;
+    let mut ranges: VecDeque<_> = match &scan.access {
+        Access::Handles(list) => list.iter().map(|(low, high)| table::record_range_between(id, *low, *high)).collect(),
+        _ => VecDeque::from([table::record_range(id)]),
+    };
+    if desc {
+        ranges = ranges.into_iter().rev().collect();
+    }
+    ranges
+}
+
+/// Where row keys come from.
+enum Source {
+    /// Known row keys.
+    Keys(VecDeque<(Vec<u8>, i64)>),
+    /// Keys of a unique index whose values are handles.
+    UniqueKeys(VecDeque<Vec<u8>>),
+    /// Ranges of rows.
+    Ranges { ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
+    /// Ranges of index entries, whose rows are fetched.
+    Index { columns: Vec<(i64, FieldType)>, ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
+}
+
+/// Rows decoded here.
+struct RowReader {
+    rt: Arc<Runtime>,
+    decoder: RowDecoder,
+    table: Arc<TableInfo>,
+    column_types: Vec<FieldType>,
+    handle: bool,
+    lock: bool,
+    types: Arc<[FieldType]>,
+    filters: Vec<Expr>,
+    source: Source,
+    done: bool,
+}
+
+impl RowReader {
+    /// The next handles and row values.
+    async fn fetch(&mut self) -> Result<Vec<(i64, Vec<u8>)>, SqlError> {
+        let reader = self.rt.reader.clone();
+        match &mut self.source {
+            Source::Keys(keys) => {
+                let some: Vec<(Vec<u8>, i64)> = keys.drain(..keys.len().min(FETCH_ROWS)).collect();
+                self.done = keys.is_empty();
+                let (keys, handles): (Vec<_>, Vec<_>) = some.into_iter().unzip();
+                let values = reader.batch_get(&keys).await?;
+                Ok(handles.into_iter().zip(values).filter_map(|(h, v)| Some((h, v?))).collect())
+            }
+            Source::UniqueKeys(keys) => {
+                let some: Vec<Vec<u8>> = keys.drain(..keys.len().min(FETCH_ROWS)).collect();
+                self.done = keys.is_empty();
+                let mut handles = Vec::new();
+                for value in reader.batch_get(&some).await?.into_iter().flatten() {
+                    handles.push(table::decode_unique_handle(&value).map_err(rows::damaged)?);
+                }
+                fetch_rows(&reader, self.table.id, handles).await
+            }
+            Source::Ranges { ranges, desc } => {
+                let Some((start, end)) = ranges.pop_front() else {
+                    self.done = true;
+                    return Ok(Vec::new());
+                };
+                let (pairs, rest) = reader.scan(start, end, SCAN_PAIRS, *desc).await?;
+                if let Some(rest) = rest {
+                    ranges.push_front(rest);
+                }
+                self.done = ranges.is_empty();
+                pairs.into_iter().map(|(k, v)| Ok((table::decode_handle(&k).map_err(rows::damaged)?, v))).collect()
+            }
+            Source::Index { columns, ranges, desc } => {
+                let Some((start, end)) = ranges.pop_front() else {
+                    self.done = true;
+                    return Ok(Vec::new());
+                };
+                let (pairs, rest) = reader.scan(start, end, FETCH_ROWS, *desc).await?;
+                if let Some(rest) = rest {
+                    ranges.push_front(rest);
+                }
+                self.done = ranges.is_empty();
+                let columns: Vec<(i64, &FieldType)> = columns.iter().map(|(id, t)| (*id, t)).collect();
+                let handles = pairs
+                    .iter()
+                    .map(|(k, v)| Ok(table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?.1))
+                    .collect::<Result<Vec<i64>, SqlError>>()?;
+                fetch_rows(&reader, self.table.id, handles).await
+            }
+        }
+    }
+}
+
+async fn fetch_rows(reader: &Reader, table_id: i64, handles: Vec<i64>) -> Result<Vec<(i64, Vec<u8>)>, SqlError> {
+    let keys: Vec<Vec<u8>> = handles.iter().map(|h| table::record_key(table_id, *h)).collect();
+    let values = reader.batch_get(&keys).await?;
+    Ok(handles.into_iter().zip(values).filter_map(|(h, v)| Some((h, v?))).collect())
+}
+
+#[async_trait]
+impl Operator for RowReader {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while !self.done {
+            self.rt.check_interrupted()?;
+            let found = self.fetch().await?;
+            if found.is_empty() {
+                continue;
+            }
+            let mut builder = BatchBuilder::new(self.types.clone(), found.len());
+            let mut handles = Vec::with_capacity(if self.lock { found.len() } else { 0 });
+            for (handle, value) in found {
+                let mut row = self.decoder.decode(&value, handle).map_err(rows::damaged)?;
+                for (d, ty) in row.iter_mut().zip(&self.column_types) {
+                    if ty.tp == codec::types::TypeCode::Timestamp {
+                        *d = rows::to_local(std::mem::take(d), ty, &self.rt.zone);
+                    }
+                }
+                if self.handle {
+                    row.push(Datum::Int(handle));
+                }
+                builder.push(&row)?;
+                if self.lock {
+                    handles.push(handle);
+                }
+            }
+            let batch = builder.finish();
+            let (batch, kept) = filter_batch(batch, &self.filters, &self.rt)?;
+            if self.lock {
+                let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
+                self.rt.add_locks(keys.map(|(_, h)| table::record_key(self.table.id, *h)));
+            }
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Index entries decoded here.
+struct IndexReader {
+    rt: Arc<Runtime>,
+    index: Vec<(i64, FieldType)>,
+    wanted: Vec<Option<usize>>,
+    handle_type: Option<FieldType>,
+    handle: bool,
+    lock: Option<i64>,
+    types: Arc<[FieldType]>,
+    filters: Vec<Expr>,
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    desc: bool,
+}
+
+#[async_trait]
+impl Operator for IndexReader {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        while let Some((start, end)) = self.ranges.pop_front() {
+            self.rt.check_interrupted()?;
+            let (pairs, rest) = self.rt.reader.scan(start, end, SCAN_PAIRS, self.desc).await?;
+            if let Some(rest) = rest {
+                self.ranges.push_front(rest);
+            }
+            if pairs.is_empty() {
+                continue;
+            }
+            let columns: Vec<(i64, &FieldType)> = self.index.iter().map(|(id, t)| (*id, t)).collect();
+            let mut builder = BatchBuilder::new(self.types.clone(), pairs.len());
+            let mut handles = Vec::new();
+            for (k, v) in &pairs {
+                let (values, handle) = table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?;
+                let mut row: Vec<Datum> = self
+                    .wanted
+                    .iter()
+                    .map(|w| match (w, &self.handle_type) {
+                        (Some(i), _) => rows::to_local(values[*i].clone(), &self.index[*i].1, &self.rt.zone),
+                        (None, Some(ty)) => rows::handle_datum(handle, ty),
+                        (None, None) => Datum::Null,
+                    })
+                    .collect();
+                if self.handle {
+                    row.push(Datum::Int(handle));
+                }
+                builder.push(&row)?;
+                handles.push(handle);
+            }
+            let (batch, kept) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
+            if let Some(table_id) = self.lock {
+                let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
+                self.rt.add_locks(keys.map(|(_, h)| table::record_key(table_id, *h)));
+            }
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Rows that the storage nodes computed.
+struct PushedReader {
+    rt: Arc<Runtime>,
+    stream: BoxStream<'static, Result<proto::tipb::SelectResponse, kv_client::Error>>,
+    types: Arc<[FieldType]>,
+    filters: Vec<Expr>,
+    /// Column of the handle, and the table, when rows are to be locked.
+    lock: Option<(usize, i64)>,
+}
+
+fn pushed_reader(scan: &Scan, request: kv_client::CopRequest, rt: &Arc<Runtime>, filters: Vec<Expr>) -> Result<Box<dyn Operator>, SqlError> {
+    let types = pushdown::sent_types(scan, rt);
+    let lock = (scan.lock && scan.handle.is_some()).then_some((scan.columns.len(), scan.table.id));
+    Ok(Box::new(PushedReader {
+        rt: rt.clone(),
+        stream: rt.reader.snapshot().coprocessor(request),
+        types,
+        filters,
+        lock,
+    }))
+}
+
+#[async_trait]
+impl Operator for PushedReader {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        loop {
+            self.rt.check_interrupted()?;
+            let Some(response) = self.stream.next().await else { return Ok(None) };
+            let batch = pushdown::decode(&response?, &self.types, &self.rt)?;
+            let (batch, _) = filter_batch(batch, &self.filters, &self.rt)?;
+            if let Some((column, table_id)) = self.lock {
+                let handles = (0..batch.num_rows()).filter_map(|r| batch.datum(r, column).as_i64());
+                self.rt.add_locks(handles.map(|h| table::record_key(table_id, h)).collect::<Vec<_>>());
+            }
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Writing rows: keys and values of a row and of its index entries, duplicate checks, locks.
+//!
+//! A new key of the table or of a unique index is written with [`kv_client::Transaction::insert`]: whether it exists is
+//! checked when the key is locked (pessimistic, at the statement's end: [`Writer::finish`]) or at commit (optimistic), so
+//! that a plain INSERT reads nothing.
+//!
+//! Indexes that a schema change is adding or removing are kept as their state demands
+//! ([`TableInfo::maintained_indexes`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::table;
+use kv_client::{LockOptions, LockWait, Transaction};
+use query::context::TimeZone;
+
+use super::rows;
+use crate::catalog::{IndexInfo, IndexMaintenance, TableInfo};
+use crate::error::SqlError;
+
+/// Writes rows of one table in one statement.
+pub struct Writer {
+    table: Arc<TableInfo>,
+    zone: TimeZone,
+    /// Keys to be locked when the statement ends.
+    keys: Vec<Vec<u8>>,
+    /// Error for each key that may turn out to exist.
+    duplicates: HashMap<Vec<u8>, SqlError>,
+}
+
+impl Writer {
+    /// For a table.
+    pub fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
+        Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new() }
+    }
+
+    fn error(&self, e: kv_client::Error) -> SqlError {
+        match &e {
+            kv_client::Error::KeyExists { key } => match self.duplicates.get(key) {
+                Some(d) => d.clone(),
+                None => e.into(),
+            },
+            _ => e.into(),
+        }
+    }
+
+    fn insert_key(&mut self, txn: &mut Transaction, key: Vec<u8>, value: Vec<u8>, index: Option<&IndexInfo>, row: &[Datum]) -> Result<(), SqlError> {
+        self.duplicates.insert(key.clone(), rows::duplicate_row(&self.table, index, row, &self.zone));
+        txn.insert(key.clone(), value).map_err(|e| self.error(e))?;
+        self.keys.push(key);
+        Ok(())
+    }
+
+    /// A new row. `fresh`: the handle was allocated for it and cannot exist.
+    pub fn insert(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64, fresh: bool) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        let key = table::record_key(table.id, handle);
+        let value = rows::encode_row(&table, row)?;
+        if fresh {
+            txn.put(key, value)?;
+        } else {
+            self.insert_key(txn, key, value, None, row)?;
+        }
+        for (index, how, entry) in rows::entries(&table, row, handle)? {
+            if how == IndexMaintenance::Full {
+                self.insert_entry(txn, index, entry, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn insert_entry(&mut self, txn: &mut Transaction, index: &IndexInfo, entry: table::IndexEntry, row: &[Datum]) -> Result<(), SqlError> {
+        if entry.distinct {
+            self.insert_key(txn, entry.key, entry.value, Some(index), row)
+        } else {
+            Ok(txn.put(entry.key, entry.value)?)
+        }
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        let key = table::record_key(table.id, handle);
+        self.keys.push(key.clone());
+        txn.delete(key)?;
+        for (_, _, entry) in rows::entries(&table, row, handle)? {
+            if entry.distinct {
+                self.keys.push(entry.key.clone());
+            }
+            txn.delete(entry.key)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a row by another, perhaps under another handle.
+    pub fn update(&mut self, txn: &mut Transaction, old: &[Datum], handle: i64, new: &[Datum], new_handle: i64) -> Result<(), SqlError> {
+        if handle != new_handle {
+            self.remove(txn, old, handle)?;
+            return self.insert(txn, new, new_handle, false);
+        }
+        let table = self.table.clone();
+        let key = table::record_key(table.id, handle);
+        self.keys.push(key.clone());
+        txn.put(key, rows::encode_row(&table, new)?)?;
+        let before = rows::entries(&table, old, handle)?;
+        let after = rows::entries(&table, new, handle)?;
+        for ((index, how, old_entry), (_, _, new_entry)) in before.into_iter().zip(after) {
+            let moved = old_entry.key != new_entry.key;
+            if !moved && old_entry.value == new_entry.value && index.is_public() {
+                continue;
+            }
+            if moved || how == IndexMaintenance::DeleteOnly {
+                if old_entry.distinct {
+                    self.keys.push(old_entry.key.clone());
+                }
+                txn.delete(old_entry.key)?;
+            }
+            if how == IndexMaintenance::Full {
+                if moved {
+                    self.insert_entry(txn, index, new_entry, new)?;
+                } else {
+                    // The entry may not be there yet while the index is being filled: it is ours either way.
+                    txn.put(new_entry.key, new_entry.value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the statement: locks what it changed, which also finds duplicates.
+    pub async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
+        let keys = std::mem::take(&mut self.keys);
+        if !txn.is_pessimistic() || keys.is_empty() {
+            return Ok(());
+        }
+        txn.lock_keys(keys, LockOptions { wait, ..LockOptions::default() }).await.map_err(|e| self.error(e))?;
+        Ok(())
+    }
+
+    /// Current values of keys: pending ones; otherwise as of now with a lock (pessimistic), or as of the transaction's
+    /// start.
+    pub async fn current(&self, txn: &mut Transaction, keys: &[Vec<u8>], wait: LockWait) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
+        if !txn.is_pessimistic() {
+            return Ok(txn.batch_get(keys).await?);
+        }
+        let asked: Vec<Vec<u8>> = keys.iter().filter(|k| txn.buffer().get(k).is_none()).cloned().collect();
+        let mut locked = Vec::new();
+        if !asked.is_empty() {
+            let options = LockOptions { wait, return_values: true, ..LockOptions::default() };
+            locked = txn.lock_keys(asked, options).await?.values;
+        }
+        let mut locked = locked.into_iter();
+        Ok(keys
+            .iter()
+            .map(|k| match txn.buffer().get(k) {
+                Some(entry) => entry.value.clone(),
+                None => locked.next().flatten(),
+            })
+            .collect())
+    }
+
+    /// Keys whose existence makes a row a duplicate: its own (unless the handle is fresh) and those of unique indexes.
+    #[allow(clippy::type_complexity)]
+    pub fn conflict_keys(&self, row: &[Datum], handle: i64, fresh: bool) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
+        let mut keys = Vec::new();
+        if !fresh {
+            keys.push((table::record_key(self.table.id, handle), None));
+        }
+        for (index, how, entry) in rows::entries(&self.table, row, handle)? {
+            if how == IndexMaintenance::Full && entry.distinct {
+                keys.push((entry.key, Some(index)));
+            }
+        }
+        Ok(keys)
+    }
+}

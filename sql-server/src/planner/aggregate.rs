@@ -1,0 +1,102 @@
+//! Aggregate functions: their types, and which of them storage nodes can compute in part.
+//!
+//! | call | part on the storage node | merged here by |
+//! |---|---|---|
+//! | COUNT(x) | count | sum of the counts |
+//! | SUM, MIN, MAX, BIT_* | itself | itself |
+//! | AVG(x) | count, sum | sum of sums over sum of counts |
+//! | a column that the group determines | firstrow | any |
+
+use codec::types::{FieldType, TypeCode, flags};
+use query::context::EvalContext;
+use query::expr::{Domain, Expr};
+use query::infer as types;
+
+use super::optimize::Rules;
+use super::plan::{Access, Plan, PushedAgg};
+use crate::error::SqlError;
+
+/// Arguments cast as the function wants them, and the type of the result.
+pub fn infer(name: &str, args: Vec<Expr>, _cx: &EvalContext) -> Result<(Vec<Expr>, FieldType), SqlError> {
+    let wanted = match name {
+        "count" => return Ok((args, FieldType::bigint().with_flags(flags::NOT_NULL))),
+        "group_concat" => {
+            let args: Vec<Expr> = args.into_iter().map(|a| types::to_domain(a, Domain::String)).collect();
+            let collation = types::merge_collations(&args, name)?;
+            return Ok((args, FieldType { flen: 1024, ..FieldType::new(TypeCode::VarString) }.with_collation(collation)));
+        }
+        "json_objectagg" => 2,
+        _ => 1,
+    };
+    if args.len() != wanted {
+        return Err(SqlError::WrongParameterCount(name.to_owned()));
+    }
+    let nullable = |mut ty: FieldType| {
+        ty.flags &= !flags::NOT_NULL;
+        ty
+    };
+    let arg = args[0].clone();
+    Ok(match name {
+        "sum" | "avg" => {
+            let domain = match Domain::of(arg.ty()) {
+                Domain::Int | Domain::Decimal => Domain::Decimal,
+                _ => Domain::Real,
+            };
+            if domain == Domain::Real {
+                return Ok((vec![types::to_domain(arg, Domain::Real)], FieldType::double()));
+            }
+            let (precision, scale) = types::decimal_shape(arg.ty());
+            let ty = match name {
+                "sum" => FieldType::decimal((precision + 22).min(65), scale),
+                _ => FieldType::decimal((precision + 4).min(65), (scale + 4).min(30)),
+            };
+            (vec![types::to_domain(arg, Domain::Decimal)], ty)
+        }
+        "min" | "max" | "firstrow" => {
+            let ty = nullable(arg.ty().clone());
+            (vec![arg], ty)
+        }
+        "bit_and" | "bit_or" | "bit_xor" => {
+            (vec![types::to_domain(arg, Domain::Int)], FieldType::bigint_unsigned().with_flags(flags::NOT_NULL))
+        }
+        "stddev_pop" | "stddev_samp" | "var_pop" | "var_samp" => (vec![types::to_domain(arg, Domain::Real)], FieldType::double()),
+        "json_arrayagg" | "json_objectagg" => (args, FieldType::new(TypeCode::Json)),
+        other => return Err(SqlError::NotSupported(other.to_uppercase())),
+    })
+}
+
+/// Lets the storage nodes aggregate what they scan, when they can.
+pub fn push(plan: Plan, rules: &Rules<'_>) -> Plan {
+    let Plan::Aggregate { mut input, group, aggs, merge: false } = plan else { return plan };
+    let fits = match &*input {
+        Plan::Scan(scan) => {
+            let ranges = match &scan.access {
+                Access::Full | Access::Handles(_) => true,
+                Access::Index { covering, .. } => *covering,
+                _ => false,
+            };
+            ranges
+                && !scan.lock
+                && scan.residual.is_empty()
+                && scan.pushed.limit.is_none()
+                && scan.pushed.topn.is_none()
+                && scan.order.is_none()
+                && !(rules.dirty)(&scan.table)
+                && group.iter().all(|g| (rules.pushable)(&g.0))
+                && aggs.iter().all(|(a, _)| {
+                    !a.distinct
+                        && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "avg" | "firstrow")
+                        && a.args.len() <= 1
+                        && a.args.iter().all(|e| (rules.pushable)(e))
+                })
+        }
+        _ => false,
+    };
+    if !fits {
+        return Plan::Aggregate { input, group, aggs, merge: false };
+    }
+    if let Plan::Scan(scan) = &mut *input {
+        scan.pushed.aggregate = Some(PushedAgg { group: group.clone(), aggs: aggs.clone() });
+    }
+    Plan::Aggregate { input, group, aggs, merge: true }
+}

@@ -1,0 +1,353 @@
+//! The planner's side of `query::expr`: operators and functions by name, literals, casts, constant folding.
+
+use codec::datum::Datum;
+use codec::decimal::Decimal;
+use codec::time::{Duration, Time, TimeKind};
+use codec::types::{Collation, FieldType, TypeCode, flags};
+use query::batch::Batch;
+use query::context::EvalContext;
+use query::error::EvalError;
+use query::expr::{ArithOp, BitOp, CmpOp, Expr};
+use query::infer;
+use query::interval::Unit;
+use sqlparser::ast;
+
+use crate::error::SqlError;
+
+fn take<const N: usize>(name: &str, args: Vec<Expr>) -> Result<[Expr; N], SqlError> {
+    args.try_into().map_err(|_| SqlError::WrongParameterCount(name.to_owned()))
+}
+
+/// An operator or function by name, folded when its arguments are constant.
+pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlError> {
+    let compare = |op, args| {
+        let [a, b] = take(name, args)?;
+        Ok::<Expr, SqlError>(infer::compare(op, a, b)?)
+    };
+    let arith = |op, args| {
+        let [a, b] = take(name, args)?;
+        Ok::<Expr, SqlError>(infer::arith(op, a, b)?)
+    };
+    let bit = |op, args| {
+        let [a, b] = take(name, args)?;
+        Ok::<Expr, SqlError>(infer::bit(op, a, b))
+    };
+    let two = |f: fn(Expr, Expr) -> Expr, args| {
+        let [a, b] = take(name, args)?;
+        Ok::<Expr, SqlError>(f(a, b))
+    };
+    let one = |f: fn(Expr) -> Expr, args| {
+        let [a] = take(name, args)?;
+        Ok::<Expr, SqlError>(f(a))
+    };
+    let e = match name {
+        "=" => compare(CmpOp::Eq, args)?,
+        "<>" => compare(CmpOp::Ne, args)?,
+        "<" => compare(CmpOp::Lt, args)?,
+        "<=" => compare(CmpOp::Le, args)?,
+        ">" => compare(CmpOp::Gt, args)?,
+        ">=" => compare(CmpOp::Ge, args)?,
+        "<=>" => compare(CmpOp::NullEq, args)?,
+        "+" => arith(ArithOp::Add, args)?,
+        "-" => arith(ArithOp::Sub, args)?,
+        "*" => arith(ArithOp::Mul, args)?,
+        "/" => arith(ArithOp::Div, args)?,
+        "%" => arith(ArithOp::Mod, args)?,
+        "div" => arith(ArithOp::IntDiv, args)?,
+        "|" => bit(BitOp::Or, args)?,
+        "&" => bit(BitOp::And, args)?,
+        "^" => bit(BitOp::Xor, args)?,
+        "<<" => bit(BitOp::ShiftLeft, args)?,
+        ">>" => bit(BitOp::ShiftRight, args)?,
+        "and" => two(infer::and, args)?,
+        "or" => two(infer::or, args)?,
+        "xor" => two(infer::xor, args)?,
+        "not" => one(infer::not, args)?,
+        "bitneg" => one(infer::bit_not, args)?,
+        "istrue" => one(infer::is_true, args)?,
+        "isfalse" => one(infer::is_false, args)?,
+        "unaryminus" => {
+            let [a] = take(name, args)?;
+            infer::neg(a)?
+        }
+        "in" => {
+            let mut args = args.into_iter();
+            let probe = args.next().unwrap_or_else(Expr::null);
+            infer::in_list(probe, args.collect())?
+        }
+        "like" => {
+            let escape = match args.get(2).map(Expr::as_const) {
+                None => None,
+                Some(Some(Datum::Bytes(b))) if b.len() <= 4 => std::str::from_utf8(b).ok().and_then(|s| s.chars().next()),
+                Some(_) => return Err(SqlError::WrongArguments("ESCAPE".into())),
+            };
+            let mut args = args.into_iter();
+            let (a, b) = (args.next().unwrap_or_else(Expr::null), args.next().unwrap_or_else(Expr::null));
+            infer::like(a, b, escape)?
+        }
+        "regexp" => {
+            let [a, b] = take(name, args)?;
+            infer::regexp(a, b)?
+        }
+        "case" => {
+            let mut whens = Vec::new();
+            let mut args = args.into_iter();
+            let mut otherwise = None;
+            while let Some(condition) = args.next() {
+                match args.next() {
+                    Some(result) => whens.push((condition, result)),
+                    None => otherwise = Some(condition),
+                }
+            }
+            infer::case(None, whens, otherwise)?
+        }
+        "timestampdiff" => {
+            let [unit, a, b] = take(name, args)?;
+            let unit = match unit.as_const() {
+                Some(Datum::Bytes(b)) => Unit::parse(&String::from_utf8_lossy(b)),
+                _ => None,
+            };
+            infer::timestamp_diff(unit.ok_or_else(|| SqlError::WrongArguments("TIMESTAMPDIFF".into()))?, a, b)?
+        }
+        _ => infer::call(name, args)?,
+    };
+    Ok(fold(e, cx))
+}
+
+/// The constant that a constant expression is worth. What fails or warns is left to fail or warn at its time.
+pub fn fold(e: Expr, cx: &EvalContext) -> Expr {
+    if matches!(e, Expr::Const { .. }) || e.args().iter().any(|a| a.as_const().is_none()) || !e.is_constant() {
+        return e;
+    }
+    let mut cx = cx.clone();
+    let before = cx.warning_count;
+    match eval_row(&e, &mut cx) {
+        Ok(value) if cx.warning_count == before => {
+            let ty = e.ty().clone();
+            Expr::Const { value, ty }
+        }
+        _ => e,
+    }
+}
+
+/// The value of an expression that reads no columns.
+pub fn eval_row(e: &Expr, cx: &mut EvalContext) -> Result<Datum, EvalError> {
+    if let Expr::Const { value, .. } = e {
+        return Ok(value.clone());
+    }
+    let column = query::eval::eval(e, &Batch::one_empty_row(), cx)?;
+    Ok(query::batch::datum_at(&column, 0, e.ty()))
+}
+
+/// A numeric literal.
+pub fn number(text: &str) -> Result<Expr, SqlError> {
+    if !text.contains(['.', 'e', 'E']) {
+        if let Ok(v) = text.parse::<i64>() {
+            return Ok(Expr::constant(Datum::Int(v)));
+        }
+        if let Ok(v) = text.parse::<u64>() {
+            return Ok(Expr::constant(Datum::UInt(v)));
+        }
+    }
+    if text.contains(['e', 'E']) {
+        return match text.parse::<f64>() {
+            Ok(v) if v.is_finite() => Ok(Expr::constant(Datum::Float(v))),
+            _ => Err(SqlError::OutOfRange { kind: "DOUBLE".into(), expr: text.into() }),
+        };
+    }
+    match Decimal::parse_prefix(text) {
+        (Some(d), _) => Ok(Expr::constant(Datum::Decimal(d))),
+        (None, _) => text
+            .parse::<f64>()
+            .map(|v| Expr::constant(Datum::Float(v)))
+            .map_err(|_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: text.into() }),
+    }
+}
+
+/// A string literal in the connection's collation.
+pub fn string(s: &str, cx: &EvalContext) -> Expr {
+    let mut e = Expr::constant(Datum::string(s));
+    if let Expr::Const { ty, .. } = &mut e {
+        ty.collation = cx.collation;
+    }
+    e
+}
+
+/// A binary literal.
+pub fn bytes(b: Vec<u8>) -> Expr {
+    let ty = FieldType::varbinary(b.len() as i32);
+    Expr::Const { value: Datum::Bytes(b), ty }
+}
+
+/// A value with the type that a literal of it has.
+pub fn parameter(d: Datum, cx: &EvalContext) -> Expr {
+    match d {
+        Datum::Null => Expr::null(),
+        Datum::Bytes(b) => match String::from_utf8(b) {
+            Ok(s) => string(&s, cx),
+            Err(e) => bytes(e.into_bytes()),
+        },
+        d => Expr::constant(d),
+    }
+}
+
+/// `DATE '…'`, `TIME '…'`, `TIMESTAMP '…'`.
+pub fn typed_literal(ty: &ast::DataType, text: &str) -> Result<Expr, SqlError> {
+    let wrong = |kind: &str| SqlError::WrongValue { kind: kind.into(), value: text.into() };
+    Ok(match ty {
+        ast::DataType::Date => match Time::parse(text, TimeKind::Date, 0) {
+            Ok(p) if !p.truncated => Expr::constant(Datum::Time(p.value)),
+            _ => return Err(wrong("DATE")),
+        },
+        ast::DataType::Time(..) => match Duration::parse(text, Time::fsp_of(text)) {
+            Ok(p) if !p.truncated => Expr::constant(Datum::Duration(p.value)),
+            _ => return Err(wrong("TIME")),
+        },
+        ast::DataType::Timestamp(..) | ast::DataType::Datetime(_) => {
+            match Time::parse(text, TimeKind::DateTime, Time::fsp_of(text)) {
+                Ok(p) if !p.truncated => Expr::constant(Datum::Time(p.value)),
+                _ => return Err(wrong("DATETIME")),
+            }
+        }
+        other => return Err(SqlError::NotSupported(format!("{other} literal"))),
+    })
+}
+
+/// `CAST(e AS ty)`.
+pub fn cast(e: Expr, ty: &ast::DataType, cx: &EvalContext) -> Result<Expr, SqlError> {
+    use ast::DataType as D;
+    fn length(l: &Option<ast::CharacterLength>) -> i32 {
+        match l {
+            Some(ast::CharacterLength::IntegerLength { length, .. }) => i32::try_from(*length).unwrap_or(i32::MAX),
+            _ => -1,
+        }
+    }
+    let fsp = |n: &Option<u64>| n.unwrap_or(0).min(6) as i32;
+    let text = |n: i32| FieldType { flen: n, ..FieldType::new(TypeCode::VarString) }.with_collation(cx.collation);
+    let ty = match ty {
+        D::Signed | D::SignedInteger | D::Int(_) | D::Integer(_) | D::BigInt(_) => FieldType::bigint(),
+        D::Unsigned | D::UnsignedInteger | D::IntUnsigned(_) | D::IntegerUnsigned(_) | D::BigIntUnsigned(_) => FieldType::bigint_unsigned(),
+        D::Char(l) | D::Character(l) | D::Nchar(l) | D::Varchar(l) => text(length(l)),
+        D::Text => text(-1),
+        D::Binary(n) => {
+            let n = n.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+            FieldType { flen: n, ..FieldType::new(if n >= 0 { TypeCode::String } else { TypeCode::VarString }) }
+                .with_collation(Collation::BINARY)
+        }
+        D::Decimal(info) | D::Numeric(info) | D::Dec(info) => {
+            let (p, s) = match info {
+                ast::ExactNumberInfo::None => (10, 0),
+                ast::ExactNumberInfo::Precision(p) => (*p as i32, 0),
+                ast::ExactNumberInfo::PrecisionAndScale(p, s) => (*p as i32, *s as i32),
+            };
+            if p > 65 {
+                return Err(SqlError::TooBigPrecision { column: e.to_string(), precision: p as u32, max: 65 });
+            }
+            if s > 30 {
+                return Err(SqlError::TooBigScale { column: e.to_string(), scale: s as u32, max: 30 });
+            }
+            if s > p {
+                return Err(SqlError::MBiggerThanD(e.to_string()));
+            }
+            FieldType::decimal(if p == 0 { 10 } else { p }, s)
+        }
+        D::Double(_) | D::DoublePrecision | D::Real => FieldType::double(),
+        D::Float(_) => FieldType::new(TypeCode::Float),
+        D::Date => FieldType::new(TypeCode::Date),
+        D::Datetime(n) => FieldType::datetime(fsp(n)),
+        D::Time(n, _) => FieldType { decimal: fsp(n), ..FieldType::new(TypeCode::Duration) },
+        D::JSON => FieldType::new(TypeCode::Json),
+        D::Custom(name, _) if name.to_string().eq_ignore_ascii_case("year") => FieldType::new(TypeCode::Year),
+        other => return Err(SqlError::NotSupported(format!("CAST AS {other}"))),
+    };
+    Ok(fold(infer::cast(e, ty), cx))
+}
+
+/// Casts where values of the type would look different.
+pub fn cast_to(e: Expr, ty: &FieldType, cx: &EvalContext) -> Result<Expr, SqlError> {
+    let mut ty = ty.clone();
+    ty.flags &= !flags::NOT_NULL;
+    Ok(fold(infer::coerce(e, &ty), cx))
+}
+
+/// `e COLLATE collation`.
+pub fn collate(e: Expr, collation: Collation, cx: &EvalContext) -> Result<Expr, SqlError> {
+    Ok(fold(infer::collate(e, collation), cx))
+}
+
+/// `EXTRACT(unit FROM e)`.
+pub fn extract(unit: &str, e: Expr, cx: &EvalContext) -> Result<Expr, SqlError> {
+    let unit = Unit::parse(unit).ok_or_else(|| SqlError::WrongArguments("EXTRACT".into()))?;
+    Ok(fold(infer::extract(unit, e)?, cx))
+}
+
+/// `date + INTERVAL amount unit`.
+pub fn date_add(date: Expr, amount: Expr, unit: &str, subtract: bool, cx: &EvalContext) -> Result<Expr, SqlError> {
+    let unit = Unit::parse(unit).ok_or_else(|| SqlError::WrongArguments("INTERVAL".into()))?;
+    Ok(fold(infer::date_add(date, amount, unit, subtract)?, cx))
+}
+
+/// The type that holds values of both.
+pub fn union_type(a: &FieldType, b: &FieldType) -> Result<FieldType, SqlError> {
+    let mut ty = infer::unify(&[&Expr::column(0, a.clone()), &Expr::column(1, b.clone())])?;
+    // A CHAR of one length stays one; strings of unknown length stay unknown.
+    if ty.tp == TypeCode::Null {
+        ty = FieldType::new(TypeCode::Null);
+    }
+    Ok(ty)
+}
+
+/// Arguments and result type of an aggregate function.
+pub fn aggregate(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>, FieldType), SqlError> {
+    super::aggregate::infer(name, args, cx)
+}
+
+/// The operands of `column op constant` (or the reverse), as a comparison of the column.
+pub fn column_compare(e: &Expr) -> Option<(CmpOp, usize, &FieldType, &Datum, &FieldType)> {
+    let Expr::Call(call) = e else { return None };
+    let query::expr::Func::Compare(op, ..) = call.func else { return None };
+    let [a, b] = &call.args[..] else { return None };
+    match (strip_cast(a), b, a, strip_cast(b)) {
+        (Some((index, ty)), Expr::Const { value, ty: vt }, ..) => Some((op, index, ty, value, vt)),
+        (_, _, Expr::Const { value, ty: vt }, Some((index, ty))) => Some((op.swap(), index, ty, value, vt)),
+        _ => None,
+    }
+}
+
+/// The column of `column IN (constants)`, and the constants.
+pub fn column_in(e: &Expr) -> Option<(usize, &FieldType, Vec<(&Datum, &FieldType)>)> {
+    let Expr::Call(call) = e else { return None };
+    if !matches!(call.func, query::expr::Func::In(..)) {
+        return None;
+    }
+    let (index, ty) = strip_cast(call.args.first()?)?;
+    let values = call.args[1..].iter().map(|a| match a {
+        Expr::Const { value, ty } => Some((value, ty)),
+        _ => None,
+    });
+    Some((index, ty, values.collect::<Option<Vec<_>>>()?))
+}
+
+/// The column of `column IS NULL`.
+pub fn column_is_null(e: &Expr) -> Option<usize> {
+    match e {
+        Expr::Call(call) if call.func == query::expr::Func::IsNull => match &call.args[0] {
+            Expr::Column { index, .. } => Some(*index),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A column, perhaps under a cast that comparison put there; the value range of the column's own type decides later
+/// whether the comparison can be turned into a range of keys.
+fn strip_cast(e: &Expr) -> Option<(usize, &FieldType)> {
+    match e {
+        Expr::Column { index, ty } => Some((*index, ty)),
+        Expr::Call(call) if call.func == query::expr::Func::Cast => match &call.args[..] {
+            [Expr::Column { index, ty }] => Some((*index, ty)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,473 @@
+//! What a statement reads and computes, as a tree.
+//!
+//! Columns have numbers that are unique in the statement, from where they come into being (a scan, a projection, an
+//! aggregate) to where they are used; `Expr::Column::index` is that number. So rules move expressions between nodes without
+//! renumbering, and only the executor turns numbers into positions.
+//!
+//! One tree serves as logical and as physical plan: the binder leaves [`Scan::access`] and the `pushed` operators open, the
+//! rules of [`super::optimize`] fill them in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::FieldType;
+use query::expr::Expr;
+
+use crate::catalog::TableInfo;
+
+/// Number of a column in a statement.
+pub type ColId = usize;
+
+/// What is known about each column number.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    list: Vec<(String, FieldType)>,
+}
+
+impl Columns {
+    /// A new number.
+    pub fn add(&mut self, name: impl Into<String>, ty: FieldType) -> ColId {
+        self.list.push((name.into(), ty));
+        self.list.len() - 1
+    }
+
+    /// Type of a column.
+    pub fn ty(&self, id: ColId) -> &FieldType {
+        &self.list[id].1
+    }
+
+    /// Name for EXPLAIN.
+    pub fn name(&self, id: ColId) -> String {
+        match self.list.get(id) {
+            Some((name, _)) if !name.is_empty() => name.clone(),
+            _ => format!("Column#{id}"),
+        }
+    }
+
+    /// An expression that reads it.
+    pub fn expr(&self, id: ColId) -> Expr {
+        Expr::column(id, self.ty(id).clone())
+    }
+
+    /// Types of several.
+    pub fn types(&self, ids: &[ColId]) -> Arc<[FieldType]> {
+        ids.iter().map(|id| self.ty(*id).clone()).collect()
+    }
+}
+
+/// How rows of two inputs combine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs that match.
+    Inner,
+    /// All left rows, with NULLs where nothing matches.
+    Left,
+}
+
+/// An aggregate function call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggCall {
+    /// Lower-case name: count, sum, avg, min, max, group_concat, bit_and, …; `firstrow` is any value of the group.
+    pub name: String,
+    /// Arguments; none for COUNT(*).
+    pub args: Vec<Expr>,
+    /// DISTINCT.
+    pub distinct: bool,
+    /// GROUP_CONCAT's order.
+    pub order_by: Vec<SortKey>,
+    /// GROUP_CONCAT's separator.
+    pub separator: Option<Vec<u8>>,
+    /// Type of the result.
+    pub ty: FieldType,
+}
+
+/// One key of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortKey {
+    /// By what.
+    pub expr: Expr,
+    /// Largest first.
+    pub desc: bool,
+}
+
+/// Which keys a scan reads.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Access {
+    /// All rows in key order.
+    #[default]
+    Full,
+    /// No rows: the conditions contradict each other.
+    Empty,
+    /// Rows with handles in these closed ranges.
+    Handles(Vec<(i64, i64)>),
+    /// Rows with these handles, each fetched by key.
+    PointHandles(Vec<i64>),
+    /// Rows with these values of all columns of a unique index, each fetched by key.
+    PointIndex {
+        /// The index.
+        index: i64,
+        /// Values of its columns, none NULL.
+        keys: Vec<Vec<Datum>>,
+    },
+    /// Rows whose entries are in these half-open ranges of the index's keys.
+    Index {
+        /// The index.
+        index: i64,
+        /// Key ranges.
+        ranges: Vec<(Vec<u8>, Vec<u8>)>,
+        /// For EXPLAIN: the ranges in words.
+        words: String,
+        /// The entries have every wanted column: rows are not fetched.
+        covering: bool,
+    },
+}
+
+/// Work that the storage nodes do on top of a scan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pushed {
+    /// Conditions.
+    pub filters: Vec<Expr>,
+    /// Partial aggregation; its outputs replace the scan's.
+    pub aggregate: Option<PushedAgg>,
+    /// Order and limit.
+    pub topn: Option<(Vec<SortKey>, u64)>,
+    /// Limit.
+    pub limit: Option<u64>,
+}
+
+/// Partial aggregation on the storage nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushedAgg {
+    /// Groups.
+    pub group: Vec<(Expr, ColId)>,
+    /// Partial results.
+    pub aggs: Vec<(AggCall, ColId)>,
+}
+
+/// Reading a table.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// The table.
+    pub table: Arc<TableInfo>,
+    /// Its database.
+    pub database: String,
+    /// Its name in the statement.
+    pub alias: String,
+    /// Columns wanted: (offset in the table, number).
+    pub columns: Vec<(usize, ColId)>,
+    /// Number of the row handle, where it is wanted. It comes after the columns.
+    pub handle: Option<ColId>,
+    /// Conditions on its columns, not yet placed.
+    pub filters: Vec<Expr>,
+    /// Which keys.
+    pub access: Access,
+    /// Rows must come in key order (of the index or the handle); `true`: descending.
+    pub order: Option<bool>,
+    /// What the storage nodes do.
+    pub pushed: Pushed,
+    /// Conditions that this server checks on the rows.
+    pub residual: Vec<Expr>,
+    /// Names of indexes from USE INDEX (`Some(true, …)`) or IGNORE INDEX.
+    pub hints: Vec<(IndexHint, Vec<String>)>,
+    /// Rows that are read are locked (`FOR UPDATE`).
+    pub lock: bool,
+    /// Rough number of rows that the access yields.
+    pub estimate: f64,
+}
+
+/// `USE`, `FORCE` or `IGNORE INDEX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexHint {
+    /// Only these.
+    Use,
+    /// All but these.
+    Ignore,
+}
+
+impl Scan {
+    /// Numbers of the rows it reads, before anything pushed changes them.
+    pub fn base_outputs(&self) -> Vec<ColId> {
+        self.columns.iter().map(|c| c.1).chain(self.handle).collect()
+    }
+
+    /// Offset in the table of a column number.
+    pub fn offset_of(&self, id: ColId) -> Option<usize> {
+        self.columns.iter().find(|c| c.1 == id).map(|c| c.0)
+    }
+
+    /// Column number of an offset in the table.
+    pub fn id_of(&self, offset: usize) -> Option<ColId> {
+        self.columns.iter().find(|c| c.0 == offset).map(|c| c.1)
+    }
+}
+
+/// What a subquery is asked for.
+#[derive(Debug, Clone)]
+pub enum SubqueryKind {
+    /// Its one value, NULL without rows.
+    Scalar,
+    /// Whether it has rows.
+    Exists,
+    /// Whether this is among its values. `None`: the values are spliced into an `IN` call later.
+    In(Expr),
+}
+
+/// A subquery of an expression. Where its value is needed stands column `slot`.
+#[derive(Debug, Clone)]
+pub struct Subquery {
+    /// Column number that stands for the value.
+    pub slot: ColId,
+    /// What is asked.
+    pub kind: SubqueryKind,
+    /// The rows.
+    pub plan: Plan,
+}
+
+/// A plan.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// One row without columns.
+    One,
+    /// No rows, with these columns.
+    Nothing(Vec<ColId>),
+    /// Constant rows.
+    Values {
+        /// Columns.
+        ids: Vec<ColId>,
+        /// Expressions that need no input.
+        rows: Vec<Vec<Expr>>,
+    },
+    /// A table's rows.
+    Scan(Box<Scan>),
+    /// A table that the server computes.
+    Memory {
+        /// The table.
+        table: Arc<TableInfo>,
+        /// Its database.
+        database: String,
+        /// Columns wanted: (offset, number).
+        columns: Vec<(usize, ColId)>,
+    },
+    /// Rows for which all conditions are true.
+    Filter {
+        /// Input.
+        input: Box<Plan>,
+        /// Conditions.
+        conditions: Vec<Expr>,
+    },
+    /// Computed columns; nothing else passes.
+    Project {
+        /// Input.
+        input: Box<Plan>,
+        /// What and under which number.
+        exprs: Vec<(Expr, ColId)>,
+    },
+    /// Two inputs.
+    Join {
+        /// How.
+        kind: JoinKind,
+        /// Left (outer) input.
+        left: Box<Plan>,
+        /// Right (inner) input.
+        right: Box<Plan>,
+        /// Pairs that must be equal: (of the left, of the right).
+        equal: Vec<(Expr, Expr)>,
+        /// Other conditions on a pair.
+        other: Vec<Expr>,
+        /// Look rows of the right side up by this pair of `equal`, a batch of left rows at a time.
+        lookup: Option<usize>,
+    },
+    /// Groups.
+    Aggregate {
+        /// Input.
+        input: Box<Plan>,
+        /// Group keys.
+        group: Vec<(Expr, ColId)>,
+        /// Results.
+        aggs: Vec<(AggCall, ColId)>,
+        /// The inputs are partial results of storage nodes.
+        merge: bool,
+    },
+    /// Each row once.
+    Distinct(Box<Plan>),
+    /// In order; with a limit, only the first rows.
+    Sort {
+        /// Input.
+        input: Box<Plan>,
+        /// Keys.
+        keys: Vec<SortKey>,
+        /// How many rows from the first are needed at all.
+        limit: Option<u64>,
+    },
+    /// Some of the rows.
+    Limit {
+        /// Input.
+        input: Box<Plan>,
+        /// Rows to skip.
+        offset: u64,
+        /// Rows to give.
+        count: u64,
+    },
+    /// All rows of all inputs, whose columns correspond by position.
+    Union {
+        /// Inputs.
+        inputs: Vec<Plan>,
+        /// Columns.
+        ids: Vec<ColId>,
+    },
+    /// A subquery that depends on the row, run for each.
+    Apply {
+        /// Input.
+        input: Box<Plan>,
+        /// Subquery; its slot is a column more.
+        subquery: Box<Subquery>,
+    },
+}
+
+impl Plan {
+    /// Columns of its rows, in order.
+    pub fn outputs(&self) -> Vec<ColId> {
+        match self {
+            Plan::One => Vec::new(),
+            Plan::Nothing(ids) | Plan::Values { ids, .. } | Plan::Union { ids, .. } => ids.clone(),
+            Plan::Scan(scan) => match &scan.pushed.aggregate {
+                Some(agg) => agg.aggs.iter().map(|a| a.1).chain(agg.group.iter().map(|g| g.1)).collect(),
+                None => scan.base_outputs(),
+            },
+            Plan::Memory { columns, .. } => columns.iter().map(|c| c.1).collect(),
+            Plan::Filter { input, .. } | Plan::Sort { input, .. } | Plan::Limit { input, .. } | Plan::Distinct(input) => {
+                input.outputs()
+            }
+            Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
+            Plan::Join { left, right, .. } => {
+                let mut ids = left.outputs();
+                ids.extend(right.outputs());
+                ids
+            }
+            Plan::Aggregate { group, aggs, .. } => {
+                group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect()
+            }
+            Plan::Apply { input, subquery } => {
+                let mut ids = input.outputs();
+                ids.push(subquery.slot);
+                ids
+            }
+        }
+    }
+
+    /// Direct inputs.
+    pub fn inputs(&self) -> Vec<&Plan> {
+        match self {
+            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
+            Plan::Filter { input, .. }
+            | Plan::Project { input, .. }
+            | Plan::Aggregate { input, .. }
+            | Plan::Distinct(input)
+            | Plan::Sort { input, .. }
+            | Plan::Limit { input, .. }
+            | Plan::Apply { input, .. } => vec![input],
+            Plan::Join { left, right, .. } => vec![left, right],
+            Plan::Union { inputs, .. } => inputs.iter().collect(),
+        }
+    }
+
+    fn inputs_mut(&mut self) -> Vec<&mut Plan> {
+        match self {
+            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
+            Plan::Filter { input, .. }
+            | Plan::Project { input, .. }
+            | Plan::Aggregate { input, .. }
+            | Plan::Distinct(input)
+            | Plan::Sort { input, .. }
+            | Plan::Limit { input, .. }
+            | Plan::Apply { input, .. } => vec![input],
+            Plan::Join { left, right, .. } => vec![left, right],
+            Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
+        }
+    }
+
+    /// Calls `f` on every expression of this node and below, those of subqueries too.
+    pub fn each_expr(&mut self, f: &mut dyn FnMut(&mut Expr)) {
+        for input in self.inputs_mut() {
+            input.each_expr(f);
+        }
+        fn calls(agg: &mut AggCall, f: &mut dyn FnMut(&mut Expr)) {
+            agg.args.iter_mut().for_each(&mut *f);
+            agg.order_by.iter_mut().for_each(|k| f(&mut k.expr));
+        }
+        match self {
+            Plan::Values { rows, .. } => rows.iter_mut().flatten().for_each(f),
+            Plan::Scan(scan) => {
+                scan.filters.iter_mut().for_each(&mut *f);
+                scan.residual.iter_mut().for_each(&mut *f);
+                scan.pushed.filters.iter_mut().for_each(&mut *f);
+            }
+            Plan::Filter { conditions, .. } => conditions.iter_mut().for_each(f),
+            Plan::Project { exprs, .. } => exprs.iter_mut().for_each(|e| f(&mut e.0)),
+            Plan::Join { equal, other, .. } => {
+                for (a, b) in equal {
+                    f(a);
+                    f(b);
+                }
+                other.iter_mut().for_each(f);
+            }
+            Plan::Aggregate { group, aggs, .. } => {
+                group.iter_mut().for_each(|g| f(&mut g.0));
+                aggs.iter_mut().for_each(|a| calls(&mut a.0, f));
+            }
+            Plan::Sort { keys, .. } => keys.iter_mut().for_each(|k| f(&mut k.expr)),
+            Plan::Apply { subquery, .. } => {
+                if let SubqueryKind::In(e) = &mut subquery.kind {
+                    f(e);
+                }
+                subquery.plan.each_expr(f);
+            }
+            _ => {}
+        }
+    }
+
+    /// Replaces columns by constants: what a subquery depends on, once it is known.
+    pub fn bind_values(&mut self, values: &HashMap<ColId, Expr>) {
+        self.each_expr(&mut |e| bind_values(e, values));
+    }
+
+    /// Every base table that is read.
+    pub fn tables(&self, out: &mut Vec<Arc<TableInfo>>) {
+        if let Plan::Scan(scan) = self {
+            out.push(scan.table.clone());
+        }
+        if let Plan::Apply { subquery, .. } = self {
+            subquery.plan.tables(out);
+        }
+        self.inputs().into_iter().for_each(|i| i.tables(out));
+    }
+}
+
+/// Replaces columns by constants in one expression.
+pub fn bind_values(e: &mut Expr, values: &HashMap<ColId, Expr>) {
+    if e.columns().iter().any(|c| values.contains_key(c)) {
+        let old = e.clone();
+        let types = column_types(&old);
+        *e = old.substitute(&|i| match values.get(&i) {
+            Some(v) => v.clone(),
+            None => Expr::column(i, types[&i].clone()),
+        });
+    }
+}
+
+/// Types of the columns in an expression.
+pub fn column_types(e: &Expr) -> HashMap<ColId, FieldType> {
+    let mut types = HashMap::new();
+    e.walk(&mut |e| {
+        if let Expr::Column { index, ty } = e {
+            types.insert(*index, ty.clone());
+        }
+    });
+    types
+}
+
+/// Whether the expression reads only these columns.
+pub fn reads_only(e: &Expr, ids: &HashSet<ColId>) -> bool {
+    e.columns().iter().all(|c| ids.contains(c))
+}

@@ -1,0 +1,440 @@
+//! Conditions on the leading columns of a key become ranges of keys.
+//!
+//! A constant is compared in the domain that MySQL's rules choose, which need not be the column's: `varchar_col = 5`
+//! compares as floats and says nothing about the order of strings. So a condition only becomes a range when the constant
+//! turns into a value of the column's own type without loss ([`in_column_type`]); otherwise it stays a filter.
+
+use std::cmp::Ordering;
+
+use codec::datum::{self, Datum};
+use codec::decimal::Decimal;
+use codec::time::{Duration, Time, TimeKind};
+use codec::types::{FieldType, TypeCode};
+use query::context::TimeZone;
+use query::expr::{CmpOp, Expr};
+
+use super::expr as shape;
+use super::plan::ColId;
+
+/// One end of an interval.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bound {
+    /// Unbounded.
+    Open,
+    /// The value belongs to the interval.
+    Included(Datum),
+    /// The value does not.
+    Excluded(Datum),
+}
+
+/// Values of one column between two bounds. NULL sorts first and is a value here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: Bound,
+    /// Upper end.
+    pub high: Bound,
+}
+
+impl Interval {
+    /// One value.
+    pub fn point(d: Datum) -> Interval {
+        Interval { low: Bound::Included(d.clone()), high: Bound::Included(d) }
+    }
+
+    /// The value, if it is one.
+    pub fn as_point(&self) -> Option<&Datum> {
+        match (&self.low, &self.high) {
+            (Bound::Included(a), Bound::Included(b)) if a == b => Some(a),
+            _ => None,
+        }
+    }
+}
+
+/// A constant as a value of the column's type. The order says where the constant lies against the value returned:
+/// `Equal` when it is exact; `Greater` when the constant is above it (rounded down); `Less` when below.
+pub fn in_column_type(value: &Datum, from: &FieldType, column: &FieldType, zone: &TimeZone) -> Option<(Datum, Ordering)> {
+    use TypeCode::*;
+    let exact = |d: Datum| Some((d, Ordering::Equal));
+    match (value, column.tp) {
+        (Datum::Null, _) => None,
+        (d @ (Datum::Int(_) | Datum::UInt(_) | Datum::Decimal(_)), Tiny | Short | Int24 | Long | LongLong) => {
+            let n = match d {
+                Datum::Int(v) => Decimal::from(*v),
+                Datum::UInt(v) => Decimal::from(*v),
+                Datum::Decimal(v) => v.clone(),
+                _ => return None,
+            };
+            integer(&n, column)
+        }
+        (Datum::Float(v), Tiny | Short | Int24 | Long | LongLong) if v.abs() < 9e15 => integer(&Decimal::from_f64(*v)?, column),
+        (Datum::Bytes(b), Tiny | Short | Int24 | Long | LongLong) => {
+            // A string against an integer compares as floats; exact for small numbers.
+            match Decimal::parse_prefix(std::str::from_utf8(b).ok()?) {
+                (Some(n), false) if n.abs() < Decimal::from(9_007_199_254_740_992_i64) => integer(&n, column),
+                _ => None,
+            }
+        }
+        (Datum::Int(v), NewDecimal) => decimal(&Decimal::from(*v), column),
+        (Datum::UInt(v), NewDecimal) => decimal(&Decimal::from(*v), column),
+        (Datum::Decimal(v), NewDecimal) => decimal(v, column),
+        (Datum::Int(v), Double) if v.unsigned_abs() < 1 << 53 => exact(Datum::Float(*v as f64)),
+        (Datum::Float(v), Double) => exact(Datum::Float(*v)),
+        (Datum::Decimal(v), Double) => exact(Datum::Float(v.to_f64())),
+        (Datum::Bytes(b), Varchar | VarString | String | Blob | TinyBlob | MediumBlob | LongBlob) => {
+            // Compared in the column's collation unless the constant insists on another.
+            let same = from.collation == column.collation || (from.collation.is_bin() && column.collation.is_bin() && from.is_text() == column.is_text());
+            let literal = from.tp != Unspecified && from.is_text() && column.is_text();
+            (same || literal).then(|| (Datum::Bytes(b.clone()), Ordering::Equal))
+        }
+        (Datum::Time(t), Date | DateTime | Timestamp) => time(*t, column, zone),
+        (Datum::Bytes(b), Date | DateTime | Timestamp) => {
+            let parsed = Time::parse(std::str::from_utf8(b).ok()?, TimeKind::DateTime, 6).ok()?;
+            if parsed.truncated { None } else { time(parsed.value, column, zone) }
+        }
+        (Datum::Int(v), Date | DateTime | Timestamp) => time(Time::from_number(*v, TimeKind::DateTime, 6).ok()?, column, zone),
+        (Datum::Duration(d), TypeCode::Duration) => span(*d, column),
+        (Datum::Bytes(b), TypeCode::Duration) => {
+            let parsed = self::Duration::parse(std::str::from_utf8(b).ok()?, 6).ok()?;
+            if parsed.truncated { None } else { span(parsed.value, column) }
+        }
+        (Datum::Int(v), Year) if (1901..=2155).contains(v) => exact(Datum::UInt(*v as u64)),
+        _ => None,
+    }
+}
+
+fn integer(n: &Decimal, column: &FieldType) -> Option<(Datum, Ordering)> {
+    let floor = n.floor();
+    let order = n.cmp(&floor);
+    if column.is_unsigned() {
+        match floor.to_u64() {
+            Ok(v) => Some((Datum::UInt(v), order)),
+            Err(u64::MAX) => Some((Datum::UInt(u64::MAX), Ordering::Greater)),
+            Err(_) => Some((Datum::UInt(0), Ordering::Less)),
+        }
+    } else {
+        match floor.to_i64() {
+            Ok(v) => Some((Datum::Int(v), order)),
+            Err(i64::MAX) => Some((Datum::Int(i64::MAX), Ordering::Greater)),
+            Err(_) => Some((Datum::Int(i64::MIN), Ordering::Less)),
+        }
+    }
+}
+
+fn decimal(n: &Decimal, column: &FieldType) -> Option<(Datum, Ordering)> {
+    let (precision, scale) = (column.flen.clamp(1, 65) as u8, column.decimal.clamp(0, 30) as u8);
+    let cut = n.truncate(scale.into());
+    if !cut.fits(precision, scale) {
+        let max = Decimal::max_value(precision, scale);
+        return Some(if n.is_negative() {
+            (Datum::Decimal(max.neg()), Ordering::Less)
+        } else {
+            (Datum::Decimal(max), Ordering::Greater)
+        });
+    }
+    let order = n.cmp(&cut);
+    Some((Datum::Decimal(cut), order))
+}
+
+fn time(t: Time, column: &FieldType, zone: &TimeZone) -> Option<(Datum, Ordering)> {
+    let kind = TimeKind::from_type(column.tp)?;
+    let t = Time { kind: if kind == TimeKind::Date { TimeKind::DateTime } else { kind }, fsp: 6, ..t };
+    let unit = 10_u32.pow(6 - u32::from(column.fsp()));
+    let cut = match kind {
+        TimeKind::Date => Time { hour: 0, minute: 0, second: 0, micro: 0, ..t },
+        _ => Time { micro: t.micro / unit * unit, ..t },
+    };
+    let order = t.cmp(&cut);
+    let stored = Time { kind, fsp: column.fsp(), ..cut };
+    let stored = if kind == TimeKind::Timestamp { zone.timestamp_to_utc(&stored) } else { stored };
+    Some((Datum::Time(stored), order))
+}
+
+fn span(d: Duration, column: &FieldType) -> Option<(Datum, Ordering)> {
+    let unit = 10_i64.pow(6 - u32::from(column.fsp()));
+    let cut = d.micros.div_euclid(unit) * unit;
+    Some((Datum::Duration(Duration { micros: cut, fsp: column.fsp() }), d.micros.cmp(&cut)))
+}
+
+/// What a condition says about one column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Restriction {
+    /// Only these intervals, and the condition is exactly that.
+    Exact(Vec<Interval>),
+    /// Never true.
+    Never,
+}
+
+/// The intervals of `column` in which `e` can be true; `None` when `e` is no condition on it alone.
+pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restriction> {
+    if let Some((op, index, ty, value, from)) = shape::column_compare(e) {
+        if index != column {
+            return None;
+        }
+        if value.is_null() {
+            return Some(match op {
+                CmpOp::NullEq => Restriction::Exact(vec![Interval::point(Datum::Null)]),
+                _ => Restriction::Never,
+            });
+        }
+        let (d, order) = in_column_type(value, from, ty, zone)?;
+        let exact = order == Ordering::Equal;
+        // Values above `d` start at: d itself excluded when the constant is d or above it.
+        let above = |inclusive: bool| match order {
+            Ordering::Equal if inclusive => Bound::Included(d.clone()),
+            Ordering::Equal | Ordering::Greater => Bound::Excluded(d.clone()),
+            Ordering::Less => Bound::Included(d.clone()),
+        };
+        let below = |inclusive: bool| match order {
+            Ordering::Equal if inclusive => Bound::Included(d.clone()),
+            Ordering::Equal | Ordering::Less => Bound::Excluded(d.clone()),
+            Ordering::Greater => Bound::Included(d.clone()),
+        };
+        // A comparison with NULL is never true: leave NULL out at the lower end.
+        let not_null = Bound::Excluded(Datum::Null);
+        let intervals = match op {
+            CmpOp::Eq | CmpOp::NullEq if exact => vec![Interval::point(d.clone())],
+            CmpOp::Eq | CmpOp::NullEq => return Some(Restriction::Never),
+            CmpOp::Lt => vec![Interval { low: not_null, high: below(false) }],
+            CmpOp::Le => vec![Interval { low: not_null, high: below(true) }],
+            CmpOp::Gt => vec![Interval { low: above(false), high: Bound::Open }],
+            CmpOp::Ge => vec![Interval { low: above(true), high: Bound::Open }],
+            CmpOp::Ne => return None,
+        };
+        return Some(Restriction::Exact(intervals));
+    }
+    if let Some((index, ty, values)) = shape::column_in(e) {
+        if index != column {
+            return None;
+        }
+        let mut points = Vec::new();
+        for (value, from) in values {
+            if value.is_null() {
+                continue;
+            }
+            let (d, order) = in_column_type(value, from, ty, zone)?;
+            if order == Ordering::Equal && !points.contains(&d) {
+                points.push(d);
+            }
+        }
+        points.sort_by(|a, b| a.compare(b, ty.collation));
+        return Some(match points.is_empty() {
+            true => Restriction::Never,
+            false => Restriction::Exact(points.into_iter().map(Interval::point).collect()),
+        });
+    }
+    if shape::column_is_null(e) == Some(column) {
+        return Some(Restriction::Exact(vec![Interval::point(Datum::Null)]));
+    }
+    if let Expr::Call(call) = e
+        && call.func == query::expr::Func::Or
+    {
+        let mut all = Vec::new();
+        for arg in &call.args {
+            match restriction(arg, column, zone)? {
+                Restriction::Never => {}
+                Restriction::Exact(list) => all.extend(list),
+            }
+        }
+        let ty = column_type(e, column)?;
+        return Some(Restriction::Exact(union(all, &ty)));
+    }
+    if let Expr::Call(call) = e
+        && call.func == query::expr::Func::And
+    {
+        let ty = column_type(e, column)?;
+        let mut all = vec![Interval { low: Bound::Open, high: Bound::Open }];
+        for arg in &call.args {
+            match restriction(arg, column, zone)? {
+                Restriction::Never => return Some(Restriction::Never),
+                Restriction::Exact(list) => all = intersect(&all, &list, &ty),
+            }
+        }
+        return Some(if all.is_empty() { Restriction::Never } else { Restriction::Exact(all) });
+    }
+    None
+}
+
+fn column_type(e: &Expr, column: ColId) -> Option<FieldType> {
+    super::plan::column_types(e).remove(&column)
+}
+
+fn cmp_low(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
+    match (a, b) {
+        (Bound::Open, Bound::Open) => Ordering::Equal,
+        (Bound::Open, _) => Ordering::Less,
+        (_, Bound::Open) => Ordering::Greater,
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => {
+            x.compare(y, ty.collation).then_with(|| matches!(a, Bound::Excluded(_)).cmp(&matches!(b, Bound::Excluded(_))))
+        }
+    }
+}
+
+fn cmp_high(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
+    match (a, b) {
+        (Bound::Open, Bound::Open) => Ordering::Equal,
+        (Bound::Open, _) => Ordering::Greater,
+        (_, Bound::Open) => Ordering::Less,
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => {
+            x.compare(y, ty.collation).then_with(|| matches!(b, Bound::Excluded(_)).cmp(&matches!(a, Bound::Excluded(_))))
+        }
+    }
+}
+
+fn is_empty(i: &Interval, ty: &FieldType) -> bool {
+    match (&i.low, &i.high) {
+        (Bound::Open, _) | (_, Bound::Open) => false,
+        (Bound::Included(a), Bound::Included(b)) => a.compare(b, ty.collation).is_gt(),
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a.compare(b, ty.collation).is_ge(),
+    }
+}
+
+/// Values in both lists.
+pub fn intersect(a: &[Interval], b: &[Interval], ty: &FieldType) -> Vec<Interval> {
+    let mut out = Vec::new();
+    for x in a {
+        for y in b {
+            let low = if cmp_low(&x.low, &y.low, ty).is_ge() { &x.low } else { &y.low };
+            let high = if cmp_high(&x.high, &y.high, ty).is_le() { &x.high } else { &y.high };
+            let i = Interval { low: low.clone(), high: high.clone() };
+            if !is_empty(&i, ty) {
+                out.push(i);
+            }
+        }
+    }
+    out
+}
+
+/// Values in any of the list, sorted, without overlaps.
+pub fn union(mut list: Vec<Interval>, ty: &FieldType) -> Vec<Interval> {
+    list.retain(|i| !is_empty(i, ty));
+    list.sort_by(|a, b| cmp_low(&a.low, &b.low, ty));
+    let mut out: Vec<Interval> = Vec::new();
+    for i in list {
+        if let Some(last) = out.last_mut() {
+            let touches = match (&last.high, &i.low) {
+                (Bound::Open, _) | (_, Bound::Open) => true,
+                (Bound::Excluded(h), Bound::Excluded(l)) => h.compare(l, ty.collation).is_gt(),
+                (Bound::Included(h) | Bound::Excluded(h), Bound::Included(l) | Bound::Excluded(l)) => {
+                    h.compare(l, ty.collation).is_ge()
+                }
+            };
+            if touches {
+                if cmp_high(&i.high, &last.high, ty).is_gt() {
+                    last.high = i.high;
+                }
+                continue;
+            }
+        }
+        out.push(i);
+    }
+    out
+}
+
+/// Key ranges, half open, of a prefix of equal values followed by intervals of one column.
+///
+/// `prefix` is the encoded key so far. Intervals of a string column whose index holds only a prefix of it must not be
+/// passed: the caller keeps those as filters.
+pub fn key_ranges(prefix: &[u8], intervals: &[Interval], ty: &FieldType) -> Result<Vec<(Vec<u8>, Vec<u8>)>, codec::Error> {
+    let encode = |d: &Datum| {
+        let mut k = prefix.to_vec();
+        datum::encode_key(&mut k, d, Some(ty)).map(|()| k)
+    };
+    intervals
+        .iter()
+        .map(|i| {
+            let low = match &i.low {
+                Bound::Open => prefix.to_vec(),
+                Bound::Included(d) => encode(d)?,
+                Bound::Excluded(d) => codec::key::prefix_next(&encode(d)?),
+            };
+            let high = match &i.high {
+                Bound::Open => codec::key::prefix_next(prefix),
+                Bound::Included(d) => codec::key::prefix_next(&encode(d)?),
+                Bound::Excluded(d) => encode(d)?,
+            };
+            Ok((low, high))
+        })
+        .filter(|r| !matches!(r, Ok((low, high)) if low >= high))
+        .collect()
+}
+
+/// Intervals as EXPLAIN prints them: `[1,1], (5,+inf]`.
+pub fn words(prefix: &[Datum], intervals: &[Interval]) -> String {
+    let lead: String = prefix.iter().map(|d| format!("{} ", text(d))).collect();
+    let ends = |b: &Bound, low: bool| match b {
+        Bound::Open => (if low { '[' } else { ']' }, if low { "NULL".to_owned() } else { "+inf".to_owned() }),
+        Bound::Included(d) => (if low { '[' } else { ']' }, text(d)),
+        Bound::Excluded(Datum::Null) if low => ('[', "-inf".to_owned()),
+        Bound::Excluded(d) => (if low { '(' } else { ')' }, text(d)),
+    };
+    let list: Vec<String> = intervals
+        .iter()
+        .map(|i| {
+            let (open, low) = ends(&i.low, true);
+            let (close, high) = ends(&i.high, false);
+            format!("{open}{lead}{low},{lead}{high}{close}")
+        })
+        .collect();
+    list.join(", ")
+}
+
+fn text(d: &Datum) -> String {
+    match d {
+        Datum::Null => "NULL".into(),
+        Datum::Bytes(b) => format!("\"{}\"", String::from_utf8_lossy(b)),
+        d => query::cast::display(d),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use query::infer;
+
+    fn of(e: Expr) -> Option<Restriction> {
+        restriction(&e, 0, &TimeZone::UTC)
+    }
+
+    fn col(ty: FieldType) -> Expr {
+        Expr::column(0, ty)
+    }
+
+    #[test]
+    fn constants_of_other_types_bound_integers_from_the_right_side() {
+        let half = || Expr::constant(Datum::Decimal("5.5".parse().unwrap()));
+        let lt = infer::compare(CmpOp::Lt, col(FieldType::bigint()), half()).unwrap();
+        assert_eq!(
+            of(lt),
+            Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Null), high: Bound::Included(Datum::Int(5)) }]))
+        );
+        let gt = infer::compare(CmpOp::Gt, col(FieldType::bigint()), half()).unwrap();
+        assert_eq!(of(gt), Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Int(5)), high: Bound::Open }])));
+        let eq = infer::compare(CmpOp::Eq, col(FieldType::bigint()), half()).unwrap();
+        assert_eq!(of(eq), Some(Restriction::Never));
+        let negative = infer::compare(CmpOp::Gt, col(FieldType::bigint_unsigned()), Expr::constant(Datum::Int(-1))).unwrap();
+        assert_eq!(
+            of(negative),
+            Some(Restriction::Exact(vec![Interval { low: Bound::Included(Datum::UInt(0)), high: Bound::Open }]))
+        );
+    }
+
+    #[test]
+    fn a_string_column_against_a_number_is_no_range() {
+        let e = infer::compare(CmpOp::Eq, col(FieldType::varchar(10)), Expr::constant(Datum::Int(5))).unwrap();
+        assert_eq!(of(e), None);
+    }
+
+    #[test]
+    fn or_of_ranges_is_merged_and_and_is_cut() {
+        let c = || col(FieldType::bigint());
+        let n = |v: i64| Expr::constant(Datum::Int(v));
+        let cmp = |op, v| infer::compare(op, c(), n(v)).unwrap();
+        let e = infer::or(infer::and(cmp(CmpOp::Gt, 1), cmp(CmpOp::Lt, 5)), cmp(CmpOp::Eq, 4));
+        assert_eq!(
+            of(e),
+            Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Int(1)), high: Bound::Excluded(Datum::Int(5)) }]))
+        );
+        assert_eq!(of(infer::and(cmp(CmpOp::Gt, 5), cmp(CmpOp::Lt, 5))), Some(Restriction::Never));
+    }
+}
