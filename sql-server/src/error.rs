@@ -363,6 +363,21 @@ pub enum SqlError {
         /// Row, from 1.
         row: u64,
     },
+    /// A date or time of the wrong form for a column.
+    #[error("Incorrect {kind} value: '{value}' for column '{column}' at row {row}")]
+    IncorrectTimeForColumn {
+        /// `date`, `datetime`, `time`.
+        kind: String,
+        /// As given.
+        value: String,
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// An expression that can't be built or evaluated; has its own number.
+    #[error(transparent)]
+    Eval(query::error::EvalError),
     /// A value of the wrong form.
     #[error("Truncated incorrect {kind} value: '{value}'")]
     TruncatedWrongValue {
@@ -713,6 +728,15 @@ impl From<kv_client::Error> for SqlError {
             SchemaChanged(_) => SqlError::SchemaChanged,
             Aborted { start_ts, reason } => SqlError::TransactionAborted { start_ts, reason },
             Coprocessor(_) | Refused(_) | Finished => SqlError::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<query::error::EvalError> for SqlError {
+    fn from(e: query::error::EvalError) -> Self {
+        match e {
+            query::error::EvalError::Interrupted => SqlError::Interrupted,
+            e => SqlError::Eval(e),
         }
     }
 }

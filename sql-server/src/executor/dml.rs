@@ -131,6 +131,10 @@ impl Fitting {
     }
 }
 
+fn unsupported<T>(what: &str) -> Result<T, SqlError> {
+    Err(SqlError::NotSupported(what.to_owned()))
+}
+
 trait Pipe: Sized {
     fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
         f(self)
@@ -186,8 +190,7 @@ enum Source {
 }
 
 /// INSERT and REPLACE.
-pub async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
-    let unsupported = |what: &str| Err(SqlError::NotSupported(what.into()));
+pub(super) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
     if insert.overwrite || insert.partitioned.is_some() || insert.returning.is_some() || !insert.after_columns.is_empty() {
         return unsupported("this INSERT clause");
     }
@@ -232,7 +235,7 @@ pub async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<O
     let mut sources: Vec<Vec<Source>> = Vec::new();
     let mut query_plan = None;
     let is_default = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
-    let mut bind_value = |binder: &mut Binder<'_>, e: &ast::Expr, column: &ColumnInfo| -> Result<Source, SqlError> {
+    let bind_value = |binder: &mut Binder<'_>, e: &ast::Expr, column: &ColumnInfo| -> Result<Source, SqlError> {
         if is_default(e) {
             return Ok(Source::Default);
         }
@@ -559,7 +562,8 @@ async fn assign_ids(
     new_rows: &mut [Vec<Datum>],
     fitting: &mut Fitting,
 ) -> Result<(Vec<(i64, bool)>, u64), SqlError> {
-    let ids = ctx.server.auto_ids()?;
+    let domain = ctx.server.domain()?;
+    let ids = domain.auto_ids();
     let mut first = 0_u64;
     if let Some(column) = table.auto_increment_column() {
         let generate = |d: &Datum| match d {
@@ -736,7 +740,6 @@ fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &crat
 
 fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
-    let unsupported = |what: &str| Err(SqlError::NotSupported(what.into()));
     if update.from.is_some() || update.returning.is_some() {
         return unsupported("this UPDATE clause");
     }
@@ -1039,7 +1042,7 @@ fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &Ti
 }
 
 /// UPDATE.
-pub async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
+pub(super) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
     let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
     let change = {
         let env = Env::new(ctx, true);
@@ -1106,7 +1109,7 @@ pub async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<O
         && value > 0
         && let [target] = &found.targets[..]
     {
-        ctx.server.auto_ids()?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
+        ctx.server.domain()?.auto_ids().rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
     for w in &mut writers {
         let txn = ctx.txn().await?;
@@ -1131,7 +1134,7 @@ fn same_row(table: &TableInfo, old: &[Datum], new: &[Datum]) -> bool {
 }
 
 /// DELETE.
-pub async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Outcome, SqlError> {
+pub(super) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Outcome, SqlError> {
     let change = {
         let env = Env::new(ctx, true);
         bind_delete(&env, delete)?

@@ -17,7 +17,7 @@ use crate::planner::plan::{Access, JoinKind, Plan, Scan, SortKey};
 use crate::session::context::ExecContext;
 
 /// Columns of the result.
-pub fn columns() -> Vec<ColumnMeta> {
+pub(super) fn columns() -> Vec<ColumnMeta> {
     ["id", "estRows", "task", "access object", "operator info"]
         .into_iter()
         .map(|name| ColumnMeta::computed(name, FieldType::varchar(1024)))
@@ -25,7 +25,7 @@ pub fn columns() -> Vec<ColumnMeta> {
 }
 
 /// Plans a statement and prints the plan.
-pub async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
+pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
     if explain.analyze {
         return Err(SqlError::NotSupported("EXPLAIN ANALYZE".into()));
     }

@@ -722,9 +722,7 @@ impl Operator for Apply {
 
 /// All rows of a plan that is not optimized yet.
 pub async fn run_plan(plan: &Plan, rt: &Arc<Runtime>) -> Result<Vec<Batch>, SqlError> {
-    let pushable = |e: &Expr| super::pushdown::can_push(e);
-    let rules = Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable };
-    let plan = rules.optimize(plan.clone());
+    let plan = super::optimize(plan.clone(), rt);
     let mut op = build(&plan, rt)?;
     let mut out = Vec::new();
     while let Some(b) = op.next().await? {

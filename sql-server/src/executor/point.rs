@@ -23,7 +23,7 @@ use crate::planner::ranges::in_column_type;
 use crate::session::context::ExecContext;
 
 /// Runs the query if it is a point read.
-pub async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
+pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
     let Some(point) = match_query(ctx, query) else { return Ok(None) };
     let Point { table, columns, key, metas } = point;
     let autocommit = ctx.is_autocommit();

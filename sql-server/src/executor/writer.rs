@@ -20,7 +20,7 @@ use crate::catalog::{IndexInfo, IndexMaintenance, TableInfo};
 use crate::error::SqlError;
 
 /// Writes rows of one table in one statement.
-pub struct Writer {
+pub(super) struct Writer {
     table: Arc<TableInfo>,
     zone: TimeZone,
     /// Keys to be locked when the statement ends.
@@ -31,7 +31,7 @@ pub struct Writer {
 
 impl Writer {
     /// For a table.
-    pub fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
+    pub(super) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
         Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new() }
     }
 
@@ -53,7 +53,7 @@ impl Writer {
     }
 
     /// A new row. `fresh`: the handle was allocated for it and cannot exist.
-    pub fn insert(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64, fresh: bool) -> Result<(), SqlError> {
+    pub(super) fn insert(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64, fresh: bool) -> Result<(), SqlError> {
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         let value = rows::encode_row(&table, row)?;
@@ -79,7 +79,7 @@ impl Writer {
     }
 
     /// Removes a row.
-    pub fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
+    pub(super) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
@@ -94,7 +94,7 @@ impl Writer {
     }
 
     /// Replaces a row by another, perhaps under another handle.
-    pub fn update(&mut self, txn: &mut Transaction, old: &[Datum], handle: i64, new: &[Datum], new_handle: i64) -> Result<(), SqlError> {
+    pub(super) fn update(&mut self, txn: &mut Transaction, old: &[Datum], handle: i64, new: &[Datum], new_handle: i64) -> Result<(), SqlError> {
         if handle != new_handle {
             self.remove(txn, old, handle)?;
             return self.insert(txn, new, new_handle, false);
@@ -129,7 +129,7 @@ impl Writer {
     }
 
     /// Ends the statement: locks what it changed, which also finds duplicates.
-    pub async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
+    pub(super) async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
         let keys = std::mem::take(&mut self.keys);
         if !txn.is_pessimistic() || keys.is_empty() {
             return Ok(());
@@ -140,7 +140,7 @@ impl Writer {
 
     /// Current values of keys: pending ones; otherwise as of now with a lock (pessimistic), or as of the transaction's
     /// start.
-    pub async fn current(&self, txn: &mut Transaction, keys: &[Vec<u8>], wait: LockWait) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
+    pub(super) async fn current(&self, txn: &mut Transaction, keys: &[Vec<u8>], wait: LockWait) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
         if !txn.is_pessimistic() {
             return Ok(txn.batch_get(keys).await?);
         }
@@ -162,7 +162,7 @@ impl Writer {
 
     /// Keys whose existence makes a row a duplicate: its own (unless the handle is fresh) and those of unique indexes.
     #[allow(clippy::type_complexity)]
-    pub fn conflict_keys(&self, row: &[Datum], handle: i64, fresh: bool) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
+    pub(super) fn conflict_keys(&self, row: &[Datum], handle: i64, fresh: bool) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
         let mut keys = Vec::new();
         if !fresh {
             keys.push((table::record_key(self.table.id, handle), None));

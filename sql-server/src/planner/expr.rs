@@ -227,7 +227,7 @@ pub fn cast(e: Expr, ty: &ast::DataType, cx: &EvalContext) -> Result<Expr, SqlEr
     let ty = match ty {
         D::Signed | D::SignedInteger | D::Int(_) | D::Integer(_) | D::BigInt(_) => FieldType::bigint(),
         D::Unsigned | D::UnsignedInteger | D::IntUnsigned(_) | D::IntegerUnsigned(_) | D::BigIntUnsigned(_) => FieldType::bigint_unsigned(),
-        D::Char(l) | D::Character(l) | D::Nchar(l) | D::Varchar(l) => text(length(l)),
+        D::Char(l) | D::Character(l) | D::Varchar(l) => text(length(l)),
         D::Text => text(-1),
         D::Binary(n) => {
             let n = n.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));

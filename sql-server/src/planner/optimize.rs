@@ -15,7 +15,6 @@ use codec::table;
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
 
-use super::expr as shape;
 use super::plan::{Access, ColId, Columns, IndexHint, JoinKind, Plan, Scan, SortKey, reads_only};
 use super::ranges::{self, Interval, Restriction};
 use crate::catalog::{IndexInfo, TableInfo};

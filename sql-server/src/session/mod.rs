@@ -379,8 +379,7 @@ fn flush(things: &[String]) -> Result<Outcome, SqlError> {
 
 /// Queries and changes.
 async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
-    let _ = ctx;
-    Err(SqlError::NotSupported(format!("{} without the executor", kind_name(statement))))
+    crate::executor::execute(ctx, statement).await
 }
 
 /// Definitions and administration.

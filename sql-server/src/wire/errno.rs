@@ -83,6 +83,8 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         OutOfRange { .. } => (1690, "22003"),
         DataTruncated { .. } => (1265, "01000"),
         TruncatedWrongValueForField { .. } => (1366, "HY000"),
+        IncorrectTimeForColumn { .. } => (1292, "22007"),
+        Eval(e) => (e.code(), e.sqlstate()),
         TruncatedWrongValue { .. } => (1292, "22007"),
         WrongValue { .. } => (1525, "HY000"),
         InvalidJsonText(_) => (3140, "22032"),
