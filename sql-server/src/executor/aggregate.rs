@@ -40,11 +40,8 @@ pub fn build(
             Ok(call)
         })
         .collect::<Result<Vec<_>, SqlError>>()?;
-    let keys = if merge {
-        Vec::new()
-    } else {
-        group.iter().map(|g| resolve(&g.0, at)).collect::<Result<Vec<_>, _>>()?
-    };
+    let keys =
+        if merge { Vec::new() } else { group.iter().map(|g| resolve(&g.0, at)).collect::<Result<Vec<_>, _>>()? };
     Ok(Box::new(Aggregate {
         input: Some(input),
         keys,
@@ -127,7 +124,10 @@ impl State {
             State::Array(items) => items.push(query::cast::to_json(&args[0], call.args[0].ty())),
             State::Object(items) => {
                 let key = super::convert::text_of(&args[0], Some(call.args[0].ty()));
-                items.push((String::from_utf8_lossy(&key).into_owned(), query::cast::to_json(&args[1], call.args[1].ty())));
+                items.push((
+                    String::from_utf8_lossy(&key).into_owned(),
+                    query::cast::to_json(&args[1], call.args[1].ty()),
+                ));
             }
             _ if null => {}
             State::Count(n) => *n += 1,
@@ -162,7 +162,10 @@ impl State {
                     // Members compare by name, numbers of BIT by value; JSON has no sortable form.
                     Datum::Json(j) => {
                         let better = match best {
-                            Some((_, Datum::Json(old))) => j.cmp(old) == if *largest { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less },
+                            Some((_, Datum::Json(old))) => {
+                                j.cmp(old)
+                                    == if *largest { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less }
+                            }
                             _ => true,
                         };
                         if better {
@@ -276,7 +279,10 @@ impl State {
                     }
                     text.truncate(at);
                     rt.eval(|cx| {
-                        cx.warn(query::error::Warning { code: 1260, message: "Some rows were cut by GROUPCONCAT(...)".into() });
+                        cx.warn(query::error::Warning {
+                            code: 1260,
+                            message: "Some rows were cut by GROUPCONCAT(...)".into(),
+                        });
                         Ok(())
                     })?;
                 }

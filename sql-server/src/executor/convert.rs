@@ -60,16 +60,15 @@ impl Problem {
             Problem::OutOfRange => SqlError::OutOfRangeColumn { column, row },
             Problem::TooLong => SqlError::DataTooLong { column, row },
             Problem::Truncated | Problem::Note => SqlError::DataTruncated { column, row },
-            Problem::Wrong(kind @ ("date" | "datetime" | "time"), value) => SqlError::IncorrectTimeForColumn {
-                kind: (*kind).to_owned(),
-                value: value.clone(),
-                column,
-                row,
-            },
+            Problem::Wrong(kind @ ("date" | "datetime" | "time"), value) => {
+                SqlError::IncorrectTimeForColumn { kind: (*kind).to_owned(), value: value.clone(), column, row }
+            }
             Problem::Wrong(kind, value) => {
                 SqlError::TruncatedWrongValueForField { kind: (*kind).to_owned(), value: value.clone(), column, row }
             }
-            Problem::Json => SqlError::InvalidJsonText(format!("\"Invalid value.\" at position 0 in value for column '{column}'.")),
+            Problem::Json => {
+                SqlError::InvalidJsonText(format!("\"Invalid value.\" at position 0 in value for column '{column}'."))
+            }
         }
     }
 }
@@ -175,7 +174,10 @@ fn exact(d: &Datum, kind: &'static str) -> (Decimal, Option<Problem>) {
             match number {
                 None => (Decimal::max_value(65, 0), Some(Problem::OutOfRange)),
                 Some(n) if !rest => (n, None),
-                Some(n) if text.trim_start().starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) && (text.bytes().any(|c| c.is_ascii_digit())) => {
+                Some(n)
+                    if text.trim_start().starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+                        && (text.bytes().any(|c| c.is_ascii_digit())) =>
+                {
                     (n, Some(Problem::Truncated))
                 }
                 Some(n) => (n, Some(Problem::Wrong(kind, printable(b)))),
@@ -351,7 +353,9 @@ fn time(d: &Datum, ty: &FieldType, cx: &Context<'_>) -> Fit {
             Ok(t.convert(kind, fsp))
         }
         Datum::Int(v) => Time::from_number(*v, kind, fsp),
-        Datum::UInt(v) => i64::try_from(*v).map_err(|_| codec::Error::OutOfRange("time")).and_then(|v| Time::from_number(v, kind, fsp)),
+        Datum::UInt(v) => i64::try_from(*v)
+            .map_err(|_| codec::Error::OutOfRange("time"))
+            .and_then(|v| Time::from_number(v, kind, fsp)),
         other => match std::str::from_utf8(&text_of(other, None)) {
             Ok(text) => Time::parse(text, kind, fsp).map(|p| {
                 if p.truncated {
@@ -389,10 +393,9 @@ fn duration(d: &Datum, ty: &FieldType) -> Fit {
     match parsed {
         Ok(p) if !p.truncated => ok(Datum::Duration(p.value)),
         Ok(p) => (Datum::Duration(p.value), Some(Problem::Wrong("time", printable(&text_of(d, None))))),
-        Err(_) => (
-            Datum::Duration(Duration { micros: 0, fsp }),
-            Some(Problem::Wrong("time", printable(&text_of(d, None)))),
-        ),
+        Err(_) => {
+            (Datum::Duration(Duration { micros: 0, fsp }), Some(Problem::Wrong("time", printable(&text_of(d, None)))))
+        }
     }
 }
 
@@ -477,7 +480,10 @@ fn json(d: Datum) -> Fit {
         Datum::Int(v) => ok(Datum::Json(Json::Int(v))),
         Datum::UInt(v) => ok(Datum::Json(Json::UInt(v))),
         Datum::Float(v) => ok(Datum::Json(Json::Float(v))),
-        other => match std::str::from_utf8(&text_of(&other, None)).map_err(|_| codec::Error::Invalid("JSON")).and_then(Json::parse) {
+        other => match std::str::from_utf8(&text_of(&other, None))
+            .map_err(|_| codec::Error::Invalid("JSON"))
+            .and_then(Json::parse)
+        {
             Ok(j) => ok(Datum::Json(j)),
             Err(_) => (Datum::Json(Json::Null), Some(Problem::Json)),
         },

@@ -19,7 +19,9 @@ use super::convert::{self, Context, Problem};
 use super::operator::{self, Runtime, resolve};
 use super::reader::{Overlay, Reader};
 use super::writer::Writer;
-use super::{Env, Planned, collect_context, eval_context, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries};
+use super::{
+    Env, Planned, collect_context, eval_context, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries,
+};
 use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo, TableKind};
 use crate::error::SqlError;
 use crate::outcome::{Done, Outcome};
@@ -61,7 +63,10 @@ impl Fitting {
     /// A value as the column stores it (TIMESTAMPs in UTC).
     fn fit(&mut self, d: Datum, from: &FieldType, column: &ColumnInfo, row: u64) -> Result<Datum, SqlError> {
         let d = match d {
-            Datum::Enum(_) | Datum::Set(_) if !matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set) || from.elems != column.field_type.elems => {
+            Datum::Enum(_) | Datum::Set(_)
+                if !matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set)
+                    || from.elems != column.field_type.elems =>
+            {
                 if column.field_type.tp.is_string() || matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set) {
                     Datum::Bytes(convert::text_of(&d, Some(from)))
                 } else {
@@ -87,7 +92,8 @@ impl Fitting {
     fn default(&mut self, column: &ColumnInfo) -> Result<Datum, SqlError> {
         match &column.default {
             ColumnDefault::Null => Ok(Datum::Null),
-            ColumnDefault::Constant(text) => Ok(rows::constant_default(column, text, &self.zone.clone()).pipe(|d| rows::to_stored(d, &column.field_type, &self.zone))),
+            ColumnDefault::Constant(text) => Ok(rows::constant_default(column, text, &self.zone.clone())
+                .pipe(|d| rows::to_stored(d, &column.field_type, &self.zone))),
             ColumnDefault::CurrentTimestamp => Ok(self.now(&column.field_type)),
             ColumnDefault::None if !column.field_type.is_not_null() => Ok(Datum::Null),
             ColumnDefault::None if column.field_type.has(flags::AUTO_INCREMENT) => Ok(Datum::Null),
@@ -191,7 +197,11 @@ enum Source {
 
 /// INSERT and REPLACE.
 pub(super) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
-    if insert.overwrite || insert.partitioned.is_some() || insert.returning.is_some() || !insert.after_columns.is_empty() {
+    if insert.overwrite
+        || insert.partitioned.is_some()
+        || insert.returning.is_some()
+        || !insert.after_columns.is_empty()
+    {
         return unsupported("this INSERT clause");
     }
     let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
@@ -259,7 +269,9 @@ pub(super) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
         match insert.source.as_deref() {
             // `INSERT INTO t VALUES ()`
             None => sources.push(assigned.iter().map(|_| Source::Default).collect()),
-            Some(ast::Query { body, with: None, order_by: None, limit_clause: None, .. }) if matches!(**body, ast::SetExpr::Values(_)) => {
+            Some(ast::Query { body, with: None, order_by: None, limit_clause: None, .. })
+                if matches!(**body, ast::SetExpr::Values(_)) =>
+            {
                 if let ast::SetExpr::Values(values) = &**body {
                     for (i, row) in values.rows.iter().enumerate() {
                         let row = &row.content;
@@ -370,7 +382,8 @@ pub(super) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                 subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
                 super::reader_of(ctx, &tables, true).await?
             };
-            let runtime = Runtime::new(reader, Arc::new(columns), eval_context(ctx, true), ctx.session.interrupt.clone());
+            let runtime =
+                Runtime::new(reader, Arc::new(columns), eval_context(ctx, true), ctx.session.interrupt.clone());
             rt = Arc::new(runtime);
             let values = run_subqueries(subqueries, &rt).await?;
             for (_, e) in &mut on_duplicate {
@@ -512,12 +525,16 @@ pub(super) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     }
     collect_context(ctx, &rt);
     let warnings = fitting.report(ctx);
-    let info = if records > 1 || !insert.assignments.is_empty() && records > 1 || insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_))) {
+    let info = if records > 1
+        || !insert.assignments.is_empty() && records > 1
+        || insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_)))
+    {
         format!("Records: {records}  Duplicates: {duplicates}  Warnings: {warnings}")
     } else {
         String::new()
     };
-    let last_insert_id = if duplicates > 0 && updated_id != 0 && !on_duplicate.is_empty() { updated_id } else { last_insert_id };
+    let last_insert_id =
+        if duplicates > 0 && updated_id != 0 && !on_duplicate.is_empty() { updated_id } else { last_insert_id };
     Ok(Outcome::Ok(Done { affected_rows: affected, matched_rows: None, last_insert_id, info }))
 }
 
@@ -532,7 +549,12 @@ fn local_values(table: &TableInfo, row: &[Datum], zone: &TimeZone) -> Vec<Datum>
 }
 
 /// Fills in defaults and checks NOT NULL. AUTO_INCREMENT columns may still be NULL.
-fn complete_row(table: &TableInfo, row: Vec<Option<Datum>>, fitting: &mut Fitting, single: bool) -> Result<Vec<Datum>, SqlError> {
+fn complete_row(
+    table: &TableInfo,
+    row: Vec<Option<Datum>>,
+    fitting: &mut Fitting,
+    single: bool,
+) -> Result<Vec<Datum>, SqlError> {
     let mut out = Vec::with_capacity(row.len());
     for (d, c) in row.into_iter().zip(&table.columns) {
         if !c.is_writable() {
@@ -604,7 +626,9 @@ async fn assign_ids(
         let mut handles = Vec::with_capacity(new_rows.len());
         for row in new_rows.iter() {
             let handle = row_handle(table, row).ok_or_else(|| {
-                SqlError::ColumnCannotBeNull(table.handle_column().map_or_else(String::new, |c| c.name.original.clone()))
+                SqlError::ColumnCannotBeNull(
+                    table.handle_column().map_or_else(String::new, |c| c.name.original.clone()),
+                )
             })?;
             handles.push((handle, false));
         }
@@ -713,7 +737,9 @@ fn bind_tail(
     if !order.is_empty() {
         let keys = order
             .iter()
-            .map(|o| Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: o.options.sort == Some(ast::OrderBySort::Desc) }))
+            .map(|o| {
+                Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: o.options.sort == Some(ast::OrderBySort::Desc) })
+            })
             .collect::<Result<Vec<_>, SqlError>>()?;
         plan = Plan::Sort { input: Box::new(plan), keys, limit: None };
     }
@@ -758,9 +784,9 @@ fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
         let unknown = || SqlError::UnknownColumn { column: parts.join("."), clause: "field list".into() };
         let name = parts.last().ok_or_else(unknown)?;
         let table_part = parts.len().checked_sub(2).map(|i| &parts[i]);
-        let mut found = visible
-            .iter()
-            .filter(|v| v.name.eq_ignore_ascii_case(name) && table_part.is_none_or(|t| v.table.eq_ignore_ascii_case(t)));
+        let mut found = visible.iter().filter(|v| {
+            v.name.eq_ignore_ascii_case(name) && table_part.is_none_or(|t| v.table.eq_ignore_ascii_case(t))
+        });
         let v = found.next().ok_or_else(unknown)?;
         if found.next().is_some() {
             return Err(SqlError::AmbiguousColumn { column: parts.join("."), clause: "field list".into() });
@@ -899,7 +925,12 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
 
     // Rows by key are locked before they are read: one request instead of two.
     if pessimistic && single && subqueries.is_empty() {
-        let probe = Runtime::new(Reader::with_overlay(start.clone(), overlay.clone()), columns.clone(), cx.clone(), interrupt.clone());
+        let probe = Runtime::new(
+            Reader::with_overlay(start.clone(), overlay.clone()),
+            columns.clone(),
+            cx.clone(),
+            interrupt.clone(),
+        );
         let placed = optimize(plan.clone(), &probe);
         if let Some(keys) = point_keys(&placed) {
             let locked = lock_points(txn, &keys, wait).await?;
@@ -939,7 +970,8 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
             }
         }
         if !keys.is_empty() {
-            let options = kv_client::LockOptions { wait, for_update_ts: Some(rt.reader.snapshot().ts()), ..Default::default() };
+            let options =
+                kv_client::LockOptions { wait, for_update_ts: Some(rt.reader.snapshot().ts()), ..Default::default() };
             ctx.txn().await?.lock_keys(keys, options).await?;
         }
     }
@@ -972,7 +1004,10 @@ fn point_keys(plan: &Plan) -> Option<PointKeys> {
             }
             _ => None,
         },
-        Plan::Project { input, .. } | Plan::Filter { input, .. } | Plan::Sort { input, .. } | Plan::Limit { input, .. } => point_keys(input),
+        Plan::Project { input, .. }
+        | Plan::Filter { input, .. }
+        | Plan::Sort { input, .. }
+        | Plan::Limit { input, .. } => point_keys(input),
         _ => None,
     }
 }
@@ -982,7 +1017,11 @@ struct LockedPoints {
     values: Overlay,
 }
 
-async fn lock_points(txn: &mut kv_client::Transaction, keys: &PointKeys, wait: LockWait) -> Result<LockedPoints, SqlError> {
+async fn lock_points(
+    txn: &mut kv_client::Transaction,
+    keys: &PointKeys,
+    wait: LockWait,
+) -> Result<LockedPoints, SqlError> {
     let options = || kv_client::LockOptions { wait, return_values: true, ..Default::default() };
     let mut values = Overlay::new();
     let mut ts = txn.for_update_ts();
@@ -1036,7 +1075,9 @@ fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &Ti
         .ids
         .iter()
         .zip(&target.table.columns)
-        .map(|(id, c)| found.at.get(id).map_or(Datum::Null, |i| rows::to_stored(batch.datum(r, *i), &c.field_type, zone)))
+        .map(|(id, c)| {
+            found.at.get(id).map_or(Datum::Null, |i| rows::to_stored(batch.datum(r, *i), &c.field_type, zone))
+        })
         .collect();
     Some((row, handle))
 }

@@ -89,8 +89,12 @@ impl Lines {
         match plan {
             Plan::One => self.push(lead, "TableDual", rows, "root", "", "rows:1"),
             Plan::Nothing(_) => self.push(lead, "TableDual", rows, "root", "", "rows:0"),
-            Plan::Values { rows: values, .. } => self.push(lead, "TableDual", rows, "root", "", &format!("rows:{}", values.len())),
-            Plan::Memory { table, .. } => self.push(lead, "MemTableScan", rows, "root", &format!("table:{}", table.name), ""),
+            Plan::Values { rows: values, .. } => {
+                self.push(lead, "TableDual", rows, "root", "", &format!("rows:{}", values.len()))
+            }
+            Plan::Memory { table, .. } => {
+                self.push(lead, "MemTableScan", rows, "root", &format!("table:{}", table.name), "")
+            }
             Plan::Scan(scan) => self.scan(scan, rt, first, rest),
             Plan::Filter { conditions, .. } => self.push(lead, "Selection", rows, "root", "", &list(conditions, rt)),
             Plan::Project { exprs, .. } => {
@@ -103,19 +107,39 @@ impl Lines {
                 if equal.is_empty() {
                     info[0] = format!("CARTESIAN {kind}");
                 } else {
-                    let pairs: Vec<String> = equal.iter().map(|(a, b)| format!("eq({}, {})", Named(a, |i| rt.columns.name(i)), Named(b, |i| rt.columns.name(i)))).collect();
+                    let pairs: Vec<String> = equal
+                        .iter()
+                        .map(|(a, b)| {
+                            format!("eq({}, {})", Named(a, |i| rt.columns.name(i)), Named(b, |i| rt.columns.name(i)))
+                        })
+                        .collect();
                     info.push(format!("equal:[{}]", pairs.join(", ")));
                 }
                 if !other.is_empty() {
                     info.push(format!("other cond:{}", list(other, rt)));
                 }
-                self.push(lead, if lookup.is_some() { "IndexJoin" } else { "HashJoin" }, rows, "root", "", &info.join(", "));
+                self.push(
+                    lead,
+                    if lookup.is_some() { "IndexJoin" } else { "HashJoin" },
+                    rows,
+                    "root",
+                    "",
+                    &info.join(", "),
+                );
             }
             Plan::Aggregate { group, aggs, .. } => {
                 let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
                 let funcs: Vec<String> = aggs
                     .iter()
-                    .map(|(a, id)| format!("funcs:{}({}{})->{}", a.name, if a.distinct { "distinct " } else { "" }, if a.args.is_empty() { "1".into() } else { list(&a.args, rt) }, rt.columns.name(*id)))
+                    .map(|(a, id)| {
+                        format!(
+                            "funcs:{}({}{})->{}",
+                            a.name,
+                            if a.distinct { "distinct " } else { "" },
+                            if a.args.is_empty() { "1".into() } else { list(&a.args, rt) },
+                            rt.columns.name(*id)
+                        )
+                    })
                     .collect();
                 let mut info = funcs.join(", ");
                 if !group.is_empty() {
@@ -124,9 +148,13 @@ impl Lines {
                 self.push(lead, "HashAgg", rows, "root", "", &info);
             }
             Plan::Distinct(_) => self.push(lead, "HashAgg", rows, "root", "", "distinct"),
-            Plan::Sort { keys: k, limit: Some(n), .. } => self.push(lead, "TopN", rows, "root", "", &format!("{}, offset:0, count:{n}", keys(k, rt))),
+            Plan::Sort { keys: k, limit: Some(n), .. } => {
+                self.push(lead, "TopN", rows, "root", "", &format!("{}, offset:0, count:{n}", keys(k, rt)))
+            }
             Plan::Sort { keys: k, .. } => self.push(lead, "Sort", rows, "root", "", &keys(k, rt)),
-            Plan::Limit { offset, count, .. } => self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}")),
+            Plan::Limit { offset, count, .. } => {
+                self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
+            }
             Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
             Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
         }
@@ -164,19 +192,40 @@ impl Lines {
             lead = format!("{rest}└─");
             rest.push_str("  ");
         }
-        let order = format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
+        let order =
+            format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
         match &scan.access {
             Access::Empty => self.push(lead, "TableDual", Some(0.0), "root", "", "rows:0"),
-            Access::PointHandles(h) if h.len() == 1 => self.push(lead, "Point_Get", rows, "root", &table, &format!("handle:{}", h[0])),
+            Access::PointHandles(h) if h.len() == 1 => {
+                self.push(lead, "Point_Get", rows, "root", &table, &format!("handle:{}", h[0]))
+            }
             Access::PointHandles(h) => {
                 let list: Vec<String> = h.iter().take(16).map(i64::to_string).collect();
-                self.push(lead, "Batch_Point_Get", rows, "root", &table, &format!("handle:[{}], {order}", list.join(" ")));
+                self.push(
+                    lead,
+                    "Batch_Point_Get",
+                    rows,
+                    "root",
+                    &table,
+                    &format!("handle:[{}], {order}", list.join(" ")),
+                );
             }
-            Access::PointIndex { index, keys } if keys.len() == 1 => self.push(lead, "Point_Get", rows, "root", &object(*index), ""),
-            Access::PointIndex { index, .. } => self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order),
+            Access::PointIndex { index, keys } if keys.len() == 1 => {
+                self.push(lead, "Point_Get", rows, "root", &object(*index), "")
+            }
+            Access::PointIndex { index, .. } => {
+                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order)
+            }
             Access::Index { index, words, covering: false, .. } => {
                 self.push(lead, "IndexLookUp", rows, "root", "", "");
-                self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", &object(*index), &format!("range:{words}, {order}"));
+                self.push(
+                    format!("{rest}├─"),
+                    "IndexRangeScan(Build)",
+                    rows,
+                    "cop[tikv]",
+                    &object(*index),
+                    &format!("range:{words}, {order}"),
+                );
                 self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, "keep order:false");
             }
             access => {
@@ -184,7 +233,11 @@ impl Lines {
                 let (name, object, range) = match access {
                     Access::Index { index, words, .. } => {
                         let full = words == "[NULL,+inf]";
-                        (if full { "IndexFullScan" } else { "IndexRangeScan" }, object(*index), if full { String::new() } else { format!("range:{words}, ") })
+                        (
+                            if full { "IndexFullScan" } else { "IndexRangeScan" },
+                            object(*index),
+                            if full { String::new() } else { format!("range:{words}, ") },
+                        )
                     }
                     Access::Handles(list) => {
                         let end = |v: i64, low| match v {
@@ -192,7 +245,11 @@ impl Lines {
                             i64::MAX if !low => "+inf".to_owned(),
                             v => v.to_string(),
                         };
-                        let ranges: Vec<String> = list.iter().take(8).map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false))).collect();
+                        let ranges: Vec<String> = list
+                            .iter()
+                            .take(8)
+                            .map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false)))
+                            .collect();
                         ("TableRangeScan", table.clone(), format!("range:{}, ", ranges.join(", ")))
                     }
                     _ => ("TableFullScan", table.clone(), String::new()),
@@ -228,4 +285,3 @@ impl Lines {
         }
     }
 }
-

@@ -91,12 +91,11 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
 pub async fn describe(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Vec<ColumnMeta>, SqlError> {
     match statement {
         Statement::Query(query) => {
-            let nulls = vec![Datum::Null; 65_536];
-            let mut inner = ExecContext { server: ctx.server, session: ctx.session, schema: ctx.schema.clone(), params: &nulls };
-            let env = Env::new(&mut inner, false);
+            let env = Env::new(ctx, false);
             let mut binder = Binder::new(&env);
+            binder.describing = true;
             let bound = binder.bind_query(query)?;
-            Ok(metas(&bound.columns, &binder.columns, &inner.schema))
+            Ok(metas(&bound.columns, &binder.columns, &ctx.schema))
         }
         Statement::Explain(_) => Ok(explain::columns()),
         _ => Ok(Vec::new()),
@@ -142,7 +141,8 @@ struct SessionSnapshot(SessionState);
 
 impl SessionSnapshot {
     fn of(session: &SessionState) -> SessionSnapshot {
-        let mut copy = SessionState::new(session.id, session.identity.clone(), session.vars.clone(), session.interrupt.clone());
+        let mut copy =
+            SessionState::new(session.id, session.identity.clone(), session.vars.clone(), session.interrupt.clone());
         copy.last_insert_id = session.last_insert_id;
         copy.warning_count = session.warning_count;
         copy.statement_start = session.statement_start;
@@ -206,7 +206,9 @@ pub fn time_zone(session: &SessionState) -> TimeZone {
         vars::TimeZone::System => {
             // A server in UTC, as most are, spares the rules.
             let now = session.statement_start;
-            if std::env::var_os("TZ").is_none_or(|z| z.is_empty() || z == "UTC") && session.vars.utc_offset_secs(now) == 0 {
+            if std::env::var_os("TZ").is_none_or(|z| z.is_empty() || z == "UTC")
+                && session.vars.utc_offset_secs(now) == 0
+            {
                 return TimeZone::UTC;
             }
             TimeZone::Rules(Arc::new(SystemZone))
@@ -233,7 +235,9 @@ pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
     };
     cx.collation = session.vars.collation();
     cx.random = rand::random();
-    for (limit, name) in [(&mut cx.max_allowed_packet, "max_allowed_packet"), (&mut cx.group_concat_max_len, "group_concat_max_len")] {
+    for (limit, name) in
+        [(&mut cx.max_allowed_packet, "max_allowed_packet"), (&mut cx.group_concat_max_len, "group_concat_max_len")]
+    {
         match session.vars.number(name) {
             0 => {}
             n => *limit = n,
@@ -402,7 +406,6 @@ async fn load_memory_tables(
     Ok(out)
 }
 
-
 /// A statement, planned: ready for operators.
 struct Planned {
     plan: Plan,
@@ -433,7 +436,8 @@ async fn plan_query(
 /// Applies the rules.
 fn optimize(plan: Plan, rt: &Runtime) -> Plan {
     let pushable = |e: &Expr| pushdown::can_push(e);
-    Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable }.optimize(plan)
+    Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable }
+        .optimize(plan)
 }
 
 /// Marks every table of the query's own blocks to be locked.

@@ -64,7 +64,10 @@ impl Runtime {
     }
 
     /// The evaluation context. Evaluation never waits, so nobody waits long for it.
-    pub fn eval<T>(&self, f: impl FnOnce(&mut EvalContext) -> Result<T, query::error::EvalError>) -> Result<T, SqlError> {
+    pub fn eval<T>(
+        &self,
+        f: impl FnOnce(&mut EvalContext) -> Result<T, query::error::EvalError>,
+    ) -> Result<T, SqlError> {
         Ok(f(&mut self.cx.lock())?)
     }
 
@@ -114,10 +117,14 @@ type Input = Box<dyn Operator>;
 
 /// Column numbers to positions.
 pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
-    e.map_columns(&|id| at.get(&id).copied()).ok_or_else(|| SqlError::internal("plan", format!("{e} reads a column that its input lacks")))
+    e.map_columns(&|id| at.get(&id).copied())
+        .ok_or_else(|| SqlError::internal("plan", format!("{e} reads a column that its input lacks")))
 }
 
-fn resolve_all<'a>(list: impl IntoIterator<Item = &'a Expr>, at: &HashMap<ColId, usize>) -> Result<Vec<Expr>, SqlError> {
+fn resolve_all<'a>(
+    list: impl IntoIterator<Item = &'a Expr>,
+    at: &HashMap<ColId, usize>,
+) -> Result<Vec<Expr>, SqlError> {
     list.into_iter().map(|e| resolve(e, at)).collect()
 }
 
@@ -209,7 +216,8 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let types = rt.columns.types(&columns.iter().map(|c| c.1).collect::<Vec<_>>());
             let mut builder = BatchBuilder::new(types, rows.len());
             for row in rows.iter() {
-                let values: Vec<Datum> = columns.iter().map(|(o, _)| row.get(*o).cloned().unwrap_or_default()).collect();
+                let values: Vec<Datum> =
+                    columns.iter().map(|(o, _)| row.get(*o).cloned().unwrap_or_default()).collect();
                 builder.push(&values)?;
             }
             Box::new(Fixed::new(vec![builder.finish()]))
@@ -223,8 +231,12 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let exprs = resolve_all(exprs.iter().map(|e| &e.0), &at(input))?;
             Box::new(Project { input: build(input, rt)?, exprs, types, rt: rt.clone() })
         }
-        Plan::Join { kind, left, right, equal, other, lookup } => build_join(*kind, left, right, equal, other, *lookup, rt)?,
-        Plan::Aggregate { input, group, aggs, merge } => super::aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?,
+        Plan::Join { kind, left, right, equal, other, lookup } => {
+            build_join(*kind, left, right, equal, other, *lookup, rt)?
+        }
+        Plan::Aggregate { input, group, aggs, merge } => {
+            super::aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?
+        }
         Plan::Distinct(input) => {
             let types = rt.columns.types(&input.outputs());
             Box::new(Distinct { input: build(input, rt)?, types, seen: HashSet::new(), rt: rt.clone() })
@@ -270,7 +282,9 @@ fn build_join(
     let left_keys = resolve_all(equal.iter().map(|e| &e.0), &positions(&left_ids))?;
     let right_keys = resolve_all(equal.iter().map(|e| &e.1), &positions(&right_ids))?;
     let right_side = match (lookup, right) {
-        (Some(pair), Plan::Scan(_)) => Right::Lookup { plan: Box::new(right.clone()), pair, column: equal[pair].1.clone() },
+        (Some(pair), Plan::Scan(_)) => {
+            Right::Lookup { plan: Box::new(right.clone()), pair, column: equal[pair].1.clone() }
+        }
         _ => Right::Build(build(right, rt)?),
     };
     Ok(Box::new(Join {
@@ -375,7 +389,9 @@ impl Operator for Union {
     async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
         while let Some(input) = self.inputs.last_mut() {
             match input.next().await? {
-                Some(batch) => return Ok(Some(Batch::new(self.types.clone(), batch.columns().to_vec(), batch.num_rows()))),
+                Some(batch) => {
+                    return Ok(Some(Batch::new(self.types.clone(), batch.columns().to_vec(), batch.num_rows())));
+                }
                 None => drop(self.inputs.pop()),
             }
         }
@@ -424,7 +440,10 @@ struct Sort {
 
 /// The sort keys of every row of a batch.
 pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
-    let columns = keys.iter().map(|k| Ok((rt.column(&k.expr, batch)?, k.expr.ty().clone()))).collect::<Result<Vec<_>, SqlError>>()?;
+    let columns = keys
+        .iter()
+        .map(|k| Ok((rt.column(&k.expr, batch)?, k.expr.ty().clone())))
+        .collect::<Result<Vec<_>, SqlError>>()?;
     (0..batch.num_rows())
         .map(|row| {
             let mut bytes = Vec::new();
@@ -471,7 +490,12 @@ impl Sort {
     }
 
     #[allow(clippy::type_complexity)]
-    fn order(&self, batches: Vec<Batch>, mut keys: Vec<Vec<u8>>, keep: Option<usize>) -> Result<(Vec<Batch>, Vec<Vec<u8>>), SqlError> {
+    fn order(
+        &self,
+        batches: Vec<Batch>,
+        mut keys: Vec<Vec<u8>>,
+        keep: Option<usize>,
+    ) -> Result<(Vec<Batch>, Vec<Vec<u8>>), SqlError> {
         let all = Batch::concat(&self.types, &batches)?;
         let mut order: Vec<u32> = (0..keys.len() as u32).collect();
         order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
@@ -574,7 +598,12 @@ impl Join {
                     filters.push(query::infer::in_list(probe, args)?);
                     scan.filters = filters;
                     let pushable = |e: &Expr| super::pushdown::can_push(e);
-                    let rules = Rules { columns: &self.rt.columns, zone: &self.rt.zone, dirty: &|t| self.rt.reader.is_dirty(t), pushable: &pushable };
+                    let rules = Rules {
+                        columns: &self.rt.columns,
+                        zone: &self.rt.zone,
+                        dirty: &|t| self.rt.reader.is_dirty(t),
+                        pushable: &pushable,
+                    };
                     let (placed, _) = rules.place_scan((**scan).clone(), &[], None);
                     **scan = placed;
                 }
@@ -626,7 +655,11 @@ impl Join {
                 let lonely: Vec<u32> = (first..row).filter(|i| !matched[i - first]).map(|i| i as u32).collect();
                 if !lonely.is_empty() {
                     let n = lonely.len();
-                    let nulls = self.right_types.iter().map(|t| query::batch::repeat(&Datum::Null, t, n)).collect::<Result<Vec<_>, _>>()?;
+                    let nulls = self
+                        .right_types
+                        .iter()
+                        .map(|t| query::batch::repeat(&Datum::Null, t, n))
+                        .collect::<Result<Vec<_>, _>>()?;
                     let nulls = Batch::new(self.right_types.clone(), nulls, n);
                     out.push(left.take(&UInt32Array::from(lonely))?.zip(&nulls));
                 }
@@ -683,7 +716,9 @@ impl Operator for Apply {
         let mut known: HashMap<Vec<u8>, Datum> = HashMap::new();
         let mut used: Vec<usize> = Vec::new();
         let mut plan = self.subquery.plan.clone();
-        plan.each_expr(&mut |e| used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c))));
+        plan.each_expr(&mut |e| {
+            used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c)))
+        });
         if let SubqueryKind::In(e) = &self.subquery.kind {
             used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c)));
         }
@@ -701,7 +736,9 @@ impl Operator for Apply {
                 None => {
                     let constants: HashMap<ColId, Expr> = used
                         .iter()
-                        .map(|i| (self.inputs[*i], Expr::Const { value: values[*i].clone(), ty: batch.types()[*i].clone() }))
+                        .map(|i| {
+                            (self.inputs[*i], Expr::Const { value: values[*i].clone(), ty: batch.types()[*i].clone() })
+                        })
                         .collect();
                     let mut subquery = self.subquery.clone();
                     subquery.plan.bind_values(&constants);

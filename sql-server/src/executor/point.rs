@@ -80,7 +80,9 @@ pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Res
                 }
             };
             datums.push(match c.field_type.tp {
-                TypeCode::Timestamp => rows::to_local(d, &c.field_type, zone.get_or_insert_with(|| time_zone(ctx.session))),
+                TypeCode::Timestamp => {
+                    rows::to_local(d, &c.field_type, zone.get_or_insert_with(|| time_zone(ctx.session)))
+                }
                 _ => d,
             });
         }
@@ -115,15 +117,26 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
         return None;
     }
     let ast::SetExpr::Select(select) = &*query.body else { return None };
-    let plain_group = matches!(&select.group_by, ast::GroupByExpr::Expressions(list, m) if list.is_empty() && m.is_empty());
-    if select.distinct.is_some() || select.having.is_some() || !plain_group || select.into.is_some() || select.top.is_some() {
+    let plain_group =
+        matches!(&select.group_by, ast::GroupByExpr::Expressions(list, m) if list.is_empty() && m.is_empty());
+    if select.distinct.is_some()
+        || select.having.is_some()
+        || !plain_group
+        || select.into.is_some()
+        || select.top.is_some()
+    {
         return None;
     }
     let [ast::TableWithJoins { relation, joins }] = &select.from[..] else { return None };
-    let ast::TableFactor::Table { name, alias, args: None, version: None, partitions, index_hints, .. } = relation else {
+    let ast::TableFactor::Table { name, alias, args: None, version: None, partitions, index_hints, .. } = relation
+    else {
         return None;
     };
-    if !joins.is_empty() || !partitions.is_empty() || !index_hints.is_empty() || alias.as_ref().is_some_and(|a| !a.columns.is_empty()) {
+    if !joins.is_empty()
+        || !partitions.is_empty()
+        || !index_hints.is_empty()
+        || alias.as_ref().is_some_and(|a| !a.columns.is_empty())
+    {
         return None;
     }
     let (db, table_name) = crate::planner::binder::table_name(name).ok()?;
@@ -169,7 +182,9 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
                 };
                 want(c, Some(written));
             }
-            ast::SelectItem::ExprWithAlias { expr, alias } => want(column_of(expr, &table, alias_name)?, Some(&alias.value)),
+            ast::SelectItem::ExprWithAlias { expr, alias } => {
+                want(column_of(expr, &table, alias_name)?, Some(&alias.value))
+            }
             _ => return None,
         }
     }
@@ -199,8 +214,11 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     } else {
         let index = table.public_indexes().find(|i| is_exactly(i, &values))?;
         let parts = rows::index_parts(&table, index);
-        let list: Vec<Datum> =
-            index.columns.iter().map(|c| values.iter().find(|v| v.0 == c.offset).map(|v| v.1.clone())).collect::<Option<_>>()?;
+        let list: Vec<Datum> = index
+            .columns
+            .iter()
+            .map(|c| values.iter().find(|v| v.0 == c.offset).map(|v| v.1.clone()))
+            .collect::<Option<_>>()?;
         Key::Entry(table::index_values_key(table.id, index.id, &parts, &list).ok()?)
     };
     Some(Point { table, columns, key, metas })

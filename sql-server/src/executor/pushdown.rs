@@ -49,7 +49,16 @@ fn column_pb(c: &ColumnInfo, is_handle: bool) -> Result<tipb::ColumnInfo, SqlErr
 /// The row handle, as a column.
 fn handle_pb() -> tipb::ColumnInfo {
     let ty = FieldType::bigint();
-    tipb::ColumnInfo { column_id: -1, tp: ty.tp as i32, collation: -63, column_len: 20, decimal: 0, flag: 0, pk_handle: true, ..Default::default() }
+    tipb::ColumnInfo {
+        column_id: -1,
+        tp: ty.tp as i32,
+        collation: -63,
+        column_len: 20,
+        decimal: 0,
+        flag: 0,
+        pk_handle: true,
+        ..Default::default()
+    }
 }
 
 fn columns_pb(scan: &Scan) -> Result<Vec<tipb::ColumnInfo>, SqlError> {
@@ -76,7 +85,13 @@ pub fn table_scan(
 ) -> Result<CopRequest, SqlError> {
     let executor = tipb::Executor {
         tp: tipb::ExecType::TypeTableScan as i32,
-        tbl_scan: Some(tipb::TableScan { table_id: scan.table.id, columns: columns_pb(scan)?, desc, keep_order, ..Default::default() }),
+        tbl_scan: Some(tipb::TableScan {
+            table_id: scan.table.id,
+            columns: columns_pb(scan)?,
+            desc,
+            keep_order,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     request(scan, executor, ranges, keep_order, desc, rt)
@@ -250,7 +265,9 @@ fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>
     Ok(match call.name.as_str() {
         "count" => vec![one(tipb::ExprType::Count, children, &types[0])],
         "sum" => vec![one(tipb::ExprType::Sum, children, &types[0])],
-        "avg" => vec![one(tipb::ExprType::Count, children.clone(), &types[0]), one(tipb::ExprType::Sum, children, &types[1])],
+        "avg" => {
+            vec![one(tipb::ExprType::Count, children.clone(), &types[0]), one(tipb::ExprType::Sum, children, &types[1])]
+        }
         "min" => vec![one(tipb::ExprType::Min, children, &types[0])],
         "max" => vec![one(tipb::ExprType::Max, children, &types[0])],
         _ => vec![one(tipb::ExprType::First, children, &types[0])],
@@ -281,9 +298,12 @@ fn partial_types(call: &AggCall) -> Vec<FieldType> {
 pub fn sent_types(scan: &Scan, rt: &Runtime) -> Arc<[FieldType]> {
     match &scan.pushed.aggregate {
         None => rt.columns.types(&scan.base_outputs()),
-        Some(agg) => {
-            agg.aggs.iter().flat_map(|a| partial_types(&a.0)).chain(agg.group.iter().map(|g| g.0.ty().clone())).collect()
-        }
+        Some(agg) => agg
+            .aggs
+            .iter()
+            .flat_map(|a| partial_types(&a.0))
+            .chain(agg.group.iter().map(|g| g.0.ty().clone()))
+            .collect(),
     }
 }
 

@@ -135,7 +135,11 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             rt: rt.clone(),
             decoder: row_decoder(scan),
             table: scan.table.clone(),
-            column_types: scan.columns.iter().filter_map(|(o, _)| Some(scan.table.columns.get(*o)?.field_type.clone())).collect(),
+            column_types: scan
+                .columns
+                .iter()
+                .filter_map(|(o, _)| Some(scan.table.columns.get(*o)?.field_type.clone()))
+                .collect(),
             handle: scan.handle.is_some(),
             lock: scan.lock,
             types: types.clone(),
@@ -422,7 +426,12 @@ struct PushedReader {
     lock: Option<(usize, i64)>,
 }
 
-fn pushed_reader(scan: &Scan, request: kv_client::CopRequest, rt: &Arc<Runtime>, filters: Vec<Expr>) -> Result<Box<dyn Operator>, SqlError> {
+fn pushed_reader(
+    scan: &Scan,
+    request: kv_client::CopRequest,
+    rt: &Arc<Runtime>,
+    filters: Vec<Expr>,
+) -> Result<Box<dyn Operator>, SqlError> {
     let types = pushdown::sent_types(scan, rt);
     let lock = (scan.lock && scan.handle.is_some()).then_some((scan.columns.len(), scan.table.id));
     Ok(Box::new(PushedReader {

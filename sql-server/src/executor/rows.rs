@@ -123,7 +123,12 @@ pub fn handle_datum(handle: i64, ty: &FieldType) -> Datum {
 }
 
 /// The values of an index entry as MySQL words them in error 1062: joined with `-`.
-pub fn duplicate_error(table: &TableInfo, index: Option<&IndexInfo>, values: &[(Datum, &FieldType)], zone: &TimeZone) -> SqlError {
+pub fn duplicate_error(
+    table: &TableInfo,
+    index: Option<&IndexInfo>,
+    values: &[(Datum, &FieldType)],
+    zone: &TimeZone,
+) -> SqlError {
     let texts: Vec<String> = values
         .iter()
         .map(|(d, ty)| {
@@ -131,7 +136,19 @@ pub fn duplicate_error(table: &TableInfo, index: Option<&IndexInfo>, values: &[(
                 return "NULL".into();
             }
             let text = convert::text_of(&to_local(d.clone(), ty, zone), Some(ty));
-            if ty.is_binary_string() { text.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { (*b as char).to_string() } else { format!("\\x{b:02X}") }).collect() } else { String::from_utf8_lossy(&text).into_owned() }
+            if ty.is_binary_string() {
+                text.iter()
+                    .map(|b| {
+                        if b.is_ascii_graphic() || *b == b' ' {
+                            (*b as char).to_string()
+                        } else {
+                            format!("\\x{b:02X}")
+                        }
+                    })
+                    .collect()
+            } else {
+                String::from_utf8_lossy(&text).into_owned()
+            }
         })
         .collect();
     let key = index.map_or("PRIMARY", |i| i.name.as_str());

@@ -45,7 +45,14 @@ impl Writer {
         }
     }
 
-    fn insert_key(&mut self, txn: &mut Transaction, key: Vec<u8>, value: Vec<u8>, index: Option<&IndexInfo>, row: &[Datum]) -> Result<(), SqlError> {
+    fn insert_key(
+        &mut self,
+        txn: &mut Transaction,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        index: Option<&IndexInfo>,
+        row: &[Datum],
+    ) -> Result<(), SqlError> {
         self.duplicates.insert(key.clone(), rows::duplicate_row(&self.table, index, row, &self.zone));
         txn.insert(key.clone(), value).map_err(|e| self.error(e))?;
         self.keys.push(key);
@@ -53,7 +60,13 @@ impl Writer {
     }
 
     /// A new row. `fresh`: the handle was allocated for it and cannot exist.
-    pub(super) fn insert(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64, fresh: bool) -> Result<(), SqlError> {
+    pub(super) fn insert(
+        &mut self,
+        txn: &mut Transaction,
+        row: &[Datum],
+        handle: i64,
+        fresh: bool,
+    ) -> Result<(), SqlError> {
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         let value = rows::encode_row(&table, row)?;
@@ -70,7 +83,13 @@ impl Writer {
         Ok(())
     }
 
-    fn insert_entry(&mut self, txn: &mut Transaction, index: &IndexInfo, entry: table::IndexEntry, row: &[Datum]) -> Result<(), SqlError> {
+    fn insert_entry(
+        &mut self,
+        txn: &mut Transaction,
+        index: &IndexInfo,
+        entry: table::IndexEntry,
+        row: &[Datum],
+    ) -> Result<(), SqlError> {
         if entry.distinct {
             self.insert_key(txn, entry.key, entry.value, Some(index), row)
         } else {
@@ -94,7 +113,14 @@ impl Writer {
     }
 
     /// Replaces a row by another, perhaps under another handle.
-    pub(super) fn update(&mut self, txn: &mut Transaction, old: &[Datum], handle: i64, new: &[Datum], new_handle: i64) -> Result<(), SqlError> {
+    pub(super) fn update(
+        &mut self,
+        txn: &mut Transaction,
+        old: &[Datum],
+        handle: i64,
+        new: &[Datum],
+        new_handle: i64,
+    ) -> Result<(), SqlError> {
         if handle != new_handle {
             self.remove(txn, old, handle)?;
             return self.insert(txn, new, new_handle, false);
@@ -140,7 +166,12 @@ impl Writer {
 
     /// Current values of keys: pending ones; otherwise as of now with a lock (pessimistic), or as of the transaction's
     /// start.
-    pub(super) async fn current(&self, txn: &mut Transaction, keys: &[Vec<u8>], wait: LockWait) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
+    pub(super) async fn current(
+        &self,
+        txn: &mut Transaction,
+        keys: &[Vec<u8>],
+        wait: LockWait,
+    ) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
         if !txn.is_pessimistic() {
             return Ok(txn.batch_get(keys).await?);
         }
@@ -162,7 +193,12 @@ impl Writer {
 
     /// Keys whose existence makes a row a duplicate: its own (unless the handle is fresh) and those of unique indexes.
     #[allow(clippy::type_complexity)]
-    pub(super) fn conflict_keys(&self, row: &[Datum], handle: i64, fresh: bool) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
+    pub(super) fn conflict_keys(
+        &self,
+        row: &[Datum],
+        handle: i64,
+        fresh: bool,
+    ) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
         let mut keys = Vec::new();
         if !fresh {
             keys.push((table::record_key(self.table.id, handle), None));

@@ -9,7 +9,8 @@
 //!   `@@global.name`, `@@session.name` (lower case) in *one* unquoted identifier;
 //! - every string literal is `Value::SingleQuotedString`, whatever its quotes were; a literal whose bytes are not UTF-8
 //!   or that has a `_binary` introducer is `Value::HexStringLiteral`; `0x…`/`x'…'` are `HexStringLiteral`, `0b…`/`b'…'`
-//!   are `SingleQuotedByteStringLiteral` (the digits 0 and 1); a parameter is `Value::Placeholder("?")`, in order.
+//!   are `SingleQuotedByteStringLiteral` (the digits 0 and 1); a parameter is `Value::Placeholder("?1")`,
+//!   numbered from 1 in the order of the text.
 
 use sqlparser::ast;
 

@@ -92,9 +92,16 @@ pub struct Piece {
 
 impl Piece {
     /// Parses the statement out of the text that it was split from.
-    pub fn parse(self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
+    pub fn parse(mut self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
         check_chains(&self.tokens)?;
-        let params = self.tokens.iter().filter(|t| matches!(t.token, Token::Placeholder(_))).count();
+        // Parameters are numbered from 1 in the order of the text, whatever order the tree is read in.
+        let mut params = 0;
+        for token in &mut self.tokens {
+            if let Token::Placeholder(name) = &mut token.token {
+                params += 1;
+                *name = format!("?{params}");
+            }
+        }
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {

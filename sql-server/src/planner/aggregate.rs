@@ -23,7 +23,10 @@ pub fn infer(name: &str, args: Vec<Expr>, _cx: &EvalContext) -> Result<(Vec<Expr
         "group_concat" => {
             let args: Vec<Expr> = args.into_iter().map(|a| types::to_domain(a, Domain::String)).collect();
             let collation = types::merge_collations(&args, name)?;
-            return Ok((args, FieldType { flen: 1024, ..FieldType::new(TypeCode::VarString) }.with_collation(collation)));
+            return Ok((
+                args,
+                FieldType { flen: 1024, ..FieldType::new(TypeCode::VarString) }.with_collation(collation),
+            ));
         }
         "json_objectagg" => 2,
         _ => 1,
@@ -59,7 +62,9 @@ pub fn infer(name: &str, args: Vec<Expr>, _cx: &EvalContext) -> Result<(Vec<Expr
         "bit_and" | "bit_or" | "bit_xor" => {
             (vec![types::to_domain(arg, Domain::Int)], FieldType::bigint_unsigned().with_flags(flags::NOT_NULL))
         }
-        "stddev_pop" | "stddev_samp" | "var_pop" | "var_samp" => (vec![types::to_domain(arg, Domain::Real)], FieldType::double()),
+        "stddev_pop" | "stddev_samp" | "var_pop" | "var_samp" => {
+            (vec![types::to_domain(arg, Domain::Real)], FieldType::double())
+        }
         "json_arrayagg" | "json_objectagg" => (args, FieldType::new(TypeCode::Json)),
         other => return Err(SqlError::NotSupported(other.to_uppercase())),
     })

@@ -14,14 +14,12 @@ use query::expr::Expr;
 use sqlparser::ast;
 
 use super::expr as build;
-use super::plan::{
-    AggCall, ColId, Columns, IndexHint, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind,
-};
+use super::plan::{AggCall, ColId, Columns, IndexHint, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind};
 use crate::catalog::{Schema, TableInfo, TableKind};
 use crate::error::SqlError;
 
 /// What names and variables mean outside the statement.
-pub trait Environment {
+pub trait Environment: Sync {
     /// The catalogue.
     fn schema(&self) -> &Arc<Schema>;
     /// The database of unqualified table names.
@@ -104,6 +102,8 @@ pub struct Binder<'a> {
     depth: usize,
     /// `VALUES(col)` in ON DUPLICATE KEY UPDATE: column name to number.
     pub inserted: HashMap<String, ColId>,
+    /// Only the columns are wanted; parameters have no values yet.
+    pub describing: bool,
 }
 
 /// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
@@ -111,8 +111,25 @@ const MAX_DEPTH: usize = 64;
 
 /// Aggregate functions by name.
 pub const AGGREGATES: &[&str] = &[
-    "count", "sum", "avg", "min", "max", "group_concat", "bit_and", "bit_or", "bit_xor", "std", "stddev", "stddev_pop",
-    "stddev_samp", "var_pop", "var_samp", "variance", "any_value", "json_arrayagg", "json_objectagg",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "group_concat",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var_pop",
+    "var_samp",
+    "variance",
+    "any_value",
+    "json_arrayagg",
+    "json_objectagg",
 ];
 
 fn unsupported<T>(what: impl Into<String>) -> Result<T, SqlError> {
@@ -152,6 +169,7 @@ impl<'a> Binder<'a> {
             clause: "field list",
             depth: 0,
             inserted: HashMap::new(),
+            describing: false,
         }
     }
 
@@ -163,7 +181,11 @@ impl<'a> Binder<'a> {
         &mut self.blocks[last]
     }
 
-    fn in_clause<T>(&mut self, clause: &'static str, f: impl FnOnce(&mut Self) -> Result<T, SqlError>) -> Result<T, SqlError> {
+    fn in_clause<T>(
+        &mut self,
+        clause: &'static str,
+        f: impl FnOnce(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
         let old = std::mem::replace(&mut self.clause, clause);
         let result = f(self);
         self.clause = old;
@@ -208,7 +230,13 @@ impl<'a> Binder<'a> {
     }
 
     /// A scan of all public columns of a table. With `all`, every column in any state and the row handle.
-    pub fn scan(&mut self, database: &str, table: &Arc<TableInfo>, alias: &str, all: bool) -> (Plan, Vec<Visible>, Option<ColId>) {
+    pub fn scan(
+        &mut self,
+        database: &str,
+        table: &Arc<TableInfo>,
+        alias: &str,
+        all: bool,
+    ) -> (Plan, Vec<Visible>, Option<ColId>) {
         let mut columns = Vec::new();
         let mut visible = Vec::new();
         for c in table.columns.iter().filter(|c| all || c.is_public()) {
@@ -283,7 +311,10 @@ impl<'a> Binder<'a> {
                             let known = table.public_indexes().any(|i| i.name.matches(name))
                                 || (name.eq_ignore_ascii_case("primary") && table.pk_is_handle);
                             if !known {
-                                return Err(SqlError::NoSuchKey { key: name.clone(), table: table.name.original.clone() });
+                                return Err(SqlError::NoSuchKey {
+                                    key: name.clone(),
+                                    table: table.name.original.clone(),
+                                });
                             }
                         }
                         scan.hints.push((kind, names));
@@ -347,9 +378,12 @@ impl<'a> Binder<'a> {
             let left_visible = visible.clone();
             visible.extend(right_visible.clone());
             let using: Option<Vec<String>> = match constraint {
-                ast::JoinConstraint::Using(names) => {
-                    Some(names.iter().map(|n| Ok(name_parts(n)?.pop().unwrap_or_default())).collect::<Result<_, SqlError>>()?)
-                }
+                ast::JoinConstraint::Using(names) => Some(
+                    names
+                        .iter()
+                        .map(|n| Ok(name_parts(n)?.pop().unwrap_or_default()))
+                        .collect::<Result<_, SqlError>>()?,
+                ),
                 ast::JoinConstraint::Natural => Some(
                     left_visible
                         .iter()
@@ -362,11 +396,17 @@ impl<'a> Binder<'a> {
             let mut conditions = Vec::new();
             if let Some(names) = using {
                 for name in names {
-                    let find = |side: &[Visible]| side.iter().find(|v| !v.merged && v.name.eq_ignore_ascii_case(&name)).map(|v| v.id);
+                    let find = |side: &[Visible]| {
+                        side.iter().find(|v| !v.merged && v.name.eq_ignore_ascii_case(&name)).map(|v| v.id)
+                    };
                     let (Some(l), Some(r)) = (find(&left_visible), find(&right_visible)) else {
                         return Err(SqlError::UnknownColumn { column: name, clause: "from clause".into() });
                     };
-                    conditions.push(build::call("=", vec![self.columns.expr(l), self.columns.expr(r)], self.env.eval())?);
+                    conditions.push(build::call(
+                        "=",
+                        vec![self.columns.expr(l), self.columns.expr(r)],
+                        self.env.eval(),
+                    )?);
                     // One of the two stands for both: the side whose rows are all there.
                     let hide = if right_outer { l } else { r };
                     for v in &mut visible {
@@ -384,7 +424,14 @@ impl<'a> Binder<'a> {
             }
             let (left, right) = if right_outer { (right, plan) } else { (plan, right) };
             let kind = if left_outer || right_outer { JoinKind::Left } else { JoinKind::Inner };
-            plan = Plan::Join { kind, left: Box::new(left), right: Box::new(right), equal: Vec::new(), other: conditions, lookup: None };
+            plan = Plan::Join {
+                kind,
+                left: Box::new(left),
+                right: Box::new(right),
+                equal: Vec::new(),
+                other: conditions,
+                lookup: None,
+            };
         }
         Ok((plan, visible))
     }
@@ -494,6 +541,7 @@ impl<'a> Binder<'a> {
         match self.bind_expr(e)?.as_const() {
             Some(Datum::Int(n)) if *n >= 0 => Ok(*n as u64),
             Some(Datum::UInt(n)) => Ok(*n),
+            Some(Datum::Null) if self.describing => Ok(0),
             _ => Err(SqlError::WrongArguments("LIMIT".into())),
         }
     }
@@ -507,7 +555,8 @@ impl<'a> Binder<'a> {
                 self.bind_values_rows(&rows)
             }
             ast::SetExpr::Table(t) => {
-                let parts = t.schema_name.iter().chain(t.table_name.iter()).map(|p| ast::Ident::with_quote('`', p.as_str()));
+                let parts =
+                    t.schema_name.iter().chain(t.table_name.iter()).map(|p| ast::Ident::with_quote('`', p.as_str()));
                 let name = ast::ObjectName::from(parts.collect::<Vec<_>>());
                 let (db, table) = self.find_table(&name)?;
                 let (plan, columns, _) = self.scan(&db, &table, &table.name.original.clone(), false);
@@ -592,7 +641,12 @@ impl<'a> Binder<'a> {
     }
 
     /// ORDER BY and LIMIT over a result whose own columns are all that can be named.
-    fn order_result(&mut self, bound: Bound, order: &[ast::OrderByExpr], limit: Option<(u64, u64)>) -> Result<Bound, SqlError> {
+    fn order_result(
+        &mut self,
+        bound: Bound,
+        order: &[ast::OrderByExpr],
+        limit: Option<(u64, u64)>,
+    ) -> Result<Bound, SqlError> {
         let Bound { mut plan, columns, lock } = bound;
         if !order.is_empty() {
             self.blocks.push(Block { visible: columns.clone(), ..Block::default() });
@@ -621,7 +675,12 @@ impl<'a> Binder<'a> {
         Ok(Bound { plan, columns, lock })
     }
 
-    fn bind_select(&mut self, select: &ast::Select, order: &[ast::OrderByExpr], limit: Option<(u64, u64)>) -> Result<Bound, SqlError> {
+    fn bind_select(
+        &mut self,
+        select: &ast::Select,
+        order: &[ast::OrderByExpr],
+        limit: Option<(u64, u64)>,
+    ) -> Result<Bound, SqlError> {
         self.blocks.push(Block::default());
         let bound = self.bind_select_block(select, order, limit);
         let block = self.blocks.pop();
@@ -635,8 +694,14 @@ impl<'a> Binder<'a> {
         Ok(bound)
     }
 
-    fn bind_select_block(&mut self, select: &ast::Select, order: &[ast::OrderByExpr], limit: Option<(u64, u64)>) -> Result<Bound, SqlError> {
-        if select.top.is_some() || select.into.is_some() || !select.lateral_views.is_empty() || select.qualify.is_some() {
+    fn bind_select_block(
+        &mut self,
+        select: &ast::Select,
+        order: &[ast::OrderByExpr],
+        limit: Option<(u64, u64)>,
+    ) -> Result<Bound, SqlError> {
+        if select.top.is_some() || select.into.is_some() || !select.lateral_views.is_empty() || select.qualify.is_some()
+        {
             return unsupported("this SELECT clause");
         }
         if !select.named_window.is_empty() {
@@ -671,13 +736,21 @@ impl<'a> Binder<'a> {
             let e = match position(g) {
                 Some(n) => match n.checked_sub(1).and_then(|i| items.get(i)) {
                     Some(item) => self.bind_item(item)?,
-                    None => return Err(SqlError::UnknownColumn { column: n.to_string(), clause: "group statement".into() }),
+                    None => {
+                        return Err(SqlError::UnknownColumn {
+                            column: n.to_string(),
+                            clause: "group statement".into(),
+                        });
+                    }
                 },
                 None => {
                     let bound = self.in_clause("group statement", |b| b.bind_expr(g));
                     match (bound, g) {
                         (Err(SqlError::UnknownColumn { .. }), ast::Expr::Identifier(name)) => {
-                            match items.iter().find(|i| matches!(i, Item::Expr(_, alias) if alias.eq_ignore_ascii_case(&name.value))) {
+                            match items
+                                .iter()
+                                .find(|i| matches!(i, Item::Expr(_, alias) if alias.eq_ignore_ascii_case(&name.value)))
+                            {
                                 Some(item) => self.bind_item(item)?,
                                 None => {
                                     return Err(SqlError::UnknownColumn {
@@ -865,7 +938,9 @@ impl<'a> Binder<'a> {
         for item in items {
             match item {
                 ast::SelectItem::UnnamedExpr(e) => out.push(Item::Expr(e.clone(), item_name(e))),
-                ast::SelectItem::ExprWithAlias { expr, alias } => out.push(Item::Expr(expr.clone(), alias.value.clone())),
+                ast::SelectItem::ExprWithAlias { expr, alias } => {
+                    out.push(Item::Expr(expr.clone(), alias.value.clone()))
+                }
                 ast::SelectItem::Wildcard(_) => {
                     if !has_from {
                         return Err(SqlError::NoTablesUsed);
@@ -876,7 +951,9 @@ impl<'a> Binder<'a> {
                     let (db, table) = table_name(name)?;
                     let before = out.len();
                     for v in &self.block().visible {
-                        if v.table.eq_ignore_ascii_case(&table) && db.as_ref().is_none_or(|d| v.database.eq_ignore_ascii_case(d)) {
+                        if v.table.eq_ignore_ascii_case(&table)
+                            && db.as_ref().is_none_or(|d| v.database.eq_ignore_ascii_case(d))
+                        {
                             out.push(Item::Column(v.clone()));
                         }
                     }
@@ -892,8 +969,10 @@ impl<'a> Binder<'a> {
 
     /// Columns that the group keys determine: those of tables whose whole primary or unique key is among them.
     fn determined(&mut self, group: &[(Expr, ColId)]) -> HashSet<ColId> {
-        let keys: HashSet<ColId> =
-            group.iter().filter_map(|(e, _)| if let Expr::Column { index, .. } = e { Some(*index) } else { None }).collect();
+        let keys: HashSet<ColId> = group
+            .iter()
+            .filter_map(|(e, _)| if let Expr::Column { index, .. } = e { Some(*index) } else { None })
+            .collect();
         let mut out = keys.clone();
         let visible = self.block().visible.clone();
         let mut tables: Vec<(&str, &str, &str)> =
@@ -902,12 +981,18 @@ impl<'a> Binder<'a> {
         for (db, org, alias) in tables {
             let Some(table) = self.env.schema().table(db, org) else { continue };
             let of = |name: &str| {
-                visible.iter().find(|v| v.table == alias && v.database == db && v.org_name.eq_ignore_ascii_case(name)).map(|v| v.id)
+                visible
+                    .iter()
+                    .find(|v| v.table == alias && v.database == db && v.org_name.eq_ignore_ascii_case(name))
+                    .map(|v| v.id)
             };
-            let covered = |names: Vec<&str>| !names.is_empty() && names.iter().all(|n| of(n).is_some_and(|id| keys.contains(&id)));
+            let covered = |names: Vec<&str>| {
+                !names.is_empty() && names.iter().all(|n| of(n).is_some_and(|id| keys.contains(&id)))
+            };
             let primary = covered(table.primary_key().iter().map(|c| c.name.as_str()).collect());
             let unique = table.public_indexes().filter(|i| i.unique).any(|i| {
-                let not_null = i.columns.iter().all(|c| table.columns.get(c.offset).is_some_and(|c| c.field_type.is_not_null()));
+                let not_null =
+                    i.columns.iter().all(|c| table.columns.get(c.offset).is_some_and(|c| c.field_type.is_not_null()));
                 not_null && covered(i.columns.iter().map(|c| c.name.as_str()).collect())
             });
             if primary || unique {
@@ -980,7 +1065,10 @@ impl<'a> Binder<'a> {
         for level in (0..self.blocks.len()).rev() {
             let block = &self.blocks[level];
             let alias = || block.aliases.iter().find(|a| a.0.eq_ignore_ascii_case(name)).map(|a| a.1.clone());
-            if block.use_aliases && block.aliases_first && !block.in_aggregate && table.is_none()
+            if block.use_aliases
+                && block.aliases_first
+                && !block.in_aggregate
+                && table.is_none()
                 && let Some(e) = alias()
             {
                 return Ok(e);
@@ -996,7 +1084,9 @@ impl<'a> Binder<'a> {
                 }
                 return Ok(self.columns.expr(id));
             }
-            if block.use_aliases && !block.in_aggregate && table.is_none()
+            if block.use_aliases
+                && !block.in_aggregate
+                && table.is_none()
                 && let Some(e) = alias()
             {
                 return Ok(e);
@@ -1083,8 +1173,13 @@ impl<'a> Binder<'a> {
             }
             E::InList { expr, list, negated } => {
                 if let E::Tuple(items) = &**expr {
-                    let rows: Vec<Expr> = list.iter().map(|row| self.bind_row_compare(items, row)).collect::<Result<_, _>>()?;
-                    let any = rows.into_iter().map(Ok).reduce(|a, b| self.call("or", vec![a?, b?])).unwrap_or(Ok(Expr::bool(false)))?;
+                    let rows: Vec<Expr> =
+                        list.iter().map(|row| self.bind_row_compare(items, row)).collect::<Result<_, _>>()?;
+                    let any = rows
+                        .into_iter()
+                        .map(Ok)
+                        .reduce(|a, b| self.call("or", vec![a?, b?]))
+                        .unwrap_or(Ok(Expr::bool(false)))?;
                     return self.not(any, *negated);
                 }
                 let mut args = vec![self.bind_expr(expr)?];
@@ -1135,7 +1230,8 @@ impl<'a> Binder<'a> {
                 let a = self.bind_expr(expr)?;
                 let name = name_parts(charset)?.pop().unwrap_or_default();
                 let collation = Collation::default_of_charset(&name).ok_or(SqlError::UnknownCharacterSet(name))?;
-                let ty = FieldType { flen: a.ty().flen, ..FieldType::new(TypeCode::VarString) }.with_collation(collation);
+                let ty =
+                    FieldType { flen: a.ty().flen, ..FieldType::new(TypeCode::VarString) }.with_collation(collation);
                 build::cast_to(a, &ty, self.env.eval())
             }
             E::Collate { expr, collation } => {
@@ -1334,7 +1430,11 @@ impl<'a> Binder<'a> {
             B::PGBitwiseShiftRight => ">>",
             B::Regexp => "regexp",
             B::StringConcat => {
-                if self.env.eval().has_mode(query::context::sql_mode::PIPES_AS_CONCAT) { "concat" } else { "or" }
+                if self.env.eval().has_mode(query::context::sql_mode::PIPES_AS_CONCAT) {
+                    "concat"
+                } else {
+                    "or"
+                }
             }
             B::Arrow => "json_extract",
             B::LongArrow => {
@@ -1363,13 +1463,16 @@ impl<'a> Binder<'a> {
         use ast::Value as V;
         Ok(match v {
             V::Number(text, _) => build::number(text)?,
-            V::SingleQuotedString(s) | V::DoubleQuotedString(s) | V::NationalStringLiteral(s) | V::EscapedStringLiteral(s) => {
-                build::string(s, self.env.eval())
-            }
+            V::SingleQuotedString(s)
+            | V::DoubleQuotedString(s)
+            | V::NationalStringLiteral(s)
+            | V::EscapedStringLiteral(s) => build::string(s, self.env.eval()),
             V::Boolean(b) => Expr::bool(*b),
             V::Null => Expr::null(),
             V::HexStringLiteral(hex) => build::bytes(hex_bytes(hex)?),
-            V::SingleQuotedByteStringLiteral(bits) | V::DoubleQuotedByteStringLiteral(bits) => build::bytes(bit_bytes(bits)?),
+            V::SingleQuotedByteStringLiteral(bits) | V::DoubleQuotedByteStringLiteral(bits) => {
+                build::bytes(bit_bytes(bits)?)
+            }
             V::Placeholder(name) => {
                 let at = match name.trim_start_matches(['?', ':', '$']).parse::<usize>() {
                     Ok(n) => n.saturating_sub(1),
@@ -1557,7 +1660,9 @@ fn item_name(e: &ast::Expr) -> String {
     match e {
         ast::Expr::Identifier(i) => i.value.clone(),
         ast::Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()).unwrap_or_default(),
-        ast::Expr::Nested(inner) if matches!(**inner, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) => item_name(inner),
+        ast::Expr::Nested(inner) if matches!(**inner, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) => {
+            item_name(inner)
+        }
         ast::Expr::Value(v) => match &v.value {
             ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => s.clone(),
             _ => e.to_string(),
@@ -1583,7 +1688,8 @@ fn is_row(_: &Expr) -> bool {
 
 fn check_aliases(left: &[Visible], right: &[Visible]) -> Result<(), SqlError> {
     for r in right {
-        let same = |l: &&Visible| l.table.eq_ignore_ascii_case(&r.table) && l.database.eq_ignore_ascii_case(&r.database);
+        let same =
+            |l: &&Visible| l.table.eq_ignore_ascii_case(&r.table) && l.database.eq_ignore_ascii_case(&r.database);
         if !r.table.is_empty() && left.iter().any(|l| same(&l)) {
             return Err(SqlError::DuplicateAlias(r.table.clone()));
         }
@@ -1625,10 +1731,23 @@ fn has_aggregate(e: &ast::Expr) -> bool {
                 _ => false,
             }
         }
-        E::Nested(a) | E::IsNull(a) | E::IsNotNull(a) | E::IsTrue(a) | E::IsNotTrue(a) | E::IsFalse(a) | E::IsNotFalse(a)
-        | E::IsUnknown(a) | E::IsNotUnknown(a) => has_aggregate(a),
-        E::UnaryOp { expr, .. } | E::Cast { expr, .. } | E::Convert { expr, .. } | E::Collate { expr, .. }
-        | E::Extract { expr, .. } | E::Ceil { expr, .. } | E::Floor { expr, .. } | E::InSubquery { expr, .. } => has_aggregate(expr),
+        E::Nested(a)
+        | E::IsNull(a)
+        | E::IsNotNull(a)
+        | E::IsTrue(a)
+        | E::IsNotTrue(a)
+        | E::IsFalse(a)
+        | E::IsNotFalse(a)
+        | E::IsUnknown(a)
+        | E::IsNotUnknown(a) => has_aggregate(a),
+        E::UnaryOp { expr, .. }
+        | E::Cast { expr, .. }
+        | E::Convert { expr, .. }
+        | E::Collate { expr, .. }
+        | E::Extract { expr, .. }
+        | E::Ceil { expr, .. }
+        | E::Floor { expr, .. }
+        | E::InSubquery { expr, .. } => has_aggregate(expr),
         E::Prefixed { value, .. } => has_aggregate(value),
         E::BinaryOp { left, right, .. } => has_aggregate(left) || has_aggregate(right),
         E::AnyOp { left, .. } | E::AllOp { left, .. } => has_aggregate(left),

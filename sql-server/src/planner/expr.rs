@@ -78,7 +78,9 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
         "like" => {
             let escape = match args.get(2).map(Expr::as_const) {
                 None => None,
-                Some(Some(Datum::Bytes(b))) if b.len() <= 4 => std::str::from_utf8(b).ok().and_then(|s| s.chars().next()),
+                Some(Some(Datum::Bytes(b))) if b.len() <= 4 => {
+                    std::str::from_utf8(b).ok().and_then(|s| s.chars().next())
+                }
                 Some(_) => return Err(SqlError::WrongArguments("ESCAPE".into())),
             };
             let mut args = args.into_iter();
@@ -226,7 +228,9 @@ pub fn cast(e: Expr, ty: &ast::DataType, cx: &EvalContext) -> Result<Expr, SqlEr
     let text = |n: i32| FieldType { flen: n, ..FieldType::new(TypeCode::VarString) }.with_collation(cx.collation);
     let ty = match ty {
         D::Signed | D::SignedInteger | D::Int(_) | D::Integer(_) | D::BigInt(_) => FieldType::bigint(),
-        D::Unsigned | D::UnsignedInteger | D::IntUnsigned(_) | D::IntegerUnsigned(_) | D::BigIntUnsigned(_) => FieldType::bigint_unsigned(),
+        D::Unsigned | D::UnsignedInteger | D::IntUnsigned(_) | D::IntegerUnsigned(_) | D::BigIntUnsigned(_) => {
+            FieldType::bigint_unsigned()
+        }
         D::Char(l) | D::Character(l) | D::Varchar(l) => text(length(l)),
         D::Text => text(-1),
         D::Binary(n) => {

@@ -84,12 +84,13 @@ impl Rules<'_> {
 
     fn place_join(&self, kind: JoinKind, left: Plan, right: Plan, equal: Vec<(Expr, Expr)>, other: Vec<Expr>) -> Plan {
         let (l, r) = (estimate(&left), estimate(&right));
-        let (left, right, equal) = if kind == JoinKind::Inner && l > r && !equal.is_empty() && lookup_key(&left, &equal, true).is_some() {
-            // The large side that can be looked up goes to the right.
-            (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
-        } else {
-            (left, right, equal)
-        };
+        let (left, right, equal) =
+            if kind == JoinKind::Inner && l > r && !equal.is_empty() && lookup_key(&left, &equal, true).is_some() {
+                // The large side that can be looked up goes to the right.
+                (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
+            } else {
+                (left, right, equal)
+            };
         let (l, r) = (estimate(&left), estimate(&right));
         let lookup = (l * 20.0 < r).then(|| lookup_key(&right, &equal, false)).flatten();
         // A hash table over the smaller side.
@@ -229,10 +230,14 @@ fn lookup_key(plan: &Plan, equal: &[(Expr, Expr)], left: bool) -> Option<usize> 
         let (own, outer) = if left { (a, b) } else { (b, a) };
         let Expr::Column { index, ty } = own else { return false };
         // Only where the probe's values are values of the column without conversion.
-        let same = query::batch::Physical::of(ty) == query::batch::Physical::of(outer.ty()) && (!ty.tp.is_string() || ty.collation == outer.ty().collation);
+        let same = query::batch::Physical::of(ty) == query::batch::Physical::of(outer.ty())
+            && (!ty.tp.is_string() || ty.collation == outer.ty().collation);
         let Some(offset) = scan.offset_of(*index) else { return false };
         let handle = scan.table.handle_column().is_some_and(|c| c.offset == offset);
-        let leads = scan.table.public_indexes().any(|i| !i.invisible && i.columns.first().is_some_and(|c| c.offset == offset && c.length.is_none()));
+        let leads = scan
+            .table
+            .public_indexes()
+            .any(|i| !i.invisible && i.columns.first().is_some_and(|c| c.offset == offset && c.length.is_none()));
         same && (handle || leads)
     })
 }
@@ -272,7 +277,11 @@ pub fn estimate(plan: &Plan) -> f64 {
             }
         }
         Plan::Aggregate { input, group, .. } => {
-            if group.is_empty() { 1.0 } else { estimate(input) * 0.8 }
+            if group.is_empty() {
+                1.0
+            } else {
+                estimate(input) * 0.8
+            }
         }
         Plan::Distinct(input) => estimate(input) * 0.8,
         Plan::Sort { input, limit, .. } => limit.map_or(estimate(input), |n| estimate(input).min(n as f64)),
@@ -395,7 +404,9 @@ fn rejects_nulls(c: &Expr, ids: &HashSet<ColId>) -> bool {
     fn direct(e: &Expr, ids: &HashSet<ColId>) -> bool {
         match e {
             Expr::Column { index, .. } => ids.contains(index),
-            Expr::Call(call) => matches!(call.func, Func::Cast | Func::Arith(..)) && call.args.iter().any(|a| direct(a, ids)),
+            Expr::Call(call) => {
+                matches!(call.func, Func::Cast | Func::Arith(..)) && call.args.iter().any(|a| direct(a, ids))
+            }
             Expr::Const { .. } => false,
         }
     }
@@ -428,7 +439,11 @@ fn push_join(
     for (i, c) in parts.into_iter().enumerate() {
         let is_on = i < from_above;
         if c.is_volatile() {
-            if is_on { other.push(c) } else { above.push(c) }
+            if is_on {
+                other.push(c)
+            } else {
+                above.push(c)
+            }
             continue;
         }
         let (reads_left, reads_right) = (reads_only(&c, &l), reads_only(&c, &r));
@@ -499,9 +514,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             keys.iter().for_each(|k| need(&k.expr, &mut below));
             Plan::Sort { input: Box::new(prune(*input, &below)), keys, limit }
         }
-        Plan::Limit { input, offset, count } => {
-            Plan::Limit { input: Box::new(prune(*input, needed)), offset, count }
-        }
+        Plan::Limit { input, offset, count } => Plan::Limit { input: Box::new(prune(*input, needed)), offset, count },
         // Every column decides which rows are distinct.
         Plan::Distinct(input) => {
             let all = input.outputs().into_iter().collect();
@@ -593,7 +606,12 @@ pub struct Choice {
 }
 
 /// Intersection of what all filters say about a column: intervals, and which filters that were.
-fn column_intervals(filters: &[Expr], id: ColId, zone: &TimeZone, ty: &codec::types::FieldType) -> (Option<Vec<Interval>>, Vec<usize>) {
+fn column_intervals(
+    filters: &[Expr],
+    id: ColId,
+    zone: &TimeZone,
+    ty: &codec::types::FieldType,
+) -> (Option<Vec<Interval>>, Vec<usize>) {
     let mut intervals: Option<Vec<Interval>> = None;
     let mut used = Vec::new();
     for (i, f) in filters.iter().enumerate() {
@@ -631,7 +649,13 @@ fn selectivity(intervals: &[Interval]) -> f64 {
 }
 
 /// The cheapest way to read the rows that satisfy the filters, preferably in the wanted order.
-pub fn choose_access(scan: &Scan, filters: &[Expr], wanted: &[(ColId, bool)], limit: Option<u64>, zone: &TimeZone) -> Choice {
+pub fn choose_access(
+    scan: &Scan,
+    filters: &[Expr],
+    wanted: &[(ColId, bool)],
+    limit: Option<u64>,
+    zone: &TimeZone,
+) -> Choice {
     let table = &scan.table;
     let same_direction = wanted.windows(2).all(|w| w[0].1 == w[1].1);
     let desc = wanted.first().is_some_and(|w| w.1);
@@ -693,7 +717,10 @@ pub fn choose_access(scan: &Scan, filters: &[Expr], wanted: &[(ColId, bool)], li
             }
             let points: Option<Vec<i64>> = intervals
                 .iter()
-                .map(|i| i.as_point().and_then(|d| d.as_i64().or(if let Datum::UInt(u) = d { Some(*u as i64) } else { None })))
+                .map(|i| {
+                    i.as_point()
+                        .and_then(|d| d.as_i64().or(if let Datum::UInt(u) = d { Some(*u as i64) } else { None }))
+                })
                 .collect();
             match points {
                 Some(mut points) if points.len() <= POINTS_MAX => {
@@ -819,7 +846,9 @@ fn index_access(
                 }
                 for i in &mut intervals {
                     if let Some(Datum::Bytes(b)) = i.as_point() {
-                        *i = Interval::point(Datum::Bytes(table::index_prefix_of(b, &column.field_type, n as usize).to_vec()));
+                        *i = Interval::point(Datum::Bytes(
+                            table::index_prefix_of(b, &column.field_type, n as usize).to_vec(),
+                        ));
                     }
                 }
                 true
@@ -832,7 +861,10 @@ fn index_access(
         depth += 1;
         let points: Option<Vec<Datum>> = intervals.iter().map(|i| i.as_point().cloned()).collect();
         match points {
-            Some(points) if combos.len() * points.len() <= COMBINATIONS_MAX || (combos.len() == 1 && points.len() <= POINTS_MAX) => {
+            Some(points)
+                if combos.len() * points.len() <= COMBINATIONS_MAX
+                    || (combos.len() == 1 && points.len() <= POINTS_MAX) =>
+            {
                 rows *= 0.001 * points.len() as f64;
                 combos = combos
                     .iter()
@@ -905,14 +937,20 @@ fn index_access(
                 key_ranges.push((prefix, end));
                 words.push(match combo.is_empty() {
                     true => "[NULL,+inf]".to_owned(),
-                    false => ranges::words(&combo[..combo.len() - 1], &[Interval::point(combo[combo.len() - 1].clone())]),
+                    false => {
+                        ranges::words(&combo[..combo.len() - 1], &[Interval::point(combo[combo.len() - 1].clone())])
+                    }
                 });
             }
         }
     }
     key_ranges.sort();
     let cost = if covering { rows * 0.9 } else { rows * 3.0 + 5.0 };
-    let words = if words.len() > 8 { format!("{}, …({} ranges)", words[..8].join(", "), words.len()) } else { words.join(", ") };
+    let words = if words.len() > 8 {
+        format!("{}, …({} ranges)", words[..8].join(", "), words.len())
+    } else {
+        words.join(", ")
+    };
     let access = Access::Index { index: index.id, ranges: key_ranges, words, covering };
     Some(Choice { access, consumed, estimate: rows, ordered, cost })
 }

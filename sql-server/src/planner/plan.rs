@@ -336,18 +336,17 @@ impl Plan {
                 None => scan.base_outputs(),
             },
             Plan::Memory { columns, .. } => columns.iter().map(|c| c.1).collect(),
-            Plan::Filter { input, .. } | Plan::Sort { input, .. } | Plan::Limit { input, .. } | Plan::Distinct(input) => {
-                input.outputs()
-            }
+            Plan::Filter { input, .. }
+            | Plan::Sort { input, .. }
+            | Plan::Limit { input, .. }
+            | Plan::Distinct(input) => input.outputs(),
             Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
             Plan::Join { left, right, .. } => {
                 let mut ids = left.outputs();
                 ids.extend(right.outputs());
                 ids
             }
-            Plan::Aggregate { group, aggs, .. } => {
-                group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect()
-            }
+            Plan::Aggregate { group, aggs, .. } => group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect(),
             Plan::Apply { input, subquery } => {
                 let mut ids = input.outputs();
                 ids.push(subquery.slot);

@@ -53,7 +53,12 @@ impl Interval {
 
 /// A constant as a value of the column's type. The order says where the constant lies against the value returned:
 /// `Equal` when it is exact; `Greater` when the constant is above it (rounded down); `Less` when below.
-pub fn in_column_type(value: &Datum, from: &FieldType, column: &FieldType, zone: &TimeZone) -> Option<(Datum, Ordering)> {
+pub fn in_column_type(
+    value: &Datum,
+    from: &FieldType,
+    column: &FieldType,
+    zone: &TimeZone,
+) -> Option<(Datum, Ordering)> {
     use TypeCode::*;
     let exact = |d: Datum| Some((d, Ordering::Equal));
     match (value, column.tp) {
@@ -67,7 +72,9 @@ pub fn in_column_type(value: &Datum, from: &FieldType, column: &FieldType, zone:
             };
             integer(&n, column)
         }
-        (Datum::Float(v), Tiny | Short | Int24 | Long | LongLong) if v.abs() < 9e15 => integer(&Decimal::from_f64(*v)?, column),
+        (Datum::Float(v), Tiny | Short | Int24 | Long | LongLong) if v.abs() < 9e15 => {
+            integer(&Decimal::from_f64(*v)?, column)
+        }
         (Datum::Bytes(b), Tiny | Short | Int24 | Long | LongLong) => {
             // A string against an integer compares as floats; exact for small numbers.
             match Decimal::parse_prefix(std::str::from_utf8(b).ok()?) {
@@ -83,7 +90,8 @@ pub fn in_column_type(value: &Datum, from: &FieldType, column: &FieldType, zone:
         (Datum::Decimal(v), Double) => exact(Datum::Float(v.to_f64())),
         (Datum::Bytes(b), Varchar | VarString | String | Blob | TinyBlob | MediumBlob | LongBlob) => {
             // Compared in the column's collation unless the constant insists on another.
-            let same = from.collation == column.collation || (from.collation.is_bin() && column.collation.is_bin() && from.is_text() == column.is_text());
+            let same = from.collation == column.collation
+                || (from.collation.is_bin() && column.collation.is_bin() && from.is_text() == column.is_text());
             let literal = from.tp != Unspecified && from.is_text() && column.is_text();
             (same || literal).then(|| (Datum::Bytes(b.clone()), Ordering::Equal))
         }
@@ -92,7 +100,9 @@ pub fn in_column_type(value: &Datum, from: &FieldType, column: &FieldType, zone:
             let parsed = Time::parse(std::str::from_utf8(b).ok()?, TimeKind::DateTime, 6).ok()?;
             if parsed.truncated { None } else { time(parsed.value, column, zone) }
         }
-        (Datum::Int(v), Date | DateTime | Timestamp) => time(Time::from_number(*v, TimeKind::DateTime, 6).ok()?, column, zone),
+        (Datum::Int(v), Date | DateTime | Timestamp) => {
+            time(Time::from_number(*v, TimeKind::DateTime, 6).ok()?, column, zone)
+        }
         (Datum::Duration(d), TypeCode::Duration) => span(*d, column),
         (Datum::Bytes(b), TypeCode::Duration) => {
             let parsed = self::Duration::parse(std::str::from_utf8(b).ok()?, 6).ok()?;
@@ -264,9 +274,9 @@ fn cmp_low(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
         (Bound::Open, Bound::Open) => Ordering::Equal,
         (Bound::Open, _) => Ordering::Less,
         (_, Bound::Open) => Ordering::Greater,
-        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => {
-            x.compare(y, ty.collation).then_with(|| matches!(a, Bound::Excluded(_)).cmp(&matches!(b, Bound::Excluded(_))))
-        }
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => x
+            .compare(y, ty.collation)
+            .then_with(|| matches!(a, Bound::Excluded(_)).cmp(&matches!(b, Bound::Excluded(_)))),
     }
 }
 
@@ -275,9 +285,9 @@ fn cmp_high(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
         (Bound::Open, Bound::Open) => Ordering::Equal,
         (Bound::Open, _) => Ordering::Greater,
         (_, Bound::Open) => Ordering::Less,
-        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => {
-            x.compare(y, ty.collation).then_with(|| matches!(b, Bound::Excluded(_)).cmp(&matches!(a, Bound::Excluded(_))))
-        }
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => x
+            .compare(y, ty.collation)
+            .then_with(|| matches!(b, Bound::Excluded(_)).cmp(&matches!(a, Bound::Excluded(_)))),
     }
 }
 
@@ -285,7 +295,9 @@ fn is_empty(i: &Interval, ty: &FieldType) -> bool {
     match (&i.low, &i.high) {
         (Bound::Open, _) | (_, Bound::Open) => false,
         (Bound::Included(a), Bound::Included(b)) => a.compare(b, ty.collation).is_gt(),
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a.compare(b, ty.collation).is_ge(),
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
+            a.compare(b, ty.collation).is_ge()
+        }
     }
 }
 
@@ -335,7 +347,11 @@ pub fn union(mut list: Vec<Interval>, ty: &FieldType) -> Vec<Interval> {
 ///
 /// `prefix` is the encoded key so far. Intervals of a string column whose index holds only a prefix of it must not be
 /// passed: the caller keeps those as filters.
-pub fn key_ranges(prefix: &[u8], intervals: &[Interval], ty: &FieldType) -> Result<Vec<(Vec<u8>, Vec<u8>)>, codec::Error> {
+pub fn key_ranges(
+    prefix: &[u8],
+    intervals: &[Interval],
+    ty: &FieldType,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, codec::Error> {
     let encode = |d: &Datum| {
         let mut k = prefix.to_vec();
         datum::encode_key(&mut k, d, Some(ty)).map(|()| k)
@@ -406,13 +422,20 @@ mod tests {
         let lt = infer::compare(CmpOp::Lt, col(FieldType::bigint()), half()).unwrap();
         assert_eq!(
             of(lt),
-            Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Null), high: Bound::Included(Datum::Int(5)) }]))
+            Some(Restriction::Exact(vec![Interval {
+                low: Bound::Excluded(Datum::Null),
+                high: Bound::Included(Datum::Int(5))
+            }]))
         );
         let gt = infer::compare(CmpOp::Gt, col(FieldType::bigint()), half()).unwrap();
-        assert_eq!(of(gt), Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Int(5)), high: Bound::Open }])));
+        assert_eq!(
+            of(gt),
+            Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Int(5)), high: Bound::Open }]))
+        );
         let eq = infer::compare(CmpOp::Eq, col(FieldType::bigint()), half()).unwrap();
         assert_eq!(of(eq), Some(Restriction::Never));
-        let negative = infer::compare(CmpOp::Gt, col(FieldType::bigint_unsigned()), Expr::constant(Datum::Int(-1))).unwrap();
+        let negative =
+            infer::compare(CmpOp::Gt, col(FieldType::bigint_unsigned()), Expr::constant(Datum::Int(-1))).unwrap();
         assert_eq!(
             of(negative),
             Some(Restriction::Exact(vec![Interval { low: Bound::Included(Datum::UInt(0)), high: Bound::Open }]))
@@ -433,7 +456,10 @@ mod tests {
         let e = infer::or(infer::and(cmp(CmpOp::Gt, 1), cmp(CmpOp::Lt, 5)), cmp(CmpOp::Eq, 4));
         assert_eq!(
             of(e),
-            Some(Restriction::Exact(vec![Interval { low: Bound::Excluded(Datum::Int(1)), high: Bound::Excluded(Datum::Int(5)) }]))
+            Some(Restriction::Exact(vec![Interval {
+                low: Bound::Excluded(Datum::Int(1)),
+                high: Bound::Excluded(Datum::Int(5))
+            }]))
         );
         assert_eq!(of(infer::and(cmp(CmpOp::Gt, 5), cmp(CmpOp::Lt, 5))), Some(Restriction::Never));
     }

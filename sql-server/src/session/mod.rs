@@ -417,8 +417,7 @@ async fn describe_statement(
     ctx: &mut ExecContext<'_>,
     statement: &Statement,
 ) -> Result<Vec<crate::outcome::ColumnMeta>, SqlError> {
-    let _ = (ctx, statement);
-    Ok(Vec::new())
+    crate::executor::describe(ctx, statement).await
 }
 
 /// `SHOW` of what is in the catalogue.

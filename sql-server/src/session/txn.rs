@@ -111,6 +111,7 @@ impl SessionState {
     pub async fn commit(&mut self, server: &Server) -> Result<(), SqlError> {
         let used: Vec<UsedTable> =
             self.txn.used.iter().map(|(id, revision)| UsedTable { id: *id, revision: *revision }).collect();
+        let schema = self.txn.schema.clone();
         let Some(mut txn) = self.txn.reset() else { return Ok(()) };
         if txn.is_readonly() {
             // Nothing to commit and nothing locked.
@@ -130,6 +131,11 @@ impl SessionState {
             Err(e) => {
                 if !matches!(e, kv_client::Error::Undetermined(_)) && !txn.is_finished() {
                     roll_back(txn).await;
+                }
+                // A duplicate that only the commit found: its key says which columns and values.
+                if let (kv_client::Error::KeyExists { key }, Some(schema)) = (&e, &schema) {
+                    let zone = crate::executor::time_zone(self);
+                    return Err(crate::executor::rows::duplicate_key(schema, key, &zone));
                 }
                 Err(e.into())
             }
