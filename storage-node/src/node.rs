@@ -32,7 +32,8 @@ use crate::raftstore::pd::{DiskUse, PdWorker};
 use crate::raftstore::store::{self, Store};
 use crate::raftstore::transport::Transport;
 use crate::replication::{Epoch, Peer, PeerRole, Region};
-use crate::server::TikvService;
+use crate::server::{DeadlockService, TikvService};
+use crate::txn::detector::{self, DetectorLocator};
 use crate::txn::{Storage, StorageOptions, TimestampOracle};
 
 /// Between attempts to reach the placement driver while starting.
@@ -88,6 +89,21 @@ struct PdOracle(Arc<dyn PdClient>);
 impl TimestampOracle for PdOracle {
     async fn timestamp(&self) -> Result<codec::timestamp::Timestamp, String> {
         self.0.timestamp().await.map_err(|e| e.to_string())
+    }
+}
+
+/// The node that leads the first region, where the cluster's wait-for graph is.
+struct FirstRegionLeader {
+    pd: Arc<dyn PdClient>,
+    channels: Channels,
+}
+
+#[async_trait::async_trait]
+impl DetectorLocator for FirstRegionLeader {
+    async fn locate(&self) -> Option<tonic::transport::Channel> {
+        let region = self.pd.get_region(b"").await.ok()??;
+        let store = self.pd.get_store(region.leader?.store_id).await.ok()??;
+        self.channels.get(&store.address).ok()
     }
 }
 
@@ -149,8 +165,11 @@ impl<E: Engine> Node<E> {
         let driver = Driver::start(store, tick, shell, move |_| failed.cancel())?;
 
         let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
+        let locator = FirstRegionLeader { pd: pd.clone(), channels: channels.clone() };
+        detector::start(storage.clone(), Arc::new(locator), stop.clone());
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
-        let routes = tonic::service::Routes::new(service.into_server());
+        let routes =
+            tonic::service::Routes::new(service.into_server()).add_service(DeadlockService::default().into_server());
         let options = ServeOptions {
             tls: config.security.is_set().then(|| config.security.clone()),
             grace: GRACE,

@@ -212,14 +212,14 @@ impl From<CommandError> for Failed {
 
 /// The same for responses that have only text.
 pub(super) enum FailedText {
-    Region(errorpb::Error),
+    Region(Box<errorpb::Error>),
     Text(String),
 }
 
 impl From<CommandError> for FailedText {
     fn from(error: CommandError) -> FailedText {
         match error {
-            CommandError::Region(e) => FailedText::Region(region::error_to_proto(&e)),
+            CommandError::Region(e) => FailedText::Region(Box::new(region::error_to_proto(&e))),
             CommandError::Txn(e) => FailedText::Text(e.to_string()),
         }
     }

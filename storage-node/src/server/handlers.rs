@@ -54,7 +54,7 @@ macro_rules! failed_list {
 macro_rules! failed_text {
     ($response:ident, $error:expr) => {
         match FailedText::from($error) {
-            FailedText::Region(e) => $response { region_error: Some(e), ..Default::default() },
+            FailedText::Region(e) => $response { region_error: Some(*e), ..Default::default() },
             FailedText::Text(error) => $response { error, ..Default::default() },
         }
     };
@@ -64,7 +64,7 @@ macro_rules! failed_text {
 macro_rules! failed_region {
     ($response:ident, $error:expr) => {{
         let error = match FailedText::from($error) {
-            FailedText::Region(e) => e,
+            FailedText::Region(e) => *e,
             FailedText::Text(message) => errorpb::Error { message, ..Default::default() },
         };
         $response { region_error: Some(error), ..Default::default() }

@@ -7,7 +7,10 @@
 
 mod batch;
 mod convert;
+mod deadlock;
 mod handlers;
+
+pub use deadlock::DeadlockService;
 
 #[cfg(test)]
 mod tests;

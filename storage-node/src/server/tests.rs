@@ -159,7 +159,7 @@ async fn requests_on_a_stream_are_answered_by_id() {
 
     // Point reads of one message come back in one message.
     let get = |n: u64| {
-        let key = if n % 2 == 0 { b"a".to_vec() } else { b"b".to_vec() };
+        let key = if n.is_multiple_of(2) { b"a".to_vec() } else { b"b".to_vec() };
         request(Cmd::Get(GetRequest { context: context(), key, version: 100 }))
     };
     let message = BatchCommandsRequest { requests: (0..50).map(get).collect(), request_ids: (0..50).collect() };
@@ -173,7 +173,7 @@ async fn requests_on_a_stream_are_answered_by_id() {
         let Some(Answer::Get(got)) = answer.cmd else { panic!("{id}") };
         assert_eq!(
             (got.value.as_slice(), got.not_found),
-            if id % 2 == 0 { (b"1".as_slice(), false) } else { (b"".as_slice(), true) }
+            if id.is_multiple_of(2) { (b"1".as_slice(), false) } else { (b"".as_slice(), true) }
         );
     }
     drop(sender);
@@ -233,4 +233,77 @@ async fn measure_point_reads() {
             elapsed.as_micros() as f64 / total as f64
         );
     }
+}
+
+/// Finds the detector at a fixed place.
+struct At(Channel);
+
+#[async_trait::async_trait]
+impl crate::txn::detector::DetectorLocator for At {
+    async fn locate(&self) -> Option<Channel> {
+        Some(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_deadlock_over_two_nodes_is_found() {
+    use crate::mvcc::Key;
+    use crate::txn::commands::pessimistic_lock::PessimisticLock;
+    use crate::txn::storage::LockWait;
+    use crate::txn::{CommandError, TxnError};
+    use codec::timestamp::Timestamp;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder().add_service(DeadlockService::default().into_server());
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+
+    let stop = tokio_util::sync::CancellationToken::new();
+    let node = || {
+        let bare = BareReplication::new(MemoryEngine::new());
+        let ctx = bare.context();
+        let options = StorageOptions { lock_wait_max: std::time::Duration::from_secs(20), ..Default::default() };
+        let storage = Storage::new(bare, None, options);
+        crate::txn::detector::start(storage.clone(), Arc::new(At(channel.clone())), stop.clone());
+        (storage, ctx)
+    };
+    let (one, two) = (node(), node());
+    let lock = |(storage, ctx): &(Storage<_>, _), k: &str, start: u64| {
+        let cmd = PessimisticLock {
+            keys: vec![(Key::from_user(k.as_bytes()), false)],
+            primary: k.as_bytes().to_vec(),
+            start_ts: Timestamp(start),
+            ttl_ms: 3000,
+            for_update_ts: Timestamp(start),
+            min_commit_ts: Timestamp::ZERO,
+            return_values: false,
+            check_existence: false,
+            lock_only_if_exists: false,
+            allow_conflict: false,
+        };
+        let (storage, ctx): (Storage<BareReplication<MemoryEngine>>, crate::replication::RegionContext) =
+            (storage.clone(), Clone::clone(ctx));
+        tokio::spawn(async move { storage.pessimistic_lock(&ctx, cmd, LockWait::Default).await })
+    };
+    lock(&one, "a", 5).await.unwrap().unwrap();
+    lock(&two, "b", 6).await.unwrap().unwrap();
+    let begin = std::time::Instant::now();
+    let mut waits = [lock(&two, "b", 5), lock(&one, "a", 6)];
+    let (ended, index) = {
+        let [first, second] = &mut waits;
+        tokio::select! { ended = first => (ended, 0), ended = second => (ended, 1) }
+    };
+    let error = ended.unwrap().unwrap_err();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(15), "by the timeout, not by the detector");
+    let CommandError::Txn(TxnError::Deadlock { wait_chain, .. }) = error else { panic!("{error}") };
+    assert_eq!(wait_chain.len(), 2);
+    // The victim gives its lock back, the other one goes on.
+    let ((storage, ctx), k, start) = if index == 0 { (&one, b"a", 5) } else { (&two, b"b", 6) };
+    let keys = vec![Key::from_user(k)];
+    storage.pessimistic_rollback(ctx, keys, Timestamp(start), Timestamp(start)).await.unwrap();
+    let [first, second] = waits;
+    let survivor = if index == 0 { second } else { first };
+    survivor.await.unwrap().unwrap();
+    stop.cancel();
 }

@@ -5,11 +5,15 @@
 //! ```
 //!
 //! A transaction waits for one lock at a time on a node, yet may wait on several in parallel requests, so that a
-//! transaction has a set of edges. The graph holds the waits of one node; circles over several nodes end by the lock
-//! wait timeout.
+//! transaction has a set of edges.
+//!
+//! Each node has a [`WaitGraph`] of its own waits. Circles over several nodes are found in the [`ClusterGraph`] of one
+//! of them, the leader of the first region, to which all tell their waits ([`super::detector`]). What it knows is
+//! forgotten after a while: nodes come and go, and waits that last are told again.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::time::{Duration, Instant};
 
 use codec::timestamp::Timestamp;
 
@@ -103,6 +107,69 @@ impl WaitGraph {
     }
 }
 
+/// How long the cluster's graph remembers a wait that is neither repeated nor taken back. A node lets a transaction wait
+/// for a shorter time before its client asks again.
+pub const REMEMBER: Duration = Duration::from_secs(5);
+
+/// The waits that the nodes of a cluster tell.
+#[derive(Debug, Default)]
+pub struct ClusterGraph {
+    graph: WaitGraph,
+    /// When each wait in the graph was told last.
+    told: HashMap<(Timestamp, Timestamp, Vec<u8>), Instant>,
+    swept: Option<Instant>,
+}
+
+impl ClusterGraph {
+    /// Adds a wait, or returns the circle that it would close.
+    pub fn wait(&mut self, now: Instant, edge: WaitEdge) -> Result<(), Circle> {
+        self.sweep(now);
+        let key = Key::from_user(&edge.key);
+        let id = (edge.waiter, edge.holder, edge.key);
+        if let Some(told) = self.told.get_mut(&id) {
+            *told = now;
+            return Ok(());
+        }
+        self.graph.wait(edge.waiter, edge.holder, &key)?;
+        self.told.insert(id, now);
+        Ok(())
+    }
+
+    /// Takes a wait back.
+    pub fn end(&mut self, edge: WaitEdge) {
+        let key = Key::from_user(&edge.key);
+        if self.told.remove(&(edge.waiter, edge.holder, edge.key)).is_some() {
+            self.graph.end(edge.waiter, edge.holder, &key);
+        }
+    }
+
+    /// Takes all waits of a transaction back.
+    pub fn end_all(&mut self, waiter: Timestamp) {
+        self.told.retain(|(w, ..), _| *w != waiter);
+        self.graph.edges.remove(&waiter);
+    }
+
+    /// All waits.
+    pub fn edges(&self) -> Vec<WaitEdge> {
+        self.graph.edges.values().flatten().cloned().collect()
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|at| now.saturating_duration_since(at) < REMEMBER / 5) {
+            return;
+        }
+        self.swept = Some(now);
+        let graph = &mut self.graph;
+        self.told.retain(|(waiter, holder, key), told| {
+            let keep = now.saturating_duration_since(*told) < REMEMBER;
+            if !keep {
+                graph.end(*waiter, *holder, &Key::from_user(key));
+            }
+            keep
+        });
+    }
+}
+
 /// A hash of a user key that is the same on every node of one version.
 pub fn hash(user_key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -134,6 +201,28 @@ mod tests {
         graph.wait(t(3), t(1), &key(1)).unwrap();
         assert!(graph.wait(t(5), t(5), &key(1)).is_err());
         assert_eq!(graph.len(), 3);
+    }
+
+    #[test]
+    fn the_cluster_forgets_waits_that_are_not_told_again() {
+        let mut graph = ClusterGraph::default();
+        let start = Instant::now();
+        let edge = |waiter, holder| WaitEdge {
+            waiter: Timestamp(waiter),
+            holder: Timestamp(holder),
+            key: b"k".to_vec(),
+            key_hash: hash(b"k"),
+        };
+        graph.wait(start, edge(1, 2)).unwrap();
+        graph.wait(start, edge(2, 3)).unwrap();
+        assert_eq!(graph.wait(start, edge(3, 1)).unwrap_err().len(), 3);
+        graph.wait(start + REMEMBER / 2, edge(1, 2)).unwrap();
+        graph.wait(start + REMEMBER, edge(3, 1)).unwrap();
+        assert_eq!(graph.edges().len(), 2);
+        graph.end(edge(1, 2));
+        graph.end(edge(1, 2));
+        graph.end_all(Timestamp(3));
+        assert!(graph.graph.is_empty() && graph.told.is_empty());
     }
 
     proptest! {

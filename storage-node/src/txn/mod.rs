@@ -21,6 +21,7 @@
 pub mod commands;
 pub mod concurrency;
 pub mod deadlock;
+pub mod detector;
 pub mod latch;
 pub mod lock_wait;
 pub mod storage;
@@ -32,7 +33,7 @@ use crate::mvcc::{Key, Lock, LockInfo, MvccError, Write};
 use crate::replication::RegionError;
 
 pub use concurrency::ConcurrencyManager;
-pub use storage::{Storage, StorageOptions, TimestampOracle};
+pub use storage::{Storage, StorageOptions, TimestampOracle, WaitListener};
 
 /// A change that a transaction prewrites on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]

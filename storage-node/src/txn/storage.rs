@@ -11,8 +11,8 @@
 //! that protect it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,6 +62,23 @@ pub trait TimestampOracle: Send + Sync + 'static {
     async fn timestamp(&self) -> Result<Timestamp, String>;
 }
 
+/// Is told of waits for locks, so as to find circles of waits over several nodes; answers through
+/// [`Storage::deadlock_found`]. Telling must not block; losing what is told costs a lock wait timeout and no more.
+pub trait WaitListener: Send + Sync + 'static {
+    /// A transaction waits.
+    fn waits(&self, edge: deadlock::WaitEdge);
+    /// It does not any more.
+    fn waits_no_more(&self, edge: deadlock::WaitEdge);
+}
+
+/// Why a waiting command goes on.
+enum Woken {
+    /// It may try to take the lock.
+    Turn,
+    /// Another node found that its wait closes a circle.
+    Deadlock(deadlock::Circle),
+}
+
 /// How long to wait for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockWait {
@@ -97,6 +114,8 @@ struct Inner<R> {
     waits: Mutex<WaitState>,
     /// Terms and versions of regions for which `max_ts` covers the reads of former leaders.
     covered: Mutex<HashMap<u64, (u64, u64)>>,
+    /// Set once at most, when the node is part of a cluster.
+    listener: OnceLock<Arc<dyn WaitListener>>,
 }
 
 /// Protects the latch table. Held for a few operations, never across a wait.
@@ -110,7 +129,9 @@ struct LatchState {
 #[derive(Default)]
 struct WaitState {
     queues: WaitQueues,
-    wakers: HashMap<WaiterId, oneshot::Sender<()>>,
+    wakers: HashMap<WaiterId, oneshot::Sender<Woken>>,
+    /// What the listener was told of each waiter.
+    told: HashMap<WaiterId, deadlock::WaitEdge>,
 }
 
 impl<R: Replication> Storage<R> {
@@ -127,7 +148,25 @@ impl<R: Replication> Storage<R> {
             latches: Mutex::default(),
             waits: Mutex::default(),
             covered: Mutex::default(),
+            listener: OnceLock::new(),
         }))
+    }
+
+    /// Tells the waits for locks of this node to `listener` from now on. The first call counts.
+    pub fn listen_to_waits(&self, listener: Arc<dyn WaitListener>) {
+        let _ = self.0.listener.set(listener);
+    }
+
+    /// A wait of this node closes a circle over several nodes: it ends with an error.
+    pub fn deadlock_found(&self, edge: &deadlock::WaitEdge, chain: deadlock::Circle) {
+        let mut waits = self.0.waits.lock();
+        let told = waits
+            .told
+            .iter()
+            .find(|(_, told)| told.waiter == edge.waiter && told.holder == edge.holder && told.key == edge.key);
+        if let Some(waker) = told.map(|(id, _)| *id).and_then(|id| waits.wakers.remove(&id)) {
+            let _ = waker.send(Woken::Deadlock(chain));
+        }
     }
 
     /// What is under the storage.
@@ -490,7 +529,7 @@ impl<R: Replication> Storage<R> {
         // Whose turn it is when woken, and the key it waited for.
         let mut turn: Option<(Waiting<R>, Key)> = None;
         loop {
-            let mut queued: Option<(Waiting<R>, oneshot::Receiver<()>)> = None;
+            let mut queued: Option<(Waiting<R>, oneshot::Receiver<Woken>)> = None;
             let result = self
                 .run(ctx, keys.clone(), bytes, |view| match pessimistic_lock(&view.engine, &cmd) {
                     Err(TxnError::Mvcc(MvccError::KeyIsLocked(info)))
@@ -520,7 +559,17 @@ impl<R: Replication> Storage<R> {
             };
             let deadline = deadline.expect("queued only with a deadline");
             match tokio::time::timeout_at(deadline, woken).await {
-                Ok(_) => turn = Some((waiting, key)),
+                Ok(Ok(Woken::Deadlock(chain))) => {
+                    waiting.give_up();
+                    let Err(CommandError::Txn(TxnError::Mvcc(MvccError::KeyIsLocked(info)))) = result else {
+                        unreachable!("queued for a lock")
+                    };
+                    return Err(deadlock_error(&cmd, &info, chain));
+                }
+                Ok(_) => {
+                    self.tell_no_more(waiting.id);
+                    turn = Some((waiting, key));
+                }
                 Err(_) => {
                     waiting.give_up();
                     return result.map(|(answer, _)| answer);
@@ -537,18 +586,10 @@ impl<R: Replication> Storage<R> {
         key: &Key,
         info: &LockInfo,
         deadline: std::time::Instant,
-    ) -> Result<(Waiting<R>, oneshot::Receiver<()>), CommandError> {
+    ) -> Result<(Waiting<R>, oneshot::Receiver<Woken>), CommandError> {
         let holder = info.lock.start_ts;
         let (tx, rx) = oneshot::channel();
-        let deadlock = |chain: deadlock::Circle| {
-            CommandError::Txn(TxnError::Deadlock {
-                start_ts: cmd.start_ts,
-                lock_ts: holder,
-                key: info.key.clone(),
-                deadlock_key_hash: chain.last().map_or(0, |edge| edge.key_hash),
-                wait_chain: chain,
-            })
-        };
+        let deadlock = |chain| deadlock_error(cmd, info, chain);
         match turn {
             Some((waiting, waited_for)) if waited_for == *key => {
                 let mut waits = self.0.waits.lock();
@@ -558,6 +599,7 @@ impl<R: Replication> Storage<R> {
                         waits.wakers.insert(waiting.id, tx);
                         drop(waits);
                         self.wake(key, wake);
+                        self.tell(waiting.id, cmd.start_ts, info);
                         Ok((waiting, rx))
                     }
                     Err(chain) => {
@@ -575,8 +617,27 @@ impl<R: Replication> Storage<R> {
                 let mut waits = self.0.waits.lock();
                 waits.queues.wait(id, cmd.start_ts, key, holder, deadline).map_err(deadlock)?;
                 waits.wakers.insert(id, tx);
+                drop(waits);
+                self.tell(id, cmd.start_ts, info);
                 Ok((Waiting { storage: self.clone(), id, key: key.clone(), left: false }, rx))
             }
+        }
+    }
+
+    /// Tells the listener of a wait.
+    fn tell(&self, id: WaiterId, waiter: Timestamp, info: &LockInfo) {
+        let Some(listener) = self.0.listener.get() else { return };
+        let key_hash = deadlock::hash(&info.key);
+        let edge = deadlock::WaitEdge { waiter, holder: info.lock.start_ts, key: info.key.clone(), key_hash };
+        self.0.waits.lock().told.insert(id, edge.clone());
+        listener.waits(edge);
+    }
+
+    fn tell_no_more(&self, id: WaiterId) {
+        let Some(listener) = self.0.listener.get() else { return };
+        let told = self.0.waits.lock().told.remove(&id);
+        if let Some(edge) = told {
+            listener.waits_no_more(edge);
         }
     }
 
@@ -588,7 +649,7 @@ impl<R: Replication> Storage<R> {
                 let waker = self.0.waits.lock().wakers.remove(&id);
                 // One that is gone gives its turn up when it is dropped.
                 if let Some(waker) = waker {
-                    let _ = waker.send(());
+                    let _ = waker.send(Woken::Turn);
                 }
             }
             Wake::Later => {
@@ -847,6 +908,16 @@ impl<R: Replication> Storage<R> {
     }
 }
 
+fn deadlock_error(cmd: &PessimisticLock, info: &LockInfo, chain: deadlock::Circle) -> CommandError {
+    CommandError::Txn(TxnError::Deadlock {
+        start_ts: cmd.start_ts,
+        lock_ts: info.lock.start_ts,
+        key: info.key.clone(),
+        deadlock_key_hash: chain.last().map_or(0, |edge| edge.key_hash),
+        wait_chain: chain,
+    })
+}
+
 fn check_key(region: &Region, encoded: &[u8]) -> Result<(), RegionError> {
     match region.range.contains(encoded) {
         true => Ok(()),
@@ -909,6 +980,7 @@ struct Waiting<R: Replication> {
 impl<R: Replication> Waiting<R> {
     fn turn_over(mut self, turn: Turn) {
         self.left = true;
+        self.storage.tell_no_more(self.id);
         let wake = self.storage.0.waits.lock().queues.turn_over(self.id, turn);
         self.storage.wake(&self.key, wake);
     }
@@ -926,6 +998,7 @@ impl<R: Replication> Drop for Waiting<R> {
             waits.wakers.remove(&self.id);
             waits.queues.give_up(self.id)
         };
+        self.storage.tell_no_more(self.id);
         self.storage.wake(&self.key, wake);
     }
 }
