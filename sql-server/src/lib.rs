@@ -12,6 +12,7 @@ pub mod ddl;
 pub mod error;
 pub mod executor;
 pub mod infoschema;
+mod metrics;
 pub mod outcome;
 pub mod parser;
 pub mod placement;

@@ -156,6 +156,7 @@ impl Connections {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let info = Arc::new(ConnectionInfo::new(id, peer));
         all.insert(id, Arc::clone(&info));
+        crate::metrics::CONNECTIONS.inc();
         Ok(OpenConnection { info, connections: Arc::clone(self) })
     }
 
@@ -186,6 +187,7 @@ pub struct OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.connections.all.lock().remove(&self.info.id);
+        crate::metrics::CONNECTIONS.dec();
     }
 }
 

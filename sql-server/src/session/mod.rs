@@ -16,12 +16,13 @@ pub mod state;
 pub mod txn;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use codec::datum::Datum;
 
 use crate::error::SqlError;
+use crate::metrics;
 use crate::outcome::{Outcome, ResultSet};
 use crate::parser::{Completion, Statement};
 use crate::server::{ConnectionInfo, Server};
@@ -105,8 +106,9 @@ impl Session {
     /// Runs a statement. `text` is its source, `params` the values of its `?`.
     pub async fn execute(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
         self.begin_statement(statement, text);
+        let began = Instant::now();
         let result = Box::pin(self.dispatch(statement, text, params)).await;
-        self.end_statement(result)
+        self.end_statement(statement, began.elapsed(), result)
     }
 
     fn begin_statement(&mut self, statement: &Statement, text: &str) {
@@ -123,8 +125,27 @@ impl Session {
         }
     }
 
-    fn end_statement(&mut self, result: Result<Outcome, SqlError>) -> Result<Outcome, SqlError> {
+    fn end_statement(
+        &mut self,
+        statement: &Statement,
+        took: Duration,
+        result: Result<Outcome, SqlError>,
+    ) -> Result<Outcome, SqlError> {
         self.info.clear_statement();
+        metrics::STATEMENT_SECONDS.with_label_values(&[kind_name(statement)]).observe(took.as_secs_f64());
+        let slow_ms = self.state.vars.number("tidb_slow_log_threshold");
+        if took.as_millis() >= u128::from(slow_ms) && slow_ms > 0 {
+            let state = &self.state;
+            let (ms, database) = (took.as_millis() as u64, state.database.as_deref().unwrap_or(""));
+            tracing::info!(
+                conn = state.id,
+                ms,
+                database,
+                ok = result.is_ok(),
+                sql = state.statement_text,
+                "slow statement"
+            );
+        }
         match &result {
             Ok(Outcome::Ok(done)) => {
                 self.state.row_count = i64::try_from(done.affected_rows).unwrap_or(i64::MAX);
@@ -134,6 +155,7 @@ impl Session {
             }
             Ok(Outcome::Rows(_)) => self.state.row_count = -1,
             Err(e) => {
+                metrics::ERRORS.with_label_values(&[&e.code().0.to_string()]).inc();
                 self.state.row_count = -1;
                 self.state.push_warning(Level::Error, e);
             }
@@ -273,6 +295,7 @@ impl Session {
                     self.state.warnings.clear();
                     self.state.warning_count = 0;
                     self.state.txn.pessimistic = Some(true);
+                    metrics::RETRIES.with_label_values(&["autocommit"]).inc();
                     tracing::debug!(conn = self.state.id, attempt, "statement met a conflict, running it again");
                 }
                 result => {
@@ -391,7 +414,7 @@ async fn define(ctx: &mut ExecContext<'_>, statement: &Statement, text: &str) ->
         Statement::MaintainTable { op: "check", tables } => {
             crate::ddl::check_tables(ctx, tables).await.map(Outcome::Rows)
         }
-        other => Err(SqlError::NotSupported(format!("{} as a definition", kind_name(other)))),
+        other => Err(SqlError::NotSupported(kind_name(other).to_owned())),
     }
 }
 
@@ -403,7 +426,14 @@ fn kind_name(statement: &Statement) -> &'static str {
         Statement::Delete(_) => "DELETE",
         Statement::Explain(_) => "EXPLAIN",
         Statement::Do(_) => "DO",
-        _ => "this statement",
+        Statement::Ddl(_) => "DDL",
+        Statement::Show(_) | Statement::Describe { .. } => "SHOW",
+        Statement::Set(_) => "SET",
+        Statement::Begin(_) => "BEGIN",
+        Statement::Commit(_) => "COMMIT",
+        Statement::Rollback(_) => "ROLLBACK",
+        Statement::AnalyzeTable(_) => "ANALYZE TABLE",
+        _ => "other",
     }
 }
 

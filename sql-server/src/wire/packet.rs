@@ -33,7 +33,13 @@ pub struct Framer {
 impl Framer {
     /// Refuses payloads over `payload_bytes_max`.
     pub fn new(payload_bytes_max: usize) -> Self {
-        Framer { buffer: BytesMut::with_capacity(16 << 10), partial: Vec::new(), expected: 0, payload_bytes_max, skipping: None }
+        Framer {
+            buffer: BytesMut::with_capacity(16 << 10),
+            partial: Vec::new(),
+            expected: 0,
+            payload_bytes_max,
+            skipping: None,
+        }
     }
 
     /// Where arriving bytes go.

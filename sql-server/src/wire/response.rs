@@ -4,7 +4,7 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
 
 use super::handshake::capability;
-use super::packet::{PacketWriter, put_lenenc};
+use super::packet::{PacketWriter, put_bytes, put_lenenc};
 use super::value::{put_binary_row, put_column, put_text};
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, Done};
@@ -46,7 +46,10 @@ pub fn put_ok(writer: &mut PacketWriter, done: &Done, tail: Tail, capabilities: 
     put_lenenc(out, done.last_insert_id);
     out.extend_from_slice(&tail.status.to_le_bytes());
     out.extend_from_slice(&tail.warnings.to_le_bytes());
-    out.extend_from_slice(done.info.as_bytes());
+    // The manual says "to the end of the packet" here; servers send the length all the same, and clients rely on it.
+    if !done.info.is_empty() {
+        put_bytes(out, done.info.as_bytes());
+    }
     writer.end();
 }
 
@@ -175,7 +178,7 @@ pub fn put_auth_more(writer: &mut PacketWriter, data: &[u8]) {
 #[cfg(test)]
 pub(crate) fn lenenc_text(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    super::packet::put_bytes(&mut out, text.as_bytes());
+    put_bytes(&mut out, text.as_bytes());
     out
 }
 
@@ -188,7 +191,7 @@ mod tests {
         let done = Done { affected_rows: 1, matched_rows: Some(3), last_insert_id: 7, info: "x".into() };
         let mut writer = PacketWriter::default();
         put_ok(&mut writer, &done, Tail { status: 2, warnings: 1 }, 0);
-        assert_eq!(writer.bytes(), [8, 0, 0, 0, 0, 1, 7, 2, 0, 1, 0, b'x']);
+        assert_eq!(writer.bytes(), [9, 0, 0, 0, 0, 1, 7, 2, 0, 1, 0, 1, b'x']);
         writer.clear();
         put_ok(&mut writer, &done, Tail::default(), capability::FOUND_ROWS);
         assert_eq!(writer.bytes()[5], 3);

@@ -191,10 +191,8 @@ async fn several_statements_give_several_results() {
 
 #[tokio::test]
 async fn too_large_a_packet_is_told_and_ends_the_connection() {
-    let server = Arc::new(Server::new(Config {
-        max_allowed_packet: net::config::ByteSize::kib(64),
-        ..Config::default()
-    }));
+    let server =
+        Arc::new(Server::new(Config { max_allowed_packet: net::config::ByteSize::kib(64), ..Config::default() }));
     let (mut client, _) = Client::login(&server, "root", b"", "mysql_native_password").await;
     client.send(&vec![3u8; 1 << 20], 0).await;
     let answer = client.read().await.unwrap();
