@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 
 use crate::cluster::model::{Liveness, Peer, Region, Store, StoreState};
 
+/// A store that balancing may use has reported within this time: two of its heartbeats, 3 s apart.
+const STORE_FRESH_MS: u64 = 6_500;
+
 /// The stores as scheduling sees them at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -38,6 +41,13 @@ impl View<'_> {
     fn is_healthy(&self, store_id: u64) -> bool {
         self.store(store_id)
             .is_some_and(|s| s.state == StoreState::Up && s.liveness(self.now_ms, self.store_down_ms) == Liveness::Up)
+    }
+
+    /// Whether the store reported so lately that it surely lives: balancing is never urgent, and a leader handed to a
+    /// store that has just died costs an election.
+    fn is_fresh(&self, store_id: u64) -> bool {
+        self.is_healthy(store_id)
+            && self.store(store_id).is_some_and(|s| self.now_ms.saturating_sub(s.last_heartbeat_ms) <= STORE_FRESH_MS)
     }
 
     /// Whether the store's replicas must be moved away.

@@ -86,8 +86,7 @@ pub fn balance_region<'a>(
 /// Pairs of stores worth evening out, the widest gap first. Both must be healthy: a store in trouble is the checker's
 /// business.
 fn uneven_pairs(counts: &BTreeMap<u64, usize>, view: &View<'_>) -> Vec<(u64, u64)> {
-    let healthy: Vec<(u64, usize)> =
-        counts.iter().map(|(k, v)| (*k, *v)).filter(|(s, _)| view.is_healthy(*s)).collect();
+    let healthy: Vec<(u64, usize)> = counts.iter().map(|(k, v)| (*k, *v)).filter(|(s, _)| view.is_fresh(*s)).collect();
     let mut pairs = Vec::new();
     for (from, many) in &healthy {
         for (to, few) in &healthy {
