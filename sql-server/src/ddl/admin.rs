@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use codec::table::IndexPart;
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::check;
 use crate::catalog::{Database, IndexInfo, TableInfo, TableKind};
 use crate::error::SqlError;
+use crate::executor::convert;
+use query::context::TimeZone;
 use crate::infoschema::time_of;
 use crate::outcome::{ColumnMeta, Outcome, ResultSet};
 use crate::parser::{Admin, SplitBy, SplitTable, TableName};
@@ -82,11 +85,8 @@ async fn show_ddl(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
     let address = servers.iter().find(|server| server.id == owner);
     let address = address.map_or(String::new(), |server| format!("{}:{}", server.ip, server.port));
     let (queued, _) = domain.jobs(0).await?;
-    let running: Vec<_> = queued
-        .iter()
-        .rev()
-        .map(|job| format!("ID:{}, Type:{}, State:{}", job.id, job.action.name(), job.state.as_str()))
-        .collect();
+    let running: Vec<_> =
+        queued.iter().rev().map(|job| format!("ID:{}, Type:{}, State:{}", job.id, job.action.name(), job.state.as_str())).collect();
     let queries: Vec<_> = queued.iter().rev().map(|job| job.query.clone()).collect();
     let columns = vec![
         number("SCHEMA_VER"),
@@ -221,8 +221,27 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
         let wrong = || SqlError::Other(format!("Split table `{}` region value should be one whole number", table.name));
         return Ok(codec::table::record_key(table.id, handle.ok_or_else(wrong)?));
     };
-    let _ = index;
-    Err(SqlError::NotSupported("SPLIT TABLE … INDEX without the executor".into()))
+    if values.len() > index.columns.len() {
+        return Err(SqlError::ColumnCountMismatch(1));
+    }
+    let (mut parts, mut typed) = (Vec::new(), Vec::new());
+    for (part, value) in index.columns.iter().zip(values) {
+        let Some(column) = table.columns.get(part.offset) else { continue };
+        let zone = TimeZone::UTC;
+        let cx = convert::Context { column: column.name.as_str(), row: 1, zone: &zone, no_zero_date: false };
+        let fitted = convert::convert(value, &column.field_type, &cx);
+        if let Some(problem) = fitted.problem {
+            return Err(problem.error(&cx));
+        }
+        typed.push(fitted.value);
+        parts.push(IndexPart {
+            column_id: column.id,
+            ty: &column.field_type,
+            prefix: part.length.map(|length| length as usize),
+        });
+    }
+    codec::table::index_values_key(table.id, index.id, &parts, &typed)
+        .map_err(|error| SqlError::internal("encode a split key", error))
 }
 
 fn constant(expr: &Expr) -> Result<Datum, SqlError> {
@@ -265,6 +284,9 @@ fn between(lower: &[u8], upper: &[u8], regions: u64) -> Vec<Vec<u8>> {
         keys.extend((1..regions).map(|at| {
             let mut key = lower[..same].to_vec();
             key.extend_from_slice(&(low + step * at).to_be_bytes());
+            if lower.len() == upper.len() {
+                key.truncate(lower.len());
+            }
             key
         }));
     }
@@ -279,7 +301,7 @@ mod tests {
     fn a_range_of_rows_is_cut_into_equal_parts() {
         let (low, high) = (codec::table::record_key(1, 0), codec::table::record_key(1, 1000));
         let handles: Vec<_> =
-            between(&low, &high, 4).iter().map(|key| codec::table::decode_handle(&key[..19]).unwrap()).collect();
+            between(&low, &high, 4).iter().map(|key| codec::table::decode_handle(key).unwrap()).collect();
         assert_eq!(handles, [0, 250, 500, 750]);
     }
 }

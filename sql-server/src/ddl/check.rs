@@ -1,10 +1,121 @@
-//! ADMIN CHECK TABLE and ADMIN CHECK INDEX.
+//! ADMIN CHECK TABLE and ADMIN CHECK INDEX: every row has its entry in every index, and every entry its row.
+//!
+//! Both are read at one timestamp, in steps, so the check sees one state of the table while it goes on being written.
+
+use std::collections::BTreeMap;
+
+use kv_client::Snapshot;
 
 use super::domain::Domain;
-use crate::catalog::TableInfo;
+use crate::catalog::{IndexInfo, TableInfo};
 use crate::error::SqlError;
+use crate::executor::rows;
+
+/// Rows and entries that are held at a time.
+const STEP: usize = 1024;
 
 /// Compares the rows of a table with one index, or with all.
-pub(super) async fn check_table(_domain: &Domain, _table: &TableInfo, _only: Option<&str>) -> Result<(), SqlError> {
-    Err(SqlError::NotSupported("ADMIN CHECK without the executor".into()))
+pub(super) async fn check_table(domain: &Domain, table: &TableInfo, only: Option<&str>) -> Result<(), SqlError> {
+    let kv = domain.kv();
+    let snapshot = kv.snapshot(kv.timestamp().await?);
+    let indexes: Vec<&IndexInfo> = match only {
+        Some(name) => {
+            let missing = || SqlError::NoSuchKey { key: name.to_owned(), table: table.name.original.clone() };
+            vec![table.index(name).ok_or_else(missing)?]
+        }
+        None => table.public_indexes().collect(),
+    };
+    let rows = rows_have_entries(&snapshot, table, &indexes).await?;
+    for index in indexes {
+        let entries = entries_have_rows(&snapshot, table, index).await?;
+        if entries != rows {
+            return Err(inconsistent(table, index, 0, format!("index has {entries} entries, table has {rows} rows")));
+        }
+    }
+    Ok(())
+}
+
+fn inconsistent(table: &TableInfo, index: &IndexInfo, handle: i64, detail: String) -> SqlError {
+    SqlError::DataInconsistent {
+        table: table.name.original.clone(),
+        index: index.name.original.clone(),
+        handle,
+        detail,
+    }
+}
+
+fn damaged(error: codec::Error) -> SqlError {
+    SqlError::internal("check a table", error)
+}
+
+/// How many rows there are.
+async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&IndexInfo]) -> Result<usize, SqlError> {
+    let decoder = rows::full_decoder(table);
+    let (mut start, end) = codec::table::record_range(table.id);
+    let mut count = 0;
+    loop {
+        let pairs = snapshot.scan(&start, &end, STEP, false, false).await?;
+        let mut expected: BTreeMap<Vec<u8>, (i64, usize, Vec<u8>)> = BTreeMap::new();
+        for (key, value) in &pairs {
+            let handle = codec::table::decode_handle(key).map_err(damaged)?;
+            let row = decoder.decode(value, handle).map_err(damaged)?;
+            for (at, index) in indexes.iter().enumerate() {
+                let entry = rows::index_entry(table, index, &row, handle)?;
+                expected.insert(entry.key, (handle, at, entry.value));
+            }
+        }
+        let keys: Vec<_> = expected.keys().cloned().collect();
+        let found = if keys.is_empty() { Vec::new() } else { snapshot.batch_get(&keys).await? };
+        for ((handle, at, value), found) in expected.into_values().zip(found) {
+            match found {
+                Some(found) if found == value => {}
+                Some(_) => {
+                    return Err(inconsistent(table, indexes[at], handle, "the entry of the row differs from it".into()));
+                }
+                None => return Err(inconsistent(table, indexes[at], handle, "the row has no entry".into())),
+            }
+        }
+        count += pairs.len();
+        match pairs.into_iter().last() {
+            Some((mut last, _)) => {
+                last.push(0);
+                start = last;
+            }
+            None => return Ok(count),
+        }
+    }
+}
+
+/// How many entries there are.
+async fn entries_have_rows(snapshot: &Snapshot, table: &TableInfo, index: &IndexInfo) -> Result<usize, SqlError> {
+    let types: Vec<_> = index
+        .columns
+        .iter()
+        .filter_map(|part| table.columns.get(part.offset))
+        .map(|column| (column.id, &column.field_type))
+        .collect();
+    let (mut start, end) = codec::table::index_range(table.id, index.id);
+    let mut count = 0;
+    loop {
+        let pairs = snapshot.scan(&start, &end, STEP, false, false).await?;
+        let mut handles = Vec::with_capacity(pairs.len());
+        for (key, value) in &pairs {
+            handles.push(codec::table::decode_index_entry(key, value, &types).map_err(damaged)?.1);
+        }
+        let keys: Vec<_> = handles.iter().map(|handle| codec::table::record_key(table.id, *handle)).collect();
+        let found = if keys.is_empty() { Vec::new() } else { snapshot.batch_get(&keys).await? };
+        for (handle, row) in handles.iter().zip(found) {
+            if row.is_none() {
+                return Err(inconsistent(table, index, *handle, "the entry has no row".into()));
+            }
+        }
+        count += pairs.len();
+        match pairs.into_iter().last() {
+            Some((mut last, _)) => {
+                last.push(0);
+                start = last;
+            }
+            None => return Ok(count),
+        }
+    }
 }

@@ -385,13 +385,10 @@ impl Statement<'_> {
                 jobs.push(planned);
             }
         }
+        // A rename comes last, wherever it was written: the others find the table where it is now.
+        jobs.sort_by_key(|action| matches!(action, Action::RenameTables(_)));
         for action in jobs {
-            let refused_earlier = matches!(action, Action::RenameTables(_));
             self.run_on_table(&database, &table, action).await?;
-            if refused_earlier {
-                // Nothing follows a rename: what does would look for the table under its old database.
-                break;
-            }
         }
         Ok(())
     }

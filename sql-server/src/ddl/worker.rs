@@ -25,6 +25,9 @@ use crate::placement::{self, rules};
 pub(super) const SWEEP: Duration = Duration::from_secs(30);
 /// Readers older than this do not count on dropped rows: the same time as versions are kept for.
 const KEEP_DROPPED: Duration = Duration::from_secs(10 * 60);
+/// How long a statement waits for the regions of its table. The first tables of a cluster are made while PD is still
+/// adding replicas, and a region that changes its members does not split.
+const SPLIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A job that fails this often for a passing reason fails for good.
 const RETRIES_MAX: u32 = 100;
 
@@ -65,8 +68,8 @@ enum Stepped {
 /// What the end of a job brings outside the catalogue.
 #[derive(Debug, Default, Clone)]
 struct Effects {
-    /// Tables whose key range should begin a region.
-    split: Vec<i64>,
+    /// Keys that should begin a region.
+    split: Vec<Vec<u8>>,
     /// Rule groups of what is gone.
     rule_groups: Vec<String>,
 }
@@ -102,8 +105,8 @@ pub(super) async fn run_next(domain: &Domain) -> Result<Ran, SqlError> {
         };
         match stepped {
             Stepped::Version(version) => domain.synchronize(version).await?,
-            Stepped::Last(version, effects) => {
-                split_regions(domain, &effects.split).await;
+            Stepped::Last(version, mut effects) => {
+                split_regions(domain, std::mem::take(&mut effects.split)).await;
                 domain.synchronize(version).await?;
                 finish(domain, job.id).await?;
                 for group in &effects.rule_groups {
@@ -198,18 +201,15 @@ async fn finish(domain: &Domain, id: i64) -> Result<(), SqlError> {
     })
 }
 
-/// Begins a region at each of these tables, so that no table shares a region with another. Only a matter of speed and
-/// placement: a failure is logged.
-async fn split_regions(domain: &Domain, tables: &[i64]) {
-    let keys: Vec<_> =
-        tables.iter().flat_map(|id| [codec::table::table_prefix(*id), codec::table::table_prefix(*id + 1)]).collect();
+/// Begins a region at each of these keys. Only a matter of speed and placement: a failure is logged.
+async fn split_regions(domain: &Domain, keys: Vec<Vec<u8>>) {
     if keys.is_empty() {
         return;
     }
-    match tokio::time::timeout(Duration::from_secs(5), domain.kv.split_region(keys)).await {
+    match tokio::time::timeout(SPLIT_TIMEOUT, domain.kv.split_region(keys)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::info!(%error, ?tables, "regions were not split for new tables"),
-        Err(_) => tracing::info!(?tables, "regions are not split for new tables yet"),
+        Ok(Err(error)) => tracing::info!(%error, "regions were not split for a table"),
+        Err(_) => tracing::info!("regions are not split for a table yet"),
     }
 }
 
@@ -319,6 +319,8 @@ impl Step<'_, '_> {
                 Some(policy) => {
                     let policy = self.policy(policy.id, policy.name.as_str()).await?;
                     self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
+                    let (start, end) = codec::table::table_range(table.id);
+                    self.effects.split.extend([start, end]);
                 }
                 None => self.domain.pd.delete_bundle(&rules::table_group(table.id)).await?,
             }
@@ -451,7 +453,12 @@ impl Step<'_, '_> {
         table.revision = self.meta.schema_version().await? + 1;
         table.update_ts = self.meta.start_ts();
         self.job.table_id = table.id;
-        self.effects.split.push(table.id);
+        // Ids between two tables hold no rows, so a region at each table's start is enough to keep tables apart; the end
+        // matters to PD where a rule ends.
+        self.effects.split.push(codec::table::table_prefix(table.id));
+        if table.policy.is_some() {
+            self.effects.split.push(codec::table::table_prefix(table.id + 1));
+        }
         self.meta.put_table(self.job.schema_id, &table).await?;
         self.changed.push(Changed::Table(self.job.schema_id, table.id));
         Ok(())
