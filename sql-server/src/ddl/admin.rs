@@ -10,12 +10,12 @@ use super::check;
 use crate::catalog::{Database, IndexInfo, TableInfo, TableKind};
 use crate::error::SqlError;
 use crate::executor::convert;
-use query::context::TimeZone;
 use crate::infoschema::time_of;
 use crate::outcome::{ColumnMeta, Outcome, ResultSet};
 use crate::parser::{Admin, SplitBy, SplitTable, TableName};
 use crate::session::ExecContext;
 use crate::show::{self, number, result, s, text};
+use query::context::TimeZone;
 
 /// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.
 const JOBS_SHOWN: u64 = 10;
@@ -85,8 +85,11 @@ async fn show_ddl(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
     let address = servers.iter().find(|server| server.id == owner);
     let address = address.map_or(String::new(), |server| format!("{}:{}", server.ip, server.port));
     let (queued, _) = domain.jobs(0).await?;
-    let running: Vec<_> =
-        queued.iter().rev().map(|job| format!("ID:{}, Type:{}, State:{}", job.id, job.action.name(), job.state.as_str())).collect();
+    let running: Vec<_> = queued
+        .iter()
+        .rev()
+        .map(|job| format!("ID:{}, Type:{}, State:{}", job.id, job.action.name(), job.state.as_str()))
+        .collect();
     let queries: Vec<_> = queued.iter().rev().map(|job| job.query.clone()).collect();
     let columns = vec![
         number("SCHEMA_VER"),

@@ -11,10 +11,10 @@ use kv_client::{LockOptions, Transaction, TxnOptions};
 
 use super::domain::Domain;
 use super::job::{Job, Reorg};
-use crate::catalog::{IndexInfo, Meta, TableInfo, hex, transact, unhex};
+use crate::catalog::{IndexInfo, TableInfo, hex, transact, unhex};
 use crate::error::SqlError;
-use query::context::TimeZone;
 use crate::executor::rows;
+use query::context::TimeZone;
 
 /// Rows of a batch: few enough that a statement which waits for its locks hardly notices.
 const BATCH_ROWS: usize = 256;
@@ -23,11 +23,9 @@ const NOTE_BATCHES: usize = 8;
 
 /// Fills the index that a job adds. On success the job says so, with an empty next key.
 pub(super) async fn fill(domain: &Domain, job: &Job, table: &TableInfo) -> Result<(), SqlError> {
-    let index = table
-        .indexes
-        .iter()
-        .find(|index| index.id == job.element_id)
-        .ok_or_else(|| SqlError::InvalidDdlJob(format!("index {} of table '{}' is gone", job.element_id, table.name)))?;
+    let index = table.indexes.iter().find(|index| index.id == job.element_id).ok_or_else(|| {
+        SqlError::InvalidDdlJob(format!("index {} of table '{}' is gone", job.element_id, table.name))
+    })?;
     let (start, end) = codec::table::record_range(table.id);
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     let mut rows = job.row_count;

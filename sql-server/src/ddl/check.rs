@@ -70,7 +70,12 @@ async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&I
             match found {
                 Some(found) if found == value => {}
                 Some(_) => {
-                    return Err(inconsistent(table, indexes[at], handle, "the entry of the row differs from it".into()));
+                    return Err(inconsistent(
+                        table,
+                        indexes[at],
+                        handle,
+                        "the entry of the row differs from it".into(),
+                    ));
                 }
                 None => return Err(inconsistent(table, indexes[at], handle, "the row has no entry".into())),
             }
