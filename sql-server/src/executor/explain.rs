@@ -12,7 +12,7 @@ use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::parser::{Explain, Statement};
 use crate::planner::binder::Binder;
-use crate::planner::optimize::estimate;
+use crate::planner::optimize::{EVERYTHING, estimate};
 use crate::planner::plan::{Access, JoinKind, Plan, Scan, SortKey};
 use crate::session::context::ExecContext;
 
@@ -232,7 +232,7 @@ impl Lines {
                 let reader = if matches!(access, Access::Index { .. }) { "IndexReader" } else { "TableReader" };
                 let (name, object, range) = match access {
                     Access::Index { index, words, .. } => {
-                        let full = words == "[NULL,+inf]";
+                        let full = words == EVERYTHING;
                         (
                             if full { "IndexFullScan" } else { "IndexRangeScan" },
                             object(*index),

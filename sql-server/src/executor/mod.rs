@@ -435,7 +435,9 @@ async fn plan_query(
 
 /// Applies the rules.
 fn optimize(plan: Plan, rt: &Runtime) -> Plan {
-    let pushable = |e: &Expr| pushdown::can_push(e);
+    // Storage nodes know offsets, not rules of zones.
+    let fixed = matches!(rt.zone, TimeZone::Fixed(_));
+    let pushable = |e: &Expr| pushdown::can_push(e) && (fixed || !query::pb::uses_timestamp(e));
     Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable }
         .optimize(plan)
 }

@@ -92,6 +92,7 @@ pub fn push(plan: Plan, rules: &Rules<'_>) -> Plan {
                     !a.distinct
                         && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "avg" | "firstrow")
                         && a.args.len() <= 1
+                        && !matches!(a.ty.tp, TypeCode::Json | TypeCode::Enum | TypeCode::Set | TypeCode::Bit)
                         && a.args.iter().all(|e| (rules.pushable)(e))
                 })
         }

@@ -26,6 +26,9 @@ const POINTS_MAX: usize = 4_096;
 /// Most combinations of IN lists over several index columns.
 const COMBINATIONS_MAX: usize = 1_024;
 
+/// How EXPLAIN words the range of all entries of an index.
+pub const EVERYTHING: &str = "[NULL,+inf]";
+
 /// What the rules may ask.
 pub struct Rules<'a> {
     /// All columns.
@@ -223,7 +226,12 @@ impl Rules<'_> {
 /// The position among `equal` by which the rows of a scan can be looked up. `left`: the scan is the left side.
 fn lookup_key(plan: &Plan, equal: &[(Expr, Expr)], left: bool) -> Option<usize> {
     let scan = bare_scan(plan)?;
-    if !matches!(scan.access, Access::Full) || scan.pushed.limit.is_some() {
+    let everything = match &scan.access {
+        Access::Full => true,
+        Access::Index { words, covering, .. } => *covering && words == EVERYTHING,
+        _ => false,
+    };
+    if !everything || scan.pushed.limit.is_some() {
         return None;
     }
     equal.iter().position(|(a, b)| {
@@ -936,7 +944,7 @@ fn index_access(
                 let end = codec::key::prefix_next(&prefix);
                 key_ranges.push((prefix, end));
                 words.push(match combo.is_empty() {
-                    true => "[NULL,+inf]".to_owned(),
+                    true => EVERYTHING.to_owned(),
                     false => {
                         ranges::words(&combo[..combo.len() - 1], &[Interval::point(combo[combo.len() - 1].clone())])
                     }
