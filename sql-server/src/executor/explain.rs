@@ -1,19 +1,17 @@
 //! `EXPLAIN`: the plan as a tree, in TiDB's columns.
 
-use std::sync::Arc;
-
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::{Expr, Named};
 
-use super::operator::Runtime;
 use super::{Env, dml, plan_query};
+use crate::catalog::TableInfo;
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::parser::{Explain, Statement};
 use crate::planner::binder::Binder;
 use crate::planner::optimize::{EVERYTHING, estimate};
-use crate::planner::plan::{Access, JoinKind, Plan, Scan, SortKey};
+use crate::planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 use crate::session::context::ExecContext;
 
 /// Columns of the result.
@@ -48,16 +46,32 @@ pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
         _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
     };
     let mut lines = Lines { rows: Vec::new(), next: 1 };
-    match (top, planned) {
-        (None, Some(p)) => lines.node(&p.plan, &p.rt, "", ""),
-        (Some(top), Some(p)) => {
-            lines.push(String::new(), top, None, "root", "N/A", "N/A");
-            lines.node(&p.plan, &p.rt, "└─", "  ");
-        }
-        (Some(top), None) => lines.push(String::new(), top, None, "root", "N/A", "N/A"),
-        (None, None) => {}
+    if let Some(top) = top {
+        lines.push(String::new(), top, None, "root", "N/A", "N/A");
+    }
+    if let Some(p) = planned {
+        let local = |t: &TableInfo| p.rt.reader.is_dirty(t) || !p.rt.pushdown;
+        let names = Names { columns: &p.rt.columns, local: &local };
+        let (first, rest) = if top.is_some() { ("└─", "  ") } else { ("", "") };
+        lines.node(&p.plan, &names, first, rest);
     }
     Ok(ResultSet { columns: columns(), rows: Rows::Datums(lines.rows) })
+}
+
+/// What the printer asks.
+pub(super) struct Names<'a> {
+    /// Names of columns.
+    pub(super) columns: &'a Columns,
+    /// Whether a table's rows are put together on this server.
+    pub(super) local: &'a dyn Fn(&TableInfo) -> bool,
+}
+
+/// The plan as rows of EXPLAIN.
+#[cfg(test)]
+pub(super) fn render(plan: &Plan, names: &Names<'_>) -> Vec<Vec<Datum>> {
+    let mut lines = Lines { rows: Vec::new(), next: 1 };
+    lines.node(plan, names, "", "");
+    lines.rows
 }
 
 struct Lines {
@@ -65,11 +79,11 @@ struct Lines {
     next: usize,
 }
 
-fn list(exprs: &[Expr], rt: &Arc<Runtime>) -> String {
+fn list(exprs: &[Expr], rt: &Names<'_>) -> String {
     exprs.iter().map(|e| Named(e, |i| rt.columns.name(i)).to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn keys(keys: &[SortKey], rt: &Arc<Runtime>) -> String {
+fn keys(keys: &[SortKey], rt: &Names<'_>) -> String {
     let one = |k: &SortKey| format!("{}{}", Named(&k.expr, |i| rt.columns.name(i)), if k.desc { ":desc" } else { "" });
     keys.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -83,7 +97,7 @@ impl Lines {
     }
 
     /// `first` leads the node's own line, `rest` the lines below it.
-    fn node(&mut self, plan: &Plan, rt: &Arc<Runtime>, first: &str, rest: &str) {
+    fn node(&mut self, plan: &Plan, rt: &Names<'_>, first: &str, rest: &str) {
         let rows = Some(estimate(plan));
         let lead = first.to_owned();
         match plan {
@@ -169,7 +183,7 @@ impl Lines {
         }
     }
 
-    fn scan(&mut self, scan: &Scan, rt: &Arc<Runtime>, first: &str, rest: &str) {
+    fn scan(&mut self, scan: &Scan, rt: &Names<'_>, first: &str, rest: &str) {
         let rows = Some(scan.estimate);
         let table = format!("table:{}", scan.alias);
         let object = |index: i64| {
@@ -180,7 +194,7 @@ impl Lines {
         let mut lead = first.to_owned();
         let mut rest = rest.to_owned();
         let mut root = scan.residual.clone();
-        let local = rt.reader.is_dirty(&scan.table) || !rt.pushdown;
+        let local = (rt.local)(&scan.table);
         let points = matches!(scan.access, Access::PointHandles(_) | Access::PointIndex { .. } | Access::Empty);
         let lookup = matches!(scan.access, Access::Index { covering: false, .. });
         // Where the rows are put together here, so are their conditions checked.

@@ -145,6 +145,11 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             types: types.clone(),
             filters: root_filters(true)?,
             source,
+            // What a limit needs first; more only if that was not enough.
+            batch: match scan.pushed.limit {
+                Some(n) => usize::try_from(n).unwrap_or(FETCH_ROWS).clamp(1, FETCH_ROWS),
+                None => FETCH_ROWS,
+            },
             done: false,
         }))
     };
@@ -254,6 +259,8 @@ struct RowReader {
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     source: Source,
+    /// Rows to fetch next.
+    batch: usize,
     done: bool,
 }
 
@@ -261,16 +268,18 @@ impl RowReader {
     /// The next handles and row values.
     async fn fetch(&mut self) -> Result<Vec<(i64, Vec<u8>)>, SqlError> {
         let reader = self.rt.reader.clone();
+        let batch = self.batch;
+        self.batch = (batch * 4).min(FETCH_ROWS);
         match &mut self.source {
             Source::Keys(keys) => {
-                let some: Vec<(Vec<u8>, i64)> = keys.drain(..keys.len().min(FETCH_ROWS)).collect();
+                let some: Vec<(Vec<u8>, i64)> = keys.drain(..keys.len().min(batch)).collect();
                 self.done = keys.is_empty();
                 let (keys, handles): (Vec<_>, Vec<_>) = some.into_iter().unzip();
                 let values = reader.batch_get(&keys).await?;
                 Ok(handles.into_iter().zip(values).filter_map(|(h, v)| Some((h, v?))).collect())
             }
             Source::UniqueKeys(keys) => {
-                let some: Vec<Vec<u8>> = keys.drain(..keys.len().min(FETCH_ROWS)).collect();
+                let some: Vec<Vec<u8>> = keys.drain(..keys.len().min(batch)).collect();
                 self.done = keys.is_empty();
                 let mut handles = Vec::new();
                 for value in reader.batch_get(&some).await?.into_iter().flatten() {
@@ -283,7 +292,7 @@ impl RowReader {
                     self.done = true;
                     return Ok(Vec::new());
                 };
-                let (pairs, rest) = reader.scan(start, end, SCAN_PAIRS, *desc).await?;
+                let (pairs, rest) = reader.scan(start, end, batch, *desc).await?;
                 if let Some(rest) = rest {
                     ranges.push_front(rest);
                 }
@@ -295,7 +304,7 @@ impl RowReader {
                     self.done = true;
                     return Ok(Vec::new());
                 };
-                let (pairs, rest) = reader.scan(start, end, FETCH_ROWS, *desc).await?;
+                let (pairs, rest) = reader.scan(start, end, batch, *desc).await?;
                 if let Some(rest) = rest {
                     ranges.push_front(rest);
                 }

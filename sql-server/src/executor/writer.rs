@@ -156,7 +156,9 @@ impl Writer {
 
     /// Ends the statement: locks what it changed, which also finds duplicates.
     pub(super) async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
-        let keys = std::mem::take(&mut self.keys);
+        let mut keys = std::mem::take(&mut self.keys);
+        // Rows that were locked when they were read need nothing more, unless a pending insert is still to be checked.
+        keys.retain(|k| !txn.is_locked(k) || txn.buffer().get(k).is_some_and(|e| e.must_not_exist));
         if !txn.is_pessimistic() || keys.is_empty() {
             return Ok(());
         }
