@@ -199,6 +199,8 @@ pub struct Peer<E: Engine, L: RaftLog> {
     votes_from_tick: u64,
     /// How long a quorum's answer keeps other leaders away.
     lease_nanos: u64,
+    /// Drawn at start: distinguishes this life of the peer from earlier ones.
+    nonce: u64,
     /// Our draw of the election timeout, in ticks.
     election_timeout: usize,
     /// The term, role and leader it was drawn for.
@@ -283,6 +285,7 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
             offered_term: 0,
             votes_from_tick: if restarted && voters > 1 { ticks + cfg.election_ticks as u64 } else { 0 },
             lease_nanos: cfg.lease_nanos(),
+            nonce: rng.random(),
             election_timeout,
             drawn_for: (0, StateRole::Follower, 0),
             strangers: HashMap::new(),
@@ -571,16 +574,20 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         self.reads.next_id += 1;
         let id = self.reads.next_id;
         self.reads.asked.insert(id, (cx.now, requests));
-        // The peer's id makes the question unique among the peers whose questions meet at the leader.
+        // The peer's id makes the question unique among the peers whose questions meet at the leader, the nonce among
+        // this peer's lives: a late answer to a question of an earlier life must not answer one of this life.
         let mut question = Vec::with_capacity(24);
         question.extend_from_slice(&self.me.id.to_be_bytes());
-        question.extend_from_slice(&self.term().to_be_bytes());
+        question.extend_from_slice(&self.nonce.to_be_bytes());
         question.extend_from_slice(&id.to_be_bytes());
         self.node.read_index(question);
     }
 
     fn on_read_states(&mut self, states: Vec<raft::ReadState>) {
         for state in states {
+            if state.request_ctx.get(8..16) != Some(&self.nonce.to_be_bytes()[..]) {
+                continue;
+            }
             let Some(id) = state.request_ctx.get(16..24).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
                 continue;
             };
