@@ -47,13 +47,19 @@ pub(crate) struct Mutation {
     pub(crate) action: PessimisticAction,
 }
 
+impl Mutation {
+    fn is_locked(&self) -> bool {
+        self.op != Op::CheckNotExists
+    }
+}
+
 /// A transaction that is to be committed.
 pub(crate) struct CommitJob {
     pub(crate) client: Client,
     pub(crate) start_ts: Timestamp,
     pub(crate) for_update_ts: Timestamp,
     pub(crate) pessimistic: bool,
-    /// In key order.
+    /// In key order; at least the primary leaves a lock.
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) primary: usize,
     pub(crate) lock_ttl_ms: u64,
@@ -208,8 +214,9 @@ impl Shared {
         mutation.key.len() + mutation.value.len()
     }
 
-    fn keys(&self, keys: &[usize]) -> Vec<Vec<u8>> {
-        keys.iter().map(|&i| self.job.mutations[i].key.clone()).collect()
+    /// The keys that prewrite locks: a mere check leaves nothing to commit or roll back.
+    fn locked_keys(&self, keys: &[usize]) -> Vec<Vec<u8>> {
+        keys.iter().map(|&i| &self.job.mutations[i]).filter(|m| m.is_locked()).map(|m| m.key.clone()).collect()
     }
 
     async fn group(&self, keys: &[usize]) -> Result<Vec<(Arc<Region>, Keys)>> {
@@ -270,7 +277,7 @@ async fn prewrite(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
         kvrpcpb::Mutation { op: *op as i32, key: key.clone(), value: value.clone(), ..Default::default() }
     };
     let secondaries = if shared.async_commit && has_primary {
-        let others = job.mutations.iter().enumerate().filter(|(i, _)| *i != job.primary);
+        let others = job.mutations.iter().enumerate().filter(|(i, m)| *i != job.primary && m.is_locked());
         others.map(|(_, m)| m.key.clone()).collect()
     } else {
         Vec::new()
@@ -357,9 +364,13 @@ async fn commit_primary(shared: Arc<Shared>, keys: Keys, ts: Timestamp) -> Vec<N
 
 async fn commit_keys(shared: Arc<Shared>, region: Arc<Region>, keys: Keys, ts: Timestamp) -> Vec<Next> {
     let job = &shared.job;
+    let locked = shared.locked_keys(&keys);
+    if locked.is_empty() {
+        return vec![Next::Input(Input::Committed(keys, Commit::Done))];
+    }
     let request = kvrpcpb::CommitRequest {
         start_version: job.start_ts.0,
-        keys: shared.keys(&keys),
+        keys: locked,
         commit_version: ts.0,
         ..Default::default()
     };
@@ -384,8 +395,12 @@ async fn commit_keys(shared: Arc<Shared>, region: Arc<Region>, keys: Keys, ts: T
 
 async fn rollback(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<Next> {
     let job = &shared.job;
+    let locked = shared.locked_keys(&keys);
+    if locked.is_empty() {
+        return vec![Next::Input(Input::RolledBack(keys))];
+    }
     let request =
-        kvrpcpb::BatchRollbackRequest { start_version: job.start_ts.0, keys: shared.keys(&keys), ..Default::default() };
+        kvrpcpb::BatchRollbackRequest { start_version: job.start_ts.0, keys: locked, ..Default::default() };
     match job.client.send(&region, request, REQUEST_TIMEOUT).await {
         Err(failure) => match shared.wait(failure).await {
             Ok(()) => vec![Next::Input(Input::RollbackAgain(keys))],

@@ -450,9 +450,13 @@ impl Transaction {
             self.end();
             return Ok(self.start_ts);
         }
+        if let Err(e) = self.check_inserts().await {
+            self.end();
+            return Err(e);
+        }
         let bytes = self.buffer.bytes();
         let mutations = self.mutations();
-        if mutations.is_empty() {
+        if mutations.iter().all(|m| m.op == Op::CheckNotExists) {
             self.end();
             return Ok(self.start_ts);
         }
@@ -485,6 +489,28 @@ impl Transaction {
         }
         self.locked.clear();
         result
+    }
+
+    /// Checks the inserts that prewrite would not: of keys that were locked before they were inserted, and, when nothing
+    /// else is to be written, of keys that were deleted again.
+    async fn check_inserts(&mut self) -> Result<()> {
+        let nothing_left = self.locked.is_empty()
+            && self.buffer.iter().all(|(_, entry)| entry.must_not_exist && entry.value.is_none());
+        let unchecked: Vec<Vec<u8>> = self
+            .buffer
+            .iter()
+            .filter(|(key, entry)| entry.must_not_exist && (nothing_left || self.locked.contains_key(*key)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        if unchecked.is_empty() {
+            return Ok(());
+        }
+        let ts = if nothing_left { self.start_ts } else { self.for_update_ts };
+        self.check_owned(&unchecked, &HashMap::new(), ts).await?;
+        if nothing_left {
+            self.buffer.take();
+        }
+        Ok(())
     }
 
     /// What commit sends: pending writes, and the locked keys that were not written.
