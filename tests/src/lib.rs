@@ -1,4 +1,5 @@
-//! Tests that cross tiers, and what they share: golden SQL scripts and the seeded simulation.
+//! Tests that cross tiers, and what they share: a cluster in one process, golden SQL scripts and the seeded simulation.
 
+pub mod cluster;
 pub mod golden;
 pub mod sim;

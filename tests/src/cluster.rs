@@ -1,0 +1,132 @@
+//! A cluster inside the test's process: PD members and storage nodes on real sockets, Raft logs and disks, in a
+//! temporary directory.
+//!
+//! ```text
+//!   let cluster = Cluster::start(1, 3).await;
+//!   let client = cluster.client().await;
+//!   cluster.stop().await;
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_client::{Client, ClientOptions, GrpcPd, PdClient};
+use net::grpc::Channels;
+use placement_driver::{Listeners, Pd};
+use storage_node::node::{Node, NodeParts};
+use tokio::net::TcpListener;
+
+/// No step of a test takes this long on a machine that is only slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The running parts. Dropping it stops them without order.
+pub struct Cluster {
+    dir: tempfile::TempDir,
+    pds: Vec<Pd>,
+    nodes: Vec<Node>,
+    endpoints: Vec<String>,
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+impl Cluster {
+    /// Starts so many PD members and storage nodes, and waits until the first region has a leader.
+    pub async fn start(pds: usize, nodes: usize) -> Cluster {
+        Self::start_with(pds, nodes, |_| {}).await
+    }
+
+    /// The same with nodes configured by the test.
+    pub async fn start_with(pds: usize, nodes: usize, configure: impl Fn(&mut storage_node::config::Config)) -> Cluster {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut listeners = Vec::new();
+        for _ in 0..pds {
+            listeners.push(Listeners { client: listener().await, peer: listener().await });
+        }
+        let local = |l: &TcpListener| format!("http://{}", l.local_addr().expect("a bound address"));
+        let initial: Vec<String> =
+            listeners.iter().enumerate().map(|(i, l)| format!("pd-{i}={}", local(&l.peer))).collect();
+        let mut members = Vec::new();
+        let mut endpoints = Vec::new();
+        for (i, listeners) in listeners.into_iter().enumerate() {
+            let config = placement_driver::Config {
+                name: format!("pd-{i}"),
+                data_dir: dir.path().join(format!("pd-{i}")),
+                client_urls: local(&listeners.client),
+                peer_urls: local(&listeners.peer),
+                initial_cluster: initial.join(","),
+                lease: net::config::Span::secs(3),
+                ..placement_driver::Config::default()
+            };
+            endpoints.push(listeners.client.local_addr().expect("a bound address").to_string());
+            members.push(Pd::start(config, listeners).await.expect("a PD member"));
+        }
+        let mut cluster = Cluster { dir, pds: members, nodes: Vec::new(), endpoints };
+        for _ in 0..nodes {
+            cluster.add_node(&configure).await;
+        }
+        cluster.wait_served().await;
+        cluster
+    }
+
+    /// Starts one more storage node.
+    pub async fn add_node(&mut self, configure: impl Fn(&mut storage_node::config::Config)) {
+        let index = self.nodes.len();
+        let listener = listener().await;
+        let address = listener.local_addr().expect("a bound address").to_string();
+        let mut config = storage_node::config::Config {
+            addr: address,
+            data_dir: self.dir.path().join(format!("kv-{index}")),
+            pd_endpoints: self.endpoints.clone(),
+            labels: BTreeMap::from([("host".to_string(), format!("kv-{index}"))]),
+            ..storage_node::config::Config::default()
+        };
+        configure(&mut config);
+        let parts = NodeParts { listener, status_listener: None, pd: self.pd().await, channels: Channels::default() };
+        self.nodes.push(Node::start(config, parts).await.expect("a storage node"));
+    }
+
+    /// Waits until the region of the first key answers.
+    async fn wait_served(&self) {
+        let client = self.client().await;
+        let read = client.snapshot(kv_client::Timestamp::MAX);
+        tokio::time::timeout(PATIENCE, read.get(b"")).await.expect("a first read in time").expect("a first read");
+    }
+
+    /// Where PD is served, as `host:port`.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// The storage nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A PD client of its own.
+    pub async fn pd(&self) -> Arc<dyn PdClient> {
+        Arc::new(GrpcPd::connect(&self.endpoints, Channels::default()).await.expect("a PD leader"))
+    }
+
+    /// A key-value client of its own: its own connections, routes and lock resolver.
+    pub async fn client(&self) -> Client {
+        self.client_with(ClientOptions::default()).await
+    }
+
+    /// The same with other options.
+    pub async fn client_with(&self, options: ClientOptions) -> Client {
+        Client::connect(&self.endpoints, Channels::default(), options).await.expect("a cluster")
+    }
+
+    /// Stops everything in order.
+    pub async fn stop(self) {
+        for node in self.nodes {
+            node.shutdown().await;
+        }
+        for pd in self.pds {
+            pd.shutdown().await;
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The key-value client against one PD and one storage node: reads, the ways to commit, locks, and what a crashed
+//! client leaves behind.
+
+use std::time::{Duration, Instant};
+
+use kv_client::{Client, ClientOptions, Error, LockOptions, LockWait, Timestamp, Transaction, TxnOptions};
+use proto::kvrpcpb::{self, Op};
+use proto::tikvpb::tikv_client::TikvClient;
+use tests::cluster::Cluster;
+
+async fn put(client: &Client, pairs: &[(&str, &str)]) -> Timestamp {
+    let mut txn = client.begin(TxnOptions::optimistic()).await.unwrap();
+    for (key, value) in pairs {
+        txn.put(key.as_bytes().to_vec(), value.as_bytes().to_vec()).unwrap();
+    }
+    txn.commit().await.unwrap()
+}
+
+async fn get(client: &Client, key: &str) -> Option<String> {
+    let value = client.snapshot(Timestamp::MAX).get(key.as_bytes()).await.unwrap();
+    value.map(|v| String::from_utf8(v).unwrap())
+}
+
+fn show(pairs: &[kv_client::KvPair]) -> String {
+    let one = |(k, v): &kv_client::KvPair| format!("{}={}", String::from_utf8_lossy(k), String::from_utf8_lossy(v));
+    pairs.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+async fn pessimistic(client: &Client) -> Transaction {
+    client.begin(TxnOptions::pessimistic()).await.unwrap()
+}
+
+async fn lock(txn: &mut Transaction, key: &str, wait: LockWait) -> Result<(), Error> {
+    let options = LockOptions { wait, ..LockOptions::default() };
+    txn.lock_keys(vec![key.into()], options).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_commits_over_several_regions() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let before = client.timestamp().await.unwrap();
+    let first = put(&client, &[("a", "1"), ("b", "2"), ("m", "3"), ("x", "4")]).await;
+    assert!(first > before);
+    let made = client.split_region(vec![b"c".to_vec(), b"n".to_vec()]).await.unwrap();
+    assert!(made.len() >= 2, "{made:?}");
+
+    // A client that knows the old region, one that knows none, and one without the short ways to commit.
+    let two_phase = ClientOptions { one_pc: false, async_commit: false, ..ClientOptions::default() };
+    for client in [client.clone(), cluster.client().await, cluster.client_with(two_phase).await] {
+        let ts = put(&client, &[("a", "10"), ("d", "11"), ("x", "12")]).await;
+        let now = client.snapshot(client.timestamp().await.unwrap());
+        assert_eq!(show(&now.scan(b"", b"", 100, false, false).await.unwrap()), "a=10 b=2 d=11 m=3 x=12");
+        assert_eq!(show(&now.scan(b"", b"", 3, true, false).await.unwrap()), "x=12 m=3 d=11");
+        assert_eq!(show(&now.scan(b"b", b"x", 100, true, true).await.unwrap()), "m= d= b=");
+        assert_eq!(show(&now.scan(b"c", b"n", 1, false, false).await.unwrap()), "d=11");
+        let keys: Vec<Vec<u8>> = ["x", "none", "a", "x"].iter().map(|k| k.as_bytes().to_vec()).collect();
+        let values = now.batch_get(&keys).await.unwrap();
+        let text: Vec<_> = values.iter().map(|v| v.as_deref().map(String::from_utf8_lossy)).collect();
+        assert_eq!(text, [Some("12".into()), None, Some("10".into()), Some("12".into())]);
+        // A snapshot from before sees nothing of it.
+        assert_eq!(show(&client.snapshot(first).scan(b"", b"", 100, false, false).await.unwrap()), "a=1 b=2 m=3 x=4");
+        assert_eq!(client.snapshot(Timestamp(ts.0 - 1)).get(b"d").await.unwrap().is_some(), get(&client, "e").await.is_some());
+        assert_eq!(get(&client, "x").await.as_deref(), Some("12"));
+        let mut undo = client.begin(TxnOptions::optimistic()).await.unwrap();
+        undo.delete(b"d".to_vec()).unwrap();
+        undo.commit().await.unwrap();
+        assert_eq!(get(&client, "d").await, None);
+    }
+
+    // A transaction reads its own writes over its snapshot.
+    let mut txn = client.begin(TxnOptions::optimistic()).await.unwrap();
+    txn.put(b"c".to_vec(), b"new".to_vec()).unwrap();
+    txn.delete(b"m".to_vec()).unwrap();
+    put(&client, &[("b", "later")]).await;
+    assert_eq!(show(&txn.scan(b"a", b"y", 3).await.unwrap()), "a=10 b=2 c=new");
+    assert_eq!(txn.get(b"m").await.unwrap(), None);
+    txn.rollback().await.unwrap();
+    assert_eq!(get(&client, "c").await, None);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_and_duplicates_are_told_by_key() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    put(&client, &[("a", "1")]).await;
+    let mut slow = client.begin(TxnOptions::optimistic()).await.unwrap();
+    slow.put(b"a".to_vec(), b"slow".to_vec()).unwrap();
+    put(&client, &[("a", "fast")]).await;
+    let conflict = slow.commit().await.unwrap_err();
+    assert!(matches!(&conflict, Error::WriteConflict { key, .. } if key == b"a"), "{conflict:?}");
+
+    for options in [TxnOptions::optimistic(), TxnOptions::pessimistic()] {
+        let mut txn = client.begin(options).await.unwrap();
+        txn.insert(b"a".to_vec(), b"again".to_vec()).unwrap();
+        let result = match txn.is_pessimistic() {
+            true => lock(&mut txn, "a", LockWait::Default).await,
+            false => txn.commit().await.map(drop),
+        };
+        assert!(matches!(&result, Err(Error::KeyExists { key }) if key == b"a"), "{result:?}");
+        txn.rollback().await.unwrap();
+    }
+    let mut txn = pessimistic(&client).await;
+    txn.insert(b"b".to_vec(), b"2".to_vec()).unwrap();
+    lock(&mut txn, "b", LockWait::Default).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!((get(&client, "a").await.as_deref(), get(&client, "b").await.as_deref()), (Some("fast"), Some("2")));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pessimistic_locks_exclude_wait_and_time_out() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    put(&client, &[("a", "1"), ("b", "2")]).await;
+    client.split_region(vec![b"b".to_vec()]).await.unwrap();
+    let mut holder = pessimistic(&client).await;
+    let options = LockOptions { return_values: true, ..LockOptions::default() };
+    let locked = holder.lock_keys(vec![b"b".to_vec(), b"a".to_vec(), b"c".to_vec()], options).await.unwrap();
+    assert_eq!(locked.values, [Some(b"2".to_vec()), Some(b"1".to_vec()), None]);
+    assert_eq!(locked.exists, [true, true, false]);
+
+    let mut other = pessimistic(&client).await;
+    let refused = lock(&mut other, "a", LockWait::NoWait).await;
+    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"a"), "{refused:?}");
+    let begin = Instant::now();
+    let late = lock(&mut other, "a", LockWait::Ms(300)).await;
+    assert!(matches!(&late, Err(Error::LockWaitTimeout { key }) if key == b"a"), "{late:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(300) && begin.elapsed() < Duration::from_secs(10));
+    // Readers are not held up.
+    assert_eq!(get(&client, "a").await.as_deref(), Some("1"));
+
+    // A waiter gets the lock, and the value that the holder committed.
+    let waiter = tokio::spawn(async move {
+        let options = LockOptions { return_values: true, ..LockOptions::default() };
+        let locked = other.lock_keys(vec![b"a".to_vec()], options).await.unwrap();
+        other.put(b"a".to_vec(), [locked.values[0].clone().unwrap(), b"+".to_vec()].concat()).unwrap();
+        other.commit().await.unwrap();
+    });
+    holder.put(b"a".to_vec(), b"held".to_vec()).unwrap();
+    holder.commit().await.unwrap();
+    waiter.await.unwrap();
+    assert_eq!(get(&client, "a").await.as_deref(), Some("held+"));
+    assert_eq!(get(&client, "b").await.as_deref(), Some("2"));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_is_found_and_the_other_transaction_goes_on() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let (mut one, mut two) = (pessimistic(&client).await, pessimistic(&client).await);
+    lock(&mut one, "a", LockWait::Default).await.unwrap();
+    lock(&mut two, "b", LockWait::Default).await.unwrap();
+    let first = tokio::spawn(async move {
+        let result = lock(&mut one, "b", LockWait::Ms(20_000)).await;
+        (one, result)
+    });
+    let mut result = lock(&mut two, "a", LockWait::Ms(20_000)).await;
+    let mut survivor = None;
+    if matches!(result, Err(Error::Deadlock { .. })) {
+        two.rollback().await.unwrap();
+        let (one, waited) = first.await.unwrap();
+        waited.unwrap();
+        survivor = Some(one);
+    } else {
+        // The detector may have met the cycle from the other side.
+        let (mut one, waited) = first.await.unwrap();
+        assert!(matches!(waited, Err(Error::Deadlock { .. })), "{waited:?} {result:?}");
+        one.rollback().await.unwrap();
+        if result.is_err() {
+            result = lock(&mut two, "a", LockWait::Default).await;
+        }
+        result.unwrap();
+    }
+    let mut survivor = survivor.unwrap_or(two);
+    survivor.put(b"a".to_vec(), b"1".to_vec()).unwrap();
+    survivor.put(b"b".to_vec(), b"1".to_vec()).unwrap();
+    survivor.commit().await.unwrap();
+    assert_eq!(get(&client, "b").await.as_deref(), Some("1"));
+    cluster.stop().await;
+}
+
+/// What a client leaves that dies between prewrite and commit: made by hand, because ours cleans up.
+struct Crashed {
+    start_ts: Timestamp,
+    stub: TikvClient<tonic::transport::Channel>,
+    cluster_client: Client,
+}
+
+impl Crashed {
+    async fn prewrite(client: &Client, address: String, pairs: &[(&str, &str)], ttl_ms: u64) -> Crashed {
+        let stub = TikvClient::connect(format!("http://{address}")).await.unwrap();
+        let mut crashed =
+            Crashed { start_ts: client.timestamp().await.unwrap(), stub, cluster_client: client.clone() };
+        for (key, value) in pairs {
+            let request = kvrpcpb::PrewriteRequest {
+                context: Some(crashed.context(key).await),
+                mutations: vec![kvrpcpb::Mutation {
+                    op: Op::Put as i32,
+                    key: key.as_bytes().to_vec(),
+                    value: value.as_bytes().to_vec(),
+                    ..Default::default()
+                }],
+                primary_lock: pairs[0].0.as_bytes().to_vec(),
+                start_version: crashed.start_ts.0,
+                lock_ttl: ttl_ms,
+                txn_size: 1,
+                ..Default::default()
+            };
+            let response = crashed.stub.kv_prewrite(request).await.unwrap().into_inner();
+            assert!(response.region_error.is_none() && response.errors.is_empty(), "{response:?}");
+        }
+        crashed
+    }
+
+    async fn context(&self, key: &str) -> kvrpcpb::Context {
+        let info = self.cluster_client.pd().get_region(&kv_client::region::encode(key.as_bytes())).await.unwrap();
+        let info = info.unwrap();
+        let peer = info.leader.unwrap_or(info.region.peers[0]);
+        kvrpcpb::Context {
+            region_id: info.region.id,
+            region_epoch: info.region.region_epoch,
+            peer: Some(peer),
+            ..Default::default()
+        }
+    }
+
+    async fn commit(&mut self, key: &str) {
+        let commit_ts = self.cluster_client.timestamp().await.unwrap();
+        let request = kvrpcpb::CommitRequest {
+            context: Some(self.context(key).await),
+            start_version: self.start_ts.0,
+            keys: vec![key.as_bytes().to_vec()],
+            commit_version: commit_ts.0,
+            ..Default::default()
+        };
+        let response = self.stub.kv_commit(request).await.unwrap().into_inner();
+        assert!(response.region_error.is_none() && response.error.is_none(), "{response:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crashed_client_left_is_resolved_by_whoever_meets_it() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let address = cluster.nodes()[0].addr().to_string();
+    put(&client, &[("a", "old"), ("b", "old"), ("c", "old"), ("d", "old")]).await;
+
+    // It died before its commit: its locks expire and go.
+    Crashed::prewrite(&client, address.clone(), &[("a", "lost"), ("b", "lost")], 200).await;
+    let now = client.snapshot(client.timestamp().await.unwrap());
+    assert_eq!(show(&now.scan(b"a", b"c", 10, false, false).await.unwrap()), "a=old b=old");
+
+    // It died after the commit of its primary: everything is committed.
+    let mut crashed = Crashed::prewrite(&client, address.clone(), &[("a", "new"), ("b", "new")], 60_000).await;
+    crashed.commit("a").await;
+    assert_eq!(get(&client, "b").await.as_deref(), Some("new"));
+
+    // It lives: a reader passes its lock (the commit will be after the read), a writer waits until it expires.
+    Crashed::prewrite(&client, address, &[("c", "lost"), ("d", "lost")], 1500).await;
+    let begin = Instant::now();
+    assert_eq!(get(&client, "d").await.as_deref(), Some("old"));
+    assert!(begin.elapsed() < Duration::from_millis(1400), "{:?}", begin.elapsed());
+    put(&client, &[("d", "mine")]).await;
+    assert_eq!((get(&client, "c").await.as_deref(), get(&client, "d").await.as_deref()), (Some("old"), Some("mine")));
+    cluster.stop().await;
+}
