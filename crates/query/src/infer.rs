@@ -664,9 +664,14 @@ fn extreme(largest: bool, args: Vec<Expr>) -> Result<Expr> {
 /// `date + INTERVAL amount unit` (minus when `subtract`).
 pub fn date_add(date: Expr, amount: Expr, unit: Unit, subtract: bool) -> Result<Expr> {
     let from = date.ty().clone();
+    let fractional = match Domain::of(amount.ty()) {
+        Domain::Decimal => amount.ty().decimal > 0,
+        domain => domain == Domain::Real,
+    };
+    let has_micros = unit.has_micros() || unit == Unit::Second && fractional;
     let (date, ty) = match Domain::of(&from) {
         Domain::Time => {
-            let fsp = if unit.has_micros() { 6 } else { i32::from(from.fsp()) };
+            let fsp = if has_micros { 6 } else { i32::from(from.fsp()) };
             let ty = if matches!(from.tp, TypeCode::Date | TypeCode::NewDate) && !unit.has_clock() {
                 FieldType::new(TypeCode::Date)
             } else {
@@ -675,11 +680,11 @@ pub fn date_add(date: Expr, amount: Expr, unit: Unit, subtract: bool) -> Result<
             (coerce(date, &if from.tp == TypeCode::Timestamp { ty.clone() } else { from }), ty)
         }
         Domain::Duration if unit.has_clock() || matches!(unit, Unit::Day | Unit::Week) => {
-            let fsp = if unit.has_micros() { 6 } else { i32::from(from.fsp()) };
+            let fsp = if has_micros { 6 } else { i32::from(from.fsp()) };
             (date, FieldType { decimal: fsp, ..FieldType::new(TypeCode::Duration) })
         }
         Domain::String => (date, FieldType { flen: 29, ..FieldType::new(TypeCode::VarString) }),
-        _ => (to_domain(date, Domain::Time), FieldType::datetime(if unit.has_micros() { 6 } else { 0 })),
+        _ => (to_domain(date, Domain::Time), FieldType::datetime(if has_micros { 6 } else { 0 })),
     };
     // The amount is read as text; other than seconds, fractions round first.
     let amount = match Domain::of(amount.ty()) {

@@ -239,7 +239,7 @@ functions! {
     ToSeconds "to_seconds" 1 1 [Time] Int;
     FromDays "from_days" 1 1 [Int] Date;
     MakeDate "makedate" 2 2 [Int] Date;
-    MakeTime "maketime" 3 3 [Int Int Real] Special;
+    MakeTime "maketime" 3 3 [Int Int Num] Special;
     SecToTime "sec_to_time" 1 1 [Num] Special;
     TimeToSec "time_to_sec" 1 1 [Span] Int;
     AddTime "addtime" 2 2 [Any Span] Special;

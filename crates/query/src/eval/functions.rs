@@ -681,7 +681,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
             }
         }
         F::MakeTime => {
-            let (h, m, s) = (int(&v[0]), int(&v[1]), real(&v[2]));
+            let (h, m, s) = (int(&v[0]), int(&v[1]), cast::to_f64(&v[2], ctx)?);
             if !(0..60).contains(&m) || !(0.0..60.0).contains(&s) {
                 return Ok(Datum::Null);
             }

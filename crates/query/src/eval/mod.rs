@@ -200,3 +200,6 @@ pub fn fold(expr: Expr, ctx: &EvalContext) -> Expr {
         _ => expr,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,7 +351,12 @@ fn date_add(
             let text = String::from_utf8_lossy(b);
             let has_clock = text.trim().len() > 10 || unit.has_clock();
             let kind = if has_clock { TimeKind::DateTime } else { TimeKind::Date };
-            match cast::to_time(date, kind, if unit.has_micros() { 6 } else { Time::fsp_of(&text) }, ctx)? {
+            match cast::to_time(
+                date,
+                kind,
+                if interval.micros % 1_000_000 != 0 { 6 } else { Time::fsp_of(&text) },
+                ctx,
+            )? {
                 Some(t) => (t, true),
                 None => return Ok(Datum::Null),
             }

@@ -1,0 +1,552 @@
+//! What MySQL answers. Each case is built by name through `infer`, evaluated for a row, for a batch, folded, and (where it
+//! can be pushed down) sent through tipb and back: all four must agree.
+
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::time::{Duration, Time, TimeKind};
+use codec::types::{Collation, FieldType, TypeCode};
+use proptest::prelude::*;
+
+use super::*;
+use crate::context::{SessionInfo, TimeZone};
+use crate::expr::{ArithOp, CmpOp};
+use crate::infer::{self, call};
+use crate::interval::Unit;
+
+fn ctx() -> EvalContext {
+    let mut ctx =
+        EvalContext::for_select(crate::context::sql_mode::DEFAULT, TimeZone::Fixed(3600), 1_700_000_000_123_456);
+    ctx.session = SessionInfo {
+        database: Some("shop".into()),
+        user: "root@localhost".into(),
+        connection_id: 7,
+        ..SessionInfo::default()
+    };
+    ctx
+}
+
+fn i(v: i64) -> Expr {
+    Expr::constant(v)
+}
+
+fn u(v: u64) -> Expr {
+    Expr::constant(v)
+}
+
+fn f(v: f64) -> Expr {
+    Expr::constant(v)
+}
+
+fn s(v: &str) -> Expr {
+    Expr::constant(v)
+}
+
+fn d(v: &str) -> Expr {
+    Expr::constant(Datum::Decimal(v.parse().unwrap()))
+}
+
+fn dt(v: &str) -> Expr {
+    let fsp = Time::fsp_of(v);
+    Expr::constant(Datum::Time(Time::parse(v, TimeKind::DateTime, fsp).unwrap().value))
+}
+
+fn date(v: &str) -> Expr {
+    Expr::constant(Datum::Time(Time::parse(v, TimeKind::Date, 0).unwrap().value))
+}
+
+fn span(v: &str) -> Expr {
+    Expr::constant(Datum::Duration(Duration::parse(v, Time::fsp_of(v)).unwrap().value))
+}
+
+fn null() -> Expr {
+    Expr::null()
+}
+
+fn bin(v: &[u8]) -> Expr {
+    Expr::Const { value: Datum::Bytes(v.to_vec()), ty: FieldType::varbinary(v.len() as i32) }
+}
+
+fn ci(v: &str) -> Expr {
+    infer::collate(s(v), Collation::UTF8MB4_GENERAL_CI)
+}
+
+fn fun(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
+    call(name, args.into_iter().collect()).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn show(value: &Datum, ty: &FieldType) -> String {
+    cast::to_text(value, ty).map_or("NULL".into(), |t| String::from_utf8_lossy(&t).into_owned())
+}
+
+/// Constants become columns of a batch of two equal rows.
+fn as_columns(e: &Expr, types: &mut Vec<FieldType>, row: &mut Vec<Datum>) -> Expr {
+    match e {
+        Expr::Const { value, ty } => {
+            types.push(ty.clone());
+            row.push(value.clone());
+            Expr::column(types.len() - 1, ty.clone())
+        }
+        Expr::Column { .. } => e.clone(),
+        Expr::Call(c) => Expr::call(c.func, c.args.iter().map(|a| as_columns(a, types, row)).collect(), c.ty.clone()),
+    }
+}
+
+fn outcome(result: Result<Datum>, ty: &FieldType) -> String {
+    match result {
+        Ok(v) => show(&v, ty),
+        Err(e) => format!("error {}", e.code()),
+    }
+}
+
+/// Evaluates in every way there is.
+#[track_caller]
+fn check(e: Expr, want: &str) {
+    let ty = e.ty().clone();
+    let got = outcome(eval_const(&e, &mut ctx()), &ty);
+    assert_eq!(got, want, "{e}");
+    let folded = fold(e.clone(), &ctx());
+    assert_eq!(outcome(eval_const(&folded, &mut ctx()), folded.ty()), want, "folded {e}");
+    let (mut types, mut row) = (Vec::new(), Vec::new());
+    let over_columns = as_columns(&e, &mut types, &mut row);
+    let batch = Batch::from_rows(types.clone().into(), &[row.clone(), row]).unwrap();
+    let mut forms = vec![over_columns.clone()];
+    if let Some(pb) = crate::pb::to_pb(&over_columns) {
+        forms.push(crate::pb::from_pb(&pb, &types).unwrap_or_else(|err| panic!("{e}: {err}")));
+    }
+    for form in forms {
+        for way in [eval, eval_by_row] {
+            let got = way(&form, &batch, &mut ctx()).map(|column| crate::batch::datum_at(&column, 1, form.ty()));
+            assert_eq!(outcome(got, form.ty()), want, "in a batch: {form}");
+        }
+    }
+}
+
+fn cmp(op: CmpOp, a: Expr, b: Expr) -> Expr {
+    infer::compare(op, a, b).unwrap()
+}
+
+fn arith(op: ArithOp, a: Expr, b: Expr) -> Expr {
+    infer::arith(op, a, b).unwrap()
+}
+
+#[test]
+fn comparisons_choose_mysqls_domain() {
+    use CmpOp::*;
+    check(cmp(Eq, i(1), s("1")), "1");
+    check(cmp(Eq, i(1), s("1abc")), "1");
+    check(cmp(Eq, i(0), s("abc")), "1");
+    check(cmp(Lt, s("10"), s("9")), "1");
+    check(cmp(Lt, i(10), s("9")), "0");
+    check(cmp(Gt, d("1.10"), d("1.1")), "0");
+    check(cmp(Eq, d("1.10"), i(1)), "0");
+    check(cmp(Ge, f(0.1), d("0.1")), "1");
+    check(cmp(Gt, u(u64::MAX), i(-1)), "1");
+    check(cmp(Eq, dt("2024-01-02 00:00:00"), s("2024-01-02")), "1");
+    check(cmp(Lt, date("2024-01-02"), s("2024-1-3")), "1");
+    check(cmp(Eq, date("2024-01-02"), i(20_240_102)), "1");
+    check(cmp(Lt, span("-00:00:01"), s("00:00:00")), "1");
+    check(cmp(Eq, s("a"), s("a ")), "1");
+    check(cmp(Eq, s("a"), s("A")), "0");
+    check(cmp(Eq, ci("a"), s("A")), "1");
+    check(cmp(Eq, bin(b"a"), s("a ")), "0");
+    check(cmp(Eq, null(), i(1)), "NULL");
+    check(cmp(NullEq, null(), i(1)), "0");
+    check(cmp(NullEq, null(), null()), "1");
+    check(infer::in_list(i(2), vec![i(1), s("2")]).unwrap(), "1");
+    check(infer::in_list(i(3), vec![i(1), null()]).unwrap(), "NULL");
+    check(infer::in_list(s("b"), vec![s("a"), s("b ")]).unwrap(), "1");
+    check(infer::between(i(5), i(1), s("9")).unwrap(), "1");
+    check(infer::not(infer::between(null(), i(1), i(2)).unwrap()), "NULL");
+    check(infer::compare_rows(Lt, vec![i(1), i(2)], vec![i(1), i(3)]).unwrap(), "1");
+    check(infer::compare_rows(Ge, vec![i(1), i(2)], vec![i(1), i(3)]).unwrap(), "0");
+    check(infer::compare_rows(Ne, vec![i(1), i(2)], vec![i(1), i(2)]).unwrap(), "0");
+}
+
+#[test]
+fn logic_has_three_values() {
+    let b = |v: Option<bool>| v.map_or_else(null, |b| i(b.into()));
+    for (a, b_, and, or, xor) in [
+        (Some(true), None, "NULL", "1", "NULL"),
+        (Some(false), None, "0", "NULL", "NULL"),
+        (None, None, "NULL", "NULL", "NULL"),
+        (Some(true), Some(false), "0", "1", "1"),
+        (Some(true), Some(true), "1", "1", "0"),
+    ] {
+        check(infer::and(b(a), b(b_)), and);
+        check(infer::and(b(b_), b(a)), and);
+        check(infer::or(b(a), b(b_)), or);
+        check(infer::or(b(b_), b(a)), or);
+        check(infer::xor(b(a), b(b_)), xor);
+    }
+    check(infer::not(s("abc")), "1");
+    check(infer::and(f(0.5), d("0.1")), "1");
+    check(infer::is_true(null()), "0");
+    check(infer::is_false(i(0)), "1");
+    check(infer::is_null(null()), "1");
+    check(infer::not(infer::is_null(s(""))), "1");
+    check(fun("if", [i(0), s("a"), i(2)]), "2");
+    check(fun("ifnull", [null(), d("1.50")]), "1.50");
+    check(fun("nullif", [i(1), s("1")]), "NULL");
+    check(fun("nullif", [s("a"), s("b")]), "a");
+    check(fun("coalesce", [null(), null(), i(3)]), "3");
+    check(fun("if", [i(1), d("1.5"), d("2.25")]), "1.50");
+    check(infer::case(Some(i(2)), vec![(i(1), s("one")), (i(2), s("two"))], None).unwrap(), "two");
+    check(infer::case(Some(i(9)), vec![(i(1), s("one"))], None).unwrap(), "NULL");
+    check(infer::case(None, vec![(null(), i(1))], Some(u(2))).unwrap(), "2");
+    check(fun("greatest", [i(1), d("2.5"), i(2)]), "2.5");
+    check(fun("least", [s("b"), s("a")]), "a");
+    check(fun("greatest", [i(1), null()]), "NULL");
+    check(fun("interval", [i(23), i(1), i(15), i(17), i(30)]), "3");
+}
+
+#[test]
+fn arithmetic_has_mysqls_types_and_limits() {
+    use ArithOp::*;
+    check(arith(Add, i(1), i(2)), "3");
+    check(arith(Add, i(i64::MAX), i(1)), "error 1690");
+    check(arith(Sub, u(0), i(1)), "error 1690");
+    check(arith(Add, u(u64::MAX), i(-1)), "18446744073709551614");
+    check(arith(Mul, d("1.10"), d("2.205")), "2.42550");
+    check(arith(Add, d("0.1"), d("0.2")), "0.3");
+    check(arith(Add, f(0.1), f(0.2)), "0.30000000000000004");
+    check(arith(Add, s("1.5x"), i(1)), "2.5");
+    check(arith(Div, i(1), i(3)), "0.3333");
+    check(arith(Div, i(10), i(2)), "5.0000");
+    check(arith(Div, d("1.00"), d("3")), "0.333333");
+    check(arith(Div, i(1), i(0)), "NULL");
+    check(arith(Div, f(1.0), i(4)), "0.25");
+    check(arith(IntDiv, i(7), i(-2)), "-3");
+    check(arith(IntDiv, d("7.5"), i(2)), "3");
+    check(arith(Mod, i(-7), i(3)), "-1");
+    check(arith(Mod, d("5.5"), i(2)), "1.5");
+    check(arith(Mod, i(5), i(0)), "NULL");
+    check(arith(Add, null(), i(1)), "NULL");
+    check(arith(Add, dt("2024-01-02 03:04:05"), i(0)), "20240102030405");
+    check(arith(Mul, f(1e308), f(10.0)), "error 1690");
+    check(infer::neg(i(i64::MIN)).unwrap(), "error 1690");
+    check(infer::neg(d("1.50")).unwrap(), "-1.50");
+    check(infer::neg(u(1 << 63)).unwrap(), "-9223372036854775808");
+    check(infer::bit(crate::expr::BitOp::And, i(12), i(10)), "8");
+    check(infer::bit(crate::expr::BitOp::ShiftLeft, i(1), i(64)), "0");
+    check(infer::bit_not(i(0)), "18446744073709551615");
+}
+
+#[test]
+fn functions_of_numbers() {
+    for (e, want) in [
+        (fun("abs", [i(-5)]), "5"),
+        (fun("abs", [i(i64::MIN)]), "error 1690"),
+        (fun("ceil", [d("1.2")]), "2"),
+        (fun("floor", [d("-1.2")]), "-2"),
+        (fun("ceiling", [f(1.2)]), "2"),
+        (fun("round", [d("2.5")]), "3"),
+        (fun("round", [d("-2.5")]), "-3"),
+        (fun("round", [f(2.5)]), "2"),
+        (fun("round", [d("1.298"), i(1)]), "1.3"),
+        (fun("round", [d("23.298"), i(-1)]), "20"),
+        (fun("round", [i(155), i(-1)]), "160"),
+        (fun("truncate", [d("1.999"), i(1)]), "1.9"),
+        (fun("truncate", [i(122), i(-2)]), "100"),
+        (fun("mod", [i(29), i(9)]), "2"),
+        (fun("sign", [d("-0.5")]), "-1"),
+        (fun("sqrt", [i(-1)]), "NULL"),
+        (fun("pow", [i(2), i(10)]), "1024"),
+        (fun("ln", [i(0)]), "NULL"),
+        (fun("log", [i(2), i(65_536)]), "16"),
+        (fun("conv", [s("a"), i(16), i(2)]), "1010"),
+        (fun("conv", [s("-17"), i(10), i(-18)]), "-H"),
+        (fun("bin", [i(12)]), "1100"),
+        (fun("bit_count", [i(-1)]), "64"),
+        (fun("crc32", [s("MySQL")]), "3259397556"),
+        (fun("format", [d("12332.123456"), i(4)]), "12,332.1235"),
+        (fun("format", [i(-1234567), i(0)]), "-1,234,567"),
+    ] {
+        check(e, want);
+    }
+}
+
+#[test]
+fn functions_of_strings() {
+    for (e, want) in [
+        (fun("concat", [s("a"), i(1), d("2.50")]), "a12.50"),
+        (fun("concat", [s("a"), null()]), "NULL"),
+        (fun("concat_ws", [s(","), s("a"), null(), s("b")]), "a,b"),
+        (fun("substring", [s("Quadratically"), i(5)]), "ratically"),
+        (fun("substr", [s("Sakila"), i(-5), i(3)]), "aki"),
+        (fun("substring", [s("äöü"), i(2), i(1)]), "ö"),
+        (fun("substring", [s("abc"), i(0)]), ""),
+        (fun("substring_index", [s("www.mysql.com"), s("."), i(2)]), "www.mysql"),
+        (fun("substring_index", [s("www.mysql.com"), s("."), i(-2)]), "mysql.com"),
+        (fun("left", [s("foobarbar"), i(5)]), "fooba"),
+        (fun("right", [s("foobarbar"), i(4)]), "rbar"),
+        (fun("length", [s("äö")]), "4"),
+        (fun("char_length", [s("äö")]), "2"),
+        (fun("upper", [s("straße")]), "STRAßE"),
+        (fun("lower", [s("ÄB")]), "äb"),
+        (fun("trim", [s("  bar ")]), "bar"),
+        (fun("trim", [s("xxbarxx"), s("x")]), "bar"),
+        (fun("ltrim", [s("  bar ")]), "bar "),
+        (fun("replace", [s("www.mysql.com"), s("w"), s("Ww")]), "WwWwWw.mysql.com"),
+        (fun("instr", [s("foobarbar"), s("bar")]), "4"),
+        (fun("locate", [s("bar"), s("foobarbar"), i(5)]), "7"),
+        (fun("locate", [s("x"), s("foobar")]), "0"),
+        (fun("lpad", [s("hi"), i(4), s("??")]), "??hi"),
+        (fun("rpad", [s("hi"), i(1), s("?")]), "h"),
+        (fun("repeat", [s("MySQL"), i(3)]), "MySQLMySQLMySQL"),
+        (fun("reverse", [s("aäb")]), "bäa"),
+        (fun("hex", [s("abc")]), "616263"),
+        (fun("hex", [i(255)]), "FF"),
+        (fun("unhex", [s("4D7953514C")]), "MySQL"),
+        (fun("unhex", [s("GG")]), "NULL"),
+        (fun("md5", [s("testing")]), "ae2b1fca515949e5d54fb22b8ed95575"),
+        (fun("sha1", [s("abc")]), "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        (fun("sha2", [s("abc"), i(224)]), "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"),
+        (fun("ascii", [s("2")]), "50"),
+        (fun("ord", [s("é")]), "50089"),
+        (fun("char", [i(77), i(121), null(), d("83.3")]), "MyS"),
+        (fun("strcmp", [s("text"), s("text2")]), "-1"),
+        (fun("elt", [i(2), s("a"), s("b")]), "b"),
+        (fun("field", [s("Bb"), s("Aa"), s("Bb")]), "2"),
+        (fun("find_in_set", [s("b"), s("a,b,c")]), "2"),
+        (fun("insert", [s("Quadratic"), i(3), i(4), s("What")]), "QuWhattic"),
+        (fun("quote", [s("Don't!")]), "'Don\\'t!'"),
+        (fun("to_base64", [s("abc")]), "YWJj"),
+        (fun("from_base64", [s("YWJj")]), "abc"),
+        (fun("regexp_replace", [s("a b c"), s("b"), s("X")]), "a X c"),
+        (fun("inet_aton", [s("10.0.5.9")]), "167773449"),
+        (infer::like(s("David!"), s("David_"), Some('\\')).unwrap(), "1"),
+        (infer::like(s("David_"), s("David|_"), Some('|')).unwrap(), "1"),
+        (infer::like(ci("abc"), s("ABC"), Some('\\')).unwrap(), "1"),
+        (infer::regexp(s("fofo"), s("^fo")).unwrap(), "1"),
+        (infer::regexp(s("fo"), s("(")).unwrap(), "error 1139"),
+        (fun("database", []), "shop"),
+        (fun("connection_id", []), "7"),
+        (fun("charset", [s("a")]), "utf8mb4"),
+    ] {
+        check(e, want);
+    }
+}
+
+#[test]
+fn functions_of_dates() {
+    let add = |e: Expr, n: Expr, unit: &str| infer::date_add(e, n, Unit::parse(unit).unwrap(), false).unwrap();
+    for (e, want) in [
+        (fun("year", [s("1987-01-01")]), "1987"),
+        (fun("month", [date("2008-02-03")]), "2"),
+        (fun("day", [dt("2007-02-03 10:00:00")]), "3"),
+        (fun("dayofweek", [s("2007-02-03")]), "7"),
+        (fun("weekday", [s("2008-02-03 22:23:00")]), "6"),
+        (fun("dayofyear", [s("2007-02-03")]), "34"),
+        (fun("quarter", [s("2008-04-01")]), "2"),
+        (fun("week", [s("2008-02-20")]), "7"),
+        (fun("week", [s("2008-02-20"), i(1)]), "8"),
+        (fun("yearweek", [s("1987-01-01")]), "198652"),
+        (fun("hour", [s("10:05:03")]), "10"),
+        (fun("hour", [dt("2024-01-01 23:05:03")]), "23"),
+        (fun("microsecond", [s("12:00:00.123456")]), "123456"),
+        (fun("dayname", [s("2007-02-03")]), "Saturday"),
+        (fun("monthname", [s("2008-02-03")]), "February"),
+        (fun("last_day", [s("2004-02-05")]), "2004-02-29"),
+        (fun("date", [s("2003-12-31 01:02:03")]), "2003-12-31"),
+        (fun("datediff", [s("2007-12-31 23:59:59"), s("2007-12-30")]), "1"),
+        (fun("date_format", [s("2009-10-04 22:23:00"), s("%W %M %Y")]), "Sunday October 2009"),
+        (fun("str_to_date", [s("01,5,2013"), s("%d,%m,%Y")]), "2013-05-01"),
+        (fun("str_to_date", [s("a09:30:17"), s("a%h:%i:%s")]), "09:30:17"),
+        (fun("unix_timestamp", []), "1700000000"),
+        (fun("unix_timestamp", [s("1970-01-01 01:00:10")]), "10"),
+        (fun("unix_timestamp", [dt("1970-01-01 01:00:10")]), "10"),
+        (fun("from_unixtime", [i(0)]), "1970-01-01 01:00:00"),
+        (fun("from_unixtime", [i(0), s("%Y %H")]), "1970 01"),
+        (fun("now", []), "2023-11-14 23:13:20"),
+        (fun("now", [i(3)]), "2023-11-14 23:13:20.123"),
+        (fun("curdate", []), "2023-11-14"),
+        (fun("utc_time", []), "22:13:20"),
+        (fun("to_days", [i(950_501)]), "728779"),
+        (fun("from_days", [i(730_669)]), "2000-07-03"),
+        (fun("makedate", [i(2011), i(32)]), "2011-02-01"),
+        (fun("maketime", [i(12), i(15), i(30)]), "12:15:30"),
+        (fun("sec_to_time", [i(2378)]), "00:39:38"),
+        (fun("time_to_sec", [s("22:23:00")]), "80580"),
+        (fun("addtime", [s("2007-12-31 23:59:59"), s("1:1:1")]), "2008-01-01 01:01:00"),
+        (fun("timediff", [dt("2000-01-01 00:00:00"), dt("2000-01-01 00:00:01")]), "-00:00:01"),
+        (infer::timestamp_diff(Unit::Month, s("2003-02-01"), s("2003-05-01")).unwrap(), "3"),
+        (infer::extract(Unit::YearMonth, s("2019-07-02 01:02:03")).unwrap(), "201907"),
+        (infer::extract(Unit::DayMinute, s("2019-07-02 01:02:03")).unwrap(), "20102"),
+        (add(date("2018-05-01"), i(1), "day"), "2018-05-02"),
+        (add(s("2018-05-01"), i(1), "day"), "2018-05-02"),
+        (add(dt("2100-12-31 23:59:59"), s("1:1"), "minute_second"), "2101-01-01 00:01:00"),
+        (add(date("2024-01-31"), i(1), "month"), "2024-02-29"),
+        (add(date("2024-01-31"), i(1), "hour"), "2024-01-31 01:00:00"),
+        (add(s("2024-01-31"), d("1.5"), "second"), "2024-01-31 00:00:01.500000"),
+        (add(s("nonsense"), i(1), "day"), "NULL"),
+        (fun("adddate", [date("2008-01-02"), i(31)]), "2008-02-02"),
+        (fun("year", [s("nonsense")]), "NULL"),
+    ] {
+        check(e, want);
+    }
+}
+
+#[test]
+fn casts() {
+    let unsigned = FieldType::bigint_unsigned();
+    let char_ = |n| FieldType { flen: n, ..FieldType::new(TypeCode::VarString) };
+    for (e, ty, want) in [
+        (s("12abc"), FieldType::bigint(), "12"),
+        (s("1.9"), FieldType::bigint(), "1"),
+        (d("1.5"), FieldType::bigint(), "2"),
+        (f(2.5), FieldType::bigint(), "2"),
+        (i(-1), unsigned.clone(), "18446744073709551615"),
+        (u(u64::MAX), FieldType::bigint(), "-1"),
+        (s("18446744073709551615"), unsigned, "18446744073709551615"),
+        (i(123), char_(2), "12"),
+        (f(1.5), char_(-1), "1.5"),
+        (s("2024-01-02 03:04:05.678"), FieldType::datetime(0), "2024-01-02 03:04:06"),
+        (s("2024-01-02 03:04:05"), FieldType::new(TypeCode::Date), "2024-01-02"),
+        (s("2024-13-02"), FieldType::new(TypeCode::Date), "NULL"),
+        (dt("2024-01-02 03:04:05"), FieldType::bigint(), "20240102030405"),
+        (dt("2024-01-02 03:04:05.5"), FieldType::decimal(20, 1), "20240102030405.5"),
+        (s("1.555"), FieldType::decimal(5, 2), "1.56"),
+        (i(12_345), FieldType::decimal(4, 2), "99.99"),
+        (s("10:11:12"), FieldType::new(TypeCode::Duration), "10:11:12"),
+        (i(101_112), FieldType::new(TypeCode::Duration), "10:11:12"),
+        (d("1.25"), FieldType::double(), "1.25"),
+        (s("[1, \"a\"]"), FieldType::new(TypeCode::Json), "[1, \"a\"]"),
+        (null(), FieldType::bigint(), "NULL"),
+    ] {
+        check(infer::cast(e, ty), want);
+    }
+    check(
+        fun(
+            "hex",
+            [infer::cast(
+                s("a"),
+                FieldType { flen: 3, ..FieldType::new(TypeCode::String) }.with_collation(Collation::BINARY),
+            )],
+        ),
+        "610000",
+    );
+}
+
+#[test]
+fn json_functions() {
+    let doc = || s("{\"a\": {\"b\": [1, 2, \"x\"]}}");
+    check(fun("json_extract", [doc(), s("$.a.b[2]")]), "\"x\"");
+    check(fun("json_unquote", [fun("json_extract", [doc(), s("$.a.b[2]")])]), "x");
+    check(fun("json_extract", [doc(), s("$.a.b[*]")]), "[1, 2, \"x\"]");
+    check(fun("json_extract", [doc(), s("$.z")]), "NULL");
+    check(fun("json_object", [s("k"), i(1)]), "{\"k\": 1}");
+    check(fun("json_valid", [s("{")]), "0");
+    check(fun("json_extract", [s("{"), s("$")]), "error 3140");
+}
+
+#[test]
+fn builders_refuse_what_does_not_exist() {
+    assert_eq!(call("nosuch", vec![]).unwrap_err().code(), 1305);
+    assert_eq!(call("abs", vec![]).unwrap_err().code(), 1582);
+    assert_eq!(call("ifnull", vec![i(1)]).unwrap_err().code(), 1582);
+    let column = |c| Expr::column(0, FieldType::varchar(5).with_collation(c));
+    let mix = infer::compare(CmpOp::Eq, column(Collation::UTF8MB4_GENERAL_CI), column(Collation::UTF8MB4_0900_AI_CI));
+    assert_eq!(mix.unwrap_err().code(), 1267);
+    assert!(infer::compare(CmpOp::Eq, column(Collation::UTF8MB4_GENERAL_CI), column(Collation::UTF8MB4_BIN)).is_ok());
+}
+
+#[test]
+fn warnings_are_told_once_a_value() {
+    let mut c = ctx();
+    let e = cmp(CmpOp::Eq, i(1), s("1abc"));
+    eval_const(&e, &mut c).unwrap();
+    assert_eq!(c.warnings[0].code, 1292);
+    assert_eq!(c.warnings[0].message, "Truncated incorrect DOUBLE value: '1abc'");
+    let mut c = ctx();
+    eval_const(&arith(ArithOp::Div, i(1), i(0)), &mut c).unwrap();
+    assert_eq!(c.warnings[0].code, 1365);
+    // What a condition excludes is not evaluated.
+    let mut c = ctx();
+    let guarded = infer::and(cmp(CmpOp::Ne, i(0), i(0)), cmp(CmpOp::Eq, arith(ArithOp::Div, i(1), i(0)), i(1)));
+    let batch = Batch::one_empty_row();
+    assert_eq!(eval_truth(&guarded, &batch, &mut c).unwrap().value(0), false);
+    assert_eq!(c.warning_count, 0);
+}
+
+/// Expressions of columns: 0 BIGINT, 1 DECIMAL(10,2), 2 DOUBLE, 3 VARCHAR, 4 BIGINT UNSIGNED.
+fn column_types() -> Arc<[FieldType]> {
+    Arc::from([
+        FieldType::bigint(),
+        FieldType::decimal(10, 2),
+        FieldType::double(),
+        FieldType::varchar(4),
+        FieldType::bigint_unsigned(),
+    ])
+}
+
+fn any_expr() -> impl Strategy<Value = Expr> {
+    let leaf = prop_oneof![
+        (0_usize..5).prop_map(|c| Expr::column(c, column_types()[c].clone())),
+        (-3_i64..4).prop_map(Expr::constant),
+        (-300_i64..400).prop_map(|n| Expr::constant(Datum::Decimal(codec::decimal::Decimal::from_i128(n.into(), 2)))),
+        "[ab1 ]{0,2}".prop_map(|t| Expr::constant(Datum::string(t))),
+        Just(Expr::null()),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let op = prop_oneof![Just(CmpOp::Eq), Just(CmpOp::Lt), Just(CmpOp::Ge), Just(CmpOp::Ne), Just(CmpOp::NullEq)];
+        let ar = prop_oneof![
+            Just(ArithOp::Add),
+            Just(ArithOp::Sub),
+            Just(ArithOp::Mul),
+            Just(ArithOp::Div),
+            Just(ArithOp::Mod)
+        ];
+        prop_oneof![
+            (op, inner.clone(), inner.clone()).prop_map(|(op, a, b)| infer::compare(op, a, b).unwrap()),
+            (ar, inner.clone(), inner.clone()).prop_map(|(op, a, b)| infer::arith(op, a, b).unwrap()),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| infer::and(a, b)),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| infer::or(a, b)),
+            inner.clone().prop_map(infer::not),
+            inner.clone().prop_map(infer::is_null),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| infer::if_then(a, b, c).unwrap()),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| infer::coalesce(vec![a, b]).unwrap()),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| infer::in_list(a, vec![b, c]).unwrap()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Kernels, the row evaluator, and the way through tipb agree: on values, or on failing.
+    #[test]
+    fn every_way_of_evaluating_agrees(
+        e in any_expr(),
+        ints in proptest::collection::vec(proptest::option::of(-3_i64..4), 6),
+        texts in proptest::collection::vec(proptest::option::of("[ab1 ]{0,2}"), 6),
+    ) {
+        let rows: Vec<Vec<Datum>> = ints.iter().zip(&texts).map(|(n, t)| vec![
+            n.map_or(Datum::Null, Datum::Int),
+            n.map_or(Datum::Null, |n| Datum::Decimal(codec::decimal::Decimal::from_i128(i128::from(n) * 50, 2))),
+            n.map_or(Datum::Null, |n| Datum::Float(n as f64 / 4.0)),
+            t.clone().map_or(Datum::Null, Datum::string),
+            n.map_or(Datum::Null, |n| Datum::UInt(n.unsigned_abs())),
+        ]).collect();
+        let batch = Batch::from_rows(column_types(), &rows).unwrap();
+        let values = |r: Result<ArrayRef>, ty: &FieldType| r.ok().map(|c| {
+            (0..c.len()).map(|i| show(&crate::batch::datum_at(&c, i, ty), ty)).collect::<Vec<_>>()
+        });
+        let by_row = values(eval_by_row(&e, &batch, &mut ctx()), e.ty());
+        let vectorised = values(eval(&e, &batch, &mut ctx()), e.ty());
+        prop_assert_eq!(&by_row, &vectorised, "{}", e);
+        let folded = fold(e.clone(), &ctx());
+        prop_assert_eq!(&by_row, &values(eval(&folded, &batch, &mut ctx()), folded.ty()), "folded {}", e);
+        if let Some(pb) = crate::pb::to_pb(&e) {
+            let back = crate::pb::from_pb(&pb, &column_types()).map_err(|err| TestCaseError::fail(format!("{e}: {err}")))?;
+            prop_assert_eq!(&by_row, &values(eval(&back, &batch, &mut ctx()), back.ty()), "through tipb {}", e);
+        }
+        let kept = eval_truth(&e, &batch, &mut ctx()).ok().map(|t| t.iter().collect::<Vec<_>>());
+        if let (Some(kept), Some(_)) = (kept, &by_row) {
+            for (i, t) in kept.iter().enumerate() {
+                let v = eval_row(&e, &BatchRow(&batch, i), &mut ctx()).unwrap();
+                prop_assert_eq!(*t, cast::truth(&v, &mut ctx()).unwrap(), "truth of {} in row {}", e, i);
+            }
+        }
+    }
+}
