@@ -66,14 +66,6 @@ pub(super) struct Names<'a> {
     pub(super) local: &'a dyn Fn(&TableInfo) -> bool,
 }
 
-/// The plan as rows of EXPLAIN.
-#[cfg(test)]
-pub(super) fn render(plan: &Plan, names: &Names<'_>) -> Vec<Vec<Datum>> {
-    let mut lines = Lines { rows: Vec::new(), next: 1 };
-    lines.node(plan, names, "", "");
-    lines.rows
-}
-
 struct Lines {
     rows: Vec<Vec<Datum>>,
     next: usize,

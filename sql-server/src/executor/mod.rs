@@ -19,8 +19,6 @@ pub mod convert;
 mod dml;
 mod explain;
 pub mod operator;
-#[cfg(test)]
-mod plan_tests;
 mod point;
 pub mod pushdown;
 pub mod reader;
