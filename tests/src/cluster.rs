@@ -39,7 +39,11 @@ impl Cluster {
     }
 
     /// The same with nodes configured by the test.
-    pub async fn start_with(pds: usize, nodes: usize, configure: impl Fn(&mut storage_node::config::Config)) -> Cluster {
+    pub async fn start_with(
+        pds: usize,
+        nodes: usize,
+        configure: impl Fn(&mut storage_node::config::Config),
+    ) -> Cluster {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut listeners = Vec::new();
         for _ in 0..pds {

@@ -60,7 +60,10 @@ async fn reads_and_commits_over_several_regions() {
         assert_eq!(text, [Some("12".into()), None, Some("10".into()), Some("12".into())]);
         // A snapshot from before sees nothing of it.
         assert_eq!(show(&client.snapshot(first).scan(b"", b"", 100, false, false).await.unwrap()), "a=1 b=2 m=3 x=4");
-        assert_eq!(client.snapshot(Timestamp(ts.0 - 1)).get(b"d").await.unwrap().is_some(), get(&client, "e").await.is_some());
+        assert_eq!(
+            client.snapshot(Timestamp(ts.0 - 1)).get(b"d").await.unwrap().is_some(),
+            get(&client, "e").await.is_some()
+        );
         assert_eq!(get(&client, "x").await.as_deref(), Some("12"));
         let mut undo = client.begin(TxnOptions::optimistic()).await.unwrap();
         undo.delete(b"d".to_vec()).unwrap();
@@ -192,8 +195,7 @@ struct Crashed {
 impl Crashed {
     async fn prewrite(client: &Client, address: String, pairs: &[(&str, &str)], ttl_ms: u64) -> Crashed {
         let stub = TikvClient::connect(format!("http://{address}")).await.unwrap();
-        let mut crashed =
-            Crashed { start_ts: client.timestamp().await.unwrap(), stub, cluster_client: client.clone() };
+        let mut crashed = Crashed { start_ts: client.timestamp().await.unwrap(), stub, cluster_client: client.clone() };
         for (key, value) in pairs {
             let request = kvrpcpb::PrewriteRequest {
                 context: Some(crashed.context(key).await),

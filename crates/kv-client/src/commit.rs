@@ -399,8 +399,7 @@ async fn rollback(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
     if locked.is_empty() {
         return vec![Next::Input(Input::RolledBack(keys))];
     }
-    let request =
-        kvrpcpb::BatchRollbackRequest { start_version: job.start_ts.0, keys: locked, ..Default::default() };
+    let request = kvrpcpb::BatchRollbackRequest { start_version: job.start_ts.0, keys: locked, ..Default::default() };
     match job.client.send(&region, request, REQUEST_TIMEOUT).await {
         Err(failure) => match shared.wait(failure).await {
             Ok(()) => vec![Next::Input(Input::RollbackAgain(keys))],
