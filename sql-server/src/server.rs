@@ -493,7 +493,9 @@ fn welcome(
 ) {
     let _ = stream.set_nodelay(true);
     let stream = Box::new(stream);
-    match server.connections.open(Some(peer), server.config.max_connections) {
+    // `SET GLOBAL max_connections` counts from the next connection on.
+    let max = crate::vars::find("max_connections").map_or(0, |v| server.globals.get(v).parse().unwrap_or(0));
+    match server.connections.open(Some(peer), max) {
         Ok(open) => {
             let (server, stop) = (Arc::clone(server), stop.clone());
             tasks.spawn(async move {

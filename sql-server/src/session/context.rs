@@ -1,12 +1,8 @@
-//! What a statement may use while it runs. **Contract for executor, ddl and show.**
+//! What a statement may use while it runs.
 //!
-//! ```text
-//! executor::execute(ctx: &mut ExecContext<'_>, stmt: &Statement) -> Result<Outcome, SqlError>     (async; Query, Insert, Update, Delete, Explain, Do)
-//! executor::describe(ctx, &Statement) -> Result<Vec<ColumnMeta>, SqlError>                        (async; columns for PREPARE; empty when no rows)
-//! ddl::execute(ctx, ddl: &Ddl, sql: &str) -> Result<Outcome, SqlError>                            (async; the session has committed already)
-//! ddl::admin(ctx, &Admin) / ddl::split_table(ctx, &SplitTable) / ddl::analyze…                     (async)
-//! show::execute(ctx, &ShowKind) -> Result<ResultSet, SqlError>   (async; filters are applied by the session afterwards)
-//! ```
+//! The session makes one for each statement and hands it to whoever does the work: `executor::execute` (queries, changes,
+//! `EXPLAIN`, `DO`), `executor::describe` (columns for `PREPARE`), `ddl::execute`, `ddl::admin`, `ddl::split_table`, and
+//! `show::execute`, whose rows the session filters afterwards.
 
 use std::sync::Arc;
 

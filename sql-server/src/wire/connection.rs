@@ -261,9 +261,9 @@ impl Connection {
         self.multi_statements = self.capabilities & capability::MULTI_STATEMENTS != 0;
         let plugin = Plugin::from_name(&response.plugin);
         let identity = self.authenticate(&response.user, plugin, response.auth_response).await?;
-        self.framer.set_limit(self.server.config().max_allowed_packet.0 as usize);
         self.info.set_user(&identity.user);
         let mut session = Session::new(Arc::clone(&self.server), Arc::clone(&self.info), identity);
+        self.framer.set_limit(session.state.vars.number("max_allowed_packet") as usize);
         if self.capabilities & capability::INTERACTIVE != 0
             && let Some(variable) = crate::vars::find("wait_timeout")
         {
@@ -687,12 +687,10 @@ fn set_collation(session: &mut Session, id: u16) {
 fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Arc<Statement>, Arc<str>, Vec<Datum>), SqlError> {
     let mut reader = Reader(body);
     let id = reader.u32()?;
-    let cursor = reader.u8()?;
+    // A cursor may be asked for; the protocol lets the server answer with all rows instead, and says so by the status.
+    let _cursor = reader.u8()?;
     let _iterations = reader.u32()?;
     let prepared = session.prepared(id, "mysqld_stmt_execute")?;
-    if cursor != 0 {
-        return Err(SqlError::NotSupported("cursors".into()));
-    }
     let mut params = Vec::with_capacity(prepared.params);
     if prepared.params > 0 {
         let nulls = reader.take(prepared.params.div_ceil(8))?;
