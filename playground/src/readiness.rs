@@ -15,7 +15,7 @@ pub(crate) async fn probe(cluster: &Cluster, node: &Node) -> Result<(), String> 
         // A PD serves once the group has a leader that knows itself.
         Role::Pd => get(node, "/pd/api/v1/leader").await.map(drop),
         Role::Kv => storage_node_is_up(cluster, node).await,
-        Role::Sql => select_one(node).await,
+        Role::Sql => reads_schema(node).await,
     }
 }
 
@@ -48,7 +48,7 @@ async fn storage_node_is_up(cluster: &Cluster, node: &Node) -> Result<(), String
     Err(reason)
 }
 
-async fn select_one(node: &Node) -> Result<(), String> {
+async fn reads_schema(node: &Node) -> Result<(), String> {
     use mysql_async::prelude::Queryable;
     let options = mysql_async::OptsBuilder::default()
         .ip_or_hostname(node.host.clone())
@@ -57,13 +57,14 @@ async fn select_one(node: &Node) -> Result<(), String> {
         .prefer_socket(false);
     let ask = async {
         let mut connection = mysql_async::Conn::new(options).await?;
-        let one: Option<i64> = connection.query_first("SELECT 1").await?;
+        // A constant would be answered without the cluster; the schema is read from it.
+        let databases: Vec<String> = connection.query("SHOW DATABASES").await?;
         connection.disconnect().await?;
-        Ok::<_, mysql_async::Error>(one)
+        Ok::<_, mysql_async::Error>(databases)
     };
     match tokio::time::timeout(PROBE_TIMEOUT, ask).await {
-        Ok(Ok(Some(1))) => Ok(()),
-        Ok(Ok(other)) => Err(format!("SELECT 1 answers {other:?}")),
+        Ok(Ok(databases)) if databases.iter().any(|d| d == "mysql") => Ok(()),
+        Ok(Ok(databases)) => Err(format!("SHOW DATABASES answers {databases:?}")),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {PROBE_TIMEOUT:?}")),
     }
