@@ -230,6 +230,18 @@ fn check_conflict<S: Snapshot>(
                 return conflict(write, *commit_ts, ConflictReason::LazyUniquenessCheck);
             }
         }
+        // A key of a pessimistic transaction that it did not lock (an entry of a plain index) is protected by the lock on
+        // its row: a newer version is no conflict. Only the transaction's own end on the key counts, for a repeated
+        // request.
+        PessimisticCheck::None if cmd.for_update_ts != Timestamp::ZERO => {
+            let ended = match reader.commit_record(key, start_ts)? {
+                CommitRecord::Committed { .. } | CommitRecord::RolledBack => *commit_ts >= start_ts,
+                CommitRecord::Overlapped(_) | CommitRecord::None => false,
+            };
+            if ended {
+                return conflict(write, *commit_ts, ConflictReason::SelfRolledBack);
+            }
+        }
         _ => {
             if *commit_ts > start_ts {
                 return conflict(write, *commit_ts, ConflictReason::Optimistic);
