@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Time is virtual: the runtime's clock is paused and jumps to the next timer when nothing can run, and [`World::step`]
-//! is called once a virtual millisecond. A failing run prints its seed; `SIM_SEED=0x…` replays it.
+//! is called once a virtual millisecond. A failing run prints its seed; `SIM_SEED=0x…` runs it again. The replay is not
+//! exact yet: something still draws from outside of the seed, and `simulation_of_one_seed_replays_exactly` shows it.
 //!
 //! What is simulated and what is not: PD's decisions are the production code, its own replication is not (it has tests
 //! of its own); a failover of PD is a new timestamp allocator over the saved window, with another clock. gRPC is left
