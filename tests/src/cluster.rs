@@ -1,9 +1,11 @@
-//! A cluster inside the test's process: PD members and storage nodes on real sockets, Raft logs and disks, in a
-//! temporary directory.
+//! A cluster inside the test's process: PD members, storage nodes and SQL servers on real sockets, Raft logs and disks,
+//! in a temporary directory.
 //!
 //! ```text
 //!   let cluster = Cluster::start(1, 3).await;
 //!   let client = cluster.client().await;
+//!   cluster.add_sql().await;
+//!   let connection = mysql_async::Conn::new(cluster.mysql(0)).await?;
 //!   cluster.stop().await;
 //! ```
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 use kv_client::{Client, ClientOptions, GrpcPd, PdClient};
 use net::grpc::Channels;
 use placement_driver::{Listeners, Pd};
+use sql_server::server::SqlServer;
 use storage_node::node::{Node, NodeParts};
 use tokio::net::TcpListener;
 
@@ -25,6 +28,7 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     pds: Vec<Pd>,
     nodes: Vec<Node>,
+    sqls: Vec<SqlServer>,
     endpoints: Vec<String>,
 }
 
@@ -67,7 +71,7 @@ impl Cluster {
             endpoints.push(listeners.client.local_addr().expect("a bound address").to_string());
             members.push(Pd::start(config, listeners).await.expect("a PD member"));
         }
-        let mut cluster = Cluster { dir, pds: members, nodes: Vec::new(), endpoints };
+        let mut cluster = Cluster { dir, pds: members, nodes: Vec::new(), sqls: Vec::new(), endpoints };
         for _ in 0..nodes {
             cluster.add_node(&configure).await;
         }
@@ -90,6 +94,35 @@ impl Cluster {
         configure(&mut config);
         let parts = NodeParts { listener, status_listener: None, pd: self.pd().await, channels: Channels::default() };
         self.nodes.push(Node::start(config, parts).await.expect("a storage node"));
+    }
+
+    /// Starts one more SQL server, and waits until it has read the schema.
+    pub async fn add_sql(&mut self) {
+        let listener = listener().await;
+        let config = sql_server::config::Config {
+            path: self.endpoints.join(","),
+            graceful_wait: net::config::Span::secs(1),
+            ..sql_server::config::Config::default()
+        };
+        let listeners = sql_server::server::Listeners { mysql: listener, status: None };
+        let sql = SqlServer::start(config, listeners).expect("a SQL server");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while let Err(e) = sql.server().schema() {
+            assert!(tokio::time::Instant::now() < deadline, "the schema is not read: {e}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.sqls.push(sql);
+    }
+
+    /// How a MySQL client reaches a SQL server.
+    pub fn mysql(&self, index: usize) -> mysql_async::Opts {
+        let address = self.sqls[index].address();
+        mysql_async::OptsBuilder::default()
+            .ip_or_hostname(address.ip().to_string())
+            .tcp_port(address.port())
+            .user(Some("root"))
+            .prefer_socket(Some(false))
+            .into()
     }
 
     /// Waits until the region of the first key answers.
@@ -126,6 +159,9 @@ impl Cluster {
 
     /// Stops everything in order.
     pub async fn stop(self) {
+        for sql in self.sqls {
+            sql.shutdown().await;
+        }
         for node in self.nodes {
             node.shutdown().await;
         }

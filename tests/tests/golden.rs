@@ -1,0 +1,69 @@
+//! Every script of `tests/scripts` against a cluster of one PD member, one storage node in region `r1` and a SQL server.
+//!
+//! `UPDATE=1 cargo nextest run -p tests --test golden` records what was seen. With `WITNESS=host:port` the scripts run
+//! against that MySQL server (user `root`, no password) instead, as a witness.
+//! `SCRIPTS=joins,types` picks scripts by parts of their names.
+
+use std::path::{Path, PathBuf};
+
+use mysql_async::{Opts, OptsBuilder};
+use tests::cluster::Cluster;
+use tests::golden;
+
+/// Stack of a thread that parses and evaluates, as the server's own `main` gives it.
+const STACK_BYTES: usize = 16 << 20;
+
+fn scripts() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let picked = std::env::var("SCRIPTS").unwrap_or_default();
+    let mut scripts: Vec<PathBuf> = std::fs::read_dir(dir)
+        .expect("the scripts")
+        .map(|entry| entry.expect("a script").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "test"))
+        .filter(|path| picked.split(',').any(|part| path.to_string_lossy().contains(part)))
+        .collect();
+    scripts.sort();
+    assert!(!scripts.is_empty(), "no script is called like '{picked}'");
+    scripts
+}
+
+fn witness() -> Option<Opts> {
+    let address = std::env::var("WITNESS").ok()?;
+    let (host, port) = address.rsplit_once(':').expect("WITNESS is host:port");
+    let port = port.parse().expect("WITNESS has a port number");
+    let options = OptsBuilder::default().ip_or_hostname(host).tcp_port(port).user(Some("root"));
+    Some(options.prefer_socket(Some(false)).into())
+}
+
+async fn run_all(server: &Opts, witness: bool) {
+    let mut failures = Vec::new();
+    for script in scripts() {
+        let name = script.file_name().expect("a name").to_string_lossy().into_owned();
+        if let Err(e) = golden::run(&script, server, witness).await {
+            failures.push(format!("== {name}\n{e:#}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} scripts differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn scripts_give_what_they_say() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        if let Some(server) = witness() {
+            return run_all(&server, true).await;
+        }
+        let mut cluster = Cluster::start_with(1, 1, |config| {
+            config.labels.insert("region".into(), "r1".into());
+        })
+        .await;
+        cluster.add_sql().await;
+        run_all(&cluster.mysql(0), false).await;
+        cluster.stop().await;
+    });
+}
