@@ -3,11 +3,8 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use sql_server::config::{Args, Config};
-use sql_server::server::{Listeners, SqlServer};
+use sql_server::server::{Listeners, STACK_BYTES, SqlServer};
 use tokio::net::TcpListener;
-
-/// Stack of a worker thread. Expressions nest up to the parser's limit, and evaluating them recurses.
-const STACK_BYTES: usize = 16 << 20;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();

@@ -30,6 +30,8 @@ use crate::wire::auth::Verifier;
 use crate::wire::connection;
 use crate::wire::tls::{self, TlsAcceptor, TlsError};
 
+/// Stack of the threads that run the server. Expressions nest up to the parser's limit, and evaluating them recurses.
+pub const STACK_BYTES: usize = 16 << 20;
 /// Pause between attempts to reach the cluster.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 

@@ -1,17 +1,21 @@
-//! Every script of `tests/scripts` against a cluster of one PD member, one storage node in region `r1` and a SQL server.
+//! Every script of `tests/scripts`, each against a new cluster of one PD member, one storage node in region `r1` and a SQL
+//! server: ids that a script shows do not depend on the scripts before it.
 //!
 //! `UPDATE=1 cargo nextest run -p tests --test golden` records what was seen. With `WITNESS=host:port` the scripts run
-//! against that MySQL server (user `root`, no password) instead, as a witness.
-//! `SCRIPTS=joins,types` picks scripts by parts of their names.
+//! against that MySQL server (user `root`, no password) instead, as a witness. `SCRIPTS=joins,types` picks scripts by
+//! parts of their names.
 
 use std::path::{Path, PathBuf};
 
 use mysql_async::{Opts, OptsBuilder};
+use sql_server::server::STACK_BYTES;
 use tests::cluster::Cluster;
 use tests::golden;
 
-/// Stack of a thread that parses and evaluates, as the server's own `main` gives it.
-const STACK_BYTES: usize = 16 << 20;
+/// The file's name, for messages and for picking.
+fn name(script: &Path) -> String {
+    script.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
 
 fn scripts() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
@@ -20,7 +24,7 @@ fn scripts() -> Vec<PathBuf> {
         .expect("the scripts")
         .map(|entry| entry.expect("a script").path())
         .filter(|path| path.extension().is_some_and(|e| e == "test"))
-        .filter(|path| picked.split(',').any(|part| path.to_string_lossy().contains(part)))
+        .filter(|path| picked.split(',').any(|part| name(path).contains(part)))
         .collect();
     scripts.sort();
     assert!(!scripts.is_empty(), "no script is called like '{picked}'");
@@ -35,15 +39,15 @@ fn witness() -> Option<Opts> {
     Some(options.prefer_socket(Some(false)).into())
 }
 
-async fn run_all(server: &Opts, witness: bool) {
-    let mut failures = Vec::new();
-    for script in scripts() {
-        let name = script.file_name().expect("a name").to_string_lossy().into_owned();
-        if let Err(e) = golden::run(&script, server, witness).await {
-            failures.push(format!("== {name}\n{e:#}"));
-        }
-    }
-    assert!(failures.is_empty(), "{} scripts differ:\n{}", failures.len(), failures.join("\n"));
+async fn run_on_new_cluster(script: &Path) -> anyhow::Result<()> {
+    let mut cluster = Cluster::start_with(1, 1, |config| {
+        config.labels.insert("region".into(), "r1".into());
+    })
+    .await;
+    cluster.add_sql().await;
+    let result = golden::run(script, &cluster.mysql(0), false).await;
+    cluster.stop().await;
+    result
 }
 
 #[test]
@@ -54,16 +58,18 @@ fn scripts_give_what_they_say() {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
-        if let Some(server) = witness() {
-            return run_all(&server, true).await;
+    let witness = witness();
+    let mut failures = Vec::new();
+    for script in scripts() {
+        let result = runtime.block_on(async {
+            match &witness {
+                Some(server) => golden::run(&script, server, true).await,
+                None => run_on_new_cluster(&script).await,
+            }
+        });
+        if let Err(e) = result {
+            failures.push(format!("== {}\n{e:#}", name(&script)));
         }
-        let mut cluster = Cluster::start_with(1, 1, |config| {
-            config.labels.insert("region".into(), "r1".into());
-        })
-        .await;
-        cluster.add_sql().await;
-        run_all(&cluster.mysql(0), false).await;
-        cluster.stop().await;
-    });
+    }
+    assert!(failures.is_empty(), "{} scripts differ:\n{}", failures.len(), failures.join("\n"));
 }
