@@ -526,7 +526,6 @@ pub(super) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     collect_context(ctx, &rt);
     let warnings = fitting.report(ctx);
     let info = if records > 1
-        || !insert.assignments.is_empty() && records > 1
         || insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_)))
     {
         format!("Records: {records}  Duplicates: {duplicates}  Warnings: {warnings}")
