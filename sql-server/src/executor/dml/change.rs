@@ -1,0 +1,584 @@
+//! UPDATE and DELETE: the rows are found (and locked, in a pessimistic transaction) by a plan, then changed one by one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::FieldType;
+use kv_client::LockWait;
+use query::batch::Batch;
+use query::context::TimeZone;
+use query::expr::Expr;
+use sqlparser::ast;
+
+use super::super::operator::{self, Runtime, resolve};
+use super::super::reader::{Overlay, Reader};
+use super::super::writer::Writer;
+use super::super::{
+    Env, Planned, collect_context, eval_context, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries,
+};
+use super::fitting::Fitting;
+use super::{column_name, row_handle, touch, unsupported, writable};
+use crate::catalog::{AutoIdKind, TableInfo};
+use crate::error::SqlError;
+use crate::outcome::{Done, Outcome};
+use crate::planner::binder::{Binder, Visible};
+use crate::planner::optimize::positions;
+use crate::planner::plan::{Access, ColId, Plan, SortKey};
+use crate::session::context::ExecContext;
+
+/// A table that the statement changes: its columns' numbers by offset, and its handle's.
+struct Target {
+    table: Arc<TableInfo>,
+    database: String,
+    alias: String,
+    ids: Vec<ColId>,
+    handle: ColId,
+}
+
+/// A change, bound: which rows, and what is set.
+struct Change {
+    plan: Plan,
+    targets: Vec<Target>,
+    /// (target, column offset, value; `None` is DEFAULT).
+    assignments: Vec<(usize, usize, Option<Expr>)>,
+    columns: crate::planner::plan::Columns,
+    subqueries: Vec<crate::planner::plan::Subquery>,
+    single: bool,
+}
+
+/// Tables of a FROM clause in which all columns and handles of the tables are wanted.
+fn bind_targets<'a>(
+    binder: &mut Binder<'a>,
+    from: &[ast::TableWithJoins],
+) -> Result<(Plan, Vec<Visible>, Vec<Target>), SqlError> {
+    let (mut plan, visible) = binder.bind_from(from)?;
+    let mut targets = Vec::new();
+    widen(&mut plan, binder, &mut targets);
+    Ok((plan, visible, targets))
+}
+
+/// Adds every column and the handle to each scan.
+fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
+    match plan {
+        Plan::Scan(scan) => {
+            for c in &scan.table.columns {
+                if !scan.columns.iter().any(|(o, _)| *o == c.offset) {
+                    let id = binder.columns.add(c.name.original.clone(), c.field_type.clone());
+                    scan.columns.push((c.offset, id));
+                }
+            }
+            let handle = binder.columns.add("_tidb_rowid", FieldType::bigint());
+            scan.handle = Some(handle);
+            let mut ids = vec![0; scan.table.columns.len()];
+            for (o, id) in &scan.columns {
+                ids[*o] = *id;
+            }
+            targets.push(Target {
+                table: scan.table.clone(),
+                database: scan.database.clone(),
+                alias: scan.alias.clone(),
+                ids,
+                handle,
+            });
+        }
+        Plan::Join { left, right, .. } => {
+            widen(left, binder, targets);
+            widen(right, binder, targets);
+        }
+        _ => {}
+    }
+}
+
+fn bind_tail(
+    binder: &mut Binder<'_>,
+    mut plan: Plan,
+    selection: Option<&ast::Expr>,
+    order: &[ast::OrderByExpr],
+    limit: Option<&ast::Expr>,
+) -> Result<Plan, SqlError> {
+    if let Some(e) = selection {
+        let mut conditions = Vec::new();
+        binder.bind_condition(e)?.split_and(&mut conditions);
+        plan = binder.place_applies(plan);
+        plan = Plan::Filter { input: Box::new(plan), conditions };
+    }
+    if !order.is_empty() {
+        let keys = order
+            .iter()
+            .map(|o| {
+                Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: o.options.sort == Some(ast::OrderBySort::Desc) })
+            })
+            .collect::<Result<Vec<_>, SqlError>>()?;
+        plan = Plan::Sort { input: Box::new(plan), keys, limit: None };
+    }
+    if let Some(e) = limit {
+        let count = binder.row_count(e)?;
+        plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
+    }
+    Ok(plan)
+}
+
+/// A projection of the columns that the change needs, so that nothing else is read.
+fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &crate::planner::plan::Columns) -> Plan {
+    let mut ids: Vec<ColId> = targets.iter().flat_map(|t| t.ids.iter().copied().chain([t.handle])).collect();
+    for e in others {
+        ids.extend(e.columns());
+    }
+    let available = plan.outputs();
+    ids.retain(|i| available.contains(i));
+    ids.sort_unstable();
+    ids.dedup();
+    let exprs = ids.into_iter().map(|id| (columns.expr(id), id)).collect();
+    Plan::Project { input: Box::new(plan), exprs }
+}
+
+fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
+    let mut binder = Binder::new(env);
+    if update.from.is_some() || update.returning.is_some() {
+        return unsupported("this UPDATE clause");
+    }
+    let from = [update.table.clone()];
+    let (plan, visible, mut targets) = bind_targets(&mut binder, &from)?;
+    let single = matches!(plan, Plan::Scan(_));
+    if matches!(plan, Plan::Memory { .. }) {
+        return Err(SqlError::NotUpdatable { table: update.table.relation.to_string(), operation: "UPDATE" });
+    }
+    binder.open(visible.clone());
+    let plan = bind_tail(&mut binder, plan, update.selection.as_ref(), &update.order_by, update.limit.as_ref())?;
+    let mut assignments = Vec::new();
+    for a in &update.assignments {
+        let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
+        let parts = crate::planner::binder::name_parts(n)?;
+        let unknown = || SqlError::UnknownColumn { column: parts.join("."), clause: "field list".into() };
+        let name = parts.last().ok_or_else(unknown)?;
+        let table_part = parts.len().checked_sub(2).map(|i| &parts[i]);
+        let mut found = visible.iter().filter(|v| {
+            v.name.eq_ignore_ascii_case(name) && table_part.is_none_or(|t| v.table.eq_ignore_ascii_case(t))
+        });
+        let v = found.next().ok_or_else(unknown)?;
+        if found.next().is_some() {
+            return Err(SqlError::AmbiguousColumn { column: parts.join("."), clause: "field list".into() });
+        }
+        let (target, offset) = targets
+            .iter()
+            .enumerate()
+            .find_map(|(i, t)| t.ids.iter().position(|id| *id == v.id).map(|o| (i, o)))
+            .ok_or_else(|| SqlError::NotUpdatable { table: v.table.clone(), operation: "UPDATE" })?;
+        let is_default = matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+        let value = if is_default { None } else { Some(binder.bind_expr(&a.value)?) };
+        assignments.push((target, offset, value));
+    }
+    let plan = binder.place_applies(plan);
+    binder.close()?;
+    // Only the tables that are set.
+    let used: Vec<bool> = (0..targets.len()).map(|i| assignments.iter().any(|a| a.0 == i)).collect();
+    let mut renumber = HashMap::new();
+    let mut kept = Vec::new();
+    for (i, t) in targets.drain(..).enumerate() {
+        if used[i] {
+            renumber.insert(i, kept.len());
+            kept.push(t);
+        }
+    }
+    for a in &mut assignments {
+        a.0 = renumber[&a.0];
+    }
+    for t in &kept {
+        writable(&t.database, &t.table, "UPDATE")?;
+    }
+    let values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.as_ref()).collect();
+    let plan = keep_columns(plan, &kept, &values, &binder.columns);
+    Ok(Change {
+        plan,
+        targets: kept,
+        assignments,
+        columns: std::mem::take(&mut binder.columns),
+        subqueries: std::mem::take(&mut binder.subqueries),
+        single,
+    })
+}
+
+fn bind_delete(env: &Env, delete: &ast::Delete) -> Result<Change, SqlError> {
+    let mut binder = Binder::new(env);
+    if delete.returning.is_some() {
+        return Err(SqlError::NotSupported("this DELETE clause".into()));
+    }
+    let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+    // `DELETE a FROM …` names tables before FROM; `DELETE FROM a USING …` in it.
+    let (sources, named): (&[ast::TableWithJoins], Vec<String>) = match (&delete.using, delete.tables.is_empty()) {
+        (Some(using), _) => {
+            let mut names = Vec::new();
+            for f in from {
+                if let ast::TableFactor::Table { name, .. } = &f.relation {
+                    names.push(column_name(name)?);
+                }
+            }
+            (using, names)
+        }
+        (None, false) => (from, delete.tables.iter().map(column_name).collect::<Result<_, _>>()?),
+        (None, true) => (from, Vec::new()),
+    };
+    let (plan, visible, mut targets) = bind_targets(&mut binder, sources)?;
+    let single = matches!(plan, Plan::Scan(_));
+    if matches!(plan, Plan::Memory { .. }) {
+        return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
+    }
+    if !named.is_empty() {
+        for n in &named {
+            if !targets.iter().any(|t| t.alias.eq_ignore_ascii_case(n)) {
+                return Err(SqlError::UnknownTable(n.clone()));
+            }
+        }
+        targets.retain(|t| named.iter().any(|n| t.alias.eq_ignore_ascii_case(n)));
+    }
+    for t in &targets {
+        writable(&t.database, &t.table, "DELETE")?;
+    }
+    binder.open(visible);
+    let plan = bind_tail(&mut binder, plan, delete.selection.as_ref(), &delete.order_by, delete.limit.as_ref())?;
+    binder.close()?;
+    let plan = keep_columns(plan, &targets, &[], &binder.columns);
+    Ok(Change {
+        plan,
+        targets,
+        assignments: Vec::new(),
+        columns: std::mem::take(&mut binder.columns),
+        subqueries: std::mem::take(&mut binder.subqueries),
+        single,
+    })
+}
+
+/// For EXPLAIN.
+pub(in crate::executor) async fn plan_update(
+    ctx: &mut ExecContext<'_>,
+    update: &ast::Update,
+) -> Result<Planned, SqlError> {
+    let env = Env::new(ctx, true);
+    let change = bind_update(&env, update)?;
+    plan_query(ctx, change.plan, change.columns, change.subqueries, false).await
+}
+
+/// For EXPLAIN.
+pub(in crate::executor) async fn plan_delete(
+    ctx: &mut ExecContext<'_>,
+    delete: &ast::Delete,
+) -> Result<Planned, SqlError> {
+    let env = Env::new(ctx, true);
+    let change = bind_delete(&env, delete)?;
+    plan_query(ctx, change.plan, change.columns, change.subqueries, false).await
+}
+
+/// Rows found, locked in a pessimistic transaction.
+struct Found {
+    batches: Vec<Batch>,
+    at: HashMap<ColId, usize>,
+    rt: Arc<Runtime>,
+    targets: Vec<Target>,
+    assignments: Vec<(usize, usize, Option<Expr>)>,
+}
+
+async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, SqlError> {
+    let Change { mut plan, targets, assignments, columns, subqueries, single } = change;
+    let mut tables = Vec::new();
+    plan.tables(&mut tables);
+    subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+    for t in &targets {
+        ctx.session.txn.use_table(&t.table);
+    }
+    let wait = lock_wait(ctx.session, false);
+    let client = ctx.server.kv()?.clone();
+    let cx = eval_context(ctx, true);
+    let interrupt = ctx.session.interrupt.clone();
+    let pessimistic = ctx.txn().await?.is_pessimistic();
+    let columns = Arc::new(columns);
+    let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
+    let memory = super::super::load_memory_tables(ctx, &plans).await?;
+    let txn = ctx.txn().await?;
+    let start = txn.snapshot().clone();
+    let overlay = overlay_of(txn, &tables);
+
+    // Rows by key are locked before they are read: one request instead of two.
+    if pessimistic && single && subqueries.is_empty() {
+        let probe = Runtime::new(
+            Reader::with_overlay(start.clone(), overlay.clone()),
+            columns.clone(),
+            cx.clone(),
+            interrupt.clone(),
+        );
+        let placed = optimize(plan.clone(), &probe);
+        if let Some(keys) = point_keys(&placed) {
+            let locked = lock_points(txn, &keys, wait).await?;
+            let mut overlay = overlay;
+            for (k, v) in locked.values {
+                overlay.entry(k).or_insert(v);
+            }
+            let reader = Reader::with_overlay(client.snapshot(locked.ts), overlay);
+            let mut runtime = Runtime::new(reader, columns, cx, interrupt);
+            runtime.memory = memory;
+            let rt = Arc::new(runtime);
+            return collect_rows(placed, rt, targets, assignments).await;
+        }
+    }
+    let reader = match pessimistic {
+        true => Reader::with_overlay(client.snapshot(client.timestamp().await?), overlay),
+        false => Reader::with_overlay(start, overlay),
+    };
+    let mut runtime = Runtime::new(reader, columns, cx, interrupt);
+    runtime.memory = memory;
+    let rt = Arc::new(runtime);
+    let values = run_subqueries(subqueries, &rt).await?;
+    values.apply(&mut plan)?;
+    let mut assignments = assignments;
+    for e in assignments.iter_mut().filter_map(|a| a.2.as_mut()) {
+        values.apply_expr(e)?;
+    }
+    let placed = optimize(plan, &rt);
+    let found = collect_rows(placed, rt.clone(), targets, assignments).await?;
+    if pessimistic {
+        let mut keys = Vec::new();
+        for t in &found.targets {
+            let column = found.at[&t.handle];
+            for b in &found.batches {
+                let handles = (0..b.num_rows()).filter_map(|r| b.datum(r, column).as_i64());
+                keys.extend(handles.map(|h| codec::table::record_key(t.table.id, h)));
+            }
+        }
+        if !keys.is_empty() {
+            let options =
+                kv_client::LockOptions { wait, for_update_ts: Some(rt.reader.snapshot().ts()), ..Default::default() };
+            ctx.txn().await?.lock_keys(keys, options).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// Keys of a plan that reads single rows of one table.
+struct PointKeys {
+    table: Arc<TableInfo>,
+    rows: Vec<Vec<u8>>,
+    /// Keys of a unique index, whose values lead to the rows.
+    entries: Vec<Vec<u8>>,
+}
+
+fn point_keys(plan: &Plan) -> Option<PointKeys> {
+    match plan {
+        Plan::Scan(scan) => match &scan.access {
+            Access::PointHandles(h) => {
+                let rows = h.iter().map(|h| codec::table::record_key(scan.table.id, *h)).collect();
+                Some(PointKeys { table: scan.table.clone(), rows, entries: Vec::new() })
+            }
+            Access::PointIndex { index, keys } => {
+                let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
+                let parts = rows::index_parts(&scan.table, index);
+                let entries = keys
+                    .iter()
+                    .map(|k| codec::table::index_values_key(scan.table.id, index.id, &parts, k).ok())
+                    .collect::<Option<Vec<_>>>()?;
+                Some(PointKeys { table: scan.table.clone(), rows: Vec::new(), entries })
+            }
+            _ => None,
+        },
+        Plan::Project { input, .. }
+        | Plan::Filter { input, .. }
+        | Plan::Sort { input, .. }
+        | Plan::Limit { input, .. } => point_keys(input),
+        _ => None,
+    }
+}
+
+struct LockedPoints {
+    ts: codec::timestamp::Timestamp,
+    values: Overlay,
+}
+
+async fn lock_points(
+    txn: &mut kv_client::Transaction,
+    keys: &PointKeys,
+    wait: LockWait,
+) -> Result<LockedPoints, SqlError> {
+    let options = || kv_client::LockOptions { wait, return_values: true, ..Default::default() };
+    let mut values = Overlay::new();
+    let mut ts = txn.for_update_ts();
+    let mut row_keys = keys.rows.clone();
+    if !keys.entries.is_empty() {
+        let locked = txn.lock_keys(keys.entries.clone(), options()).await?;
+        ts = ts.max(locked.for_update_ts);
+        for (k, v) in keys.entries.iter().zip(locked.values) {
+            let current = match txn.buffer().get(k) {
+                Some(entry) => entry.value.clone(),
+                None => v,
+            };
+            if let Some(v) = &current {
+                let handle = codec::table::decode_unique_handle(v).map_err(rows::damaged)?;
+                row_keys.push(codec::table::record_key(keys.table.id, handle));
+            }
+            values.insert(k.clone(), current);
+        }
+    }
+    if !row_keys.is_empty() {
+        let locked = txn.lock_keys(row_keys.clone(), options()).await?;
+        ts = ts.max(locked.for_update_ts);
+        values.extend(row_keys.into_iter().zip(locked.values));
+    }
+    Ok(LockedPoints { ts, values })
+}
+
+async fn collect_rows(
+    placed: Plan,
+    rt: Arc<Runtime>,
+    targets: Vec<Target>,
+    assignments: Vec<(usize, usize, Option<Expr>)>,
+) -> Result<Found, SqlError> {
+    let at = positions(&placed.outputs());
+    let mut op = operator::build(&placed, &rt)?;
+    let mut batches = Vec::new();
+    while let Some(b) = op.next().await? {
+        if !b.is_empty() {
+            rt.hold(b.memory_bytes())?;
+            batches.push(b);
+        }
+    }
+    Ok(Found { batches, at, rt, targets, assignments })
+}
+
+/// The stored row of a target within a row of the plan.
+fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &TimeZone) -> Option<(Vec<Datum>, i64)> {
+    // A table on the inner side of an outer join may have no row here.
+    let handle = batch.datum(r, found.at[&target.handle]).as_i64()?;
+    let row = target
+        .ids
+        .iter()
+        .zip(&target.table.columns)
+        .map(|(id, c)| {
+            found.at.get(id).map_or(Datum::Null, |i| rows::to_stored(batch.datum(r, *i), &c.field_type, zone))
+        })
+        .collect();
+    Some((row, handle))
+}
+
+/// UPDATE.
+pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
+    let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
+    let change = {
+        let env = Env::new(ctx, true);
+        bind_update(&env, update)?
+    };
+    let found = find_rows(ctx, change).await?;
+    let mut fitting = Fitting::new(ctx, ignore);
+    let zone = fitting.zone.clone();
+    let wait = lock_wait(ctx.session, false);
+    let (mut matched, mut changed) = (0, 0);
+    let mut done: Vec<std::collections::HashSet<i64>> = vec![Default::default(); found.targets.len()];
+    let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
+    let mut rebase: Option<i64> = None;
+    for batch in &found.batches {
+        found.rt.check_interrupted()?;
+        for r in 0..batch.num_rows() {
+            // Assignments see what earlier ones have set.
+            let mut values = batch.row(r);
+            for (i, target) in found.targets.iter().enumerate() {
+                let Some((old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
+                if !done[i].insert(handle) {
+                    continue;
+                }
+                matched += 1;
+                let mut new = old.clone();
+                let mut set = Vec::new();
+                for (_, offset, value) in found.assignments.iter().filter(|a| a.0 == i) {
+                    let column = &target.table.columns[*offset];
+                    let d = match value {
+                        None => fitting.default(column)?,
+                        Some(e) => {
+                            let e = resolve(e, &found.at)?;
+                            let d = found.rt.eval(|cx| query::eval::eval_row(&e, &values, cx))?;
+                            fitting.fit(d, e.ty(), column, matched)?
+                        }
+                    };
+                    let d = fitting.check_null(d, column, true)?;
+                    if let Some(at) = found.at.get(&target.ids[*offset]) {
+                        values[*at] = rows::to_local(d.clone(), &column.field_type, &zone);
+                    }
+                    new[*offset] = d;
+                    set.push(*offset);
+                }
+                if same_row(&target.table, &old, &new) {
+                    continue;
+                }
+                changed += 1;
+                touch(&target.table, &mut new, &set, &fitting);
+                if let Some(c) = target.table.auto_increment_column()
+                    && set.contains(&c.offset)
+                {
+                    rebase = rebase.max(rows::handle_of(&new[c.offset]));
+                }
+                let new_handle = row_handle(&target.table, &new).unwrap_or(handle);
+                let txn = ctx.txn().await?;
+                match writers[i].update(txn, &old, handle, &new, new_handle) {
+                    Err(e @ SqlError::DuplicateEntry { .. }) if ignore => fitting.warnings.push((true, e)),
+                    result => result?,
+                }
+            }
+        }
+    }
+    if let Some(value) = rebase
+        && value > 0
+        && let [target] = &found.targets[..]
+    {
+        ctx.server.domain()?.auto_ids().rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
+    }
+    for w in &mut writers {
+        let txn = ctx.txn().await?;
+        w.finish(txn, wait).await?;
+    }
+    collect_context(ctx, &found.rt);
+    let warnings = fitting.report(ctx);
+    Ok(Outcome::Ok(Done {
+        affected_rows: changed,
+        matched_rows: Some(matched),
+        last_insert_id: 0,
+        info: format!("Rows matched: {matched}  Changed: {changed}  Warnings: {warnings}"),
+    }))
+}
+
+/// Whether a change changes nothing: bytes count, not collations.
+fn same_row(table: &TableInfo, old: &[Datum], new: &[Datum]) -> bool {
+    old.iter().zip(new).zip(&table.columns).all(|((a, b), c)| match (a, b) {
+        (Datum::Float(x), Datum::Float(y)) => x.to_bits() == y.to_bits(),
+        (a, b) => a == b || !c.is_writable(),
+    })
+}
+
+/// DELETE.
+pub(in crate::executor) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Outcome, SqlError> {
+    let change = {
+        let env = Env::new(ctx, true);
+        bind_delete(&env, delete)?
+    };
+    let found = find_rows(ctx, change).await?;
+    let zone = found.rt.zone.clone();
+    let wait = lock_wait(ctx.session, false);
+    let mut affected = 0;
+    let mut done: Vec<std::collections::HashSet<i64>> = vec![Default::default(); found.targets.len()];
+    let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
+    for batch in &found.batches {
+        found.rt.check_interrupted()?;
+        for r in 0..batch.num_rows() {
+            for (i, target) in found.targets.iter().enumerate() {
+                let Some((old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
+                if !done[i].insert(handle) {
+                    continue;
+                }
+                let txn = ctx.txn().await?;
+                writers[i].remove(txn, &old, handle)?;
+                affected += 1;
+            }
+        }
+    }
+    for w in &mut writers {
+        let txn = ctx.txn().await?;
+        w.finish(txn, wait).await?;
+    }
+    collect_context(ctx, &found.rt);
+    Ok(Outcome::affected(affected))
+}

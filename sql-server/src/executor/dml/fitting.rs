@@ -1,0 +1,150 @@
+//! Values fitted into columns: conversion, defaults, NOT NULL, and the warnings or errors of what does not fit.
+
+use codec::datum::Datum;
+use codec::time::TimeKind;
+use codec::types::{FieldType, TypeCode, flags};
+use query::context::{EvalContext, TimeZone};
+
+use super::super::convert::{self, Context, Problem};
+use super::super::{eval_context, rows};
+use crate::catalog::{ColumnDefault, ColumnInfo};
+use crate::error::SqlError;
+use crate::session::context::ExecContext;
+
+/// How values are fitted in this statement.
+pub(super) struct Fitting {
+    pub(super) zone: TimeZone,
+    strict: bool,
+    ignore: bool,
+    no_zero_date: bool,
+    /// NO_AUTO_VALUE_ON_ZERO.
+    pub(super) zero_is_value: bool,
+    now: EvalContext,
+    pub(super) warnings: Vec<(bool, SqlError)>,
+}
+
+/// MySQL's number of NO_AUTO_VALUE_ON_ZERO.
+const NO_AUTO_VALUE_ON_ZERO: u64 = 1 << 19;
+
+impl Fitting {
+    pub(super) fn new(ctx: &ExecContext<'_>, ignore: bool) -> Fitting {
+        let now = eval_context(ctx, true);
+        let mode = now.sql_mode;
+        Fitting {
+            zone: now.time_zone.clone(),
+            strict: now.is_strict(),
+            ignore,
+            no_zero_date: mode & query::context::sql_mode::NO_ZERO_DATE != 0,
+            zero_is_value: mode & NO_AUTO_VALUE_ON_ZERO != 0,
+            now,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A value as the column stores it (TIMESTAMPs in UTC).
+    pub(super) fn fit(&mut self, d: Datum, from: &FieldType, column: &ColumnInfo, row: u64) -> Result<Datum, SqlError> {
+        let d = match d {
+            Datum::Enum(_) | Datum::Set(_)
+                if !matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set)
+                    || from.elems != column.field_type.elems =>
+            {
+                if column.field_type.tp.is_string() || matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set) {
+                    Datum::Bytes(convert::text_of(&d, Some(from)))
+                } else {
+                    d
+                }
+            }
+            Datum::Bit(_) if column.field_type.tp.is_string() => Datum::Bytes(convert::text_of(&d, Some(from))),
+            d => d,
+        };
+        let zone = self.zone.clone();
+        let cx = Context { column: column.name.as_str(), row, zone: &zone, no_zero_date: self.no_zero_date };
+        let fitted = convert::convert(d, &column.field_type, &cx);
+        match fitted.problem {
+            None => {}
+            Some(Problem::Note) => self.warnings.push((false, Problem::Note.error(&cx))),
+            Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(p.error(&cx)),
+            Some(p) => self.warnings.push((true, p.error(&cx))),
+        }
+        Ok(rows::to_stored(fitted.value, &column.field_type, &zone))
+    }
+
+    /// What a column holds that the statement does not name.
+    pub(super) fn default(&mut self, column: &ColumnInfo) -> Result<Datum, SqlError> {
+        match &column.default {
+            ColumnDefault::Null => Ok(Datum::Null),
+            ColumnDefault::Constant(text) => Ok(rows::constant_default(column, text, &self.zone.clone())
+                .pipe(|d| rows::to_stored(d, &column.field_type, &self.zone))),
+            ColumnDefault::CurrentTimestamp => Ok(self.now(&column.field_type)),
+            ColumnDefault::None if !column.field_type.is_not_null() => Ok(Datum::Null),
+            ColumnDefault::None if column.field_type.has(flags::AUTO_INCREMENT) => Ok(Datum::Null),
+            ColumnDefault::None if column.field_type.tp == TypeCode::Enum => Ok(Datum::Enum(1)),
+            ColumnDefault::None => {
+                let error = SqlError::NoDefaultValue(column.name.original.clone());
+                if self.strict && !self.ignore {
+                    return Err(error);
+                }
+                self.warnings.push((true, error));
+                Ok(implicit_default(&column.field_type))
+            }
+        }
+    }
+
+    pub(super) fn now(&self, ty: &FieldType) -> Datum {
+        let now = self.now.now(ty.fsp());
+        let kind = TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime);
+        rows::to_stored(Datum::Time(now.convert(kind, ty.fsp())), ty, &self.zone)
+    }
+
+    /// NOT NULL.
+    pub(super) fn check_null(&mut self, d: Datum, column: &ColumnInfo, single: bool) -> Result<Datum, SqlError> {
+        if !d.is_null() || !column.field_type.is_not_null() {
+            return Ok(d);
+        }
+        let error = SqlError::ColumnCannotBeNull(column.name.original.clone());
+        if self.ignore || (!self.strict && !single) {
+            self.warnings.push((true, error));
+            return Ok(implicit_default(&column.field_type));
+        }
+        Err(error)
+    }
+
+    pub(super) fn report(self, ctx: &mut ExecContext<'_>) -> u64 {
+        let n = self.warnings.len() as u64;
+        for (warning, e) in &self.warnings {
+            if *warning { ctx.warn(e) } else { ctx.note(e) }
+        }
+        n
+    }
+}
+
+trait Pipe: Sized {
+    fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
+        f(self)
+    }
+}
+
+impl Pipe for Datum {}
+
+/// The value of NOT NULL columns that nobody gave one.
+fn implicit_default(ty: &FieldType) -> Datum {
+    use codec::time::{Duration, Time};
+    match ty.tp {
+        TypeCode::Float | TypeCode::Double => Datum::Float(0.0),
+        TypeCode::NewDecimal | TypeCode::Unspecified => {
+            Datum::Decimal(codec::decimal::Decimal::from_i128(0, ty.decimal.clamp(0, 30) as u8))
+        }
+        TypeCode::Date | TypeCode::NewDate | TypeCode::DateTime | TypeCode::Timestamp => {
+            Datum::Time(Time::zero(TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime), ty.fsp()))
+        }
+        TypeCode::Duration => Datum::Duration(Duration { micros: 0, fsp: ty.fsp() }),
+        TypeCode::Year => Datum::UInt(0),
+        TypeCode::Enum => Datum::Enum(1),
+        TypeCode::Set => Datum::Set(0),
+        TypeCode::Bit => Datum::Bit(0),
+        TypeCode::Json => Datum::Json(codec::json::Json::Null),
+        tp if tp.is_string() => Datum::Bytes(Vec::new()),
+        _ if ty.is_unsigned() => Datum::UInt(0),
+        _ => Datum::Int(0),
+    }
+}

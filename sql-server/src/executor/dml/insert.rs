@@ -1,0 +1,474 @@
+//! INSERT and REPLACE: values or the rows of a query, ids, and what happens to duplicates.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::{TypeCode, flags};
+use query::context::TimeZone;
+use query::expr::Expr;
+use sqlparser::ast;
+
+use super::super::operator::{self, Runtime, resolve};
+use super::super::reader::Reader;
+use super::super::writer::Writer;
+use super::super::{Env, collect_context, eval_context, lock_wait, plan_query, rows, run_subqueries};
+use super::fitting::Fitting;
+use super::{column_name, find_column, row_handle, touch, unsupported, writable};
+use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
+use crate::error::SqlError;
+use crate::outcome::{Done, Outcome};
+use crate::planner::binder::{Binder, Environment};
+use crate::planner::plan::ColId;
+use crate::session::context::ExecContext;
+
+/// Where a column's value comes from.
+enum Source {
+    /// An expression without columns, or over earlier columns of the row.
+    Expr(Expr),
+    /// DEFAULT, or not named.
+    Default,
+}
+
+/// INSERT and REPLACE.
+pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
+    if insert.overwrite
+        || insert.partitioned.is_some()
+        || insert.returning.is_some()
+        || !insert.after_columns.is_empty()
+    {
+        return unsupported("this INSERT clause");
+    }
+    let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
+    let env = Env::new(ctx, true);
+    let mut binder = Binder::new(&env);
+    let (database, table) = binder.find_table(name)?;
+    writable(&database, &table, "INSERT")?;
+    let alias = table.name.original.clone();
+
+    // Columns that values are given for.
+    let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if insert.assignments.is_empty() {
+        match insert.columns.is_empty() {
+            true => table.public_columns().map(|c| (c, None)).collect(),
+            false => insert
+                .columns
+                .iter()
+                .map(|n| Ok((find_column(&table, &column_name(n)?, "field list")?, None)))
+                .collect::<Result<_, SqlError>>()?,
+        }
+    } else {
+        insert
+            .assignments
+            .iter()
+            .map(|a| {
+                let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
+                Ok((find_column(&table, &column_name(n)?, "field list")?, Some(&a.value)))
+            })
+            .collect::<Result<_, SqlError>>()?
+    };
+    for (i, (c, _)) in assigned.iter().enumerate() {
+        if assigned[..i].iter().any(|(o, _)| o.id == c.id) {
+            return Err(SqlError::ColumnSpecifiedTwice(c.name.original.clone()));
+        }
+    }
+
+    // Values may name columns of the row given before them; unset ones read as their default.
+    let (_, visible, _) = binder.scan(&database, &table, &alias, false);
+    let row_ids: HashMap<ColId, usize> =
+        visible.iter().filter_map(|v| Some((v.id, table.column(&v.org_name)?.offset))).collect();
+    binder.open(visible.clone());
+    let mut sources: Vec<Vec<Source>> = Vec::new();
+    let mut query_plan = None;
+    let is_default = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+    let bind_value = |binder: &mut Binder<'_>, e: &ast::Expr, column: &ColumnInfo| -> Result<Source, SqlError> {
+        if is_default(e) {
+            return Ok(Source::Default);
+        }
+        if let ast::Expr::Function(f) = e
+            && f.name.to_string().eq_ignore_ascii_case("default")
+        {
+            let _ = column;
+            return Ok(Source::Default);
+        }
+        binder.bind_expr(e).map(Source::Expr)
+    };
+    if !insert.assignments.is_empty() {
+        let mut row = Vec::new();
+        for (c, e) in &assigned {
+            if let Some(e) = e {
+                row.push(bind_value(&mut binder, e, c)?);
+            }
+        }
+        sources.push(row);
+    } else {
+        match insert.source.as_deref() {
+            // `INSERT INTO t VALUES ()`
+            None => sources.push(assigned.iter().map(|_| Source::Default).collect()),
+            Some(ast::Query { body, with: None, order_by: None, limit_clause: None, .. })
+                if matches!(**body, ast::SetExpr::Values(_)) =>
+            {
+                if let ast::SetExpr::Values(values) = &**body {
+                    for (i, row) in values.rows.iter().enumerate() {
+                        let row = &row.content;
+                        if row.is_empty() && (insert.columns.is_empty() || assigned.is_empty()) {
+                            sources.push(assigned.iter().map(|_| Source::Default).collect());
+                            continue;
+                        }
+                        if row.len() != assigned.len() {
+                            return Err(SqlError::ColumnCountMismatch(i as u64 + 1));
+                        }
+                        let row = row.iter().zip(&assigned).map(|(e, (c, _))| bind_value(&mut binder, e, c));
+                        sources.push(row.collect::<Result<_, _>>()?);
+                    }
+                }
+            }
+            Some(query) => {
+                binder.close()?;
+                let bound = binder.bind_query(query)?;
+                if bound.columns.len() != assigned.len() {
+                    return Err(SqlError::ColumnCountMismatch(1));
+                }
+                binder.open(visible.clone());
+                query_plan = Some(bound.plan);
+            }
+        }
+    }
+    binder.close()?;
+
+    // ON DUPLICATE KEY UPDATE sees the old row as the table's columns and the new one through VALUES() or an alias.
+    let mut on_duplicate: Vec<(usize, Expr)> = Vec::new();
+    let mut old_ids: HashMap<ColId, usize> = HashMap::new();
+    let width = table.columns.len();
+    match &insert.on {
+        None => {}
+        Some(ast::OnInsert::DuplicateKeyUpdate(assignments)) => {
+            let (_, old_visible, _) = binder.scan(&database, &table, &alias, false);
+            let (_, new_visible, _) = binder.scan(&database, &table, "", false);
+            for v in &old_visible {
+                old_ids.insert(v.id, table.column(&v.org_name).map_or(0, |c| c.offset));
+            }
+            let mut all = old_visible;
+            for mut v in new_visible {
+                old_ids.insert(v.id, width + table.column(&v.org_name).map_or(0, |c| c.offset));
+                binder.inserted.insert(v.name.to_lowercase(), v.id);
+                if let Some(row_alias) = &insert.insert_alias {
+                    let at = assigned.iter().position(|(c, _)| c.name.matches(&v.name));
+                    if let (Some(names), Some(at)) = (&row_alias.col_aliases, at)
+                        && let Some(n) = names.get(at)
+                    {
+                        v.name = n.value.clone();
+                    }
+                    v.table = column_name(&row_alias.row_alias)?;
+                    v.database = String::new();
+                    v.merged = row_alias.col_aliases.is_none();
+                    all.push(v);
+                }
+            }
+            binder.open(all);
+            for a in assignments {
+                let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
+                let column = find_column(&table, &column_name(n)?, "field list")?;
+                let e = if is_default(&a.value) {
+                    let text = column.default.constant().map(<[u8]>::to_vec);
+                    text.map_or_else(Expr::null, |t| crate::planner::expr::parameter(Datum::Bytes(t), env.eval()))
+                } else {
+                    binder.bind_expr(&a.value)?
+                };
+                on_duplicate.push((column.offset, e));
+            }
+            binder.close()?;
+        }
+        Some(_) => return unsupported("ON CONFLICT"),
+    }
+
+    let columns = std::mem::take(&mut binder.columns);
+    let subqueries = std::mem::take(&mut binder.subqueries);
+    drop(binder);
+    ctx.session.txn.use_table(&table);
+
+    // Rows of a SELECT, or expressions evaluated one by one.
+    let mut fitting = Fitting::new(ctx, insert.ignore);
+    let assigned_offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
+    let mut new_rows: Vec<Vec<Datum>> = Vec::new();
+    let rt;
+    match query_plan {
+        Some(plan) => {
+            let planned = plan_query(ctx, plan, columns, subqueries, true).await?;
+            let mut op = operator::build(&planned.plan, &planned.rt)?;
+            let mut n = 0;
+            while let Some(batch) = op.next().await? {
+                for r in 0..batch.num_rows() {
+                    n += 1;
+                    let mut row = vec![None; width];
+                    for (i, offset) in assigned_offsets.iter().enumerate() {
+                        let d = fitting.fit(batch.datum(r, i), &batch.types()[i], &table.columns[*offset], n)?;
+                        row[*offset] = Some(d);
+                    }
+                    new_rows.push(complete_row(&table, row, &mut fitting, false)?);
+                }
+            }
+            rt = planned.rt;
+        }
+        None => {
+            let reader = if subqueries.is_empty() {
+                Reader::new(ctx.server.kv()?.snapshot(codec::timestamp::Timestamp::MAX))
+            } else {
+                let mut tables = Vec::new();
+                subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+                super::super::reader_of(ctx, &tables, true).await?
+            };
+            let runtime =
+                Runtime::new(reader, Arc::new(columns), eval_context(ctx, true), ctx.session.interrupt.clone());
+            rt = Arc::new(runtime);
+            let values = run_subqueries(subqueries, &rt).await?;
+            for (_, e) in &mut on_duplicate {
+                values.apply_expr(e)?;
+            }
+            let single = sources.len() == 1;
+            for (n, source) in sources.into_iter().enumerate() {
+                let row_number = n as u64 + 1;
+                let mut row: Vec<Option<Datum>> = vec![None; width];
+                for (offset, s) in assigned_offsets.iter().zip(source) {
+                    let column = &table.columns[*offset];
+                    let d = match s {
+                        Source::Default => fitting.default(column)?,
+                        Source::Expr(mut e) => {
+                            values.apply_expr(&mut e)?;
+                            let d = match &e {
+                                Expr::Const { value, .. } => value.clone(),
+                                e => {
+                                    let e = resolve(e, &row_ids)?;
+                                    let so_far = local_row(&table, &row, &fitting.zone);
+                                    rt.eval(|cx| query::eval::eval_row(&e, &so_far, cx))?
+                                }
+                            };
+                            fitting.fit(d, e.ty(), column, row_number)?
+                        }
+                    };
+                    row[*offset] = Some(d);
+                }
+                new_rows.push(complete_row(&table, row, &mut fitting, single)?);
+            }
+        }
+    }
+
+    let records = new_rows.len() as u64;
+    let (handles, last_insert_id) = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
+    let wait = lock_wait(ctx.session, false);
+    let found_rows = false;
+    let zone = fitting.zone.clone();
+    let mut writer = Writer::new(table.clone(), zone.clone());
+    let mut affected = 0;
+    let mut duplicates = 0;
+    let careful = insert.ignore || insert.replace_into || !on_duplicate.is_empty();
+    let mut updated_id = 0;
+    if !careful {
+        let txn = ctx.txn().await?;
+        for (row, (handle, fresh)) in new_rows.iter().zip(&handles) {
+            writer.insert(txn, row, *handle, *fresh)?;
+            affected += 1;
+        }
+        writer.finish(txn, wait).await?;
+    } else {
+        // Everything that may be in the way is read (and locked) at once.
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        for (row, (handle, fresh)) in new_rows.iter().zip(&handles) {
+            all.extend(writer.conflict_keys(row, *handle, *fresh)?.into_iter().map(|k| k.0));
+        }
+        all.sort();
+        all.dedup();
+        let txn = ctx.txn().await?;
+        let mut known: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
+        let values = writer.current(txn, &all, wait).await?;
+        known.extend(all.into_iter().zip(values));
+        let decoder = rows::full_decoder(&table);
+        'rows: for (n, (row, (handle, fresh))) in new_rows.iter().zip(&handles).enumerate() {
+            let row_number = n as u64 + 1;
+            loop {
+                // The first key that is in the way: the primary key before the others.
+                let mut conflict = None;
+                for (key, index) in writer.conflict_keys(row, *handle, *fresh)? {
+                    let value = match txn.buffer().get(&key) {
+                        Some(entry) => entry.value.clone(),
+                        None => known.get(&key).cloned().flatten(),
+                    };
+                    if let Some(value) = value {
+                        conflict = Some((index.map(|i| i.id), value));
+                        break;
+                    }
+                }
+                let Some((index_id, value)) = conflict else {
+                    let mut probe = Writer::new(table.clone(), zone.clone());
+                    std::mem::swap(&mut probe, &mut writer);
+                    let result = probe.insert(txn, row, *handle, *fresh);
+                    writer = probe;
+                    result?;
+                    affected += 1;
+                    continue 'rows;
+                };
+                duplicates += 1;
+                let index = index_id.and_then(|id| table.indexes.iter().find(|i| i.id == id));
+                if insert.ignore && on_duplicate.is_empty() && !insert.replace_into {
+                    fitting.warnings.push((true, rows::duplicate_row(&table, index, row, &zone)));
+                    continue 'rows;
+                }
+                let old_handle = match index {
+                    None => *handle,
+                    Some(_) => codec::table::decode_unique_handle(&value).map_err(rows::damaged)?,
+                };
+                let old_key = codec::table::record_key(table.id, old_handle);
+                let old_value = match index {
+                    None => Some(value),
+                    Some(_) => writer.current(txn, std::slice::from_ref(&old_key), wait).await?.pop().flatten(),
+                };
+                let Some(old_value) = old_value else {
+                    // The entry outlived its row: a conflict with a transaction that is just committing.
+                    return Err(SqlError::WriteConflict("an index entry without its row".into()));
+                };
+                let old = decoder.decode(&old_value, old_handle).map_err(rows::damaged)?;
+                if insert.replace_into {
+                    writer.remove(txn, &old, old_handle)?;
+                    affected += 1;
+                    continue;
+                }
+                // ON DUPLICATE KEY UPDATE.
+                let mut new = old.clone();
+                for (offset, e) in &on_duplicate {
+                    let column = &table.columns[*offset];
+                    let mut both = local_values(&table, &new, &zone);
+                    both.extend(local_values(&table, row, &zone));
+                    let e = resolve(e, &old_ids)?;
+                    let d = rt.eval(|cx| query::eval::eval_row(&e, &both, cx))?;
+                    let d = fitting.fit(d, e.ty(), column, row_number)?;
+                    new[*offset] = fitting.check_null(d, column, true)?;
+                }
+                if new == old {
+                    affected += u64::from(found_rows);
+                } else {
+                    touch(&table, &mut new, &on_duplicate.iter().map(|d| d.0).collect::<Vec<_>>(), &fitting);
+                    let new_handle = row_handle(&table, &new).unwrap_or(old_handle);
+                    writer.update(txn, &old, old_handle, &new, new_handle)?;
+                    affected += 2;
+                }
+                if let Some(c) = table.auto_increment_column() {
+                    updated_id = new.get(c.offset).and_then(rows::handle_of).map_or(0, |v| v as u64);
+                }
+                continue 'rows;
+            }
+        }
+        writer.finish(txn, wait).await?;
+    }
+    collect_context(ctx, &rt);
+    let warnings = fitting.report(ctx);
+    let info = if records > 1 || insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_))) {
+        format!("Records: {records}  Duplicates: {duplicates}  Warnings: {warnings}")
+    } else {
+        String::new()
+    };
+    let last_insert_id =
+        if duplicates > 0 && updated_id != 0 && !on_duplicate.is_empty() { updated_id } else { last_insert_id };
+    Ok(Outcome::Ok(Done { affected_rows: affected, matched_rows: None, last_insert_id, info }))
+}
+
+/// The row so far as expressions see it: TIMESTAMPs in the session's zone, unset columns NULL.
+fn local_row(table: &TableInfo, row: &[Option<Datum>], zone: &TimeZone) -> Vec<Datum> {
+    let values: Vec<Datum> = row.iter().map(|d| d.clone().unwrap_or_default()).collect();
+    local_values(table, &values, zone)
+}
+
+fn local_values(table: &TableInfo, row: &[Datum], zone: &TimeZone) -> Vec<Datum> {
+    row.iter().zip(&table.columns).map(|(d, c)| rows::to_local(d.clone(), &c.field_type, zone)).collect()
+}
+
+/// Fills in defaults and checks NOT NULL. AUTO_INCREMENT columns may still be NULL.
+fn complete_row(
+    table: &TableInfo,
+    row: Vec<Option<Datum>>,
+    fitting: &mut Fitting,
+    single: bool,
+) -> Result<Vec<Datum>, SqlError> {
+    let mut out = Vec::with_capacity(row.len());
+    for (d, c) in row.into_iter().zip(&table.columns) {
+        if !c.is_writable() {
+            out.push(Datum::Null);
+            continue;
+        }
+        let auto = c.field_type.has(flags::AUTO_INCREMENT);
+        let d = match d {
+            Some(d) => d,
+            // Columns being added hold what old rows read as.
+            None if !c.is_public() => match c.default {
+                ColumnDefault::CurrentTimestamp => fitting.now(&c.field_type),
+                _ => rows::origin_default(c),
+            },
+            None => fitting.default(c)?,
+        };
+        out.push(if auto { d } else { fitting.check_null(d, c, single)? });
+    }
+    Ok(out)
+}
+
+/// Gives handles and AUTO_INCREMENT values to new rows: (handle, whether it is certainly new) of each, and the first value
+/// generated.
+async fn assign_ids(
+    ctx: &mut ExecContext<'_>,
+    table: &Arc<TableInfo>,
+    new_rows: &mut [Vec<Datum>],
+    fitting: &mut Fitting,
+) -> Result<(Vec<(i64, bool)>, u64), SqlError> {
+    let domain = ctx.server.domain()?;
+    let ids = domain.auto_ids();
+    let mut first = 0_u64;
+    if let Some(column) = table.auto_increment_column() {
+        let generate = |d: &Datum| match d {
+            Datum::Null => true,
+            Datum::Int(0) | Datum::UInt(0) => !fitting.zero_is_value,
+            Datum::Float(v) => *v == 0.0 && !fitting.zero_is_value,
+            _ => false,
+        };
+        let wanted = new_rows.iter().filter(|r| generate(&r[column.offset])).count() as u64;
+        let given = new_rows.iter().filter(|r| !generate(&r[column.offset])).filter_map(|r| match &r[column.offset] {
+            Datum::Float(v) => Some(*v as i64),
+            d => d.as_i64(),
+        });
+        if let Some(most) = given.max()
+            && most > 0
+        {
+            ids.rebase(table, AutoIdKind::AutoIncrement, most).await?;
+        }
+        if wanted > 0 {
+            let start = ids.allocate(table, AutoIdKind::AutoIncrement, wanted).await?;
+            let (_, max) = column.field_type.signed_range();
+            let limit = if column.field_type.is_unsigned() { column.field_type.unsigned_max() } else { max as u64 };
+            let mut next = start;
+            first = start as u64;
+            for row in new_rows.iter_mut().filter(|r| generate(&r[column.offset])) {
+                if next as u64 > limit {
+                    return Err(SqlError::AutoIncrementExhausted);
+                }
+                row[column.offset] = match column.field_type.tp {
+                    TypeCode::Float | TypeCode::Double => Datum::Float(next as f64),
+                    _ => rows::handle_datum(next, &column.field_type),
+                };
+                next += 1;
+            }
+        }
+    }
+    if table.pk_is_handle {
+        let mut handles = Vec::with_capacity(new_rows.len());
+        for row in new_rows.iter() {
+            let handle = row_handle(table, row).ok_or_else(|| {
+                SqlError::ColumnCannotBeNull(
+                    table.handle_column().map_or_else(String::new, |c| c.name.original.clone()),
+                )
+            })?;
+            handles.push((handle, false));
+        }
+        return Ok((handles, first));
+    }
+    let start = match new_rows.len() as u64 {
+        0 => 0,
+        n => ids.allocate(table, AutoIdKind::RowId, n).await?,
+    };
+    Ok(((0..new_rows.len() as i64).map(|i| (start + i, true)).collect(), first))
+}

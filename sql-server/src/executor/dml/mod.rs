@@ -1,0 +1,52 @@
+//! INSERT, REPLACE, UPDATE, DELETE.
+//!
+//! Rows to change are found by a query plan over the table with all its columns and the row handle; their new values are
+//! computed column by column over batches, fitted into the column types ([`super::convert`]), and written ([`super::writer`]).
+//! [`insert`] makes new rows, [`change`] changes and removes those that it finds, [`fitting`] is what both do to values.
+
+mod change;
+mod fitting;
+mod insert;
+
+use codec::datum::Datum;
+use sqlparser::ast;
+
+use self::fitting::Fitting;
+use super::rows;
+use crate::catalog::{ColumnInfo, TableInfo, TableKind};
+use crate::error::SqlError;
+
+pub(super) use change::{delete, plan_delete, plan_update, update};
+pub(super) use insert::insert;
+
+fn unsupported<T>(what: &str) -> Result<T, SqlError> {
+    Err(SqlError::NotSupported(what.to_owned()))
+}
+
+fn writable(database: &str, table: &TableInfo, operation: &'static str) -> Result<(), SqlError> {
+    if table.kind == TableKind::Memory {
+        let _ = database;
+        return Err(SqlError::NotUpdatable { table: table.name.original.clone(), operation });
+    }
+    Ok(())
+}
+
+/// The handle of a row: its integer primary key.
+fn row_handle(table: &TableInfo, row: &[Datum]) -> Option<i64> {
+    table.handle_column().and_then(|c| row.get(c.offset)).and_then(rows::handle_of)
+}
+
+fn column_name(name: &ast::ObjectName) -> Result<String, SqlError> {
+    Ok(crate::planner::binder::name_parts(name)?.pop().unwrap_or_default())
+}
+
+fn find_column<'t>(table: &'t TableInfo, name: &str, clause: &str) -> Result<&'t ColumnInfo, SqlError> {
+    table.column(name).ok_or_else(|| SqlError::UnknownColumn { column: name.to_owned(), clause: clause.to_owned() })
+}
+
+/// ON UPDATE CURRENT_TIMESTAMP of columns that the statement does not set.
+fn touch(table: &TableInfo, new: &mut [Datum], set: &[usize], fitting: &Fitting) {
+    for c in table.writable_columns().filter(|c| c.on_update_now && !set.contains(&c.offset)) {
+        new[c.offset] = fitting.now(&c.field_type);
+    }
+}
