@@ -170,11 +170,7 @@ impl<E: Engine> Node<E> {
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
         let routes =
             tonic::service::Routes::new(service.into_server()).add_service(DeadlockService::default().into_server());
-        let options = ServeOptions {
-            tls: config.security.is_set().then(|| config.security.clone()),
-            grace: GRACE,
-            ..ServeOptions::default()
-        };
+        let options = ServeOptions { tls: config.security.is_set().then(|| config.security.clone()), grace: GRACE };
         let mut tasks = vec![serve(listener, net::grpc::router(routes), options, stop.clone())];
         if let Some(listener) = status_listener {
             let options = ServeOptions { grace: GRACE, ..ServeOptions::default() };

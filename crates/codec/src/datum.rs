@@ -352,10 +352,10 @@ mod tests {
             pair(FieldType::bigint_unsigned(), any::<u64>().prop_map(Datum::UInt)),
             pair(FieldType::double(), (-1e300..1e300).prop_map(Datum::Float)),
             pair(FieldType::decimal(30, 10), dec),
-            pair(FieldType::varchar(100), "[ -~é]{0,20}".prop_map(|s| Datum::string(s))),
+            pair(FieldType::varchar(100), "[ -~é]{0,20}".prop_map(Datum::string)),
             pair(
                 FieldType::varchar(100).with_collation(Collation::UTF8MB4_GENERAL_CI),
-                "[ -~é]{0,20}".prop_map(|s| Datum::string(s))
+                "[ -~é]{0,20}".prop_map(Datum::string)
             ),
             pair(FieldType::varbinary(100), any::<Vec<u8>>().prop_map(Datum::Bytes)),
             pair(FieldType::datetime(6), time),

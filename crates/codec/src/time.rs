@@ -676,14 +676,12 @@ impl Duration {
         } else {
             (hours, minutes, seconds) = (first / 10_000, first / 100 % 100, first % 100);
         }
-        if days.is_some() || b.get(i) == Some(&b':') {
+        if b.get(i) == Some(&b':') {
+            i += 1;
+            minutes = number(&mut i).ok_or(BAD_DURATION)?;
             if b.get(i) == Some(&b':') {
                 i += 1;
-                minutes = number(&mut i).ok_or(BAD_DURATION)?;
-                if b.get(i) == Some(&b':') {
-                    i += 1;
-                    seconds = number(&mut i).ok_or(BAD_DURATION)?;
-                }
+                seconds = number(&mut i).ok_or(BAD_DURATION)?;
             }
         }
         let mut frac = 0_i64;

@@ -126,7 +126,7 @@ pub fn parse(text: &str, pattern: &str) -> Option<(Time, bool, bool)> {
     let mut day_of_year = None;
     let mut rest = text;
     let mut chars = pattern.chars();
-    fn number<'a>(rest: &'a str, digits: usize) -> Option<(u32, &'a str, usize)> {
+    fn number(rest: &str, digits: usize) -> Option<(u32, &str, usize)> {
         let n = rest.bytes().take(digits).take_while(u8::is_ascii_digit).count();
         (n > 0).then(|| rest[..n].parse().ok().map(|v| (v, &rest[n..], n))).flatten()
     }

@@ -677,7 +677,7 @@ fn call_from_pb(pb: &tipb::Expr, args: Vec<Expr>, ty: FieldType) -> Result<Expr>
         let len = args.len();
         let args = (args.into_iter().enumerate())
             .map(|(i, a)| {
-                let is_branch = i >= from && ((i - from) % step == 0 || i + 1 == len);
+                let is_branch = i >= from && ((i - from).is_multiple_of(step) || i + 1 == len);
                 if is_branch { crate::infer::coerce(a, &ty) } else { a }
             })
             .collect();

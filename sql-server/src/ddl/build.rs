@@ -244,9 +244,9 @@ fn set_lengths(column: &str, ty: &ColumnType, field: &mut FieldType) -> Result<(
             if let Some(length) = ty.length.filter(|length| *length > 0) {
                 let bytes = u64::from(length) * u64::from(char_bytes(field.collation));
                 field.tp = match bytes {
-                    ..=255 => T::TinyBlob,
-                    ..=65_535 => T::Blob,
-                    ..=16_777_215 => T::MediumBlob,
+                    0..=255 => T::TinyBlob,
+                    256..=65_535 => T::Blob,
+                    65_536..=16_777_215 => T::MediumBlob,
                     _ => T::LongBlob,
                 };
                 field.flen = codec::types::default_length(field.tp, false).0;

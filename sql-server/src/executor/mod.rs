@@ -26,6 +26,7 @@ pub mod rows;
 mod writer;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use codec::datum::Datum;
@@ -334,15 +335,15 @@ impl SubqueryValues {
     /// `x IN (slot)` becomes `x IN (values)`.
     fn splice(&self, e: &Expr) -> Result<Expr, SqlError> {
         let Expr::Call(call) = e else { return Ok(e.clone()) };
-        if matches!(call.func, query::expr::Func::In(..)) && call.args.len() == 2 {
-            if let [slot] = call.args[1].columns()[..]
-                && let Some(list) = self.lists.get(&slot)
-            {
-                return Ok(match list.is_empty() {
-                    true => Expr::bool(false),
-                    false => query::infer::in_list(call.args[0].clone(), list.clone())?,
-                });
-            }
+        if matches!(call.func, query::expr::Func::In(..))
+            && call.args.len() == 2
+            && let [slot] = call.args[1].columns()[..]
+            && let Some(list) = self.lists.get(&slot)
+        {
+            return Ok(match list.is_empty() {
+                true => Expr::bool(false),
+                false => query::infer::in_list(call.args[0].clone(), list.clone())?,
+            });
         }
         // `IN` of one value may have become an equality.
         if let query::expr::Func::Compare(query::expr::CmpOp::Eq, ..) = call.func
@@ -398,9 +399,9 @@ async fn load_memory_tables(
     let mut out = HashMap::new();
     for (database, table) in wanted {
         let key = (database.to_lowercase(), table.name.lower.clone());
-        if !out.contains_key(&key) {
+        if let Entry::Vacant(entry) = out.entry(key) {
             let rows = crate::infoschema::rows(ctx.server, &ctx.schema, &table).await?;
-            out.insert(key, Arc::new(rows));
+            entry.insert(Arc::new(rows));
         }
     }
     Ok(out)

@@ -182,7 +182,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if desc {
                 ranges = ranges.into_iter().rev().collect();
             }
-            if *covering && (dirty || !rt.pushdown) || *covering && scan.lock {
+            if *covering && (dirty || !rt.pushdown || scan.lock) {
                 return Ok(Box::new(IndexReader {
                     rt: rt.clone(),
                     index: index_columns(&scan.table, index),

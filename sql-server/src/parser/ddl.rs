@@ -764,10 +764,12 @@ impl StatementParser<'_> {
                     return self.unexpected();
                 }
             }
-            "LONG" => match self.eat_any(&["VARCHAR", "VARBINARY", "VARCHARACTER"]) {
-                Some("VARBINARY") => ty.kind = MediumBlob,
-                _ => {}
-            },
+            "LONG" => {
+                let qualifier = self.eat_any(&["VARCHAR", "VARBINARY", "VARCHARACTER"]);
+                if qualifier == Some("VARBINARY") {
+                    ty.kind = MediumBlob;
+                }
+            }
             _ => {}
         }
         if matches!(word.as_str(), "CHAR" | "CHARACTER" | "NCHAR" | "NATIONAL" | "LONG") && self.eat("VARYING") {

@@ -56,10 +56,10 @@ impl StatementParser<'_> {
         self.eat("EXTENDED");
         let full = self.eat("FULL");
         if self.eat("TABLES") {
-            return Ok(Some(ShowKind::Tables { full, database: self.from_database()? }));
+            return Ok(Some(ShowKind::Tables { full, database: self.database_clause()? }));
         }
         if self.eat_any(&["COLUMNS", "FIELDS"]).is_some() {
-            return Ok(Some(ShowKind::Columns { full, table: self.from_table()? }));
+            return Ok(Some(ShowKind::Columns { full, table: self.table_clause()? }));
         }
         if self.eat("PROCESSLIST") {
             return Ok(Some(ShowKind::ProcessList { full }));
@@ -68,13 +68,13 @@ impl StatementParser<'_> {
             return self.unexpected();
         }
         if self.eat_any(&["INDEX", "INDEXES", "KEYS"]).is_some() {
-            return Ok(Some(ShowKind::Indexes { table: self.from_table()? }));
+            return Ok(Some(ShowKind::Indexes { table: self.table_clause()? }));
         }
         if self.eat("TABLE STATUS") {
-            return Ok(Some(ShowKind::TableStatus { database: self.from_database()? }));
+            return Ok(Some(ShowKind::TableStatus { database: self.database_clause()? }));
         }
         if self.eat("OPEN TABLES") {
-            self.from_database()?;
+            self.database_clause()?;
             return Ok(Some(ShowKind::OpenTables));
         }
         if self.eat("GRANTS") {
@@ -83,7 +83,7 @@ impl StatementParser<'_> {
         }
         let routines = ["PROCEDURE STATUS", "FUNCTION STATUS", "TRIGGERS", "EVENTS"];
         if let Some(what) = self.eat_any(&routines) {
-            self.from_database()?;
+            self.database_clause()?;
             return Ok(Some(ShowKind::Routines(what)));
         }
         if self.eat_any(&["MASTER STATUS", "BINARY LOG STATUS"]).is_some() {
@@ -203,7 +203,7 @@ impl StatementParser<'_> {
         Ok(Some(ShowKind::TableRegions { table, index }))
     }
 
-    fn from_database(&mut self) -> Parsed<Option<String>> {
+    fn database_clause(&mut self) -> Parsed<Option<String>> {
         Ok(match self.eat_any(&["FROM", "IN"]) {
             Some(_) => Some(self.name()?),
             None => None,
@@ -211,12 +211,12 @@ impl StatementParser<'_> {
     }
 
     /// `FROM t [FROM db]`.
-    fn from_table(&mut self) -> Parsed<TableName> {
+    fn table_clause(&mut self) -> Parsed<TableName> {
         if self.eat_any(&["FROM", "IN"]).is_none() {
             return self.unexpected();
         }
         let mut table = self.table_name()?;
-        if let Some(database) = self.from_database()? {
+        if let Some(database) = self.database_clause()? {
             table.database = Some(database);
         }
         Ok(table)

@@ -144,7 +144,7 @@ impl Connection {
     /// The next payload; `None` when the client closed the connection between packets.
     async fn read_packet(&mut self) -> Step<Option<Vec<u8>>> {
         loop {
-            match self.framer.next() {
+            match self.framer.next_payload() {
                 Ok(Some(payload)) => {
                     self.framer_began = !self.framer.is_empty();
                     self.writer.set_sequence(self.framer.next_sequence());

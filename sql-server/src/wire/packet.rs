@@ -109,7 +109,7 @@ impl Framer {
     }
 
     /// The next whole payload, or `None` until more bytes arrive.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, SqlError> {
+    pub fn next_payload(&mut self) -> Result<Option<Vec<u8>>, SqlError> {
         loop {
             let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
             let length = usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
@@ -216,9 +216,8 @@ impl PacketWriter {
         }
         let payload = self.out.split_off(start + HEADER_BYTES);
         self.out.truncate(start);
-        let mut chunks = payload.chunks(PACKET_BYTES_MAX).peekable();
         let mut last = PACKET_BYTES_MAX;
-        while let Some(chunk) = chunks.next() {
+        for chunk in payload.chunks(PACKET_BYTES_MAX) {
             last = chunk.len();
             self.chunk(chunk);
         }
@@ -360,7 +359,7 @@ mod tests {
             assert_eq!(bytes.len(), length + packets * HEADER_BYTES);
             let mut framer = Framer::new(64 << 20);
             framer.buffer().extend_from_slice(&bytes);
-            assert_eq!(framer.next().unwrap(), Some(payload));
+            assert_eq!(framer.next_payload().unwrap(), Some(payload));
             assert!(framer.is_empty());
         }
     }
@@ -369,7 +368,7 @@ mod tests {
     fn too_long_a_payload_is_refused_by_its_header() {
         let mut framer = Framer::new(1000);
         framer.buffer().extend_from_slice(&[0xE9, 3, 0, 0]);
-        assert!(matches!(framer.next(), Err(SqlError::PacketTooLarge)));
+        assert!(matches!(framer.next_payload(), Err(SqlError::PacketTooLarge)));
     }
 
     #[test]
@@ -384,7 +383,7 @@ mod tests {
             framer.buffer().extend_from_slice(&rest[..n]);
             rest = &rest[n..];
             if !refused {
-                refused = matches!(framer.next(), Err(SqlError::PacketTooLarge));
+                refused = matches!(framer.next_payload(), Err(SqlError::PacketTooLarge));
             }
             if refused && framer.skip() {
                 break;
@@ -392,14 +391,14 @@ mod tests {
         }
         assert_eq!(framer.next_sequence(), 3);
         framer.buffer().extend_from_slice(rest);
-        assert_eq!(framer.next().unwrap(), Some(vec![8, 9]));
+        assert_eq!(framer.next_payload().unwrap(), Some(vec![8, 9]));
     }
 
     #[test]
     fn sequence_numbers_must_follow() {
         let mut framer = Framer::new(1000);
         framer.buffer().extend_from_slice(&[1, 0, 0, 3, 9]);
-        assert!(matches!(framer.next(), Err(SqlError::PacketsOutOfOrder)));
+        assert!(matches!(framer.next_payload(), Err(SqlError::PacketsOutOfOrder)));
     }
 
     proptest! {
@@ -420,7 +419,7 @@ mod tests {
                 let n = cuts.next().unwrap_or(rest.len()).min(rest.len());
                 framer.buffer().extend_from_slice(&rest[..n]);
                 rest = &rest[n..];
-                while let Some(payload) = framer.next().unwrap() {
+                while let Some(payload) = framer.next_payload().unwrap() {
                     seen.push(payload);
                     framer.restart_sequence();
                 }
@@ -432,7 +431,7 @@ mod tests {
         fn any_bytes_frame_or_fail(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut framer = Framer::new(200);
             framer.buffer().extend_from_slice(&bytes);
-            while let Ok(Some(_)) = framer.next() {}
+            while let Ok(Some(_)) = framer.next_payload() {}
         }
 
         #[test]

@@ -74,7 +74,7 @@ impl Client {
 
     async fn read(&mut self) -> Option<Vec<u8>> {
         loop {
-            if let Some(payload) = self.framer.next().unwrap() {
+            if let Some(payload) = self.framer.next_payload().unwrap() {
                 return Some(payload);
             }
             let read = tokio::time::timeout(Duration::from_secs(20), self.stream.read_buf(self.framer.buffer()));

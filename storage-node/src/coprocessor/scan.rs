@@ -289,11 +289,12 @@ fn push(out: &mut ColumnBuilder, value: Datum, zone: Option<&TimeZone>) -> Resul
 /// The bytes of one column of a row, without a [`Datum`] where the layout allows.
 fn push_cell(out: &mut ColumnBuilder, bytes: &[u8], ty: &FieldType, zone: Option<&TimeZone>) -> Result<(), CopError> {
     let bad = |e| CopError::Eval(query::EvalError::Codec(e));
-    Ok(match Physical::of(ty) {
+    match Physical::of(ty) {
         Physical::Int if ty.tp != TypeCode::Null => out.push_raw_i64(row::read_int(bytes).map_err(bad)?)?,
         Physical::Duration => out.push_raw_i64(row::read_int(bytes).map_err(bad)?)?,
         Physical::UInt if ty.tp != TypeCode::Year => out.push_raw_i64(row::read_uint(bytes).map_err(bad)? as i64)?,
         Physical::Bytes if ty.tp != TypeCode::Geometry => out.push_bytes(bytes)?,
         _ => push(out, row::decode_cell(bytes, ty).map_err(bad)?, zone)?,
-    })
+    }
+    Ok(())
 }

@@ -142,13 +142,15 @@ impl<E: Engine> Inbox<E> {
         }
     }
 
-    fn push_bounded(&self, msg: Msg<E>, bytes: usize, entries_max: usize) -> Result<(), Msg<E>> {
+    /// Whether the queue took the message; one that it refused is gone.
+    #[must_use]
+    fn push_bounded(&self, msg: Msg<E>, bytes: usize, entries_max: usize) -> bool {
         let mut queue = self.queue.lock();
         if queue.closed
             || queue.messages.len() >= entries_max
             || (bytes > 0 && queue.request_bytes + bytes > REQUEST_BYTES_MAX)
         {
-            return Err(msg);
+            return false;
         }
         queue.request_bytes += bytes;
         queue.messages.push_back(msg);
@@ -156,7 +158,7 @@ impl<E: Engine> Inbox<E> {
             queue.waiting = false;
             self.arrived.notify_one();
         }
-        Ok(())
+        true
     }
 
     /// Everything that waits, in order.
@@ -335,7 +337,7 @@ impl<E: Engine> RaftStoreHandle<E> {
 
     async fn ask<T>(&self, region: u64, bytes: usize, msg: impl FnOnce(Reply<T>) -> Msg<E>) -> Result<T, RegionError> {
         let (reply, answer) = oneshot::channel();
-        if self.shared.inbox.push_bounded(msg(Reply::new(reply)), bytes, REQUESTS_MAX).is_err() {
+        if !self.shared.inbox.push_bounded(msg(Reply::new(reply)), bytes, REQUESTS_MAX) {
             if self.shared.inbox.is_closed() {
                 return Err(RegionError::RegionNotFound(region));
             }
@@ -380,8 +382,7 @@ fn snapshot_range(message: &RaftMessage) -> Result<KeyRange, String> {
 
 impl<E: Engine> RaftCalls for RaftStoreHandle<E> {
     fn deliver(&self, message: RaftMessage) {
-        let bound = self.shared.inbox.push_bounded(Msg::Raft(Box::new(message)), 0, MESSAGES_MAX);
-        if bound.is_err() {
+        if !self.shared.inbox.push_bounded(Msg::Raft(Box::new(message)), 0, MESSAGES_MAX) {
             tracing::debug!("raft message dropped: inbox is full or closed");
         }
     }

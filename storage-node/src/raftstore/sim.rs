@@ -256,7 +256,12 @@ impl Cluster {
     fn run_jobs(&mut self, id: u64) {
         let steps = self.steps;
         let engine = self.engine(id);
-        while let Some((_, job)) = self.nodes.get_mut(&id).and_then(|n| n.jobs.pop_front_if(|(due, _)| *due <= steps)) {
+        loop {
+            let Some(node) = self.nodes.get_mut(&id) else { return };
+            if node.jobs.front().is_none_or(|(due, _)| *due > steps) {
+                return;
+            }
+            let Some((_, job)) = node.jobs.pop_front() else { return };
             let done = match job {
                 Job::ReclaimLog => JobDone::LogReclaimed,
                 job => job.run(&engine),

@@ -325,10 +325,10 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         if self.ticks % self.cfg.store_heartbeat_ticks == 1 % self.cfg.store_heartbeat_ticks {
             self.report_store();
         }
-        if self.ticks % self.cfg.sync_ticks == 0 {
+        if self.ticks.is_multiple_of(self.cfg.sync_ticks) {
             self.start_sync();
         }
-        if self.ticks % self.cfg.leader_missing_ticks == 0 {
+        if self.ticks.is_multiple_of(self.cfg.leader_missing_ticks) {
             self.check_missing_leaders();
         }
     }

@@ -942,7 +942,7 @@ fn to_base64(data: &[u8]) -> Vec<u8> {
 
 fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     let clean: Vec<u8> = text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-    if clean.len() % 4 != 0 {
+    if !clean.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(clean.len() / 4 * 3);

@@ -440,9 +440,8 @@ async fn assign_ids(
             let start = ids.allocate(table, AutoIdKind::AutoIncrement, wanted).await?;
             let (_, max) = column.field_type.signed_range();
             let limit = if column.field_type.is_unsigned() { column.field_type.unsigned_max() } else { max as u64 };
-            let mut next = start;
             first = start as u64;
-            for row in new_rows.iter_mut().filter(|r| generate(&r[column.offset])) {
+            for (next, row) in (start..).zip(new_rows.iter_mut().filter(|r| generate(&r[column.offset]))) {
                 if next as u64 > limit {
                     return Err(SqlError::AutoIncrementExhausted);
                 }
@@ -450,7 +449,6 @@ async fn assign_ids(
                     TypeCode::Float | TypeCode::Double => Datum::Float(next as f64),
                     _ => rows::handle_datum(next, &column.field_type),
                 };
-                next += 1;
             }
         }
     }
