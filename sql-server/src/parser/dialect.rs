@@ -65,6 +65,11 @@ impl Dialect for MeridianDialect {
         (explicit || *kw != Keyword::LOCK) && MYSQL.is_table_factor_alias(explicit, kw, parser)
     }
 
+    fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
+        // Or a CASE that is nested too deeply would be read once more, as a name, and be a syntax error.
+        kw == Keyword::CASE || MYSQL.is_reserved_for_identifier(kw)
+    }
+
     fn supports_bang_not_operator(&self) -> bool {
         true
     }

@@ -118,14 +118,21 @@ fn deep_and_long_expressions_are_refused_not_overflown() {
     let minus = format!("select {}1", "- ".repeat(100_000));
     let explains = "explain ".repeat(100_000) + "select 1";
     let unions = "select 1 union ".repeat(100_000) + "select 1";
-    for sql in [parens, chain, nots, minus, explains, unions] {
-        assert!(parse_one(sql.as_bytes(), LexMode::default()).is_err());
+    let conditions = format!("select {}1{}", "case when ".repeat(2_000), " then 1 end".repeat(2_000));
+    let results = format!("select {}1{}", "case when 1 then ".repeat(2_000), " end".repeat(2_000));
+    let casts = format!("select {}1{}", "cast(".repeat(2_000), " as char)".repeat(2_000));
+    for sql in [parens, chain, nots, minus, unions, conditions, results, casts] {
+        let result = parse_one(sql.as_bytes(), LexMode::default());
+        assert!(matches!(result, Err(SqlError::StackOverrun)), "{}: {:?}", &sql[..40], result.err());
     }
+    assert!(parse_one(explains.as_bytes(), LexMode::default()).is_err());
     // Wide is not deep.
     let wide = format!("insert into t values (1,-1,'a'){}", ",(2,-2,'b')".repeat(50_000));
     assert!(parse_one(wide.as_bytes(), LexMode::default()).is_ok());
     let list = format!("select * from t where a in (1{})", ",-1".repeat(50_000));
     assert!(parse_one(list.as_bytes(), LexMode::default()).is_ok());
+    let update = format!("update t set a = 1 where a in (1{})", ",-1".repeat(50_000));
+    assert!(parse_one(update.as_bytes(), LexMode::default()).is_ok());
 }
 
 #[test]
