@@ -35,6 +35,8 @@ pub(super) struct Statement<'a> {
     pub(super) sql: &'a str,
     /// What SHOW WARNINGS is to list.
     pub(super) notes: Vec<SqlError>,
+    /// "Rows" that it affected: MySQL counts a database that is made, and the tables of one that is dropped.
+    pub(super) affected: u64,
 }
 
 impl Statement<'_> {
@@ -176,7 +178,10 @@ impl Statement<'_> {
         build::check_database_name(name)?;
         let exists = || SqlError::DatabaseExists(name.to_owned());
         if self.schema.database(name).is_some() {
-            return self.note_if(if_not_exists, exists());
+            self.note_if(if_not_exists, exists())?;
+            // MySQL says so of one that is there already, too.
+            self.affected = 1;
+            return Ok(());
         }
         build::check_writable(name)?;
         let collation =
@@ -195,9 +200,11 @@ impl Statement<'_> {
         };
         match self.run(None, None, Action::CreateDatabase(info)).await {
             // Another session was faster.
-            Err(SqlError::DdlJobFailed { code: 1007, .. }) if if_not_exists => self.note_if(true, exists()),
-            result => result,
+            Err(SqlError::DdlJobFailed { code: 1007, .. }) if if_not_exists => self.note_if(true, exists())?,
+            result => result?,
         }
+        self.affected = 1;
+        Ok(())
     }
 
     async fn alter_database(&mut self, name: &str, options: &DatabaseOptions) -> Result<(), SqlError> {
@@ -222,7 +229,11 @@ impl Statement<'_> {
             return Err(SqlError::UnsupportedDdl(format!("Unsupported DROP of the system database '{name}'")));
         }
         match self.schema.database(name).cloned() {
-            Some(database) => self.run(Some(&database.info), None, Action::DropDatabase).await,
+            Some(database) => {
+                self.run(Some(&database.info), None, Action::DropDatabase).await?;
+                self.affected = database.tables().count() as u64;
+                Ok(())
+            }
             None => self.note_if(if_exists, SqlError::DatabaseDropMissing(name.to_owned())),
         }
     }

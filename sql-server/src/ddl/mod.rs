@@ -40,12 +40,13 @@ pub async fn execute(ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<
         database: database.as_deref(),
         sql,
         notes: Vec::new(),
+        affected: 0,
     };
     let result = statement.execute(ddl).await;
     for note in statement.notes {
         ctx.note(&note);
     }
-    result.map(|()| Outcome::ok())
+    result.map(|()| Outcome::affected(statement.affected))
 }
 
 /// Runs an ADMIN statement.
