@@ -555,6 +555,9 @@ pub enum SqlError {
     /// Waited too long.
     #[error("Lock wait timeout exceeded; try restarting transaction")]
     LockWaitTimeout,
+    /// `FOR UPDATE OF` a table that the query does not read.
+    #[error("Unresolved table name `{0}` in locking clause.")]
+    UnresolvedTableLock(String),
     /// `NOWAIT`.
     #[error("Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.")]
     LockNoWait,

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | query, no transaction | a fresh timestamp; one row by key: the newest version |
 //! | query in a transaction | its start, over its pending writes |
-//! | `FOR UPDATE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
+//! | `FOR UPDATE` and `FOR SHARE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 
 pub mod aggregate;
@@ -443,43 +443,17 @@ fn optimize(plan: Plan, rt: &Runtime) -> Plan {
         .optimize(plan)
 }
 
-/// Marks every table of the query's own blocks to be locked.
-fn lock_scans(plan: &mut Plan, columns: &mut Columns) {
-    match plan {
-        Plan::Scan(scan) => {
-            scan.lock = true;
-            if scan.handle.is_none() {
-                scan.handle = Some(columns.add("_tidb_rowid", FieldType::bigint()));
-            }
-        }
-        Plan::Filter { input, .. }
-        | Plan::Project { input, .. }
-        | Plan::Aggregate { input, .. }
-        | Plan::Distinct(input)
-        | Plan::Sort { input, .. }
-        | Plan::Limit { input, .. }
-        | Plan::Apply { input, .. } => lock_scans(input, columns),
-        Plan::Join { left, right, .. } => {
-            lock_scans(left, columns);
-            lock_scans(right, columns);
-        }
-        Plan::Union { inputs, .. } => inputs.iter_mut().for_each(|i| lock_scans(i, columns)),
-        Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Memory { .. } => {}
-    }
-}
-
 async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Result<ResultSet, SqlError> {
     let env = Env::new(ctx, false);
     let mut binder = Binder::new(&env);
-    let Bound { mut plan, columns: visible, lock } = binder.bind_query(query)?;
-    let mut columns = std::mem::take(&mut binder.columns);
+    let Bound { plan, columns: visible, lock: locking } = binder.bind_query(query)?;
+    let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
     drop(binder);
     let meta = metas(&visible, &columns, &ctx.schema);
-    // Without a transaction there is nothing that could keep a lock.
-    let locking = lock.filter(|_| !ctx.is_autocommit());
-    if locking.is_some() {
-        lock_scans(&mut plan, &mut columns);
+    // On its own it locks too, until its end: it waits for whoever has the row, and reads what they leave.
+    if locking.is_some() && ctx.is_autocommit() {
+        ctx.session.txn.pessimistic = Some(true);
     }
     let pessimistic = locking.is_some() && ctx.txn().await?.is_pessimistic();
     let Planned { plan, rt } = plan_query(ctx, plan, columns, subqueries, pessimistic).await?;

@@ -1,7 +1,8 @@
 //! Queries and data changes: `sqlparser`'s grammar, with MySQL's modifiers around it.
 
 use sqlparser::ast::{
-    Join, JoinConstraint, JoinOperator, LockClause, LockType, Query, SetExpr, SqliteOnConflict, Statement as Tree,
+    Join, JoinConstraint, JoinOperator, LockClause, LockType, NonBlock, Query, SetExpr, SqliteOnConflict,
+    Statement as Tree,
 };
 use sqlparser::tokenizer::Token;
 
@@ -22,10 +23,37 @@ impl StatementParser<'_> {
     pub(super) fn query(&mut self) -> Parsed<Box<Query>> {
         self.refuse_select_into()?;
         let mut query = self.p.parse_query()?;
+        self.more_locks(&mut query.locks)?;
         if self.eat("LOCK IN SHARE MODE") {
             query.locks.push(LockClause { lock_type: LockType::Share, of: None, nonblock: None });
         }
         Ok(query)
+    }
+
+    /// What the grammar leaves of `FOR UPDATE OF a, b NOWAIT FOR SHARE OF c`, because its clause has one table: each
+    /// table becomes a clause of its own.
+    fn more_locks(&mut self, locks: &mut Vec<LockClause>) -> Parsed<()> {
+        while let Some(last) = locks.last_mut()
+            && last.of.is_some()
+        {
+            let lock_type = last.lock_type;
+            if last.nonblock.is_none() && self.p.consume_token(&Token::Comma) {
+                let of = Some(self.p.parse_object_name(false)?);
+                let nonblock = if self.eat("NOWAIT") {
+                    Some(NonBlock::Nowait)
+                } else if self.eat("SKIP LOCKED") {
+                    Some(NonBlock::SkipLocked)
+                } else {
+                    None
+                };
+                locks.push(LockClause { lock_type, of, nonblock });
+            } else if self.eat("FOR") {
+                locks.push(self.p.parse_lock()?);
+            } else {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// `SELECT … INTO OUTFILE 'f'`, `INTO DUMPFILE`, `INTO @a`: named before the grammar takes it for something else.

@@ -62,7 +62,7 @@ pub struct Bound {
     pub lock: Option<Lock>,
 }
 
-/// `FOR UPDATE`.
+/// `FOR UPDATE` and `FOR SHARE`. Which tables they lock, their scans know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lock {
     /// `NOWAIT`.
@@ -153,6 +153,36 @@ pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), Sq
     match (parts.pop(), parts.pop(), parts.is_empty()) {
         (Some(table), db, true) => Ok((db, table)),
         _ => Err(SqlError::WrongTableName(name.to_string())),
+    }
+}
+
+/// Has the rows of the query's tables locked, those of table `of` or all; whether there is such a table.
+fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String>, String)>) -> bool {
+    match plan {
+        Plan::Scan(scan) => {
+            let named = of.is_none_or(|(database, alias)| {
+                scan.alias.eq_ignore_ascii_case(alias)
+                    && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
+            });
+            if named {
+                scan.lock = true;
+                scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
+            }
+            named
+        }
+        Plan::Filter { input, .. }
+        | Plan::Project { input, .. }
+        | Plan::Aggregate { input, .. }
+        | Plan::Distinct(input)
+        | Plan::Sort { input, .. }
+        | Plan::Limit { input, .. }
+        | Plan::Apply { input, .. } => lock_scans(input, columns, of),
+        Plan::Join { left, right, .. } => {
+            let left = lock_scans(left, columns, of);
+            lock_scans(right, columns, of) || left
+        }
+        Plan::Union { inputs, .. } => inputs.iter_mut().fold(false, |any, i| lock_scans(i, columns, of) || any),
+        Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Memory { .. } => false,
     }
 }
 
@@ -510,12 +540,19 @@ impl<'a> Binder<'a> {
             other => return unsupported(other.to_string()),
         };
         for lock in &query.locks {
-            match (lock.lock_type, lock.nonblock) {
-                (_, Some(ast::NonBlock::SkipLocked)) => return unsupported("SKIP LOCKED"),
-                (ast::LockType::Update, nonblock) => bound.lock = Some(Lock { nowait: nonblock.is_some() }),
-                // As in TiDB, a shared lock is not taken; snapshot isolation reads without one.
-                (ast::LockType::Share, _) => {}
+            if lock.nonblock == Some(ast::NonBlock::SkipLocked) {
+                return unsupported("SKIP LOCKED");
             }
+            // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
+            // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
+            let of = lock.of.as_ref().map(table_name).transpose()?;
+            if !lock_scans(&mut bound.plan, &mut self.columns, of.as_ref())
+                && let Some((_, table)) = of
+            {
+                return Err(SqlError::UnresolvedTableLock(table));
+            }
+            let before = bound.lock.is_some_and(|l| l.nowait);
+            bound.lock = Some(Lock { nowait: before || lock.nonblock.is_some() });
         }
         Ok(bound)
     }

@@ -576,7 +576,8 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             let mut wanted = needed.clone();
             scan.filters.iter().for_each(|c| need(c, &mut wanted));
             scan.columns.retain(|c| wanted.contains(&c.1));
-            scan.handle = scan.handle.filter(|h| wanted.contains(h));
+            // Rows to be locked are known by their handles.
+            scan.handle = scan.handle.filter(|h| scan.lock || wanted.contains(h));
             Plan::Scan(scan)
         }
         Plan::Memory { table, database, mut columns } => {

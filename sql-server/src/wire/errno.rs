@@ -127,6 +127,7 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         Deadlock => (1213, "40001"),
         LockWaitTimeout => (1205, "HY000"),
         LockNoWait => (3572, "HY000"),
+        UnresolvedTableLock(_) => (3568, "HY000"),
         SchemaChanged => (8028, "HY000"),
         TransactionTooLarge(_) => (8004, "HY000"),
         EntryTooLarge { .. } => (8025, "HY000"),
