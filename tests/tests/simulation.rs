@@ -107,7 +107,7 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
     engine_room.await.expect("the world ends well");
     let count = |what| ledger.lock().values().filter(|told| **told == what).count();
     let told = [count(Told::Committed), count(Told::Refused), count(Told::Unknown)];
-    Run { trace: world.lock().trace, told, stored }
+    Run { trace: world.lock().trace.hash(), told, stored }
 }
 
 /// Waits in virtual time for a state of the world.
@@ -176,6 +176,7 @@ fn simulation_transfers_under_other_seeds() {
 
 #[test]
 fn simulation_of_one_seed_replays_exactly() {
-    let seed = seeds(77, 1)[0];
-    assert_eq!(simulate(seed), simulate(seed));
+    for seed in seeds(77, 4) {
+        assert_eq!(simulate(seed), simulate(seed), "seed {seed:#x}");
+    }
 }

@@ -23,6 +23,12 @@ const SCAN_CHUNK_ROWS: usize = 64;
 #[derive(Clone, Default)]
 pub struct MemoryEngine(Arc<RwLock<State>>);
 
+impl std::fmt::Debug for MemoryEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryEngine").finish_non_exhaustive()
+    }
+}
+
 #[derive(Default)]
 struct State {
     /// Versions of each key, newest first, by column family.

@@ -5,7 +5,7 @@
 //! for each other; two keys that share a slot cost a needless wait and nothing else.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 /// Names a command among those that wait or run.
 pub type CommandId = u64;
@@ -16,7 +16,8 @@ const SLOTS: usize = 1 << 14;
 /// The latch table. A value without threads in it: callers ask, and wake whom it names.
 pub struct Latches {
     slots: Vec<VecDeque<CommandId>>,
-    hasher: std::hash::RandomState,
+    /// Without a key of its own: which keys share a slot must not depend on the run, or a simulation would not replay.
+    hasher: BuildHasherDefault<DefaultHasher>,
 }
 
 /// The slots that a command needs, and how many of them it owns.
@@ -29,7 +30,7 @@ pub struct LatchTicket {
 
 impl Default for Latches {
     fn default() -> Self {
-        Latches { slots: vec![VecDeque::new(); SLOTS], hasher: std::hash::RandomState::new() }
+        Latches { slots: vec![VecDeque::new(); SLOTS], hasher: BuildHasherDefault::default() }
     }
 }
 

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Time is virtual: the runtime's clock is paused and jumps to the next timer when nothing can run, and [`World::step`]
-//! is called once a virtual millisecond. A failing run prints its seed; `SIM_SEED=0x…` runs it again. The replay is not
-//! exact yet: something still draws from outside of the seed, and `simulation_of_one_seed_replays_exactly` shows it.
+//! is called once a virtual millisecond. A failing run prints its seed; `SIM_SEED=0x…` runs exactly the same again, and
+//! `SIM_TRACE=FILE` writes down what is said in it (see [`trace`]).
 //!
 //! What is simulated and what is not: PD's decisions are the production code, its own replication is not (it has tests
 //! of its own); a failover of PD is a new timestamp allocator over the saved window, with another clock. gRPC is left
@@ -20,6 +20,7 @@
 pub mod bank;
 pub mod node;
 pub mod pd;
+pub mod trace;
 pub mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ use storage_node::raftstore::msg::Msg;
 
 use self::node::{Node, SimEngine};
 use self::pd::SimPd;
+use self::trace::Trace;
 
 /// The client's place in the network; stores have their ids.
 pub const CLIENT: u64 = 0;
@@ -96,8 +98,8 @@ pub struct World {
     next_fault: u64,
     /// What happened, for the person who reads a failure.
     pub history: Vec<String>,
-    /// A running hash of everything that was delivered: two runs of one seed must agree.
-    pub trace: u64,
+    /// Everything that was said, done to the world, or drawn for it: two runs of one seed must agree.
+    pub trace: Trace,
 }
 
 /// The world, shared by those who move in it. Never held across an await.
@@ -127,7 +129,7 @@ impl World {
             faults,
             next_fault: 0,
             history: Vec::new(),
-            trace: 0,
+            trace: Trace::new(),
         }
     }
 
@@ -144,6 +146,7 @@ impl World {
     /// Remembers something for the person who reads a failure.
     pub fn note(&mut self, what: impl Into<String>) {
         let line = format!("{:>8.3} s  {}", self.now() as f64 / 1e9, what.into());
+        self.trace.add(self.now(), "world", line.as_bytes());
         self.history.push(line);
     }
 
@@ -179,9 +182,8 @@ impl World {
         self.now.fetch_add(MS, Ordering::Relaxed);
         while let Some(entry) = self.deliveries.first_entry().filter(|e| e.key().0 <= self.now.load(Ordering::Relaxed))
         {
-            let (at, sequence) = *entry.key();
-            let (to, what) = entry.remove();
-            self.trace = self.trace.wrapping_mul(0x100_0000_01b3) ^ at ^ sequence.rotate_left(17) ^ to;
+            let ((at, _), (to, what)) = entry.remove_entry();
+            self.trace.add_delivery(at, to, &what);
             let Some(node) = self.nodes.get_mut(&to) else { continue };
             match what {
                 Delivery::Message(message) => node.receive(message),

@@ -238,6 +238,7 @@ fn to_response(region: &model::Region, instruction: Instruction) -> pdpb::Region
 impl World {
     /// A store asks or tells PD something.
     pub(super) fn pd_task(&mut self, from: u64, task: PdTask) {
+        self.trace.add(self.now(), format_args!("store {from} to PD"), format!("{task:?}").as_bytes());
         match task {
             PdTask::RegionHeartbeat(heartbeat) => {
                 let region = from_heartbeat(&heartbeat);

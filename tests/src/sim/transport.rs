@@ -33,14 +33,18 @@ async fn serve(world: SharedWorld, id: u64, call: Call) {
     let Some(there) = there else { return tokio::time::sleep(BROKEN_AFTER).await };
     tokio::time::sleep(there).await;
     let Call { cmd, reply } = call;
-    let answer = world
-        .lock()
-        .nodes
-        .get_mut(&id)
-        .and_then(|node| node.execute(|service| async move { service.execute(cmd).await }));
+    let answer = {
+        let mut world = world.lock();
+        world.trace_command(id, &cmd);
+        world.nodes.get_mut(&id).and_then(|node| node.execute(|service| async move { service.execute(cmd).await }))
+    };
     let Some(answer) = answer else { return }; // the store is down
     let Ok(answer) = answer.await else { return }; // it went down meanwhile
-    let back = world.lock().delay(id, CLIENT);
+    let back = {
+        let mut world = world.lock();
+        world.trace_answer(id, &answer);
+        world.delay(id, CLIENT)
+    };
     let Some(back) = back else { return tokio::time::sleep(BROKEN_AFTER).await };
     tokio::time::sleep(back).await;
     let _ = reply.send(answer);
