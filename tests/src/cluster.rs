@@ -26,7 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The running parts. Dropping it stops them without order.
 pub struct Cluster {
     dir: tempfile::TempDir,
-    pds: Vec<Pd>,
+    pd_configs: Vec<placement_driver::Config>,
+    /// As configured; `None` while a member is stopped.
+    pds: Vec<Option<Pd>>,
     nodes: Vec<Node>,
     sqls: Vec<SqlServer>,
     endpoints: Vec<String>,
@@ -34,6 +36,18 @@ pub struct Cluster {
 
 async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+/// Binds an address that was in use a moment ago.
+async fn rebind(address: &str) -> TcpListener {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(e) => assert!(tokio::time::Instant::now() < deadline, "{address} does not become free: {e}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 impl Cluster {
@@ -56,7 +70,7 @@ impl Cluster {
         let local = |l: &TcpListener| format!("http://{}", l.local_addr().expect("a bound address"));
         let initial: Vec<String> =
             listeners.iter().enumerate().map(|(i, l)| format!("pd-{i}={}", local(&l.peer))).collect();
-        let mut members = Vec::new();
+        let (mut pd_configs, mut pds) = (Vec::new(), Vec::new());
         let mut endpoints = Vec::new();
         for (i, listeners) in listeners.into_iter().enumerate() {
             let config = placement_driver::Config {
@@ -69,14 +83,30 @@ impl Cluster {
                 ..placement_driver::Config::default()
             };
             endpoints.push(listeners.client.local_addr().expect("a bound address").to_string());
-            members.push(Pd::start(config, listeners).await.expect("a PD member"));
+            pds.push(Some(Pd::start(config.clone(), listeners).await.expect("a PD member")));
+            pd_configs.push(config);
         }
-        let mut cluster = Cluster { dir, pds: members, nodes: Vec::new(), sqls: Vec::new(), endpoints };
+        let mut cluster = Cluster { dir, pd_configs, pds, nodes: Vec::new(), sqls: Vec::new(), endpoints };
         for _ in 0..nodes {
             cluster.add_node(&configure).await;
         }
         cluster.wait_served().await;
         cluster
+    }
+
+    /// Stops a PD member in order; the cluster may then be without PD.
+    pub async fn stop_pd(&mut self, index: usize) {
+        self.pds[index].take().expect("a running member").shutdown().await;
+    }
+
+    /// Starts a stopped PD member again, with its data and at its addresses.
+    pub async fn start_pd(&mut self, index: usize) {
+        assert!(self.pds[index].is_none(), "PD member {index} runs");
+        let config = self.pd_configs[index].clone();
+        let address = |found: Result<String, _>| found.expect("an address that was bound before");
+        let client = rebind(&address(config.client_address())).await;
+        let peer = rebind(&address(config.peer_address())).await;
+        self.pds[index] = Some(Pd::start(config, Listeners { client, peer }).await.expect("a PD member"));
     }
 
     /// Starts one more storage node.
@@ -125,6 +155,11 @@ impl Cluster {
             .into()
     }
 
+    /// A SQL server, to look inside.
+    pub fn sql(&self, index: usize) -> &SqlServer {
+        &self.sqls[index]
+    }
+
     /// Waits until the region of the first key answers.
     async fn wait_served(&self) {
         let client = self.client().await;
@@ -165,7 +200,7 @@ impl Cluster {
         for node in self.nodes {
             node.shutdown().await;
         }
-        for pd in self.pds {
+        for pd in self.pds.into_iter().flatten() {
             pd.shutdown().await;
         }
     }
