@@ -1,19 +1,19 @@
 //! How another shell talks to a running playground: JSON lines over a Unix socket in the cluster's directory.
 //!
-//! The client sends one [`Request`] and reads [`Reply`]s: any number of lines to print, then the end. A socket that
-//! answers is also how a directory is known to be in use.
+//! The client sends one [`Request`] and reads [`Reply`]s: any number of lines to print, then the end. Several
+//! clients are answered at a time.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::spec::Role;
 
 /// The socket's name in the cluster's directory.
-pub(crate) const SOCKET: &str = "control.sock";
+const SOCKET: &str = "control.sock";
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub(crate) struct NodeStatus {
     pub(crate) address: String,
     /// Process id while it runs.
     pub(crate) pid: Option<u32>,
-    /// `running`, `stopped`, `killed`, or `exited (…)` when nobody asked for it.
+    /// `starting`, `running`, `stopping`, `stopped`, `killed`, or `exited (…)` when nobody asked for it.
     pub(crate) state: String,
     /// Seconds since it was started, while it runs.
     pub(crate) uptime_seconds: Option<u64>,
@@ -64,6 +64,33 @@ pub(crate) struct NodeStatus {
     pub(crate) resident_bytes: Option<u64>,
     /// Its log file.
     pub(crate) log: PathBuf,
+}
+
+/// The socket of a running playground; its file goes with it.
+pub(crate) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Listens in the directory of a cluster that the caller owns: a socket that is there is a leftover.
+    pub(crate) fn listen(dir: &Path) -> anyhow::Result<Control> {
+        let path = dir.join(SOCKET);
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
+        Ok(Control { listener, path })
+    }
+
+    /// The next client.
+    pub(crate) async fn accept(&self) -> std::io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// Whether a playground answers in that directory.

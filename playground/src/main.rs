@@ -5,19 +5,23 @@
 
 mod bench;
 mod control;
+mod interrupts;
 mod ports;
 mod process;
 mod readiness;
 mod spec;
 mod supervisor;
 
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::control::Request;
+use crate::control::{Control, Request};
+use crate::interrupts::Interrupts;
 use crate::spec::{Cluster, Role, Wanted};
 use crate::supervisor::Supervisor;
 
@@ -62,6 +66,9 @@ enum Command {
     Clean {
         /// The cluster's tag
         tag: String,
+        /// First stop servers that run on although their playground is gone
+        #[arg(long)]
+        stop: bool,
         /// Where clusters are kept
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
@@ -92,7 +99,7 @@ struct SizeArgs {
     #[arg(long, aliases = ["db", "tidb"], value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
     sql: Option<u8>,
     /// Regions, dealt round-robin over the nodes of each tier
-    #[arg(long, value_delimiter = ',', value_name = "A,B,C", default_value = "us-east-1,us-west-2,eu-west-1")]
+    #[arg(long, value_parser = valid_region, value_delimiter = ',', value_name = "A,B,C", default_value = "us-east-1,us-west-2,eu-west-1")]
     regions: Vec<String>,
     /// Address that the servers bind
     #[arg(long, value_name = "H", default_value = "127.0.0.1")]
@@ -153,7 +160,7 @@ async fn main() {
         Some(Command::Stop(t)) => send(&t.which, Request::Stop(t.target)).await,
         Some(Command::Start(t)) => send(&t.which, Request::Start(t.target)).await,
         Some(Command::Kill(t)) => send(&t.which, Request::Kill(t.target)).await,
-        Some(Command::Clean { tag, data }) => clean(&tag, data.as_deref()).await,
+        Some(Command::Clean { tag, stop, data }) => clean(&tag, stop, data.as_deref()).await,
         Some(Command::Bench(args)) => bench::run(args).await,
     };
     if let Err(error) = result {
@@ -162,60 +169,70 @@ async fn main() {
     }
 }
 
+/// A line for the user. A terminal that is gone must not end the supervisor, which would leave its servers behind.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Starts the cluster and supervises it until Ctrl-C.
 async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let base = base_dir(args.size.data.as_deref())?;
-    let home = Home::open(&base, args.tag.as_deref()).await?;
+    let home = Home::open(&base, args.tag.as_deref())?;
+    let mut interrupts = Interrupts::listen()?;
+    // They hold the ports that the plan is about to give out.
+    home.stop_leftovers().await;
     let cluster = home.plan(args.size.wanted())?;
     for node in &cluster.nodes {
         if let Some(asked) = home.moved_from(node) {
-            println!("note: port {asked} is in use; {} listens on {}", node.name, node.port);
+            say(&format!("note: port {asked} is in use; {} listens on {}", node.name, node.port));
         }
     }
     let (pd, kv, sql) = (cluster.of(Role::Pd).count(), cluster.of(Role::Kv).count(), cluster.of(Role::Sql).count());
-    println!("Starting {pd} PD, {kv} storage and {sql} SQL processes; this takes a few seconds");
+    say(&format!("Starting {pd} PD, {kv} storage and {sql} SQL processes; this takes a few seconds"));
     let begin = Instant::now();
-    let mut supervisor = Supervisor::new(cluster, home.dir.clone());
-    let mut print = |line: &str| println!("  {line}");
-    let interrupted = net::shutdown::on_signals()?;
-    let started = tokio::select! {
-        started = supervisor.start_all(&mut print) => started.map(|()| true),
-        () = interrupted.cancelled() => Ok(false),
+    let supervisor = Supervisor::new(cluster, home.dir.clone());
+    let print = |line: &str| say(&format!("  {line}"));
+    let (mut of_start, mut of_life, mut of_end) = (print, print, print);
+    let control = Control::listen(&home.dir)?;
+    let start = async {
+        supervisor.start_all(&mut of_start).await?;
+        say(&format!("\nMeridian is up after {:.1} s\n", begin.elapsed().as_secs_f64()));
+        print_guide(&supervisor, &home);
+        std::future::pending::<anyhow::Result<()>>().await
     };
-    let result = match started {
-        Ok(true) => {
-            println!("\nMeridian is up after {:.1} s\n", begin.elapsed().as_secs_f64());
-            print_guide(&supervisor, &home);
-            supervisor.run(interrupted.cancelled(), &mut print).await
-        }
-        Ok(false) => Ok(()),
-        Err(error) => Err(error),
+    let result = tokio::select! {
+        failed = start => failed,
+        never = supervisor.serve(&control, &mut of_life) => match never {},
+        () = interrupts.next() => Ok(()),
     };
-    println!("\nStopping");
-    supervisor.stop_all(&mut print).await;
+    drop(control);
+    say("\nStopping; Ctrl-C again kills what still runs");
+    supervisor.end(&mut interrupts, &mut of_end).await;
     // A failed start is kept when it has a tag, and is worth a look in any case.
     match (&args.tag, &result) {
         (None, Ok(())) => home.remove()?,
         (None, Err(_)) => eprintln!("the files of the failed start are in {}", home.dir.display()),
-        (Some(tag), _) => {
-            println!("The data is kept; start again with --tag {tag}, or remove it with: ctl clean {tag}")
-        }
+        (Some(tag), _) => say(&format!(
+            "The data is kept; start again with --tag {tag}, or remove it with: ./playground/ctl clean {tag}"
+        )),
     }
     result
 }
 
 fn print_guide(supervisor: &Supervisor, home: &Home) {
     for node in supervisor.cluster().of(Role::Sql) {
-        println!("Connect ({}): mysql -h {} -P {} -u root", node.region, node.host, node.port);
+        say(&format!("Connect ({}): mysql -h {} -P {} -u root", node.region, node.host, node.port));
     }
-    println!("PD:      http://{}", supervisor.cluster().of(Role::Pd).next().map_or(String::new(), |n| n.address()));
-    println!("Logs:    {}/*/server.log", home.dir.display());
-    match &home.tag {
-        Some(tag) => println!("Data:    {} (kept; --tag {tag} finds it again)", home.dir.display()),
-        None => println!("Data:    {} (removed at exit; start with --tag NAME to keep it)", home.dir.display()),
-    }
-    println!("Control: ./playground/ctl display | stop | start | kill NAME-or-region");
-    println!("Ctrl-C stops everything");
+    let pd = supervisor.cluster().of(Role::Pd).next().map_or(String::new(), |n| n.address());
+    say(&format!("PD:      http://{pd}"));
+    say(&format!("Logs:    {}/*/server.log", home.dir.display()));
+    let kept = match &home.tag {
+        Some(tag) => format!("kept; --tag {tag} finds it again"),
+        None => "removed at exit; start with --tag NAME to keep it".to_owned(),
+    };
+    say(&format!("Data:    {} ({kept})", home.dir.display()));
+    say("Control: ./playground/ctl display | stop | start | kill NAME-or-region");
+    say("Ctrl-C stops everything");
 }
 
 async fn display(which: &Which, json: bool) -> anyhow::Result<()> {
@@ -234,21 +251,32 @@ async fn send(which: &Which, request: Request) -> anyhow::Result<()> {
     control::call(&dir, &request, |line| println!("{line}")).await.map(drop)
 }
 
-async fn clean(tag: &str, data: Option<&Path>) -> anyhow::Result<()> {
-    let dir = base_dir(data)?.join(valid_tag(tag)?);
-    if !dir.join(CLUSTER_FILE).exists() {
-        bail!("there is no cluster '{tag}' in {}", dir.parent().unwrap_or(&dir).display());
+async fn clean(tag: &str, stop: bool, data: Option<&Path>) -> anyhow::Result<()> {
+    let base = base_dir(data)?;
+    if !base.join(valid_tag(tag)?).join(CLUSTER_FILE).exists() {
+        bail!("{}", no_such_cluster(tag, &base));
     }
-    if control::is_running(&dir).await {
-        bail!("cluster '{tag}' is running; stop it with Ctrl-C in its shell first");
+    let home = Home::open(&base, Some(tag))?;
+    if stop {
+        home.stop_leftovers().await;
     }
-    std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
-    println!("Removed {}", dir.display());
+    let running: Vec<String> = home.left_running().map(|(node, pid)| format!("{} (pid {pid})", node.name)).collect();
+    if !running.is_empty() {
+        bail!(
+            "servers of cluster '{tag}' run on although their playground is gone: {}; \
+             stop them and remove the data with: ./playground/ctl clean {tag} --stop",
+            running.join(", ")
+        );
+    }
+    home.remove()?;
+    println!("Removed {}", home.dir.display());
     Ok(())
 }
 
 /// The layout of a cluster, in its directory.
 const CLUSTER_FILE: &str = "cluster.json";
+/// Locked by whoever uses a cluster's directory; the system unlocks it when that process ends, however it ends.
+const LOCK_FILE: &str = "lock";
 /// Directories of clusters without a tag begin with this, which no tag may.
 const UNTAGGED: &str = ".run-";
 
@@ -257,25 +285,51 @@ struct Home {
     dir: PathBuf,
     tag: Option<String>,
     saved: Option<Cluster>,
+    _lock: File,
 }
 
 impl Home {
-    async fn open(base: &Path, tag: Option<&str>) -> anyhow::Result<Home> {
+    /// Makes the directory if there is none, and takes it.
+    fn open(base: &Path, tag: Option<&str>) -> anyhow::Result<Home> {
         let dir = match tag {
             Some(tag) => base.join(valid_tag(tag)?),
             None => base.join(format!("{UNTAGGED}{}", std::process::id())),
         };
-        if control::is_running(&dir).await {
-            bail!("cluster '{}' is running already; see ./playground/ctl display", tag.unwrap_or_default());
-        }
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        // Servers are recognised by the path on their command lines, so it is the same whichever way it was written.
+        let dir = dir.canonicalize().with_context(|| format!("find {}", dir.display()))?;
+        let lock =
+            File::create(dir.join(LOCK_FILE)).with_context(|| format!("create {LOCK_FILE} in {}", dir.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let tag = tag.unwrap_or_default();
+                bail!("cluster '{tag}' is running: see ./playground/ctl display, and stop it with Ctrl-C in its shell")
+            }
+            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("lock {}", dir.display())),
+        }
         let file = dir.join(CLUSTER_FILE);
         let saved = match std::fs::read(&file) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("read {}", file.display()))?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
         };
-        Ok(Home { dir, tag: tag.map(str::to_owned), saved })
+        Ok(Home { dir, tag: tag.map(str::to_owned), saved, _lock: lock })
+    }
+
+    /// The cluster's servers that run although no playground owns them, the last started first.
+    fn left_running(&self) -> impl Iterator<Item = (&spec::Node, u32)> {
+        let nodes = self.saved.iter().flat_map(|cluster| cluster.nodes.iter().rev());
+        nodes.filter_map(|node| Some((node, process::running_in(&self.dir.join(&node.name))?)))
+    }
+
+    /// Stops them, in reverse order of starting.
+    async fn stop_leftovers(&self) {
+        for (node, _) in self.left_running() {
+            if let Some(pid) = process::stop_leftover(&self.dir.join(&node.name)).await {
+                say(&format!("{}: stopped pid {pid}, left behind by an earlier playground", node.name));
+            }
+        }
     }
 
     /// Lays out the cluster and writes it down.
@@ -284,7 +338,16 @@ impl Home {
             // Three storage nodes, so that the first cluster anybody starts already survives one of them.
             wanted.kv.get_or_insert(3);
         }
-        let cluster = spec::plan(self.saved.clone(), &wanted, &mut ports::owner_of)?;
+        let cluster = match spec::plan(self.saved.clone(), &wanted, &mut ports::owner_of) {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                // A cluster that never was leaves nothing behind.
+                if self.saved.is_none() {
+                    self.remove()?;
+                }
+                return Err(error.into());
+            }
+        };
         std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(&cluster)?)?;
         Ok(cluster)
     }
@@ -308,6 +371,14 @@ fn valid_tag(tag: &str) -> anyhow::Result<&str> {
     Ok(tag)
 }
 
+fn valid_region(region: &str) -> Result<String, String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if region.is_empty() || !region.chars().all(fine) {
+        return Err("a region's name consists of letters, digits, '-', '_' and '.'".into());
+    }
+    Ok(region.to_owned())
+}
+
 fn base_dir(data: Option<&Path>) -> anyhow::Result<PathBuf> {
     match data {
         Some(dir) => Ok(std::path::absolute(dir)?),
@@ -322,7 +393,14 @@ fn base_dir(data: Option<&Path>) -> anyhow::Result<PathBuf> {
 async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
     let base = base_dir(which.data.as_deref())?;
     if let Some(tag) = &which.tag {
-        return Ok(base.join(valid_tag(tag)?));
+        let dir = base.join(valid_tag(tag)?);
+        if !dir.join(CLUSTER_FILE).exists() {
+            bail!("{}", no_such_cluster(tag, &base));
+        }
+        if !control::is_running(&dir).await {
+            bail!("cluster '{tag}' is not running; start it with ./playground/start --tag {tag}");
+        }
+        return Ok(dir);
     }
     let mut running = Vec::new();
     for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
@@ -342,4 +420,16 @@ async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
             bail!("several clusters are running; name one with --tag: {}", names.join(", "))
         }
     }
+}
+
+fn no_such_cluster(tag: &str, base: &Path) -> String {
+    let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
+    let mut tags: Vec<String> = entries
+        .filter(|entry| entry.path().join(CLUSTER_FILE).exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with(UNTAGGED))
+        .collect();
+    tags.sort();
+    let known = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
+    format!("there is no cluster '{tag}' in {}; known: {known}", base.display())
 }

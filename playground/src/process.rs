@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use crate::spec::{Cluster, Node, Role};
 
-/// How long a server may take to stop before it is killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may take to stop before it is killed: longer than what the slowest allows itself, which is a SQL
+/// server with its `graceful-wait` of 15 s for running statements and a few seconds to leave the cluster.
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The arguments of a node's server. Data and logs go below `dir`.
 pub(crate) fn arguments(cluster: &Cluster, node: &Node, dir: &Path) -> Vec<String> {
@@ -66,7 +67,8 @@ pub(crate) fn output_file(dir: &Path) -> PathBuf {
     dir.join("output.log")
 }
 
-/// A server that was started. The process is reaped by a task of its own.
+/// A server that was started. The process is reaped by a task of its own. Copies are of the same process.
+#[derive(Clone)]
 pub(crate) struct Running {
     /// The process id.
     pub(crate) pid: u32,
@@ -115,7 +117,7 @@ impl Running {
     }
 
     /// Asks it to stop, waits, and kills it when it does not. Returns whether it stopped by itself.
-    pub(crate) async fn stop(&mut self) -> bool {
+    pub(crate) async fn stop(&self) -> bool {
         signal(self.pid, Signal::TERM);
         let stopped = self.wait(STOP_TIMEOUT).await;
         if !stopped {
@@ -125,13 +127,13 @@ impl Running {
     }
 
     /// Kills it with SIGKILL, as a crash would, and waits until it is gone.
-    pub(crate) async fn kill(&mut self) {
+    pub(crate) async fn kill(&self) {
         signal(self.pid, Signal::KILL);
         self.wait(STOP_TIMEOUT).await;
     }
 
-    async fn wait(&mut self, timeout: Duration) -> bool {
-        tokio::time::timeout(timeout, self.exited.wait_for(Option::is_some)).await.is_ok()
+    async fn wait(&self, timeout: Duration) -> bool {
+        tokio::time::timeout(timeout, self.watch_exit().wait_for(Option::is_some)).await.is_ok()
     }
 }
 
@@ -152,15 +154,28 @@ fn binary(role: Role) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Stops a server that an earlier playground left behind in `dir`, if it still runs. Returns its pid.
-pub(crate) async fn stop_leftover(dir: &Path, role: Role) -> Option<u32> {
+/// The server that runs on the files of `dir`, whoever started it: the pid file names the process, and its command line
+/// names the directory, which that of a stranger with the same pid would not.
+pub(crate) fn running_in(dir: &Path) -> Option<u32> {
     let pid: u32 = std::fs::read_to_string(dir.join("pid")).ok()?.trim().parse().ok()?;
-    let executable = || std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let is_ours = |path: PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(role.binary()));
-    executable().filter(|path| is_ours(path.clone()))?;
+    command_line(pid)?.contains(&log_file(dir).display().to_string()).then_some(pid)
+}
+
+/// The arguments of a process, from `/proc` (proc(5)) or, where there is none, from `ps`.
+fn command_line(pid: u32) -> Option<String> {
+    if Path::new("/proc/self/cmdline").exists() {
+        return Some(String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?).into_owned());
+    }
+    let output = std::process::Command::new("ps").args(["-ww", "-o", "args=", "-p", &pid.to_string()]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Stops a server that an earlier playground left behind in `dir`, if there is one. Returns its pid.
+pub(crate) async fn stop_leftover(dir: &Path) -> Option<u32> {
+    let pid = running_in(dir)?;
     signal(pid, Signal::TERM);
     let deadline = Instant::now() + STOP_TIMEOUT;
-    while executable().is_some() {
+    while running_in(dir) == Some(pid) {
         if Instant::now() > deadline {
             signal(pid, Signal::KILL);
         }
@@ -210,6 +225,24 @@ mod tests {
         );
         assert!(line("kv-1").contains("--pd-endpoints 127.0.0.1:2379,127.0.0.1:2381"));
         assert!(line("sql-1").contains("--port 4000 --status 10080"));
+    }
+
+    #[test]
+    fn a_pid_file_that_names_a_stranger_is_no_server_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(running_in(dir.path()), None);
+        std::fs::write(dir.path().join("pid"), std::process::id().to_string()).unwrap();
+        assert_eq!(running_in(dir.path()), None, "this process runs, but not on that directory");
+        let mut ours = std::process::Command::new("sh")
+            .args(["-c", "read line", "sh", "--log-file", &log_file(dir.path()).display().to_string()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::fs::write(dir.path().join("pid"), ours.id().to_string()).unwrap();
+        assert_eq!(running_in(dir.path()), Some(ours.id()));
+        drop(ours.stdin.take());
+        ours.wait().unwrap();
+        assert_eq!(running_in(dir.path()), None, "it has ended");
     }
 
     #[test]

@@ -3,17 +3,29 @@
 //! Order: PD first (the others ask it for everything), then storage nodes, then SQL servers; a tier is waited for
 //! before the next one starts, and the nodes of one tier start together. A server that ends unasked is reported with
 //! the end of its log and stays down, as on a machine that broke: starting it again is the user's decision.
+//!
+//! ```text
+//!   main ── select ┬─ start_all, then nothing more
+//!                  ├─ serve: ends of servers, and commands, each beside the others
+//!                  └─ an interrupt: drops both, then `end`
+//! ```
+//!
+//! Any of these may be dropped at any await: a process stays in its slot until it has ended, so that `end` finds it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use crate::control::{NodeStatus, Reply, Request, SOCKET};
+use crate::control::{Control, NodeStatus, Reply, Request};
+use crate::interrupts::Interrupts;
 use crate::process::{self, Running};
 use crate::readiness;
 use crate::spec::{Cluster, Node, Role};
@@ -30,25 +42,39 @@ pub(crate) type Progress<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 struct Slot {
     node: Node,
+    /// From its start until its end was noticed.
     running: Option<Running>,
-    /// What `display` says while nothing runs.
-    last_state: String,
+    /// What `display` says: what the process does, or how the last one ended.
+    state: String,
+    /// It was told to end: its end is no news.
+    told_to_end: bool,
+}
+
+impl Slot {
+    fn alive(&self) -> Option<&Running> {
+        self.running.as_ref().filter(|r| r.exit_status().is_none())
+    }
 }
 
 /// The processes of one cluster.
 pub(crate) struct Supervisor {
     cluster: Cluster,
     dir: PathBuf,
-    slots: Vec<Slot>,
-    exits: (mpsc::UnboundedSender<(String, u32)>, mpsc::UnboundedReceiver<(String, u32)>),
+    /// Held for a look, an assignment or the start of a process, never across an await.
+    slots: Mutex<Vec<Slot>>,
+    exit: mpsc::UnboundedSender<(String, u32)>,
+    /// Held by `serve` as long as it runs.
+    exits: tokio::sync::Mutex<mpsc::UnboundedReceiver<(String, u32)>>,
 }
 
 impl Supervisor {
     /// A cluster with its files below `dir`; nothing runs yet.
     pub(crate) fn new(cluster: Cluster, dir: PathBuf) -> Supervisor {
-        let slot = |node: &Node| Slot { node: node.clone(), running: None, last_state: "stopped".into() };
-        let slots = cluster.nodes.iter().map(slot).collect();
-        Supervisor { cluster, dir, slots, exits: mpsc::unbounded_channel() }
+        let slot =
+            |node: &Node| Slot { node: node.clone(), running: None, state: "stopped".into(), told_to_end: false };
+        let slots = Mutex::new(cluster.nodes.iter().map(slot).collect());
+        let (exit, exits) = mpsc::unbounded_channel();
+        Supervisor { cluster, dir, slots, exit, exits: exits.into() }
     }
 
     /// The cluster's nodes.
@@ -63,11 +89,15 @@ impl Supervisor {
 
     /// The process ids of everything that runs, with names.
     pub(crate) fn pids(&self) -> Vec<(String, u32)> {
-        self.slots.iter().filter_map(|s| Some((s.node.name.clone(), s.running.as_ref()?.pid))).collect()
+        self.slots.lock().iter().filter_map(|s| Some((s.node.name.clone(), s.running.as_ref()?.pid))).collect()
+    }
+
+    fn all_names(&self) -> Vec<String> {
+        self.cluster.nodes.iter().map(|n| n.name.clone()).collect()
     }
 
     /// Starts everything and waits until all of it serves.
-    pub(crate) async fn start_all(&mut self, progress: Progress<'_>) -> anyhow::Result<()> {
+    pub(crate) async fn start_all(&self, progress: Progress<'_>) -> anyhow::Result<()> {
         for role in Role::ALL {
             let names: Vec<String> = self.cluster.of(role).map(|n| n.name.clone()).collect();
             self.start(&names, progress).await?;
@@ -75,48 +105,31 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops everything: SQL servers, then storage nodes, then PD.
-    pub(crate) async fn stop_all(&mut self, progress: Progress<'_>) {
-        let names: Vec<String> = self.cluster.nodes.iter().map(|n| n.name.clone()).collect();
-        self.stop(&names, progress).await;
+    /// Stops everything: SQL servers, then storage nodes, then PD. Another interrupt kills what still runs. Either way
+    /// nothing is left behind.
+    pub(crate) async fn end(&self, interrupts: &mut Interrupts, progress: Progress<'_>) {
+        let names = self.all_names();
+        let in_order = tokio::select! {
+            () = self.stop(&names, progress) => true,
+            () = interrupts.next() => false,
+        };
+        if !in_order {
+            self.kill(&names, progress).await;
+        }
     }
 
     /// Starts those of `names` that do not run, together, and waits until they serve.
-    async fn start(&mut self, names: &[String], progress: Progress<'_>) -> anyhow::Result<()> {
+    async fn start(&self, names: &[String], progress: Progress<'_>) -> anyhow::Result<()> {
         let mut started = Vec::new();
-        for slot in self.slots.iter_mut().filter(|s| names.contains(&s.node.name)) {
-            if slot.running.as_ref().is_some_and(|r| r.exit_status().is_none()) {
-                progress(&format!("{} runs already", slot.node.name));
-                continue;
+        for name in names {
+            match self.launch(name)? {
+                Some(launched) => started.push(launched),
+                None => progress(&format!("{name} runs already")),
             }
-            let dir = self.dir.join(&slot.node.name);
-            if let Some(pid) = process::stop_leftover(&dir, slot.node.role).await {
-                progress(&format!("{}: stopped pid {pid}, left behind by an earlier playground", slot.node.name));
-            }
-            let running = Running::start(&self.cluster, &slot.node, &dir)?;
-            let (pid, mut exit, exits) = (running.pid, running.watch_exit(), self.exits.0.clone());
-            let name = slot.node.name.clone();
-            tokio::spawn(async move {
-                if exit.wait_for(Option::is_some).await.is_ok() {
-                    let _ = exits.send((name, pid));
-                }
-            });
-            started.push((slot.node.clone(), running.watch_exit()));
-            slot.running = Some(running);
         }
-        let begin = Instant::now();
-        for (node, exit) in started {
-            while let Err(reason) = readiness::probe(&self.cluster, &node).await {
-                if let Some(status) = *exit.borrow() {
-                    bail!("{} ended while starting ({}){}", node.name, how(status), self.log_tail(&node));
-                }
-                if begin.elapsed() > READY_TIMEOUT {
-                    let name = &node.name;
-                    bail!("{name} does not serve after {READY_TIMEOUT:?}: {reason}{}", self.log_tail(&node));
-                }
-                tokio::time::sleep(PROBE_PAUSE).await;
-            }
-            let (name, title, seconds) = (&node.name, node.role.title(), begin.elapsed().as_secs_f64());
+        for (node, running) in started {
+            self.wait_ready(&node, &running).await?;
+            let (name, title, seconds) = (&node.name, node.role.title(), running.since.elapsed().as_secs_f64());
             progress(&format!(
                 "{name:<6} {title:<16} {:<12} {:<21} ready in {seconds:.1} s",
                 node.region,
@@ -126,30 +139,88 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops `names` in reverse order of starting.
-    async fn stop(&mut self, names: &[String], progress: Progress<'_>) {
-        for slot in self.slots.iter_mut().rev().filter(|s| names.contains(&s.node.name)) {
-            let Some(mut running) = slot.running.take() else { continue };
-            if running.exit_status().is_some() {
-                continue;
+    /// Starts the server of a node, unless it runs.
+    fn launch(&self, name: &str) -> anyhow::Result<Option<(Node, Running)>> {
+        let mut slots = self.slots.lock();
+        let slot = slots.iter_mut().find(|s| s.node.name == name).with_context(|| format!("no node {name}"))?;
+        if let Some(running) = slot.alive() {
+            if slot.told_to_end {
+                bail!("{name} (pid {}) is being stopped; start it once it has ended", running.pid);
             }
-            slot.last_state = "stopped".into();
+            return Ok(None);
+        }
+        let running = Running::start(&self.cluster, &slot.node, &self.dir.join(name))?;
+        (slot.running, slot.told_to_end, slot.state) = (Some(running.clone()), false, "starting".into());
+        let (node, pid, mut exit, exits) = (slot.node.clone(), running.pid, running.watch_exit(), self.exit.clone());
+        let name = name.to_owned();
+        tokio::spawn(async move {
+            if exit.wait_for(Option::is_some).await.is_ok() {
+                let _ = exits.send((name, pid));
+            }
+        });
+        Ok(Some((node, running)))
+    }
+
+    async fn wait_ready(&self, node: &Node, running: &Running) -> anyhow::Result<()> {
+        let name = &node.name;
+        while let Err(reason) = readiness::probe(&self.cluster, node).await {
+            if let Some(status) = running.exit_status() {
+                if self.with_process(name, running.pid, |slot| slot.told_to_end) != Some(false) {
+                    bail!("{name} was stopped while it was starting");
+                }
+                bail!("{name} ended while starting ({}){}", how(status), self.log_tail(node));
+            }
+            if running.since.elapsed() > READY_TIMEOUT {
+                bail!("{name} does not serve after {READY_TIMEOUT:?}: {reason}{}", self.log_tail(node));
+            }
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+        self.with_process(name, running.pid, |slot| {
+            if !slot.told_to_end {
+                slot.state = "running".into();
+            }
+        });
+        Ok(())
+    }
+
+    /// Does something with the slot that holds a process, if one still does.
+    fn with_process<T>(&self, name: &str, pid: u32, act: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        let mut slots = self.slots.lock();
+        let holds = |s: &&mut Slot| s.node.name == name && s.running.as_ref().is_some_and(|r| r.pid == pid);
+        slots.iter_mut().find(holds).map(act)
+    }
+
+    /// The process of a node that is about to be told to end.
+    fn about_to_end(&self, name: &str, state: &str) -> Option<Running> {
+        let mut slots = self.slots.lock();
+        let slot = slots.iter_mut().find(|s| s.node.name == name)?;
+        let running = slot.alive()?.clone();
+        (slot.told_to_end, slot.state) = (true, state.to_owned());
+        Some(running)
+    }
+
+    /// Notes that a process has ended as it was told.
+    fn ended(&self, name: &str, pid: u32, state: &str) {
+        self.with_process(name, pid, |slot| (slot.running, slot.state) = (None, state.to_owned()));
+    }
+
+    /// Stops `names` in reverse order of starting.
+    async fn stop(&self, names: &[String], progress: Progress<'_>) {
+        for name in names.iter().rev() {
+            let Some(running) = self.about_to_end(name, "stopping") else { continue };
             let note = if running.stop().await { "stopped" } else { "did not stop in time, killed" };
-            progress(&format!("{} {note}", slot.node.name));
+            self.ended(name, running.pid, "stopped");
+            progress(&format!("{name} {note}"));
         }
     }
 
     /// Kills `names` with SIGKILL, all at once, as when a region's power fails.
-    async fn kill(&mut self, names: &[String], progress: Progress<'_>) {
-        let mut victims: Vec<(String, Running)> = Vec::new();
-        for slot in self.slots.iter_mut().filter(|s| names.contains(&s.node.name)) {
-            if let Some(running) = slot.running.take().filter(|r| r.exit_status().is_none()) {
-                slot.last_state = "killed".into();
-                victims.push((slot.node.name.clone(), running));
-            }
-        }
-        futures::future::join_all(victims.iter_mut().map(|(_, running)| running.kill())).await;
+    async fn kill(&self, names: &[String], progress: Progress<'_>) {
+        let victims: Vec<(&String, Running)> =
+            names.iter().filter_map(|name| Some((name, self.about_to_end(name, "killed")?))).collect();
+        futures::future::join_all(victims.iter().map(|(_, running)| running.kill())).await;
         for (name, running) in &victims {
+            self.ended(name, running.pid, "killed");
             progress(&format!("{name} killed (pid {})", running.pid));
         }
     }
@@ -157,58 +228,50 @@ impl Supervisor {
     /// The state of every node.
     pub(crate) fn display(&self) -> Vec<NodeStatus> {
         let row = |slot: &Slot| {
-            let alive = slot.running.as_ref().filter(|r| r.exit_status().is_none());
+            let alive = slot.alive();
             NodeStatus {
                 name: slot.node.name.clone(),
                 role: slot.node.role,
                 region: slot.node.region.clone(),
                 address: slot.node.address(),
                 pid: alive.map(|r| r.pid),
-                state: if alive.is_some() { "running".into() } else { slot.last_state.clone() },
+                state: slot.state.clone(),
                 uptime_seconds: alive.map(|r| r.since.elapsed().as_secs()),
                 resident_bytes: alive.and_then(|r| process::usage(r.pid)).map(|(resident, _)| resident),
                 log: process::log_file(&self.node_dir(&slot.node)),
             }
         };
-        self.slots.iter().map(row).collect()
+        self.slots.lock().iter().map(row).collect()
     }
 
-    /// Serves the control socket and reports servers that end, until `interrupted` resolves.
-    pub(crate) async fn run(
-        &mut self,
-        interrupted: impl Future<Output = ()>,
-        progress: Progress<'_>,
-    ) -> anyhow::Result<()> {
-        let path = self.dir.join(SOCKET);
-        let _ = std::fs::remove_file(&path); // a leftover: the caller has made sure that nobody serves it
-        let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
-        tokio::pin!(interrupted);
+    /// Answers the control socket and reports servers that end, until it is dropped. Commands run beside each other,
+    /// so that one that waits (a PD member for its quorum) keeps no other from starting what it waits for.
+    pub(crate) async fn serve(&self, control: &Control, progress: Progress<'_>) -> std::convert::Infallible {
+        let mut exits = self.exits.lock().await;
+        let mut commands = FuturesUnordered::new();
         loop {
             tokio::select! {
-                () = &mut interrupted => break,
-                Some((name, pid)) = self.exits.1.recv() => self.on_exit(&name, pid, progress),
-                Ok((stream, _)) = listener.accept() => {
-                    // A client that goes away in the middle does not concern the cluster.
-                    let _ = self.serve(stream).await;
-                }
+                Some((name, pid)) = exits.recv() => self.on_exit(&name, pid, progress),
+                Ok(stream) = control.accept() => commands.push(self.answer(stream)),
+                // A client that goes away in the middle does not concern the cluster.
+                Some(_) = commands.next() => {}
             }
         }
-        let _ = std::fs::remove_file(&path);
-        Ok(())
     }
 
-    fn on_exit(&mut self, name: &str, pid: u32, progress: Progress<'_>) {
-        let Some(slot) = self.slots.iter_mut().find(|s| s.node.name == name) else { return };
-        // A server that was stopped or killed on purpose is not in its slot any more.
-        let Some(running) = slot.running.take_if(|r| r.pid == pid) else { return };
-        let ended = running.exit_status().map_or_else(|| "ended".to_owned(), how);
-        slot.last_state = format!("exited ({ended})");
-        let node = slot.node.clone();
+    fn on_exit(&self, name: &str, pid: u32, progress: Progress<'_>) {
+        let unasked = self.with_process(name, pid, |slot| {
+            let running = slot.running.take_if(|_| !slot.told_to_end)?;
+            let ended = running.exit_status().map_or_else(|| "ended".to_owned(), how);
+            slot.state = format!("exited ({ended})");
+            Some((slot.node.clone(), ended))
+        });
+        let Some((node, ended)) = unasked.flatten() else { return };
         progress(&format!("{name} (pid {pid}) ended by itself: {ended}{}", self.log_tail(&node)));
         progress(&format!("start it again with: ./playground/ctl start {name}"));
     }
 
-    async fn serve(&mut self, stream: UnixStream) -> anyhow::Result<()> {
+    async fn answer(&self, stream: UnixStream) -> anyhow::Result<()> {
         let (reader, mut writer) = stream.into_split();
         let line = BufReader::new(reader).lines().next_line().await?.context("no request")?;
         let request: Request = serde_json::from_str(&line).context("the request")?;
@@ -239,7 +302,7 @@ impl Supervisor {
         }
     }
 
-    async fn handle(&mut self, request: Request, progress: Progress<'_>) -> anyhow::Result<Option<Vec<NodeStatus>>> {
+    async fn handle(&self, request: Request, progress: Progress<'_>) -> anyhow::Result<Option<Vec<NodeStatus>>> {
         let target = match &request {
             Request::Display => return Ok(Some(self.display())),
             Request::Stop(target) | Request::Start(target) | Request::Kill(target) => target,

@@ -1,100 +1,16 @@
 //! The README's scenario, through the real playground, real processes and the real `mysql` client: create, place, kill
 //! each kind of process, stop and start again. One test, because a cluster of eight processes is not cheap.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const PD: &str = "3";
+use tests::playground::Playground;
+
+const TAG: &str = "multi-region";
+const SIZE: [&str; 6] = ["--pd", "3", "--tikv", "3", "--tidb", "2"];
 const REGION: &str = "eu-west-1";
-
-/// A running playground: the process that a user would have in a terminal.
-struct Playground {
-    supervisor: Child,
-    data: PathBuf,
-}
-
-impl Playground {
-    fn start(data: &Path) -> Playground {
-        let mut supervisor = Command::new(binary())
-            .args(["--tag", "multi-region", "--pd", PD, "--tikv", "3", "--tidb", "2", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start the playground; `cargo build --bins` builds it");
-        let mut lines = BufReader::new(supervisor.stdout.take().unwrap()).lines();
-        let mut seen = String::new();
-        loop {
-            match lines.next() {
-                Some(Ok(line)) => {
-                    seen.push_str(&line);
-                    seen.push('\n');
-                    if line.contains("Ctrl-C stops everything") {
-                        break;
-                    }
-                }
-                _ => panic!("the playground did not come up:\n{seen}"),
-            }
-        }
-        std::thread::spawn(move || lines.for_each(drop)); // it goes on reporting
-        Playground { supervisor, data: data.to_owned() }
-    }
-
-    fn ctl(&self, args: &[&str]) -> String {
-        let output = Command::new(binary())
-            .args(args)
-            .args(["--tag", "multi-region", "--data"])
-            .arg(&self.data)
-            .output()
-            .expect("run the playground's command");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
-
-    /// Name and client port of each node.
-    fn nodes(&self) -> Vec<(String, u16)> {
-        let nodes: serde_json::Value = serde_json::from_str(&self.ctl(&["display", "--json"])).unwrap();
-        let node = |n: &serde_json::Value| {
-            let port = n["address"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
-            (n["name"].as_str().unwrap().to_owned(), port)
-        };
-        nodes.as_array().unwrap().iter().map(node).collect()
-    }
-
-    fn port(&self, name: &str) -> u16 {
-        self.nodes().into_iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no node {name}")).1
-    }
-
-    /// Ctrl-C, and the end.
-    fn stop(mut self) {
-        interrupt(&self.supervisor);
-        let status = self.supervisor.wait().unwrap();
-        assert!(status.success(), "the playground ended with {status}");
-    }
-}
-
-impl Drop for Playground {
-    fn drop(&mut self) {
-        if self.supervisor.try_wait().is_ok_and(|s| s.is_none()) {
-            interrupt(&self.supervisor);
-            let _ = self.supervisor.wait();
-        }
-    }
-}
-
-fn interrupt(child: &Child) {
-    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-}
-
-/// The playground's binary, built beside this test's.
-fn binary() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.ancestors().map(|dir| dir.join("playground")).find(|path| path.is_file()).expect("the playground is not built")
-}
 
 /// Runs SQL through the `mysql` client, as tab-separated lines without headers.
 fn mysql(port: u16, sql: &str) -> Result<String, String> {
@@ -178,7 +94,7 @@ const BALANCES: &str = "SELECT email, balance FROM shop.eu_users ORDER BY email"
 #[test]
 fn the_readme_scenario_holds_through_kills_and_a_restart() {
     let data = tempfile::tempdir().unwrap();
-    let playground = Playground::start(data.path());
+    let playground = Playground::start(data.path(), TAG, &SIZE);
     let (sql1, sql2) = (playground.port("sql-1"), playground.port("sql-2"));
 
     assert_eq!(must(sql1, SHOP), "a@x.eu\t5.50\nb@x.eu\t25.00");
@@ -235,7 +151,7 @@ fn the_readme_scenario_holds_through_kills_and_a_restart() {
     // Everything stops and starts again with the same tag: the data is there.
     let count = must(sql2, "SELECT COUNT(*) FROM shop.log");
     playground.stop();
-    let playground = Playground::start(data.path());
+    let playground = Playground::start(data.path(), TAG, &SIZE);
     let sql2 = playground.port("sql-2");
     assert_eq!(must(sql2, BALANCES), "a@x.eu\t5.50\nb@x.eu\t25.00");
     assert_eq!(must(sql2, "SELECT COUNT(*) FROM shop.log"), count);

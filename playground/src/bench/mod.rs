@@ -15,6 +15,7 @@ use hdrhistogram::Histogram;
 use mysql_async::prelude::Queryable;
 use serde::Serialize;
 
+use crate::interrupts::Interrupts;
 use crate::spec::{Role, plan};
 use crate::supervisor::Supervisor;
 use crate::{SizeArgs, ports, process};
@@ -111,19 +112,19 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     (wanted.pd, wanted.kv) = (wanted.pd.or(Some(3)), wanted.kv.or(Some(3)));
     let cluster = plan(None, &wanted, &mut ports::owner_of)?;
     let sql = cluster.of(Role::Sql).next().context("a benchmark needs a SQL server")?.clone();
-    let mut supervisor = Supervisor::new(cluster, dir.clone());
+    let supervisor = Supervisor::new(cluster, dir.clone());
     let mut quiet = |line: &str| eprintln!("  {line}");
     eprintln!("Starting a cluster of its own in {}", dir.display());
-    let interrupted = net::shutdown::on_signals()?;
-    let result = async {
-        supervisor.start_all(&mut quiet).await?;
-        tokio::select! {
-            result = measure(&args, &sql.host, sql.port, Some(&supervisor)) => result,
-            () = interrupted.cancelled() => bail!("interrupted"),
-        }
-    }
-    .await;
-    supervisor.stop_all(&mut quiet).await;
+    let mut interrupts = Interrupts::listen()?;
+    let work = async {
+        supervisor.start_all(&mut |line| eprintln!("  {line}")).await?;
+        measure(&args, &sql.host, sql.port, Some(&supervisor)).await
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
+    };
+    supervisor.end(&mut interrupts, &mut quiet).await;
     match &result {
         Ok(()) => std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?,
         Err(_) => eprintln!("the servers' logs are in {}", dir.display()),
