@@ -16,7 +16,7 @@
 //! was removed, or their range is still held by another), by splits, and on start; they are destroyed when a membership
 //! change, the region's leader or PD says that they left.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,6 +47,10 @@ const FOLLOWER_LOG_KEPT: u64 = 2048;
 /// Truncating fewer entries than this is not worth a write.
 const TRUNCATE_MIN: u64 = 64;
 
+/// Vote requests kept for peers that cannot exist yet. They come in bursts of a split's parts; a lost one costs the new
+/// region an election timeout without leader and no more.
+const EARLY_VOTES_MAX: usize = 128;
+
 /// The end of a range, where empty means "past every key".
 type RangeEnd = (bool, Vec<u8>);
 
@@ -76,6 +80,9 @@ pub struct Store<E: Engine, L: RaftLog> {
     ranges: BTreeMap<RangeEnd, u64>,
     /// Ranges whose data is being removed; nothing may be created over them.
     deleting: Vec<(u64, KeyRange)>,
+    /// Vote requests for regions whose range another still holds here: most likely it is about to be split, and the
+    /// candidate, on a store that applied the split earlier, will not ask again before its election timeout.
+    early_votes: VecDeque<RaftMessage>,
     /// Peers that something happened to.
     dirty: BTreeSet<u64>,
     /// Peers whose readies are in the batch.
@@ -168,6 +175,7 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
             peers: BTreeMap::new(),
             ranges: BTreeMap::new(),
             deleting: Vec::new(),
+            early_votes: VecDeque::new(),
             dirty: BTreeSet::new(),
             in_round: Vec::new(),
             batch: LogBatchWrites::default(),
@@ -472,11 +480,14 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
                 // This store led the parent: leading the parts, too, keeps requests where they are.
                 let _ = peer.node.campaign();
             }
+            self.step_early_votes(id)?;
         }
         if let Some(peer) = self.peers.get(&parent) {
             all.push(peer.region().clone());
         }
         if parent_led {
+            // The other replicas would hear of it with the next heartbeat, and cannot vote in the parts before.
+            self.with_peer(parent, |peer, _| peer.node.ping());
             self.effects.pd.push(PdTask::ReportSplit(all));
         }
         Ok(())
@@ -560,12 +571,32 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         }
         let range = KeyRange::new(message.start_key.clone(), message.end_key.clone());
         if self.is_taken(&range, id) {
+            if is_vote_request(inner) {
+                self.keep_early_vote(message);
+            }
             return Ok(false);
         }
         tracing::info!(region = id, peer = to.id, "peer created, waiting for its snapshot");
         let region = Region { id, range: KeyRange::default(), epoch: Epoch::default(), peers: Vec::new() };
         self.add_peer(region, to, ApplyState::default(), false, false)?;
         Ok(true)
+    }
+
+    /// Keeps the newest vote request of each candidate.
+    fn keep_early_vote(&mut self, message: &RaftMessage) {
+        self.early_votes.retain(|m| (m.region_id, &m.from_peer) != (message.region_id, &message.from_peer));
+        if self.early_votes.len() == EARLY_VOTES_MAX {
+            self.early_votes.pop_front();
+        }
+        self.early_votes.push_back(message.clone());
+    }
+
+    /// A split made the region that vote requests were waiting for.
+    fn step_early_votes(&mut self, region: u64) -> Result<(), StoreFailure> {
+        let (due, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.early_votes).into_iter().partition(|m| m.region_id == region);
+        self.early_votes = rest;
+        due.into_iter().try_for_each(|message| self.on_raft(message, None))
     }
 
     /// Whether a range is held by other regions here, or still being emptied. Holders that lost their leader are checked.
@@ -824,15 +855,13 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
     }
 }
 
+fn is_vote_request(message: &Message) -> bool {
+    matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+}
+
 /// Whether a message asks for something, so that its sender can be told that it left.
 fn is_request(message: &Message) -> bool {
-    matches!(
-        message.get_msg_type(),
-        MessageType::MsgRequestVote
-            | MessageType::MsgRequestPreVote
-            | MessageType::MsgHeartbeat
-            | MessageType::MsgAppend
-    )
+    is_vote_request(message) || matches!(message.get_msg_type(), MessageType::MsgHeartbeat | MessageType::MsgAppend)
 }
 
 fn view_is_empty<S: engine::Snapshot>(view: &S, ranges: &[KeyRange]) -> Result<bool, StoreFailure> {

@@ -243,6 +243,39 @@ fn a_split_serves_both_parts_and_refuses_the_old_bounds() {
     assert!(matches!(refused, Err(RegionError::KeyNotInRegion { .. })), "{refused:?}");
 }
 
+/// Splits the region at `m` through its leader and returns in how many steps the new region has one.
+fn steps_without_leader(cluster: &mut Cluster, region: u64) -> u64 {
+    let leader = cluster.leader(region).expect("a leader");
+    let (handle, ctx) = (cluster.handle(leader), cluster.context(b"a"));
+    let split = async move { handle.split_region(&ctx, vec![b"m".to_vec()]).await };
+    let regions = cluster.block_on(split).expect("the leader splits");
+    let new = regions.iter().find(|r| r.id != region).expect("two parts").id;
+    (0..)
+        .find(|_| {
+            let led = cluster.leader(new).is_some();
+            cluster.step();
+            led
+        })
+        .expect("an endless range")
+}
+
+#[test]
+fn a_new_region_is_not_without_leader_for_an_election_timeout_after_a_split() {
+    let (mut cluster, region) = three(17);
+    cluster.transfer(region, 1);
+    // The new candidate's first question comes with the news of the split; both rounds of the election follow at once.
+    let steps = steps_without_leader(&mut cluster, region);
+    assert!(steps < 10, "no leader for {steps} steps, more than a tick");
+    // On a slow network questions overtake the news, and arrive where the range is still the parent's.
+    for seed in 0..20 {
+        let (mut cluster, region) = three(100 + seed);
+        cluster.transfer(region, 1);
+        cluster.faults.delay_steps_max = 5;
+        let steps = steps_without_leader(&mut cluster, region);
+        assert!(steps < 40, "seed {seed}: no leader for {steps} steps, more than four ticks");
+    }
+}
+
 #[test]
 fn a_store_that_missed_a_split_catches_up() {
     let (mut cluster, region) = three(9);

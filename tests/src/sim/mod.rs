@@ -215,7 +215,12 @@ impl World {
         self.next_fault = self.now() + self.rng.random_range(mean / 4..mean * 2);
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
         let id = ids[self.rng.random_range(0..ids.len())];
-        match self.rng.random_range(0..10) {
+        let kind = match self.rng.random_range(0..10) {
+            // Where links are cut already they are healed as often, or most of a run would pass without a quorum.
+            4..=6 if !self.cut.is_empty() && self.rng.random_bool(0.5) => 7,
+            kind => kind,
+        };
+        match kind {
             0..=3 => {
                 // At most a minority is down at once: longer outages are the healing's business.
                 let down: Vec<u64> = ids.iter().copied().filter(|id| !self.nodes[id].is_running()).collect();
