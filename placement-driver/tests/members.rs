@@ -394,3 +394,25 @@ async fn a_data_directory_that_cannot_be_is_named() {
     let error = Pd::start(config, Listeners { client, peer }).await.err().unwrap().to_string();
     assert!(error.contains("file"), "{error}");
 }
+
+#[tokio::test]
+async fn what_a_member_does_not_serve_is_refused_by_its_name() {
+    let members = Members::start(1, system_clock()).await;
+    members.wait_leader().await;
+    let url = format!("http://{}", members.members[0].client);
+    for path in ["/nothing", "/pd/api/v1/nothing", "/pd/api/v2/members"] {
+        let answer = net::http::get(&format!("{url}{path}"), PATIENCE).await.unwrap();
+        let body: String = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status.as_u16(), body), (404, format!("there is no page {path}")));
+    }
+    // A method that a service of ours lacks, and a service that we lack.
+    let client = etcd_client::Client::connect([&url], None).await.unwrap();
+    let refused = |e: etcd_client::Error| match e {
+        etcd_client::Error::GRpcStatus(status) => (status.code() as i32, status.message().to_owned()),
+        other => panic!("{other}"),
+    };
+    let (code, text) = refused(client.maintenance_client().defragment().await.unwrap_err());
+    assert_eq!((code, text.as_str()), (12, "the method /etcdserverpb.Maintenance/Defragment is not served here"));
+    let (code, text) = refused(client.auth_client().role_list().await.unwrap_err());
+    assert_eq!((code, text.as_str()), (12, "the method /etcdserverpb.Auth/RoleList is not served here"));
+}

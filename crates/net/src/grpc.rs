@@ -21,6 +21,10 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use parking_lot::{Mutex, RwLock};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -210,9 +214,32 @@ impl Default for ServeOptions {
     }
 }
 
-/// tonic services as an axum router, to be merged with HTTP routes. Unknown gRPC methods still answer UNIMPLEMENTED.
+/// tonic services as an axum router, to be merged with HTTP routes. What nobody serves is answered by its name and in
+/// the caller's language: a method with UNIMPLEMENTED, a page with 404 and a JSON string.
 pub fn router(routes: tonic::service::Routes) -> axum::Router {
-    routes.prepare().into_axum_router()
+    routes.prepare().into_axum_router().fallback(nobody_serves).layer(axum::middleware::from_fn(name_the_method))
+}
+
+async fn nobody_serves(request: Request) -> Response {
+    let path = request.uri().path();
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        return unimplemented(path);
+    }
+    (StatusCode::NOT_FOUND, axum::Json(format!("there is no page {path}"))).into_response()
+}
+
+/// A service that lacks the method answers UNIMPLEMENTED without a word.
+async fn name_the_method(request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    let response = next.run(request).await;
+    let unnamed = tonic::Status::from_header_map(response.headers())
+        .is_some_and(|status| status.code() == tonic::Code::Unimplemented && status.message().is_empty());
+    if unnamed { unimplemented(uri.path()) } else { response }
+}
+
+fn unimplemented(path: &str) -> Response {
+    tonic::Status::unimplemented(format!("the method {path} is not served here")).into_http()
 }
 
 /// Serves gRPC and HTTP on a bound listener until the token is cancelled and connections have ended (see the header).
@@ -411,6 +438,9 @@ mod tests {
         let second = Duration::from_secs(5);
         let answer = crate::http::get(&url, second).await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "ok"));
+
+        let unknown = crate::http::get(&format!("http://{address}/helth"), second).await.unwrap();
+        assert_eq!((unknown.status.as_u16(), unknown.text().as_str()), (404, "\"there is no page /helth\""));
 
         let channels = Channels::default();
         let mut client = tonic::client::Grpc::new(channels.get(&address.to_string()).unwrap());
