@@ -34,6 +34,8 @@ use crate::wire::tls::{self, TlsAcceptor, TlsError};
 pub const STACK_BYTES: usize = 16 << 20;
 /// Pause between attempts to reach the cluster.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the health page waits for PD, so that whoever asks gets the reason rather than a timeout of their own.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sockets that wait to be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -434,7 +436,11 @@ async fn connect(server: Arc<Server>, stop: CancellationToken) {
         };
         match attempt {
             Ok(client) => {
-                server.cluster.write().kv = Some(client.clone());
+                {
+                    let mut cluster = server.cluster.write();
+                    cluster.kv = Some(client.clone());
+                    cluster.why = "the schema is not loaded yet, the storage is waited for".into();
+                }
                 let options = DomainOptions { pd_endpoints: endpoints.clone(), server: server_info(config) };
                 match Domain::start(client, options, stop.clone()).await {
                     Ok(domain) => {
@@ -536,7 +542,24 @@ async fn status_page(State(server): State<Arc<Server>>) -> axum::Json<serde_json
 }
 
 async fn health_page(State(server): State<Arc<Server>>) -> (StatusCode, axum::Json<serde_json::Value>) {
-    let ready = server.schema().is_ok() && !server.shutting_down.load(Ordering::Acquire);
-    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, axum::Json(serde_json::json!({ "health": ready })))
+    match health(&server).await {
+        Ok(()) => (StatusCode::OK, axum::Json(serde_json::json!({ "health": true }))),
+        Err(reason) => {
+            let body = serde_json::json!({ "health": false, "reason": reason });
+            (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body))
+        }
+    }
+}
+
+/// Whether statements can be served: the schema is known, and PD gives timestamps, without which none can read.
+async fn health(server: &Server) -> Result<(), String> {
+    if server.shutting_down.load(Ordering::Acquire) {
+        return Err(SqlError::ShuttingDown.to_string());
+    }
+    server.schema().map_err(|e| e.to_string())?;
+    let kv = server.kv().map_err(|e| e.to_string())?;
+    match tokio::time::timeout(HEALTH_TIMEOUT, kv.timestamp()).await {
+        Ok(timestamp) => timestamp.map(drop).map_err(|e| e.to_string()),
+        Err(_) => Err(format!("PD at {} gives no timestamp within {HEALTH_TIMEOUT:?}", server.config.path)),
+    }
 }

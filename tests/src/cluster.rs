@@ -90,7 +90,9 @@ impl Cluster {
         for _ in 0..nodes {
             cluster.add_node(&configure).await;
         }
-        cluster.wait_served().await;
+        if nodes > 0 {
+            cluster.wait_served().await;
+        }
         cluster
     }
 
@@ -128,20 +130,25 @@ impl Cluster {
 
     /// Starts one more SQL server, and waits until it has read the schema.
     pub async fn add_sql(&mut self) {
-        let listener = listener().await;
-        let config = sql_server::config::Config {
-            path: self.endpoints.join(","),
-            graceful_wait: net::config::Span::secs(1),
-            ..sql_server::config::Config::default()
-        };
-        let listeners = sql_server::server::Listeners { mysql: listener, status: None };
-        let sql = SqlServer::start(config, listeners).expect("a SQL server");
+        let sql = self.start_sql(|_| {}).await;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while let Err(e) = sql.server().schema() {
             assert!(tokio::time::Instant::now() < deadline, "the schema is not read: {e}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.sqls.push(sql);
+    }
+
+    /// Starts a SQL server, configured by the test, that is the test's to stop.
+    pub async fn start_sql(&self, configure: impl FnOnce(&mut sql_server::config::Config)) -> SqlServer {
+        let mut config = sql_server::config::Config {
+            path: self.endpoints.join(","),
+            graceful_wait: net::config::Span::secs(1),
+            ..sql_server::config::Config::default()
+        };
+        configure(&mut config);
+        let listeners = sql_server::server::Listeners { mysql: listener().await, status: Some(listener().await) };
+        SqlServer::start(config, listeners).expect("a SQL server")
     }
 
     /// How a MySQL client reaches a SQL server.

@@ -110,22 +110,27 @@ impl Domain {
             tasks: TaskTracker::new(),
         });
         domain.spawn("session", |domain| async move { domain.run_session().await });
-        // The session registers before the first schema is loaded.
-        let mut lease = domain.lease.subscribe();
-        tokio::select! {
-            _ = lease.wait_for(Option::is_some) => {}
-            () = cancel.cancelled() => return Err(SqlError::ShuttingDown),
-        }
-        loop {
-            let first = async {
-                transact!(&domain.kv, |meta| load::bootstrap(meta).await)?;
-                domain.load().await
-            };
-            match first.await {
-                Ok(()) => break,
-                Err(error) => tracing::info!(%error, "waiting for the storage"),
+        let joined = async {
+            // The session registers before the first schema is loaded.
+            let _ = domain.lease.subscribe().wait_for(Option::is_some).await;
+            loop {
+                let first = async {
+                    transact!(&domain.kv, |meta| load::bootstrap(meta).await)?;
+                    domain.load().await
+                };
+                match first.await {
+                    Ok(()) => break,
+                    Err(error) => tracing::info!(%error, "waiting for the storage"),
+                }
+                tokio::time::sleep(PAUSE).await;
             }
-            pause(&cancel).await?;
+        };
+        tokio::select! {
+            () = joined => {}
+            () = cancel.cancelled() => {
+                domain.shutdown().await;
+                return Err(SqlError::ShuttingDown);
+            }
         }
         domain.spawn("watch", |domain| async move { domain.run_watch().await });
         domain.spawn("reload", |domain| async move { domain.run_reload().await });
