@@ -9,6 +9,7 @@
 //! A command runs in four steps: [`latch`]es on its keys keep conflicting commands of this node out; a snapshot of the
 //! region is taken; a pure function of snapshot and parameters ([`commands`]) decides the changes and the answer; the
 //! changes are replicated, and only then are the latches given back and waiting lockers ([`lock_wait`]) woken.
+//! Pessimistic locks stay in the leader's memory ([`lock_table`]).
 //!
 //! Invariants: the primary commits first; a key holds at most one lock; `commit_ts > start_ts`; a transaction that was
 //! rolled back on a key never commits on it; a read at `ts` that did not see a transaction on a key is never
@@ -23,6 +24,7 @@ pub mod concurrency;
 pub mod deadlock;
 pub mod detector;
 pub mod latch;
+pub mod lock_table;
 pub mod lock_wait;
 pub mod storage;
 

@@ -31,6 +31,7 @@ use super::commands::resolve::{self, TxnEnds};
 use super::commands::{Outcome, commit, gc, heartbeat, pessimistic_rollback, rollback};
 use super::concurrency::ConcurrencyManager;
 use super::latch::{CommandId, LatchTicket, Latches};
+use super::lock_table::{LockTable, LockView};
 use super::lock_wait::{Turn, WAKE_DELAY, WaitQueues, WaiterId, Wake};
 use super::{CommandError, Released, TxnError, deadlock};
 use crate::mvcc::view::encode_range;
@@ -47,11 +48,18 @@ pub struct StorageOptions {
     pub pending_bytes_max: usize,
     /// The longest wait for a lock in one request. The client then looks at the lock's transaction, which may be dead.
     pub lock_wait_max: Duration,
+    /// Bytes of pessimistic locks that are kept in memory only; zero replicates each of them.
+    pub memory_lock_bytes_max: usize,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        StorageOptions { commands_max: 8192, pending_bytes_max: 100 << 20, lock_wait_max: Duration::from_millis(1000) }
+        StorageOptions {
+            commands_max: 8192,
+            pending_bytes_max: 100 << 20,
+            lock_wait_max: Duration::from_millis(1000),
+            memory_lock_bytes_max: 64 << 20,
+        }
     }
 }
 
@@ -112,6 +120,7 @@ struct Inner<R> {
     pending_bytes: AtomicUsize,
     latches: Mutex<LatchState>,
     waits: Mutex<WaitState>,
+    lock_table: LockTable,
     /// Terms and versions of regions for which `max_ts` covers the reads of former leaders.
     covered: Mutex<HashMap<u64, (u64, u64)>>,
     /// Set once at most, when the node is part of a cluster.
@@ -141,6 +150,7 @@ impl<R: Replication> Storage<R> {
             replication,
             manager: ConcurrencyManager::new(),
             oracle,
+            lock_table: LockTable::new(options.memory_lock_bytes_max),
             options,
             next_id: AtomicU64::new(1),
             commands: AtomicUsize::new(0),
@@ -275,7 +285,7 @@ impl<R: Replication> Storage<R> {
         let range = encode_range(range);
         let params = ReadParams::at(max_ts);
         self.before_read(&params, |manager| manager.check_range(&range, &params))?;
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(ctx).await?);
         let range = range.intersect(&view.region.range);
         let reader = MvccReader::new(&view.engine);
         let (locks, _) = reader.scan_locks(&range, limit, |lock| lock.start_ts <= max_ts)?;
@@ -286,7 +296,7 @@ impl<R: Replication> Storage<R> {
     /// All records of a user key.
     pub async fn inspect(&self, ctx: &RegionContext, user_key: &[u8]) -> Result<KeyRecords, CommandError> {
         let key = Key::from_user(user_key);
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(ctx).await?);
         check_key(&view.region, key.encoded())?;
         Ok(inspect::records(&view.engine, &key)?)
     }
@@ -297,7 +307,7 @@ impl<R: Replication> Storage<R> {
         ctx: &RegionContext,
         start_ts: Timestamp,
     ) -> Result<Option<(Vec<u8>, KeyRecords)>, CommandError> {
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(ctx).await?);
         let Some(key) = inspect::find_txn(&view.engine, &view.region.range, start_ts)? else { return Ok(None) };
         let records = inspect::records(&view.engine, &key)?;
         Ok(Some((key.to_user()?, records)))
@@ -442,7 +452,7 @@ impl<R: Replication> Storage<R> {
     pub async fn resolve_locks(&self, ctx: &RegionContext, ends: TxnEnds) -> Result<(), CommandError> {
         let mut from = None;
         loop {
-            let view = self.0.replication.snapshot(ctx).await?;
+            let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(ctx).await?);
             let mut range = view.region.range.clone();
             if let Some(from) = from {
                 range.start = from;
@@ -685,7 +695,7 @@ impl<R: Replication> Storage<R> {
         ctx: &RegionContext,
         keys: Vec<Key>,
         bytes: usize,
-        decide: impl FnOnce(&RegionSnapshot<R::Snapshot>) -> Result<Outcome<T>, CommandError> + Send,
+        decide: impl FnOnce(&RegionSnapshot<LockView<R::Snapshot>>) -> Result<Outcome<T>, CommandError> + Send,
     ) -> Result<(T, bool), CommandError> {
         let admitted = self.admit(bytes)?;
         let latch = self.latch(&keys).await;
@@ -693,19 +703,41 @@ impl<R: Replication> Storage<R> {
         for key in &keys {
             check_key(&view.region, key.encoded())?;
         }
-        let outcome = decide(&view)?;
-        if outcome.changes.batch.is_empty() {
-            return Ok((outcome.answer, false));
+        let view = self.0.lock_table.view_of_keys(view, &keys);
+        let Outcome { changes, memory_locks, answer } = decide(&view)?;
+        let super::Changes { mut batch, released } = changes;
+        if batch.is_empty() {
+            return Ok((answer, false));
         }
-        let ctx = RegionContext { term: view.term, ..ctx.clone() };
-        drop(view);
+        let mut locks = self.0.lock_table.plan(&view, &mut batch).map_err(TxnError::from)?;
+        let RegionSnapshot { region, term, .. } = view;
+        let taken = self.0.lock_table.take(&region, term, &mut locks);
+        if batch.is_empty() {
+            if !self.0.lock_table.finish(&region, term, locks) {
+                return Err(RegionError::StaleCommand(region.id).into());
+            }
+            drop((memory_locks, latch, admitted));
+            self.wake_released(&released);
+            return Ok((answer, true));
+        }
+        let ctx = RegionContext { term, ..ctx.clone() };
         let storage = self.clone();
         let task = tokio::spawn(async move {
-            let Outcome { changes, memory_locks, answer } = outcome;
-            let written = storage.0.replication.write(&ctx, changes.batch).await;
+            let written = storage.0.replication.write(&ctx, batch).await;
+            let locked = match &written {
+                Ok(()) => storage.0.lock_table.finish(&region, term, locks),
+                Err(RegionError::ServerIsBusy { .. }) => {
+                    storage.0.lock_table.put_back(&region, term, taken);
+                    false
+                }
+                Err(_) => false,
+            };
             drop((memory_locks, latch, admitted));
             written?;
-            storage.wake_released(&changes.released);
+            storage.wake_released(&released);
+            if !locked {
+                return Err(RegionError::StaleCommand(region.id).into());
+            }
             Ok((answer, true))
         });
         match task.await {

@@ -308,3 +308,58 @@ async fn raw_access() {
     assert_eq!(left.len(), 1);
     assert!(storage.raw_put(&ctx, Cf::Default, vec![(Vec::new(), Vec::new())], false).await.is_err());
 }
+
+/// What is stored of locks, whatever is in memory.
+fn stored_locks(storage: &Storage<Bare>) -> usize {
+    let view = engine::Engine::snapshot(storage.replication().engine());
+    view.scan(Cf::Lock, &KeyRange::default(), engine::Direction::Forward).count()
+}
+
+#[tokio::test]
+async fn pessimistic_locks_are_not_replicated_yet_keep_others_out() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    assert_eq!(stored_locks(&storage), 0);
+    assert!(is_locked(&storage.pessimistic_lock(&ctx, lock("a", 6, 6), LockWait::No).await));
+    assert!(!storage.prewrite(&ctx, put("a", "2", 6)).await.unwrap().locked.is_empty());
+    assert_eq!(storage.txn_heartbeat(&ctx, key("a"), Timestamp(5), 9000).await.unwrap(), 9000);
+    assert_eq!(storage.inspect(&ctx, b"a").await.unwrap().lock.unwrap().ttl_ms, 9000);
+
+    // The prewritten lock takes its place, in the store.
+    let cmd = Prewrite {
+        for_update_ts: Timestamp(5),
+        checks: vec![super::super::commands::prewrite::PessimisticCheck::Lock],
+        ..put("a", "1", 5)
+    };
+    storage.prewrite(&ctx, cmd).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (1, 0));
+    storage.commit(&ctx, vec![key("a")], Timestamp(5), Timestamp(8)).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (0, 0));
+    let read = storage.get(&ctx, b"a", &ReadParams::at(Timestamp(9))).await.unwrap();
+    assert_eq!(read.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn locks_in_memory_of_a_dead_transaction_are_resolved_over_the_region() {
+    let (storage, ctx) = storage();
+    for k in ["a", "b", "c"] {
+        storage.pessimistic_lock(&ctx, lock(k, 5, 5), LockWait::No).await.unwrap();
+    }
+    let found = storage.scan_lock(&ctx, &KeyRange::default(), 10, Timestamp(9)).await.unwrap();
+    assert_eq!(found.len(), 3);
+    storage.resolve_locks(&ctx, TxnEnds::from([(Timestamp(5), Timestamp::ZERO)])).await.unwrap();
+    assert_eq!(storage.0.lock_table.len(), 0);
+    storage.pessimistic_lock(&ctx, lock("b", 6, 6), LockWait::No).await.unwrap();
+}
+
+#[tokio::test]
+async fn locks_beyond_the_memory_bound_are_replicated() {
+    let bare = Bare::new(MemoryEngine::new());
+    let ctx = bare.context();
+    let storage = Storage::new(bare, None, StorageOptions { memory_lock_bytes_max: 0, ..StorageOptions::default() });
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (1, 0));
+    assert!(is_locked(&storage.pessimistic_lock(&ctx, lock("a", 6, 6), LockWait::No).await));
+    storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(5), Timestamp(5)).await.unwrap();
+    assert_eq!(stored_locks(&storage), 0);
+}
