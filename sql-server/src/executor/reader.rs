@@ -4,6 +4,7 @@
 //! table, the storage nodes alone cannot answer: pairs are scanned, merged with the overlay and decoded here, and the
 //! conditions that would have been pushed down are checked here. Where it does not, the coprocessor does the work.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -24,7 +25,7 @@ use super::operator::{Operator, Runtime, filter_batch, resolve};
 use super::{pushdown, rows};
 use crate::catalog::{IndexInfo, TableInfo};
 use crate::error::SqlError;
-use crate::planner::plan::{Access, Scan};
+use crate::planner::plan::{Access, ColId, Scan};
 
 /// Pairs asked for at once when pairs are scanned.
 const SCAN_PAIRS: usize = 1024;
@@ -173,7 +174,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if dirty || !rt.pushdown {
                 return rows_from(Source::Ranges { ranges, desc });
             }
-            let request = pushdown::table_scan(scan, ranges, keep_order, desc, rt)?;
+            let sent = with_handle_if_bare(scan);
+            let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
             pushed_reader(scan, request, rt, root_filters(false)?)
         }
         Access::Index { index, ranges, covering, .. } => {
@@ -197,7 +199,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 }));
             }
             if *covering {
-                let request = pushdown::index_scan(scan, index, ranges, keep_order, desc, rt)?;
+                let sent = with_handle_if_bare(scan);
+                let request = pushdown::index_scan(&sent, index, ranges, keep_order, desc, rt)?;
                 return pushed_reader(scan, request, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
@@ -433,6 +436,21 @@ struct PushedReader {
     filters: Vec<Expr>,
     /// Column of the handle, and the table, when rows are to be locked.
     lock: Option<(usize, i64)>,
+    /// Nothing is wanted but the number of rows.
+    bare: bool,
+}
+
+/// A scan none of whose columns is read (`SELECT 1 FROM t`) asks for the handles: rows of no columns are no bytes, and
+/// could not be counted when they arrive.
+fn with_handle_if_bare(scan: &Scan) -> Cow<'_, Scan> {
+    match is_bare(scan) {
+        true => Cow::Owned(Scan { handle: Some(ColId::MAX), ..scan.clone() }),
+        false => Cow::Borrowed(scan),
+    }
+}
+
+fn is_bare(scan: &Scan) -> bool {
+    scan.columns.is_empty() && scan.handle.is_none() && scan.pushed.aggregate.is_none()
 }
 
 fn pushed_reader(
@@ -441,7 +459,8 @@ fn pushed_reader(
     rt: &Arc<Runtime>,
     filters: Vec<Expr>,
 ) -> Result<Box<dyn Operator>, SqlError> {
-    let types = pushdown::sent_types(scan, rt);
+    let bare = is_bare(scan);
+    let types = if bare { [FieldType::bigint()].into() } else { pushdown::sent_types(scan, rt) };
     let lock = (scan.lock && scan.handle.is_some()).then_some((scan.columns.len(), scan.table.id));
     Ok(Box::new(PushedReader {
         rt: rt.clone(),
@@ -449,6 +468,7 @@ fn pushed_reader(
         types,
         filters,
         lock,
+        bare,
     }))
 }
 
@@ -465,7 +485,8 @@ impl Operator for PushedReader {
                 self.rt.add_locks(handles.map(|h| table::record_key(table_id, h)).collect::<Vec<_>>());
             }
             if !batch.is_empty() {
-                return Ok(Some(batch));
+                let rows = batch.num_rows();
+                return Ok(Some(if self.bare { Batch::new([].into(), Vec::new(), rows) } else { batch }));
             }
         }
     }
