@@ -156,8 +156,8 @@ pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), Sq
     }
 }
 
-/// Has the rows of the query's tables locked, those of table `of` or all; whether there is such a table.
-fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String>, String)>) -> bool {
+/// Has the rows of the query's tables locked, those of table `of` or all; how many tables these are.
+fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String>, String)>) -> usize {
     match plan {
         Plan::Scan(scan) => {
             let named = of.is_none_or(|(database, alias)| {
@@ -168,7 +168,7 @@ fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String
                 scan.lock = true;
                 scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
             }
-            named
+            usize::from(named)
         }
         Plan::Filter { input, .. }
         | Plan::Project { input, .. }
@@ -177,12 +177,9 @@ fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
         | Plan::Apply { input, .. } => lock_scans(input, columns, of),
-        Plan::Join { left, right, .. } => {
-            let left = lock_scans(left, columns, of);
-            lock_scans(right, columns, of) || left
-        }
-        Plan::Union { inputs, .. } => inputs.iter_mut().fold(false, |any, i| lock_scans(i, columns, of) || any),
-        Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Memory { .. } => false,
+        Plan::Join { left, right, .. } => lock_scans(left, columns, of) + lock_scans(right, columns, of),
+        Plan::Union { inputs, .. } => inputs.iter_mut().map(|i| lock_scans(i, columns, of)).sum(),
+        Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Memory { .. } => 0,
     }
 }
 
@@ -546,7 +543,7 @@ impl<'a> Binder<'a> {
             // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
             // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
             let of = lock.of.as_ref().map(table_name).transpose()?;
-            if !lock_scans(&mut bound.plan, &mut self.columns, of.as_ref())
+            if lock_scans(&mut bound.plan, &mut self.columns, of.as_ref()) == 0
                 && let Some((_, table)) = of
             {
                 return Err(SqlError::UnresolvedTableLock(table));
