@@ -577,6 +577,17 @@ pub enum SqlError {
         /// Given.
         size: u64,
     },
+    /// Write on a read-only server.
+    #[error("The MySQL server is running with the {0} option so it cannot execute this statement")]
+    ReadOnlyServer(&'static str),
+    /// `sql_safe_updates`.
+    #[error("You are using safe update mode and you tried to update a table without a WHERE that uses a KEY column")]
+    UpdateWithoutKey,
+    /// `sql_require_primary_key`.
+    #[error(
+        "Unable to create or change a table without a primary key, when the system variable 'sql_require_primary_key' is set. Add a primary key to the table or unset this variable to avoid this message. Note that tables without a primary key can cause performance problems in row-based replication, so please consult your DBA before changing this setting."
+    )]
+    TableWithoutPrimaryKey,
     /// Write in a read-only transaction.
     #[error("Cannot execute statement in a READ ONLY transaction.")]
     ReadOnlyTransaction,
@@ -691,6 +702,9 @@ pub enum SqlError {
     /// TLS is required and wasn't used.
     #[error("Connections using insecure transport are prohibited while --require_secure_transport=ON.")]
     SecureTransportRequired,
+    /// `require_secure_transport` on a server without TLS.
+    #[error("No secure transports (SSL or Shared Memory) are configured, unable to set --require_secure_transport=ON.")]
+    NoSecureTransport,
 
     // ---- The rest ----
     /// Anything that has no number of its own; says what and where.

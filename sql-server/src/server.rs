@@ -207,7 +207,7 @@ struct Cluster {
 /// What all sessions share.
 pub struct Server {
     config: Config,
-    globals: GlobalVars,
+    globals: Arc<GlobalVars>,
     accounts: Accounts,
     connections: Arc<Connections>,
     /// Held for an assignment or a copy, never across an await.
@@ -220,7 +220,7 @@ pub struct Server {
 impl Server {
     /// A server of these settings, connected to nothing yet.
     pub fn new(config: Config) -> Self {
-        let globals = GlobalVars::default();
+        let mut globals = GlobalVars::default();
         globals.set_own("port", config.port.to_string());
         globals.set_own("max_connections", config.max_connections.to_string());
         globals.set_own("max_allowed_packet", config.max_allowed_packet.0.to_string());
@@ -233,7 +233,7 @@ impl Server {
         }
         Server {
             config,
-            globals,
+            globals: Arc::new(globals),
             accounts: Accounts::default(),
             connections: Arc::default(),
             cluster: RwLock::new(Cluster { kv: None, domain: None, why: "not connected yet".into() }),
@@ -441,7 +441,8 @@ async fn connect(server: Arc<Server>, stop: CancellationToken) {
                     cluster.kv = Some(client.clone());
                     cluster.why = "the schema is not loaded yet, the storage is waited for".into();
                 }
-                let options = DomainOptions { pd_endpoints: endpoints.clone(), server: server_info(config) };
+                let globals = Arc::clone(&server.globals);
+                let options = DomainOptions { pd_endpoints: endpoints.clone(), server: server_info(config), globals };
                 match Domain::start(client, options, stop.clone()).await {
                     Ok(domain) => {
                         server.cluster.write().domain = Some(domain);
@@ -502,8 +503,7 @@ fn welcome(
     let _ = stream.set_nodelay(true);
     let stream = Box::new(stream);
     // `SET GLOBAL max_connections` counts from the next connection on.
-    let max = crate::vars::find("max_connections").map_or(0, |v| server.globals.get(v).parse().unwrap_or(0));
-    match server.connections.open(Some(peer), max) {
+    match server.connections.open(Some(peer), server.globals.server().max_connections) {
         Ok(open) => {
             let (server, stop) = (Arc::clone(server), stop.clone());
             tasks.spawn(async move {

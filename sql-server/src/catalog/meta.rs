@@ -10,6 +10,7 @@
 //!   DB:<id> / Table:<id>   JSON of the table            DB:<id> / TID:<table>   last row id given out
 //!                                                       DB:<id> / IID:<table>   last AUTO_INCREMENT value given out
 //!   DDLJobQueue / <job>    JSON of a job not finished   DDLJobHistory / <job>   JSON of a finished one
+//!   GlobalVariables / <name>   what SET GLOBAL set, as text; GlobalVariablesVersion counts the changes
 //!   DeleteRange / <id>     JSON of a key range whose table or index is gone
 //! ```
 //!
@@ -105,6 +106,8 @@ const JOB_QUEUE: &str = "DDLJobQueue";
 const JOB_HISTORY: &str = "DDLJobHistory";
 const DELETE_RANGES: &str = "DeleteRange";
 const RANGE_POLICIES: &str = "RangePolicies";
+const GLOBAL_VARIABLES: &str = "GlobalVariables";
+const GLOBAL_VARIABLES_VERSION: &str = "GlobalVariablesVersion";
 
 /// The catalogue as one transaction sees and changes it.
 pub struct Meta<'a> {
@@ -339,6 +342,32 @@ impl<'a> Meta<'a> {
             Some(id) => self.put_json(key, &id).await,
             None => Ok(self.txn.delete(key)?),
         }
+    }
+
+    // ---- Variables ----
+
+    /// Counts the changes of global variables.
+    pub async fn global_variables_version(&mut self) -> Result<i64, SqlError> {
+        self.number(&string_key(GLOBAL_VARIABLES_VERSION)).await
+    }
+
+    /// What `SET GLOBAL` set: (name, value).
+    pub async fn global_variables(&mut self) -> Result<Vec<(String, String)>, SqlError> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let fields = self.fields(GLOBAL_VARIABLES, b"").await?;
+        Ok(fields.into_iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    /// Sets global variables; `None` is the default.
+    pub async fn put_global_variables(&mut self, changes: &[(&str, Option<String>)]) -> Result<(), SqlError> {
+        for (name, value) in changes {
+            let key = hash_key(GLOBAL_VARIABLES, name.as_bytes());
+            match value {
+                Some(value) => self.txn.put(key, value.clone().into_bytes())?,
+                None => self.txn.delete(key)?,
+            }
+        }
+        self.add(string_key(GLOBAL_VARIABLES_VERSION), 1).await.map(drop)
     }
 
     // ---- Versions ----

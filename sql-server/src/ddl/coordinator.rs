@@ -6,6 +6,7 @@
 //!   /tidb/ddl/all_schema_versions/<server>     what each one uses    leased
 //!   /tidb/ddl/fg/owner                         who changes schemas   leased
 //!   /tidb/ddl/add_ddl_job                      there is a new job    a hint
+//!   /tidb/sysvars                              SET GLOBAL was said   a hint
 //! ```
 //!
 //! Hints make things quick; nothing is wrong when one is lost, because whoever waits for one also looks from time to
@@ -20,11 +21,12 @@ use etcd_client::{
 use serde::{Deserialize, Serialize};
 
 const SERVERS: &str = "/tidb/server/info/";
-const DDL: &str = "/tidb/ddl/";
+const ALL: &str = "/tidb/";
 const GLOBAL_VERSION: &str = "/tidb/ddl/global_schema_version";
 const ALL_VERSIONS: &str = "/tidb/ddl/all_schema_versions/";
 const OWNER: &str = "/tidb/ddl/fg/owner";
 const NEW_JOB: &str = "/tidb/ddl/add_ddl_job";
+const VARIABLES: &str = "/tidb/sysvars";
 
 /// A call that takes longer is given up; the caller decides whether to try again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,7 +66,7 @@ pub struct ServerInfo {
 /// Something that happened under the keys that servers watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// There is a newer schema.
+    /// There is a newer schema, or a global variable was set.
     Schema,
     /// There is a new job.
     Job,
@@ -167,6 +169,11 @@ impl Coordinator {
         self.put("announce a schema version", GLOBAL_VERSION, version.to_string().into_bytes(), None).await
     }
 
+    /// Tells all servers that a global variable was set.
+    pub async fn announce_variables(&self) -> Result<()> {
+        self.put("announce a global variable", VARIABLES, Vec::new(), None).await
+    }
+
     /// Acknowledges a version on behalf of this server.
     pub async fn acknowledge(&self, version: i64, lease: i64) -> Result<()> {
         let key = format!("{ALL_VERSIONS}{}", self.server);
@@ -221,7 +228,7 @@ impl Coordinator {
     /// Calls `on` for every hint, until the watch breaks.
     pub async fn watch(&self, mut on: impl FnMut(Hint)) -> Result<()> {
         let options = WatchOptions::new().with_prefix();
-        let mut stream = call("watch schema changes", self.client.watch_client().watch(DDL, Some(options))).await?;
+        let mut stream = call("watch schema changes", self.client.watch_client().watch(ALL, Some(options))).await?;
         // Whatever happened before the watch began.
         on(Hint::Schema);
         on(Hint::Job);
@@ -235,7 +242,7 @@ impl Coordinator {
             for event in message.events() {
                 let Some(key) = event.kv().and_then(|pair| pair.key_str().ok()) else { continue };
                 match key {
-                    GLOBAL_VERSION => on(Hint::Schema),
+                    GLOBAL_VERSION | VARIABLES => on(Hint::Schema),
                     NEW_JOB => on(Hint::Job),
                     OWNER if event.event_type() == EventType::Delete => on(Hint::OwnerGone),
                     _ => {}

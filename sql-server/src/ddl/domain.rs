@@ -5,7 +5,8 @@
 //! ```text
 //!   session   keeps the lease; registers the server and the version it uses; renews the cache's promise
 //!   watch     turns hints into wake-ups
-//!   reload    on a wake-up, and once a second: loads the schema, waits for older commits, acknowledges
+//!   reload    on a wake-up, and once a second: loads the schema, waits for older commits, acknowledges; and loads
+//!             what SET GLOBAL has set
 //!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges
 //! ```
 //!
@@ -28,6 +29,7 @@ use super::worker;
 use crate::catalog::{AutoIds, Meta, SchemaCache, load, transact};
 use crate::error::SqlError;
 use crate::placement::pd::PdHttp;
+use crate::vars::GlobalVars;
 
 /// The lease of a server. A server that is killed holds up schema changes for at most this long.
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -43,12 +45,14 @@ const QUEUE_LOOK: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a server brings.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DomainOptions {
     /// The PDs' client addresses, `http://host:port`.
     pub pd_endpoints: Vec<String>,
     /// The server. Its id must be new.
     pub server: ServerInfo,
+    /// Its global variables, to be kept up to date.
+    pub globals: Arc<GlobalVars>,
 }
 
 /// A server's part in the cluster.
@@ -57,6 +61,9 @@ pub struct Domain {
     pub(super) pd: PdHttp,
     pub(super) coordinator: Coordinator,
     pub(super) server: ServerInfo,
+    globals: Arc<GlobalVars>,
+    /// The version of the global variables that are installed.
+    globals_version: tokio::sync::Mutex<Option<i64>>,
     schemas: SchemaCache,
     auto_ids: AutoIds,
     /// The present lease, `None` while there is none.
@@ -99,6 +106,8 @@ impl Domain {
             pd: PdHttp::new(options.pd_endpoints),
             coordinator,
             server: options.server,
+            globals: options.globals,
+            globals_version: Default::default(),
             schemas: SchemaCache::default(),
             lease: watch::Sender::new(None),
             is_owner: Mutex::new(false),
@@ -116,6 +125,7 @@ impl Domain {
             loop {
                 let first = async {
                     transact!(&domain.kv, |meta| load::bootstrap(meta).await)?;
+                    domain.load_variables().await?;
                     domain.load().await
                 };
                 match first.await {
@@ -283,6 +293,9 @@ impl Domain {
         let mut acknowledged = (0, 0);
         loop {
             let _ = tokio::time::timeout(RELOAD, self.reload.notified()).await;
+            if let Err(error) = self.load_variables().await {
+                tracing::info!(%error, "the global variables could not be loaded");
+            }
             if let Err(error) = self.load().await {
                 tracing::info!(%error, "the schema could not be loaded");
                 tokio::time::sleep(PAUSE).await;
@@ -317,6 +330,30 @@ impl Domain {
             self.schemas.install(schema);
         }
         Ok(())
+    }
+
+    /// Installs the cluster's global variables if they have changed.
+    async fn load_variables(&self) -> Result<(), SqlError> {
+        // Held throughout, so that an older load does not install over a newer one.
+        let mut installed = self.globals_version.lock().await;
+        let mut txn = self.kv.begin(worker::optimistic()).await?;
+        let mut meta = Meta::new(&mut txn);
+        let version = meta.global_variables_version().await?;
+        if *installed != Some(version) {
+            self.globals.install(&meta.global_variables().await?);
+            *installed = Some(version);
+        }
+        Ok(())
+    }
+
+    /// Sets global variables for the cluster; `None` is the default. They hold on this server when it returns, and on
+    /// the others as soon as they hear of it.
+    pub async fn set_global_variables(&self, changes: &[(&'static str, Option<String>)]) -> Result<(), SqlError> {
+        transact!(&self.kv, |meta| meta.put_global_variables(changes).await)?;
+        if let Err(error) = self.coordinator.announce_variables().await {
+            tracing::info!(%error, "the other servers will see a global variable late");
+        }
+        self.load_variables().await
     }
 
     /// Announces a version and waits until every server that is there uses it.

@@ -33,6 +33,8 @@ pub(super) struct Statement<'a> {
     /// The current database.
     pub(super) database: Option<&'a str>,
     pub(super) sql: &'a str,
+    /// `sql_require_primary_key`.
+    pub(super) require_primary_key: bool,
     /// What SHOW WARNINGS is to list.
     pub(super) notes: Vec<SqlError>,
     /// "Rows" that it affected: MySQL counts a database that is made, and the tables of one that is dropped.
@@ -141,6 +143,13 @@ impl Statement<'_> {
         self.schema.database(&database).cloned().ok_or(SqlError::UnknownDatabase(database))
     }
 
+    fn check_primary_key(&self, table: &TableInfo) -> Result<(), SqlError> {
+        match self.require_primary_key && !table.pk_is_handle && table.primary_index().is_none() {
+            true => Err(SqlError::TableWithoutPrimaryKey),
+            false => Ok(()),
+        }
+    }
+
     fn writable_table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
         let (database, table) = self.table(name)?;
         build::check_writable(database.info.name.as_str())?;
@@ -247,6 +256,7 @@ impl Statement<'_> {
             return self.note_if(create.if_not_exists, exists());
         }
         let mut table = build::table(create, collation(&database.info.collate))?;
+        self.check_primary_key(&table)?;
         table.policy = match &create.options.placement {
             Some(policy) => self.policy_ref(policy)?,
             None => database.info.policy.clone(),
@@ -273,6 +283,7 @@ impl Statement<'_> {
             let exists = SqlError::TableExists(format!("{}.{}", database.info.name, name.name));
             return self.note_if(if_not_exists, exists);
         }
+        self.check_primary_key(&model)?;
         let mut table = (*model).clone();
         table.id = 0;
         table.name = Name::new(name.name.clone());
@@ -396,6 +407,7 @@ impl Statement<'_> {
                 jobs.push(planned);
             }
         }
+        self.check_primary_key(&trial)?;
         // A rename comes last, wherever it was written: the others find the table where it is now.
         jobs.sort_by_key(|action| matches!(action, Action::RenameTables(_)));
         for action in jobs {

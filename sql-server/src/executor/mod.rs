@@ -10,7 +10,7 @@
 //! | statement | reads at |
 //! |---|---|
 //! | query, no transaction | a fresh timestamp; one row by key: the newest version |
-//! | query in a transaction | its start, over its pending writes |
+//! | query in a transaction | its start, over its pending writes; pessimistic under READ COMMITTED: a fresh timestamp |
 //! | `FOR UPDATE` and `FOR SHARE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 
@@ -27,12 +27,13 @@ mod writer;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use codec::datum::Datum;
 use codec::timestamp::Timestamp;
 use codec::types::FieldType;
 use futures::StreamExt;
+use kv_client::Snapshot;
 use query::batch::Batch;
 use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
 use query::expr::Expr;
@@ -46,7 +47,7 @@ use crate::planner::optimize::Rules;
 use crate::planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};
 use crate::server::Server;
 use crate::session::context::ExecContext;
-use crate::session::state::{Level, SessionState};
+use crate::session::state::{Level, SessionState, Variables};
 use crate::vars;
 use operator::{Operator, Runtime};
 use reader::{Overlay, Reader};
@@ -109,49 +110,25 @@ pub struct Env {
     database: Option<String>,
     params: Vec<Datum>,
     server: Arc<Server>,
-    variables: HashMap<String, Datum>,
-    system: SystemVariables,
+    user: Arc<HashMap<String, Datum>>,
+    system: Variables,
     eval: EvalContext,
 }
-
-/// The session's values of system variables that were named.
-type SystemVariables = Box<dyn Fn(&str) -> Result<(Datum, FieldType), SqlError> + Send + Sync>;
 
 impl Env {
     /// Of a statement.
     pub fn new(ctx: &mut ExecContext<'_>, write: bool) -> Env {
         let eval = eval_context(ctx, write);
         // The session cannot be borrowed while the statement runs, so what can be asked is copied.
-        let server = ctx.server.clone();
-        let snapshot = SessionSnapshot::of(ctx.session);
-        let for_system = server.clone();
         Env {
             schema: ctx.schema.clone(),
             database: ctx.session.database.clone(),
             params: ctx.params.to_vec(),
-            server,
-            variables: ctx.session.user_vars.clone(),
-            system: Box::new(move |name| snapshot.get(&for_system, name)),
+            server: ctx.server.clone(),
+            user: ctx.session.user_vars.clone(),
+            system: ctx.session.variables(),
             eval,
         }
-    }
-}
-
-/// A copy of the session state that system variables are read from.
-struct SessionSnapshot(SessionState);
-
-impl SessionSnapshot {
-    fn of(session: &SessionState) -> SessionSnapshot {
-        let mut copy =
-            SessionState::new(session.id, session.identity.clone(), session.vars.clone(), session.interrupt.clone());
-        copy.last_insert_id = session.last_insert_id;
-        copy.warning_count = session.warning_count;
-        copy.statement_start = session.statement_start;
-        SessionSnapshot(copy)
-    }
-
-    fn get(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
-        self.0.system_variable(server, name)
     }
 }
 
@@ -170,10 +147,9 @@ impl Environment for Env {
 
     fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError> {
         match name.strip_prefix("@@") {
-            Some(system) => (self.system)(&system.to_lowercase()),
+            Some(system) => self.system.get(&self.server, &system.to_lowercase()),
             None => {
-                let _ = &self.server;
-                let value = self.variables.get(&name[1..].to_lowercase()).cloned().unwrap_or_default();
+                let value = self.user.get(&name[1..].to_lowercase()).cloned().unwrap_or_default();
                 let ty = crate::session::state::type_of_datum(&value);
                 Ok((value, ty))
             }
@@ -200,20 +176,22 @@ impl ZoneRules for SystemZone {
     }
 }
 
+/// The server's own zone, found once. A server in UTC, as most are, spares the rules.
+static SYSTEM_ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+    const YEAR_SECS: i64 = 31_556_952;
+    // Every month of the last years and of this one: a zone that was UTC throughout is taken to stay so.
+    let now = chrono::Utc::now().timestamp();
+    match (0..120).all(|month| SystemZone.offset_at(now - month * YEAR_SECS / 12) == 0) {
+        true => TimeZone::UTC,
+        false => TimeZone::Rules(Arc::new(SystemZone)),
+    }
+});
+
 /// The session's zone, for expressions.
 pub fn time_zone(session: &SessionState) -> TimeZone {
-    match session.vars.time_zone() {
+    match session.vars.settings().time_zone {
         vars::TimeZone::Fixed(secs) => TimeZone::Fixed(secs),
-        vars::TimeZone::System => {
-            // A server in UTC, as most are, spares the rules.
-            let now = session.statement_start;
-            if std::env::var_os("TZ").is_none_or(|z| z.is_empty() || z == "UTC")
-                && session.vars.utc_offset_secs(now) == 0
-            {
-                return TimeZone::UTC;
-            }
-            TimeZone::Rules(Arc::new(SystemZone))
-        }
+        vars::TimeZone::System => SYSTEM_ZONE.clone(),
     }
 }
 
@@ -221,29 +199,25 @@ pub fn time_zone(session: &SessionState) -> TimeZone {
 pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
     let session = &*ctx.session;
     let now = session.now().timestamp_micros();
-    let (mode, zone) = (session.vars.sql_mode(), time_zone(session));
+    let settings = session.vars.settings();
+    let (mode, zone) = (settings.sql_mode, time_zone(session));
     let mut cx = if write { EvalContext::for_write(mode, zone, now) } else { EvalContext::for_select(mode, zone, now) };
     let user = format!("{}@{}", session.identity.user, session.identity.host);
     cx.session = SessionInfo {
         database: session.database.clone(),
         user,
         current_user: format!("{}@%", session.identity.user),
-        version: session.vars.text("version").to_owned(),
+        version: vars::SERVER_VERSION.to_owned(),
         connection_id: session.id,
         last_insert_id: session.last_insert_id,
         found_rows: session.found_rows,
         row_count: session.row_count,
     };
-    cx.collation = session.vars.collation();
+    cx.collation = settings.collation;
     cx.random = rand::random();
-    for (limit, name) in
-        [(&mut cx.max_allowed_packet, "max_allowed_packet"), (&mut cx.group_concat_max_len, "group_concat_max_len")]
-    {
-        match session.vars.number(name) {
-            0 => {}
-            n => *limit = n,
-        }
-    }
+    cx.max_allowed_packet = settings.max_allowed_packet;
+    cx.group_concat_max_len = settings.group_concat_max_len;
+    cx.max_warnings = settings.max_error_count;
     cx
 }
 
@@ -271,20 +245,28 @@ fn overlay_of(txn: &kv_client::Transaction, tables: &[Arc<TableInfo>]) -> Overla
     overlay
 }
 
-/// What a query reads from. With `current` (FOR UPDATE and changes in a pessimistic transaction) a fresh timestamp.
+/// The snapshot that a statement of a transaction reads at, under the pending writes: a fresh one for each statement
+/// with `current` (FOR UPDATE and changes) and under READ COMMITTED, if the transaction is pessimistic; otherwise its own.
+async fn snapshot_of(ctx: &mut ExecContext<'_>, current: bool) -> Result<Snapshot, SqlError> {
+    let client = ctx.server.kv()?;
+    let txn = ctx.txn().await?;
+    let (own, pessimistic) = (txn.snapshot().clone(), txn.is_pessimistic());
+    match pessimistic && (current || ctx.session.txn.read_committed) {
+        true => Ok(client.snapshot(client.timestamp().await?)),
+        false => Ok(own),
+    }
+}
+
+/// What a query reads from.
 async fn reader_of(ctx: &mut ExecContext<'_>, tables: &[Arc<TableInfo>], current: bool) -> Result<Reader, SqlError> {
-    let client = ctx.server.kv()?.clone();
     if ctx.is_autocommit() && !current {
+        let client = ctx.server.kv()?;
         let ts = if tables.is_empty() { Timestamp::MAX } else { client.timestamp().await? };
         return Ok(Reader::new(client.snapshot(ts)));
     }
-    let txn = ctx.txn().await?;
-    let overlay = overlay_of(txn, tables);
-    if current && txn.is_pessimistic() {
-        let ts = client.timestamp().await?;
-        return Ok(Reader::with_overlay(client.snapshot(ts), overlay));
-    }
-    Ok(Reader::with_overlay(txn.snapshot().clone(), overlay))
+    let snapshot = snapshot_of(ctx, current).await?;
+    let overlay = overlay_of(ctx.txn().await?, tables);
+    Ok(Reader::with_overlay(snapshot, overlay))
 }
 
 async fn query_runtime(
@@ -295,8 +277,8 @@ async fn query_runtime(
 ) -> Result<Runtime, SqlError> {
     let reader = reader_of(ctx, tables, current).await?;
     let mut rt = Runtime::new(reader, columns, eval_context(ctx, false), ctx.session.interrupt.clone());
-    if let quota @ 1.. = ctx.session.vars.number("tidb_mem_quota_query") {
-        rt.memory_limit = usize::try_from(quota).unwrap_or(usize::MAX);
+    if let Some(quota) = ctx.session.vars.settings().memory_quota {
+        rt.memory_limit = quota;
     }
     Ok(rt)
 }
@@ -446,7 +428,11 @@ fn optimize(plan: Plan, rt: &Runtime) -> Plan {
 async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Result<ResultSet, SqlError> {
     let env = Env::new(ctx, false);
     let mut binder = Binder::new(&env);
-    let Bound { plan, columns: visible, lock: locking } = binder.bind_query(query)?;
+    let Bound { mut plan, columns: visible, lock: locking } = binder.bind_query(query)?;
+    let count = ctx.session.vars.settings().sql_select_limit;
+    if count != u64::MAX && query.limit_clause.is_none() {
+        plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
+    }
     let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
     drop(binder);
@@ -501,10 +487,9 @@ fn stream(op: Box<dyn Operator>) -> impl futures::Stream<Item = Result<Batch, Sq
 
 /// How long locks are waited for.
 fn lock_wait(session: &SessionState, nowait: bool) -> kv_client::LockWait {
-    match (nowait, session.vars.number("innodb_lock_wait_timeout")) {
-        (true, _) => kv_client::LockWait::NoWait,
-        (false, 0) => kv_client::LockWait::Default,
-        (false, secs) => kv_client::LockWait::Ms(secs.saturating_mul(1000)),
+    match nowait {
+        true => kv_client::LockWait::NoWait,
+        false => kv_client::LockWait::Ms(session.vars.settings().lock_wait.as_millis() as u64),
     }
 }
 

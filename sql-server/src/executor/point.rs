@@ -13,9 +13,10 @@ use codec::datum::Datum;
 use codec::table;
 use codec::timestamp::Timestamp;
 use codec::types::TypeCode;
+use kv_client::{Snapshot, Transaction};
 use sqlparser::ast;
 
-use super::{rows, time_zone};
+use super::{rows, snapshot_of, time_zone};
 use crate::catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet, Rows};
@@ -24,43 +25,30 @@ use crate::session::context::ExecContext;
 
 /// Runs the query if it is a point read.
 pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
+    if ctx.session.vars.settings().sql_select_limit == 0 {
+        return Ok(None);
+    }
     let Some(point) = match_query(ctx, query) else { return Ok(None) };
     let Point { table, columns, key, metas } = point;
-    let autocommit = ctx.is_autocommit();
+    let snapshot = match &key {
+        _ if !ctx.is_autocommit() => snapshot_of(ctx, false).await?,
+        Key::Never | Key::Handle(_) => ctx.server.kv()?.snapshot(Timestamp::MAX),
+        Key::Entry(_) => {
+            let client = ctx.server.kv()?;
+            client.snapshot(client.timestamp().await?)
+        }
+    };
+    let from = (ctx.session.txn.kv(), &snapshot);
     let value = match &key {
         Key::Never => None,
-        Key::Handle(handle) => {
-            let key = table::record_key(table.id, *handle);
-            let value = if autocommit {
-                ctx.server.kv()?.snapshot(Timestamp::MAX).get(&key).await?
-            } else {
-                ctx.txn().await?.get(&key).await?
-            };
-            value.map(|v| (v, *handle))
-        }
-        Key::Entry(entry) => {
-            let handle_of = |v: &[u8]| table::decode_unique_handle(v).map_err(rows::damaged);
-            if autocommit {
-                let client = ctx.server.kv()?;
-                let snapshot = client.snapshot(client.timestamp().await?);
-                match snapshot.get(entry).await? {
-                    None => None,
-                    Some(v) => {
-                        let handle = handle_of(&v)?;
-                        snapshot.get(&table::record_key(table.id, handle)).await?.map(|v| (v, handle))
-                    }
-                }
-            } else {
-                let txn = ctx.txn().await?;
-                match txn.get(entry).await? {
-                    None => None,
-                    Some(v) => {
-                        let handle = handle_of(&v)?;
-                        txn.get(&table::record_key(table.id, handle)).await?.map(|v| (v, handle))
-                    }
-                }
+        Key::Handle(handle) => get(from, &table::record_key(table.id, *handle)).await?.map(|v| (v, *handle)),
+        Key::Entry(entry) => match get(from, entry).await? {
+            None => None,
+            Some(v) => {
+                let handle = table::decode_unique_handle(&v).map_err(rows::damaged)?;
+                get(from, &table::record_key(table.id, handle)).await?.map(|v| (v, handle))
             }
-        }
+        },
     };
     let mut out = Vec::new();
     if let Some((value, handle)) = value {
@@ -89,6 +77,17 @@ pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Res
         out.push(datums);
     }
     Ok(Some(ResultSet { columns: metas, rows: Rows::Datums(out) }))
+}
+
+/// The value of a key: what the transaction has written, or as of the snapshot.
+async fn get(
+    (txn, snapshot): (Option<&Transaction>, &Snapshot),
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, kv_client::Error> {
+    match txn {
+        Some(txn) => txn.get_from(snapshot, key).await,
+        None => snapshot.get(key).await,
+    }
 }
 
 enum Key {

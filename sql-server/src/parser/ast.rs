@@ -813,10 +813,10 @@ pub struct Begin {
 /// What follows a `COMMIT` or `ROLLBACK`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Completion {
-    /// `AND CHAIN`.
-    pub chain: bool,
-    /// `RELEASE`.
-    pub release: bool,
+    /// `AND [NO] CHAIN`, if said.
+    pub chain: Option<bool>,
+    /// `[NO] RELEASE`, if said.
+    pub release: Option<bool>,
 }
 
 /// What `PREPARE` prepares.

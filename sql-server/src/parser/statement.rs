@@ -176,12 +176,13 @@ impl StatementParser<'_> {
     fn completion(&mut self) -> Parsed<Completion> {
         let mut completion = Completion::default();
         if self.eat("AND") {
-            completion.chain = !self.eat("NO");
+            completion.chain = Some(!self.eat("NO"));
             self.expect("CHAIN")?;
         }
         if self.eat("NO RELEASE") {
+            completion.release = Some(false);
         } else if self.eat("RELEASE") {
-            completion.release = true;
+            completion.release = Some(true);
         }
         Ok(completion)
     }

@@ -86,7 +86,7 @@ fn evaluate(server: &Server, state: &SessionState, expr: &Expr) -> Result<Option
     Ok(match expr {
         Expr::Value(v) => literal(&v.value),
         Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with("@@") => {
-            Some(state.system_variable(server, &i.value[2..])?)
+            Some(state.variables().get(server, &i.value[2..])?)
         }
         Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with('@') => {
             Some(state.user_variable(&i.value[1..]))

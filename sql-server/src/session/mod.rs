@@ -26,10 +26,11 @@ use crate::metrics;
 use crate::outcome::{Outcome, ResultSet};
 use crate::parser::{Completion, Statement};
 use crate::server::{ConnectionInfo, Server};
-use crate::vars::SessionVars;
+use crate::vars::{CompletionType, SessionVars};
 pub use context::ExecContext;
 pub use prepared::{Prepared, PreparedId};
 pub use state::{Identity, Interrupt, Level, SessionState, Warning};
+use txn::{NextTransaction, TxnState};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
 /// at a fresh timestamp, so that it ends unless someone else always wins.
@@ -37,6 +38,25 @@ const PESSIMISTIC_RETRIES_MAX: u32 = 256;
 
 /// Bytes of a statement's text that the process list keeps.
 const TEXT_BYTES_MAX: usize = 4096;
+
+/// What `AND CHAIN` hands from a transaction to the next; nothing when none was open.
+#[derive(Default)]
+struct Characteristics {
+    read_only: Option<bool>,
+    read_committed: Option<bool>,
+    pessimistic: Option<bool>,
+}
+
+impl Characteristics {
+    fn of(txn: &TxnState) -> Self {
+        let said = |flag: bool| txn.explicit.then_some(flag);
+        Characteristics {
+            read_only: said(txn.read_only),
+            read_committed: said(txn.read_committed),
+            pessimistic: txn.pessimistic,
+        }
+    }
+}
 
 /// A session.
 pub struct Session {
@@ -133,8 +153,7 @@ impl Session {
     ) -> Result<Outcome, SqlError> {
         self.info.clear_statement();
         metrics::STATEMENT_SECONDS.with_label_values(&[kind_name(statement)]).observe(took.as_secs_f64());
-        let slow_ms = self.state.vars.number("tidb_slow_log_threshold");
-        if took.as_millis() >= u128::from(slow_ms) && slow_ms > 0 {
+        if self.server.globals().server().slow_log_threshold.is_some_and(|slow| took >= slow) {
             let state = &self.state;
             let (ms, database) = (took.as_millis() as u64, state.database.as_deref().unwrap_or(""));
             tracing::info!(
@@ -171,13 +190,9 @@ impl Session {
                 }
                 self.run(statement, params).await
             }
-            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                if self.state.txn.read_only {
-                    return Err(SqlError::ReadOnlyTransaction);
-                }
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Explain(_) => {
                 self.run(statement, params).await
             }
-            Statement::Explain(_) => self.run(statement, params).await,
             Statement::Do(exprs) if exprs.is_empty() => Ok(Outcome::ok()),
             Statement::Do(_) => self.run(statement, params).await,
             Statement::Set(items) => {
@@ -194,21 +209,21 @@ impl Session {
                 if begin.as_of.is_some() {
                     return Err(SqlError::NotSupported("START TRANSACTION … AS OF TIMESTAMP".into()));
                 }
-                self.state.begin(&self.server, begin.read_only == Some(true), begin.pessimistic).await?;
+                self.state.begin(&self.server, begin.read_only, begin.pessimistic).await?;
                 if begin.consistent_snapshot {
                     self.state.transaction(&self.server).await?;
                 }
                 Ok(Outcome::ok())
             }
             Statement::Commit(completion) => {
-                let (read_only, pessimistic) = (self.state.txn.read_only, self.state.txn.pessimistic);
+                let ended = Characteristics::of(&self.state.txn);
                 self.state.commit(&self.server).await?;
-                self.complete(*completion, read_only, pessimistic).await
+                self.complete(*completion, ended).await
             }
             Statement::Rollback(completion) => {
-                let (read_only, pessimistic) = (self.state.txn.read_only, self.state.txn.pessimistic);
+                let ended = Characteristics::of(&self.state.txn);
                 self.state.rollback().await;
-                self.complete(*completion, read_only, pessimistic).await
+                self.complete(*completion, ended).await
             }
             Statement::Savepoint(name) => {
                 self.state.savepoint(&self.server, name).await?;
@@ -234,17 +249,16 @@ impl Session {
         }
     }
 
-    /// `AND CHAIN` begins the next transaction with the same characteristics. `RELEASE` ends the connection.
-    async fn complete(
-        &mut self,
-        completion: Completion,
-        read_only: bool,
-        pessimistic: Option<bool>,
-    ) -> Result<Outcome, SqlError> {
-        if completion.chain {
-            self.state.begin(&self.server, read_only, pessimistic).await?;
+    /// `AND CHAIN` begins the next transaction with the same characteristics. `RELEASE` ends the connection. Where
+    /// neither is said, `completion_type` decides.
+    async fn complete(&mut self, said: Completion, ended: Characteristics) -> Result<Outcome, SqlError> {
+        let default = self.state.vars.settings().completion_type;
+        let release = said.release.unwrap_or(default == CompletionType::Release && said.chain != Some(true));
+        if said.chain.unwrap_or(default == CompletionType::Chain && !release) {
+            self.state.begin(&self.server, ended.read_only, ended.pessimistic).await?;
+            self.state.txn.read_committed = ended.read_committed.unwrap_or(self.state.txn.read_committed);
         }
-        if completion.release {
+        if release {
             self.state.interrupt.kill_connection();
         }
         Ok(Outcome::ok())
@@ -268,18 +282,45 @@ impl Session {
 
     /// Runs a query or a change in the transaction it belongs to.
     async fn run(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
+        let changes = matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_));
         if self.state.is_autocommit() {
-            self.run_autocommit(statement, params).await
+            let writable = if changes { self.check_writable(self.state.begins_read_only()) } else { Ok(()) };
+            let result = match writable {
+                Ok(()) => self.run_autocommit(statement, params).await,
+                Err(e) => Err(e),
+            };
+            // It was the next transaction, however it ended.
+            self.state.txn.next = NextTransaction::default();
+            result
         } else {
-            self.state.txn.explicit = true;
+            self.state.open();
+            if changes {
+                self.check_writable(self.state.txn.read_only)?;
+            }
             self.run_in_transaction(statement, params).await
         }
+    }
+
+    /// Whether the transaction and the server let anything be changed. Every account but `root`'s counts as one without
+    /// the privilege to change a `read_only` server.
+    fn check_writable(&self, read_only: bool) -> Result<(), SqlError> {
+        let server = self.server.globals().server();
+        if read_only {
+            return Err(SqlError::ReadOnlyTransaction);
+        }
+        if server.super_read_only {
+            return Err(SqlError::ReadOnlyServer("--super-read-only"));
+        }
+        if server.read_only && self.state.identity.user != "root" {
+            return Err(SqlError::ReadOnlyServer("--read-only"));
+        }
+        Ok(())
     }
 
     /// The statement is its own transaction: commits, or leaves nothing. A conflict runs it again; from the second time
     /// on it locks as it goes, so that it ends.
     async fn run_autocommit(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
-        let retries_max = self.state.vars.number("tidb_retry_limit").max(1) as u32;
+        let retries_max = self.state.vars.settings().retry_limit;
         let mut attempt = 0;
         loop {
             let result = match self.interruptible(statement, params).await {
@@ -329,18 +370,18 @@ impl Session {
 
     /// Runs the executor until it ends, is killed, or runs out of time.
     async fn interruptible(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
-        let limit_ms = match statement {
-            Statement::Query(_) => self.state.vars.number("max_execution_time"),
-            _ => 0,
+        let limit = match statement {
+            Statement::Query(_) => self.state.vars.settings().max_execution_time,
+            _ => None,
         };
         let interrupt = Arc::clone(&self.state.interrupt);
         let schema = self.state.txn.schema(&self.server)?;
         let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params };
         let work = execute(&mut ctx, statement);
         let limit = async {
-            match limit_ms {
-                0 => std::future::pending().await,
-                ms => tokio::time::sleep(Duration::from_millis(ms)).await,
+            match limit {
+                None => std::future::pending().await,
+                Some(limit) => tokio::time::sleep(limit).await,
             }
         };
         tokio::select! {
@@ -355,6 +396,7 @@ impl Session {
     async fn run_definition(&mut self, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
         if matches!(statement, Statement::Ddl(_)) {
             self.state.commit(&self.server).await?;
+            self.check_writable(self.state.vars.settings().read_only)?;
         }
         let interrupt = Arc::clone(&self.state.interrupt);
         let schema = self.server.schema()?;

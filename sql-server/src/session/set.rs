@@ -1,5 +1,7 @@
 //! `SET`: user variables, system variables, names, transaction characteristics.
 
+use std::sync::Arc;
+
 use codec::datum::Datum;
 use codec::types::FieldType;
 use sqlparser::ast::{Expr, SelectItem, SetExpr, UnaryOperator, Value};
@@ -8,7 +10,7 @@ use super::Session;
 use crate::error::SqlError;
 use crate::outcome::{Outcome, Rows};
 use crate::parser::{self, Scope, SetItem, Statement};
-use crate::vars;
+use crate::vars::{self, SystemVariable};
 use crate::wire::value::text_of;
 
 impl Session {
@@ -16,7 +18,7 @@ impl Session {
         match item {
             SetItem::User { name, value } => {
                 let (value, _) = self.scalar(value, params).await?;
-                self.state.user_vars.insert(name.clone(), value);
+                Arc::make_mut(&mut self.state.user_vars).insert(name.clone(), value);
                 Ok(())
             }
             SetItem::System { scope, name, value, .. } => {
@@ -29,8 +31,12 @@ impl Session {
                     None => None,
                 };
                 match scope {
-                    Scope::Global => self.server.globals().set(variable, value.as_deref()),
-                    Scope::Session => self.set_session(variable, value.as_deref()).await,
+                    Scope::Global => self.set_global(variable, value.as_deref()).await,
+                    Scope::Session => {
+                        // DEFAULT is the global value of now.
+                        let value = value.unwrap_or_else(|| self.server.globals().get(variable));
+                        self.set_session(variable, &value).await
+                    }
                 }
             }
             SetItem::Names { charset, collate } => self.state.vars.set_names(charset.as_deref(), collate.as_deref()),
@@ -41,43 +47,65 @@ impl Session {
         }
     }
 
-    async fn set_session(
-        &mut self,
-        variable: &'static vars::SystemVariable,
-        value: Option<&str>,
-    ) -> Result<(), SqlError> {
+    async fn set_session(&mut self, variable: &'static SystemVariable, value: &str) -> Result<(), SqlError> {
         match variable.name {
             "autocommit" => {
-                let before = self.state.vars.autocommit();
+                let before = self.state.vars.settings().autocommit;
                 self.state.vars.set(variable, value)?;
                 // Turning it on commits what is open.
-                if !before && self.state.vars.autocommit() {
+                if !before && self.state.vars.settings().autocommit {
                     self.state.commit(&self.server).await?;
                 }
                 Ok(())
             }
-            "transaction_isolation" | "tx_isolation" => {
-                let level = variable.normalize(value.unwrap_or(variable.default))?;
-                self.check_isolation(&level)?;
-                self.state.vars.set(variable, value)
-            }
-            "tidb_snapshot" | "tidb_read_staleness" if value.is_some_and(|v| !v.is_empty() && v != "0") => {
-                Err(SqlError::NotSupported(format!("SET {}", variable.name)))
-            }
             "last_insert_id" | "identity" => {
-                let id = variable.normalize(value.unwrap_or("0"))?;
-                self.state.last_insert_id = id.parse().unwrap_or(0);
+                self.state.last_insert_id = variable.accept(value)?.parse().unwrap_or(0);
                 Ok(())
             }
-            _ => self.state.vars.set(variable, value),
+            _ => {
+                self.check_isolation(variable, value)?;
+                self.state.vars.set(variable, value)
+            }
         }
     }
 
+    /// For the cluster, now and for good; `None` is the default.
+    async fn set_global(&mut self, variable: &'static SystemVariable, value: Option<&str>) -> Result<(), SqlError> {
+        match variable.scope {
+            vars::Scope::Both | vars::Scope::Global => {}
+            vars::Scope::Session => return Err(SqlError::LocalVariable(variable.name.into())),
+            vars::Scope::ReadOnly => return Err(SqlError::ReadOnlyVariable(variable.name.into())),
+        }
+        let value = match value {
+            Some(value) => {
+                self.check_isolation(variable, value)?;
+                Some(variable.accept(value)?)
+            }
+            None => None,
+        };
+        let name = variable.canonical().name;
+        let mut changes = vec![(name, value.clone())];
+        match (name, value.as_deref().unwrap_or(variable.default)) {
+            ("require_secure_transport", "ON") if !self.server.config().client_tls.is_set() => {
+                return Err(SqlError::NoSecureTransport);
+            }
+            // As in MySQL, each follows the other where it must.
+            ("super_read_only", "ON") => changes.push(("read_only", value)),
+            ("read_only", "OFF") => changes.push(("super_read_only", value)),
+            _ => {}
+        }
+        self.server.domain()?.set_global_variables(&changes).await
+    }
+
     /// TiDB's rule: levels that aren't there are refused, unless the user asked to be given what there is.
-    fn check_isolation(&mut self, level: &str) -> Result<(), SqlError> {
-        if matches!(level, "SERIALIZABLE" | "READ-UNCOMMITTED") {
-            let error = SqlError::UnsupportedIsolationLevel(level.to_owned());
-            if !self.state.vars.flag("tidb_skip_isolation_level_check") {
+    fn check_isolation(&mut self, variable: &SystemVariable, value: &str) -> Result<(), SqlError> {
+        if variable.canonical().name != "transaction_isolation" {
+            return Ok(());
+        }
+        let level = variable.normalize(value)?;
+        if matches!(level.as_str(), "SERIALIZABLE" | "READ-UNCOMMITTED") {
+            let error = SqlError::UnsupportedIsolationLevel(level);
+            if self.state.vars.text("tidb_skip_isolation_level_check") != "ON" {
                 return Err(error);
             }
             self.state.push_warning(super::Level::Warning, &error);
@@ -96,28 +124,23 @@ impl Session {
         }
         let variable = |name| vars::find(name).ok_or_else(|| SqlError::UnknownSystemVariable(String::from(name)));
         if let Some(level) = isolation {
-            self.check_isolation(level)?;
             let variable = variable("transaction_isolation")?;
             match scope {
-                Some(Scope::Global) => self.server.globals().set(variable, Some(level))?,
-                Some(Scope::Session) => self.state.vars.set(variable, Some(level))?,
-                // For the next transaction alone, a level that differs would have to be remembered with it.
-                None if self.state.vars.text("transaction_isolation") == level => {}
+                Some(Scope::Global) => self.set_global(variable, Some(level)).await?,
+                Some(Scope::Session) => self.set_session(variable, level).await?,
                 None => {
-                    return Err(SqlError::NotSupported(
-                        "SET TRANSACTION ISOLATION LEVEL for the next transaction only (say SET SESSION TRANSACTION)"
-                            .into(),
-                    ));
+                    self.check_isolation(variable, level)?;
+                    self.state.txn.next.read_committed = Some(level == "READ-COMMITTED");
                 }
             }
         }
         if let Some(read_only) = read_only {
             let variable = variable("transaction_read_only")?;
-            let value = Some(if read_only { "ON" } else { "OFF" });
+            let value = if read_only { "ON" } else { "OFF" };
             match scope {
-                Some(Scope::Global) => self.server.globals().set(variable, value)?,
-                Some(Scope::Session) => self.state.vars.set(variable, value)?,
-                None => self.state.txn.next_read_only = Some(read_only),
+                Some(Scope::Global) => self.set_global(variable, Some(value)).await?,
+                Some(Scope::Session) => self.set_session(variable, value).await?,
+                None => self.state.txn.next.read_only = Some(read_only),
             }
         }
         Ok(())
@@ -140,7 +163,7 @@ impl Session {
                 }
             }
             Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with("@@") => {
-                return self.state.system_variable(&self.server, &i.value[2..]);
+                return self.state.variables().get(&self.server, &i.value[2..]);
             }
             Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with('@') => {
                 return Ok(self.state.user_variable(&i.value[1..]));

@@ -104,10 +104,10 @@ impl Session {
     }
 
     fn show_variables(&self, global: bool) -> ResultSet {
-        let globals = self.server.globals();
+        let (globals, own) = (self.server.globals(), self.state.variables());
         let visible = VARIABLES.iter().filter(|v| !global || v.scope != vars::Scope::Session);
         let all = visible.map(|v| {
-            let value = if global { globals.get(v) } else { self.state.session_value(v) };
+            let value = if global { globals.get(v) } else { own.value(&self.server, v) };
             text_row([v.name, &value])
         });
         rows(vec![text_column("Variable_name", 64), text_column("Value", 1024)], all.collect())

@@ -15,9 +15,6 @@ use crate::parser::Scope;
 use crate::server::Server;
 use crate::vars::{self, Kind, SessionVars};
 
-/// Most warnings that are kept, as `max_error_count` says by default.
-const WARNINGS_MAX: usize = 64;
-
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -122,8 +119,8 @@ pub struct SessionState {
     pub database: Option<String>,
     /// System variables.
     pub vars: SessionVars,
-    /// User variables, by lower-case name.
-    pub user_vars: HashMap<String, Datum>,
+    /// User variables, by lower-case name. A statement that runs has a copy.
+    pub user_vars: Arc<HashMap<String, Datum>>,
     /// Diagnostics of the last statement.
     pub warnings: Vec<Warning>,
     /// All diagnostics of the last statement, kept or not.
@@ -152,7 +149,7 @@ impl SessionState {
             identity,
             database: None,
             vars,
-            user_vars: HashMap::new(),
+            user_vars: Arc::default(),
             warnings: Vec::new(),
             warning_count: 0,
             last_insert_id: 0,
@@ -167,18 +164,20 @@ impl SessionState {
 
     /// No explicit transaction is open, and none will be after this statement.
     pub fn is_autocommit(&self) -> bool {
-        !self.txn.explicit && self.vars.autocommit()
+        !self.txn.explicit && self.vars.settings().autocommit
     }
 
     /// Keeps a diagnostic.
     pub fn push_warning(&mut self, level: Level, error: &SqlError) {
-        self.push_diagnostic(level, error.code().0, error.to_string());
+        if level != Level::Note || self.vars.settings().sql_notes {
+            self.push_diagnostic(level, error.code().0, error.to_string());
+        }
     }
 
     /// Keeps a diagnostic that isn't an error of ours (the coprocessor's, for example).
     pub fn push_diagnostic(&mut self, level: Level, code: u16, message: String) {
         self.warning_count += 1;
-        if self.warnings.len() < WARNINGS_MAX {
+        if self.warnings.len() < self.vars.settings().max_error_count {
             self.warnings.push(Warning { level, code, message });
         }
     }
@@ -190,11 +189,8 @@ impl SessionState {
 
     /// `NOW()` as UTC; the variable `timestamp` replaces the clock.
     pub fn now(&self) -> DateTime<Utc> {
-        let fixed: f64 = self.vars.text("timestamp").parse().unwrap_or(0.0);
-        match fixed > 0.0 {
-            true => DateTime::from_timestamp_micros((fixed * 1e6) as i64).unwrap_or(self.statement_start),
-            false => self.statement_start,
-        }
+        let fixed = self.vars.settings().timestamp;
+        fixed.and_then(|secs| DateTime::from_timestamp_micros((secs * 1e6) as i64)).unwrap_or(self.statement_start)
     }
 
     /// Value and type of a user variable (`name` without `@`); NULL if it was never set.
@@ -204,9 +200,36 @@ impl SessionState {
         (value, ty)
     }
 
-    /// Value and type of a system variable as an expression sees it: `name` is what follows `@@`, perhaps with
-    /// `global.` or `session.` in front.
-    pub fn system_variable(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
+    /// What system variables are read from, as of now.
+    pub fn variables(&self) -> Variables {
+        Variables {
+            id: self.id,
+            vars: self.vars.clone(),
+            last_insert_id: self.last_insert_id,
+            warning_count: self.warning_count,
+            error_count: self.warnings.iter().filter(|w| w.level == Level::Error).count(),
+            statement_start: self.statement_start,
+            start_ts: self.txn.start_ts(),
+        }
+    }
+}
+
+/// A session's system variables at one moment: of a statement, which can't ask the session while it runs.
+#[derive(Debug, Clone)]
+pub struct Variables {
+    id: u64,
+    vars: SessionVars,
+    last_insert_id: u64,
+    warning_count: u64,
+    error_count: usize,
+    statement_start: DateTime<Utc>,
+    start_ts: u64,
+}
+
+impl Variables {
+    /// Value and type of a variable as an expression sees it: `name` is what follows `@@`, perhaps with `global.` or
+    /// `session.` in front.
+    pub fn get(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
         let (scope, name) = match name.split_once('.') {
             Some(("global", rest)) => (Some(Scope::Global), rest),
             Some(("session" | "local", rest)) => (Some(Scope::Session), rest),
@@ -218,24 +241,26 @@ impl SessionState {
             (Some(Scope::Global), vars::Scope::Session) => return wrong("SESSION"),
             (Some(Scope::Session), vars::Scope::Global) => return wrong("GLOBAL"),
             (Some(Scope::Global), _) => server.globals().get(variable),
-            _ => self.session_value(variable),
+            _ => self.value(server, variable),
         };
         Ok(variable_datum(variable, &value))
     }
 
-    /// A session variable; some are the session's own counters.
-    pub fn session_value(&self, variable: &vars::SystemVariable) -> String {
+    /// What `SHOW VARIABLES` tells: some are the session's own counters, and those that only exist globally are as they
+    /// are now, not as when the session began.
+    pub fn value(&self, server: &Server, variable: &vars::SystemVariable) -> String {
         match variable.name {
             "last_insert_id" | "identity" => self.last_insert_id.to_string(),
             "warning_count" => self.warning_count.to_string(),
-            "error_count" => self.warnings.iter().filter(|w| w.level == Level::Error).count().to_string(),
+            "error_count" => self.error_count.to_string(),
             "pseudo_thread_id" => self.id.to_string(),
-            "tidb_current_ts" => self.txn.start_ts().to_string(),
-            "timestamp" if self.vars.text("timestamp") == "0" => {
+            "tidb_current_ts" => self.start_ts.to_string(),
+            "timestamp" if self.vars.settings().timestamp.is_none() => {
                 let micros = self.statement_start.timestamp_micros();
                 format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
             }
-            _ => self.vars.value(variable),
+            _ if variable.scope == vars::Scope::Global => server.globals().get(variable),
+            _ => self.vars.value(variable).to_owned(),
         }
     }
 }

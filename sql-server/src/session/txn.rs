@@ -25,8 +25,11 @@ use crate::server::Server;
 pub struct TxnState {
     /// `BEGIN` was said, or autocommit is off and a statement ran.
     pub explicit: bool,
-    /// `READ ONLY` was said.
+    /// It may change nothing.
     pub read_only: bool,
+    /// Each of its statements sees what was committed before the statement, not before the transaction. Fixed when it
+    /// begins, whatever the session's level becomes.
+    pub read_committed: bool,
     /// `BEGIN PESSIMISTIC` or `OPTIMISTIC` was said, or a retry decided.
     pub pessimistic: Option<bool>,
     kv: Option<Transaction>,
@@ -34,8 +37,17 @@ pub struct TxnState {
     schema: Option<Arc<Schema>>,
     /// Tables whose rows it changes or locks: id and revision as it saw them.
     used: BTreeSet<(i64, i64)>,
-    /// For the next transaction only: `SET TRANSACTION …`.
-    pub next_read_only: Option<bool>,
+    /// What `SET TRANSACTION …` said.
+    pub next: NextTransaction,
+}
+
+/// Characteristics of the next transaction only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NextTransaction {
+    /// It may change nothing.
+    pub read_only: Option<bool>,
+    /// It reads what is committed.
+    pub read_committed: Option<bool>,
 }
 
 impl TxnState {
@@ -45,8 +57,8 @@ impl TxnState {
     }
 
     /// The key-value transaction, if it began.
-    pub fn get(&mut self) -> Option<&mut Transaction> {
-        self.kv.as_mut()
+    pub fn kv(&self) -> Option<&Transaction> {
+        self.kv.as_ref()
     }
 
     /// A table whose rows this transaction changes or locks, as it sees it.
@@ -68,9 +80,8 @@ impl TxnState {
     }
 
     fn reset(&mut self) -> Option<Transaction> {
-        let next_read_only = self.next_read_only.take();
         let kv = self.kv.take();
-        *self = TxnState { next_read_only, ..TxnState::default() };
+        *self = TxnState { next: self.next, ..TxnState::default() };
         kv
     }
 }
@@ -93,18 +104,37 @@ impl SessionState {
     pub fn is_pessimistic(&self) -> bool {
         match self.txn.pessimistic {
             Some(said) => said,
-            None => self.txn.explicit && self.vars.text("tidb_txn_mode") == "pessimistic",
+            None => self.txn.explicit && self.vars.settings().pessimistic,
         }
     }
 
-    /// `BEGIN`: ends what was open.
-    pub async fn begin(&mut self, server: &Server, read_only: bool, pessimistic: Option<bool>) -> Result<(), SqlError> {
+    /// `BEGIN`: ends what was open. What isn't said here, `SET TRANSACTION` or the session's variables say.
+    pub async fn begin(
+        &mut self,
+        server: &Server,
+        read_only: Option<bool>,
+        pessimistic: Option<bool>,
+    ) -> Result<(), SqlError> {
         self.commit(server).await?;
-        let next_read_only = self.txn.next_read_only.take();
-        self.txn.explicit = true;
-        self.txn.read_only = read_only || next_read_only.unwrap_or_else(|| self.vars.flag("transaction_read_only"));
+        self.open();
+        self.txn.read_only = read_only.unwrap_or(self.txn.read_only);
         self.txn.pessimistic = pessimistic;
         Ok(())
+    }
+
+    /// An explicit transaction is open from here on.
+    pub(super) fn open(&mut self) {
+        if !self.txn.explicit {
+            self.txn.explicit = true;
+            self.txn.read_only = self.begins_read_only();
+            let next = std::mem::take(&mut self.txn.next);
+            self.txn.read_committed = next.read_committed.unwrap_or(self.vars.settings().read_committed);
+        }
+    }
+
+    /// Whether a transaction that begins now may change nothing.
+    pub(super) fn begins_read_only(&self) -> bool {
+        self.txn.next.read_only.unwrap_or(self.vars.settings().read_only)
     }
 
     /// Commits what is open, if anything.
@@ -182,7 +212,7 @@ impl SessionState {
         if self.is_autocommit() {
             return Ok(());
         }
-        self.txn.explicit = true;
+        self.open();
         let stage = self.transaction(server).await?.stage();
         if let Some(at) = self.find_savepoint(name) {
             let (_, old) = self.txn.savepoints.remove(at);

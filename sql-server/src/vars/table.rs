@@ -3,6 +3,7 @@
 use codec::types::Collation;
 
 use super::mode::{parse_sql_mode, sql_mode_text};
+use super::parse_time_zone;
 use crate::error::SqlError;
 
 /// Who may set a variable.
@@ -39,6 +40,8 @@ pub enum Kind {
     CharsetOrNull,
     /// A collation's name.
     Collation,
+    /// `SYSTEM`, `UTC` or an offset.
+    TimeZone,
 }
 
 /// A system variable.
@@ -55,12 +58,33 @@ pub struct SystemVariable {
 }
 
 impl SystemVariable {
+    /// The variable that holds the value: some are only another name.
+    pub fn canonical(&self) -> &SystemVariable {
+        let name = match self.name {
+            "tx_isolation" => "transaction_isolation",
+            "tx_read_only" => "transaction_read_only",
+            _ => return self,
+        };
+        find(name).unwrap_or(self)
+    }
+
+    /// The value that `SET` gives, in the form in which it is kept. What would have to change how the server behaves,
+    /// and doesn't, is refused.
+    pub fn accept(&self, value: &str) -> Result<String, SqlError> {
+        let value = self.normalize(value)?;
+        if FIXED.contains(&self.name) && !value.eq_ignore_ascii_case(self.default) {
+            return Err(SqlError::NotSupported(format!("SET {} = '{value}'", self.name)));
+        }
+        Ok(value)
+    }
+
     /// The value in the form in which it is kept and shown.
     pub fn normalize(&self, value: &str) -> Result<String, SqlError> {
         let wrong = || SqlError::WrongValueForVariable { name: self.name.into(), value: value.into() };
         let trimmed = value.trim();
         Ok(match self.kind {
             Kind::Text => value.to_owned(),
+            Kind::TimeZone => parse_time_zone(trimmed).map(|_| trimmed.to_owned())?,
             Kind::Bool => match trimmed.to_ascii_uppercase().as_str() {
                 "ON" | "1" | "TRUE" => "ON".into(),
                 "OFF" | "0" | "FALSE" => "OFF".into(),
@@ -106,6 +130,20 @@ pub fn find(name: &str) -> Option<&'static SystemVariable> {
 const fn var(name: &'static str, scope: Scope, kind: Kind, default: &'static str) -> SystemVariable {
     SystemVariable { name, scope, kind, default }
 }
+
+/// Variables that only have their default: any other value demands something that isn't there. (Those that permit
+/// something, as `unique_checks = OFF` does, take any value: nothing need follow from a permission.)
+#[rustfmt::skip]
+const FIXED: &[&str] = &[
+    "default_collation_for_utf8mb4", "default_week_format", "div_precision_increment", "event_scheduler",
+    "explicit_defaults_for_timestamp",
+    "general_log", "init_connect", "insert_id", "lc_time_names", "local_infile", "max_user_connections",
+    "offline_mode", "sql_auto_is_null", "sql_generate_invisible_primary_key", "sql_quote_show_create",
+    "tidb_enable_foreign_key", "tidb_gc_concurrency", "tidb_gc_enable", "tidb_gc_life_time", "tidb_gc_run_interval",
+    "tidb_gc_scan_lock_mode", "tidb_general_log", "tidb_opt_write_row_id", "tidb_placement_mode",
+    "tidb_read_staleness", "tidb_replica_read", "tidb_row_format_version", "tidb_snapshot", "tidb_super_read_only",
+    "txn_scope",
+];
 
 /// The table.
 #[rustfmt::skip]
@@ -638,7 +676,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_wait_split_region_timeout", Scope::Session, Kind::Int(1, 2147483647), "300"),
     var("tidb_window_concurrency", Scope::Both, Kind::Int(-1, 256), "-1"),
     var("time_format", Scope::ReadOnly, Kind::Text, "%H:%i:%s"),
-    var("time_zone", Scope::Both, Kind::Text, "SYSTEM"),
+    var("time_zone", Scope::Both, Kind::TimeZone, "SYSTEM"),
     var("timestamp", Scope::Session, Kind::Float, "0"),
     var("tls_version", Scope::ReadOnly, Kind::Text, "TLSv1.2,TLSv1.3"),
     var("tmp_table_size", Scope::Both, Kind::Int(1024, 18446744073709551615), "16777216"),
@@ -665,3 +703,33 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("warning_count", Scope::ReadOnly, Kind::Text, "0"),
     var("windowing_use_high_precision", Scope::Both, Kind::Bool, "ON"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_defaults_are_legal() {
+        assert!(VARIABLES.len() > 300, "{}", VARIABLES.len());
+        for pair in VARIABLES.windows(2) {
+            assert!(pair[0].name < pair[1].name, "{} {}", pair[0].name, pair[1].name);
+        }
+        for variable in VARIABLES {
+            assert_eq!(variable.normalize(variable.default).unwrap(), variable.default, "{}", variable.name);
+        }
+        for name in FIXED {
+            assert!(find(name).is_some_and(|v| v.scope != Scope::ReadOnly), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_demand_that_is_not_met_is_refused_and_a_permission_is_taken() {
+        let accept = |name: &str, value| find(name).unwrap().accept(value).map_err(|e| e.code().0);
+        assert_eq!(accept("tidb_replica_read", "follower"), Err(1235));
+        assert_eq!(accept("tidb_replica_read", "LEADER"), Ok("leader".into()));
+        assert_eq!(accept("local_infile", "1"), Err(1235));
+        assert_eq!(accept("unique_checks", "0"), Ok("OFF".into()));
+        assert_eq!(accept("foreign_key_checks", "0"), Ok("OFF".into()));
+        assert_eq!(accept("foreign_key_checks", "1"), Ok("ON".into()));
+    }
+}

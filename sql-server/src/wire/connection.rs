@@ -256,6 +256,8 @@ impl Connection {
             if response.ssl_request {
                 return self.fail(SqlError::BadHandshake).await;
             }
+        } else if self.server.globals().server().require_secure_transport {
+            return self.fail(SqlError::SecureTransportRequired).await;
         }
         self.capabilities = response.capabilities & offered;
         self.multi_statements = self.capabilities & capability::MULTI_STATEMENTS != 0;
@@ -263,12 +265,12 @@ impl Connection {
         let identity = self.authenticate(&response.user, plugin, response.auth_response).await?;
         self.info.set_user(&identity.user);
         let mut session = Session::new(Arc::clone(&self.server), Arc::clone(&self.info), identity);
-        self.framer.set_limit(session.state.vars.number("max_allowed_packet") as usize);
+        self.framer.set_limit(session.state.vars.settings().max_allowed_packet as usize);
         if self.capabilities & capability::INTERACTIVE != 0
             && let Some(variable) = crate::vars::find("wait_timeout")
         {
             let interactive = session.state.vars.text("interactive_timeout").to_owned();
-            let _ = session.state.vars.set(variable, Some(&interactive));
+            let _ = session.state.vars.set(variable, &interactive);
         }
         set_collation(&mut session, u16::from(response.collation));
         if let Some(database) = &response.database
@@ -342,10 +344,9 @@ impl Connection {
     async fn commands(&mut self, session: &mut Session, stop: CancellationToken) -> Step {
         loop {
             self.framer.restart_sequence();
-            let vars = &session.state.vars;
-            let secs = |name| Duration::from_secs(vars.number(name).max(1));
-            let idle = secs("wait_timeout");
-            (self.net_read_timeout, self.net_write_timeout) = (secs("net_read_timeout"), secs("net_write_timeout"));
+            let settings = session.state.vars.settings();
+            let idle = settings.wait_timeout;
+            (self.net_read_timeout, self.net_write_timeout) = (settings.net_read_timeout, settings.net_write_timeout);
             let interrupt = Arc::clone(&session.state.interrupt);
             interrupt.reset();
             let payload = tokio::select! {
@@ -475,7 +476,7 @@ impl Connection {
         let columns = session.table_columns(&table).await?;
         for column in &columns {
             let out = self.writer.begin();
-            super::value::put_column(out, column, session.state.vars.collation().id());
+            super::value::put_column(out, column, session.state.vars.settings().collation.id());
             // The column's default, which nobody reads.
             out.push(0xFB);
             self.writer.end();
@@ -534,7 +535,7 @@ impl Connection {
         let text = std::str::from_utf8(body).map_err(|_| SqlError::MalformedPacket)?;
         let (id, prepared) = session.prepare(text).await?;
         let (params, columns) = (prepared.params, prepared.columns.clone());
-        let collation = session.state.vars.collation();
+        let collation = session.state.vars.settings().collation;
         let tail = tail(session, false);
         response::put_prepared(&mut self.writer, id, params, &columns, collation, tail, self.capabilities);
         Ok(())
@@ -594,7 +595,7 @@ impl Connection {
     /// Writes columns and rows. A row that can't be made ends the result with an error, in place of the end of rows.
     async fn put_rows(&mut self, session: &mut Session, result: ResultSet, binary: bool) -> Step<Result<(), SqlError>> {
         let columns = result.columns;
-        let collation = session.state.vars.collation();
+        let collation = session.state.vars.settings().collation;
         let tail = tail(session, false);
         let rows = match result.rows {
             Rows::Datums(rows) => {
@@ -665,7 +666,7 @@ fn tail(session: &Session, more: bool) -> Tail {
     for (set, bit) in [
         (state.txn.explicit, status::IN_TRANSACTION),
         (state.txn.explicit && state.txn.read_only, status::IN_READ_ONLY_TRANSACTION),
-        (state.vars.autocommit(), status::AUTOCOMMIT),
+        (state.vars.settings().autocommit, status::AUTOCOMMIT),
         (more, status::MORE_RESULTS),
         (state.vars.lex_mode().no_backslash_escapes, status::NO_BACKSLASH_ESCAPES),
     ] {

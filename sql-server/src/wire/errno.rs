@@ -163,6 +163,10 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         ShuttingDown => (1053, "08S01"),
         UnknownAuthMethod(_) => (1251, "08004"),
         SecureTransportRequired => (3159, "HY000"),
+        NoSecureTransport => (3160, "HY000"),
+        ReadOnlyServer(_) => (1290, "HY000"),
+        UpdateWithoutKey => (1175, "HY000"),
+        TableWithoutPrimaryKey => (3750, "HY000"),
         Other(_) => (1105, "HY000"),
     }
 }

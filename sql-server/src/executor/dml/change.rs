@@ -333,7 +333,11 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     for e in assignments.iter_mut().filter_map(|a| a.2.as_mut()) {
         values.apply_expr(e)?;
     }
+    let limited = is_limited(&plan);
     let placed = optimize(plan, &rt);
+    if ctx.session.vars.settings().sql_safe_updates && !limited && !uses_keys(&placed) {
+        return Err(SqlError::UpdateWithoutKey);
+    }
     let found = collect_rows(placed, rt.clone(), targets, assignments).await?;
     if pessimistic {
         let mut keys = Vec::new();
@@ -351,6 +355,24 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
         }
     }
     Ok(found)
+}
+
+/// Whether the statement has a LIMIT.
+fn is_limited(plan: &Plan) -> bool {
+    match plan {
+        Plan::Limit { .. } => true,
+        Plan::Project { input, .. } => is_limited(input),
+        _ => false,
+    }
+}
+
+/// Whether no table is read from one end to the other, as `sql_safe_updates` demands.
+fn uses_keys(plan: &Plan) -> bool {
+    match plan {
+        Plan::Scan(scan) => scan.access != Access::Full,
+        Plan::Join { left, lookup: Some(_), .. } => uses_keys(left),
+        _ => plan.inputs().into_iter().all(uses_keys),
+    }
 }
 
 /// Keys of a plan that reads single rows of one table.

@@ -408,6 +408,13 @@ fn complete_row(
     Ok(out)
 }
 
+/// The least value not under `from` of `offset`, `offset + step`, `offset + 2 * step`, … An offset greater than the step
+/// is ignored, as in MySQL.
+fn next_of_series(from: i64, step: u64, offset: u64) -> Option<i64> {
+    let (step, offset) = (i64::try_from(step).ok()?, if offset > step { 0 } else { i64::try_from(offset).ok()? });
+    from.checked_add((offset - from).rem_euclid(step))
+}
+
 /// Gives handles and AUTO_INCREMENT values to new rows: (handle, whether it is certainly new) of each, and the first value
 /// generated.
 async fn assign_ids(
@@ -437,18 +444,24 @@ async fn assign_ids(
             ids.rebase(table, AutoIdKind::AutoIncrement, most).await?;
         }
         if wanted > 0 {
-            let start = ids.allocate(table, AutoIdKind::AutoIncrement, wanted).await?;
+            let settings = ctx.session.vars.settings();
+            let (step, offset) = (settings.auto_increment_increment, settings.auto_increment_offset);
+            // Among `wanted * step` neighbours, `wanted` are of the series.
+            let taken = ids.allocate(table, AutoIdKind::AutoIncrement, wanted.saturating_mul(step)).await?;
+            let start = next_of_series(taken, step, offset).ok_or(SqlError::AutoIncrementExhausted)?;
             let (_, max) = column.field_type.signed_range();
             let limit = if column.field_type.is_unsigned() { column.field_type.unsigned_max() } else { max as u64 };
+            let mut next = Some(start);
             first = start as u64;
-            for (next, row) in (start..).zip(new_rows.iter_mut().filter(|r| generate(&r[column.offset]))) {
-                if next as u64 > limit {
+            for row in new_rows.iter_mut().filter(|r| generate(&r[column.offset])) {
+                let Some(value) = next.filter(|value| *value as u64 <= limit) else {
                     return Err(SqlError::AutoIncrementExhausted);
-                }
-                row[column.offset] = match column.field_type.tp {
-                    TypeCode::Float | TypeCode::Double => Datum::Float(next as f64),
-                    _ => rows::handle_datum(next, &column.field_type),
                 };
+                row[column.offset] = match column.field_type.tp {
+                    TypeCode::Float | TypeCode::Double => Datum::Float(value as f64),
+                    _ => rows::handle_datum(value, &column.field_type),
+                };
+                next = value.checked_add(step as i64);
             }
         }
     }
@@ -469,4 +482,20 @@ async fn assign_ids(
         n => ids.allocate(table, AutoIdKind::RowId, n).await?,
     };
     Ok(((0..new_rows.len() as i64).map(|i| (start + i, true)).collect(), first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_of_series;
+
+    #[test]
+    fn a_series_goes_on_from_anywhere() {
+        assert_eq!(next_of_series(1, 1, 1), Some(1));
+        assert_eq!(next_of_series(7, 1, 1), Some(7));
+        assert_eq!(next_of_series(1, 10, 5), Some(5));
+        assert_eq!(next_of_series(5, 10, 5), Some(5));
+        assert_eq!(next_of_series(6, 10, 5), Some(15));
+        assert_eq!(next_of_series(1, 5, 10), Some(5), "an offset beyond the step counts for nothing");
+        assert_eq!(next_of_series(i64::MAX, 10, 5), None);
+    }
 }

@@ -1,0 +1,160 @@
+//! The variables that statements and the server read all the time, decoded.
+//!
+//! They are decoded anew, all of them, whenever one is set: that happens a few times in a connection's life, and reading
+//! happens several times in a statement's.
+
+use std::time::Duration;
+
+use codec::types::Collation;
+
+use super::{TimeZone, parse_sql_mode, parse_time_zone};
+
+/// What follows a plain `COMMIT` or `ROLLBACK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompletionType {
+    /// Nothing.
+    NoChain,
+    /// The next transaction.
+    Chain,
+    /// The connection's end.
+    Release,
+}
+
+/// A session's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Bits of `sql_mode`, MySQL's numbers.
+    pub sql_mode: u64,
+    /// Each statement commits itself unless `BEGIN` was said.
+    pub autocommit: bool,
+    /// The session's time zone.
+    pub time_zone: TimeZone,
+    /// `collation_connection`.
+    pub collation: Collation,
+    /// What `NOW()` tells instead of the clock, in seconds since 1970.
+    pub timestamp: Option<f64>,
+    /// Transactions begin under READ COMMITTED.
+    pub read_committed: bool,
+    /// Transactions begin READ ONLY.
+    pub read_only: bool,
+    /// Transactions lock as they go.
+    pub pessimistic: bool,
+    /// What follows a plain `COMMIT`.
+    pub completion_type: CompletionType,
+    /// How often an autocommit statement that met a conflict runs again.
+    pub retry_limit: u32,
+    /// How long locks are waited for.
+    pub lock_wait: Duration,
+    /// How long a query may run.
+    pub max_execution_time: Option<Duration>,
+    /// Bytes that a query may hold.
+    pub memory_quota: Option<usize>,
+    /// Rows that a query without LIMIT gives.
+    pub sql_select_limit: u64,
+    /// UPDATE and DELETE need a key or a LIMIT.
+    pub sql_safe_updates: bool,
+    /// Tables need a primary key.
+    pub sql_require_primary_key: bool,
+    /// AUTO_INCREMENT values are `offset`, `offset + increment`, …
+    pub auto_increment_increment: u64,
+    /// See `auto_increment_increment`.
+    pub auto_increment_offset: u64,
+    /// Longest string that a function may build, and longest packet, in bytes.
+    pub max_allowed_packet: u64,
+    /// Longest GROUP_CONCAT, in bytes.
+    pub group_concat_max_len: u64,
+    /// Diagnostics that are kept.
+    pub max_error_count: usize,
+    /// Notes are diagnostics.
+    pub sql_notes: bool,
+    /// How long a connection may be idle.
+    pub wait_timeout: Duration,
+    /// How long the rest of a packet is waited for.
+    pub net_read_timeout: Duration,
+    /// How long the client may take to read.
+    pub net_write_timeout: Duration,
+}
+
+impl Settings {
+    /// Out of the variables' values by name. They have been checked when they were set.
+    pub(super) fn decode<'a>(of: impl Fn(&str) -> &'a str) -> Settings {
+        let number = |name: &str| of(name).parse::<u64>().unwrap_or(0);
+        let flag = |name: &str| of(name) == "ON";
+        let secs = |name: &str| Duration::from_secs(number(name).max(1));
+        Settings {
+            sql_mode: parse_sql_mode(of("sql_mode")).unwrap_or(0),
+            autocommit: flag("autocommit"),
+            time_zone: parse_time_zone(of("time_zone")).unwrap_or(TimeZone::System),
+            collation: Collation::from_name(of("collation_connection")).unwrap_or(Collation::DEFAULT),
+            timestamp: of("timestamp").parse().ok().filter(|secs| *secs > 0.0),
+            read_committed: of("transaction_isolation") == "READ-COMMITTED",
+            read_only: flag("transaction_read_only"),
+            pessimistic: of("tidb_txn_mode") == "pessimistic",
+            completion_type: match of("completion_type") {
+                "CHAIN" => CompletionType::Chain,
+                "RELEASE" => CompletionType::Release,
+                _ => CompletionType::NoChain,
+            },
+            retry_limit: u32::try_from(number("tidb_retry_limit")).unwrap_or(u32::MAX).max(1),
+            lock_wait: secs("innodb_lock_wait_timeout"),
+            max_execution_time: Some(number("max_execution_time")).filter(|ms| *ms > 0).map(Duration::from_millis),
+            memory_quota: of("tidb_mem_quota_query").parse().ok().filter(|bytes| *bytes > 0),
+            sql_select_limit: number("sql_select_limit"),
+            sql_safe_updates: flag("sql_safe_updates"),
+            sql_require_primary_key: flag("sql_require_primary_key"),
+            auto_increment_increment: number("auto_increment_increment").max(1),
+            auto_increment_offset: number("auto_increment_offset").max(1),
+            max_allowed_packet: number("max_allowed_packet"),
+            group_concat_max_len: number("group_concat_max_len"),
+            max_error_count: number("max_error_count") as usize,
+            sql_notes: flag("sql_notes"),
+            wait_timeout: secs("wait_timeout"),
+            net_read_timeout: secs("net_read_timeout"),
+            net_write_timeout: secs("net_write_timeout"),
+        }
+    }
+}
+
+impl Default for Settings {
+    /// The table's defaults.
+    fn default() -> Self {
+        Settings::decode(|name| super::find(name).map_or("", |v| v.default))
+    }
+}
+
+/// The server's: global ones that hold for every session at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Only `root` may change anything.
+    pub read_only: bool,
+    /// Nobody may change anything.
+    pub super_read_only: bool,
+    /// Clients must use TLS.
+    pub require_secure_transport: bool,
+    /// Connections at once; 0 is any number.
+    pub max_connections: usize,
+    /// A statement that takes this long is logged.
+    pub slow_log_threshold: Option<Duration>,
+}
+
+impl ServerSettings {
+    /// Out of the variables' values by name.
+    pub(super) fn decode<'a>(of: impl Fn(&str) -> &'a str) -> ServerSettings {
+        let number = |name: &str| of(name).parse::<u64>().unwrap_or(0);
+        let flag = |name: &str| of(name) == "ON";
+        ServerSettings {
+            read_only: flag("read_only"),
+            super_read_only: flag("super_read_only"),
+            require_secure_transport: flag("require_secure_transport"),
+            max_connections: number("max_connections") as usize,
+            slow_log_threshold: Some(number("tidb_slow_log_threshold")).filter(|ms| *ms > 0).map(Duration::from_millis),
+        }
+    }
+}
+
+impl Default for ServerSettings {
+    /// The table's defaults.
+    fn default() -> Self {
+        ServerSettings::decode(|name| super::find(name).map_or("", |v| v.default))
+    }
+}
