@@ -199,6 +199,8 @@ pub(crate) fn usage(pid: u32) -> Option<(u64, Duration)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
     use crate::spec::{Wanted, plan};
 
@@ -234,10 +236,13 @@ mod tests {
         std::fs::write(dir.path().join("pid"), std::process::id().to_string()).unwrap();
         assert_eq!(running_in(dir.path()), None, "this process runs, but not on that directory");
         let mut ours = std::process::Command::new("sh")
-            .args(["-c", "read line", "sh", "--log-file", &log_file(dir.path()).display().to_string()])
+            .args(["-c", "echo; read line", "sh", "--log-file", &log_file(dir.path()).display().to_string()])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Until it speaks, the system may not show its command line yet.
+        ours.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         std::fs::write(dir.path().join("pid"), ours.id().to_string()).unwrap();
         assert_eq!(running_in(dir.path()), Some(ours.id()));
         drop(ours.stdin.take());
