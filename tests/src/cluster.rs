@@ -16,12 +16,22 @@ use std::time::Duration;
 use kv_client::{Client, ClientOptions, GrpcPd, PdClient};
 use net::grpc::Channels;
 use placement_driver::{Listeners, Pd};
-use sql_server::server::SqlServer;
+use sql_server::server::{STACK_BYTES, SqlServer};
 use storage_node::node::{Node, NodeParts};
 use tokio::net::TcpListener;
 
 /// No step of a test takes this long on a machine that is only slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A runtime for clusters with SQL servers, whose threads want the stack that the real server gives them.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
 
 /// The running parts. Dropping it stops them without order.
 pub struct Cluster {

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
-use sql_server::server::STACK_BYTES;
-use tests::cluster::{Cluster, PATIENCE};
+use tests::cluster::{self, Cluster, PATIENCE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -20,13 +19,7 @@ const COM_QUERY: u8 = 0x03;
 /// Runs a test on a cluster of one PD member, one storage node in region `r1` and one SQL server, with an empty table
 /// `bad.t`, and demands that the server still serves after it.
 fn on_cluster(test: impl AsyncFnOnce(&mut Cluster)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_stack_size(STACK_BYTES)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    cluster::runtime().block_on(async {
         let mut cluster = Cluster::start_with(1, 1, |config| {
             config.labels.insert("region".into(), "r1".into());
         })

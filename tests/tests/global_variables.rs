@@ -2,8 +2,7 @@
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use sql_server::server::STACK_BYTES;
-use tests::cluster::{Cluster, PATIENCE};
+use tests::cluster::{self, Cluster, PATIENCE};
 use tokio::time::{Instant, sleep};
 
 /// The values of `wait_timeout` for new sessions and of `super_read_only` on a connection's server.
@@ -55,7 +54,5 @@ async fn set_on_one_server_is_set_on_all() {
 
 #[test]
 fn set_global_holds_for_every_server_and_for_those_to_come() {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).thread_stack_size(STACK_BYTES).enable_all().build().expect("a runtime");
-    runtime.block_on(set_on_one_server_is_set_on_all());
+    cluster::runtime().block_on(set_on_one_server_is_set_on_all());
 }

@@ -8,8 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use mysql_async::{Opts, OptsBuilder};
-use sql_server::server::STACK_BYTES;
-use tests::cluster::Cluster;
+use tests::cluster::{self, Cluster};
 use tests::golden;
 
 /// The file's name, for messages and for picking.
@@ -52,12 +51,7 @@ async fn run_on_new_cluster(script: &Path) -> anyhow::Result<()> {
 
 #[test]
 fn scripts_give_what_they_say() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_stack_size(STACK_BYTES)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = cluster::runtime();
     let witness = witness();
     let mut failures = Vec::new();
     for script in scripts() {

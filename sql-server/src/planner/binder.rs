@@ -158,29 +158,18 @@ pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), Sq
 
 /// Has the rows of the query's tables locked, those of table `of` or all; how many tables these are.
 fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String>, String)>) -> usize {
-    match plan {
-        Plan::Scan(scan) => {
-            let named = of.is_none_or(|(database, alias)| {
-                scan.alias.eq_ignore_ascii_case(alias)
-                    && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
-            });
-            if named {
-                scan.lock = true;
-                scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
-            }
-            usize::from(named)
-        }
-        Plan::Filter { input, .. }
-        | Plan::Project { input, .. }
-        | Plan::Aggregate { input, .. }
-        | Plan::Distinct(input)
-        | Plan::Sort { input, .. }
-        | Plan::Limit { input, .. }
-        | Plan::Apply { input, .. } => lock_scans(input, columns, of),
-        Plan::Join { left, right, .. } => lock_scans(left, columns, of) + lock_scans(right, columns, of),
-        Plan::Union { inputs, .. } => inputs.iter_mut().map(|i| lock_scans(i, columns, of)).sum(),
-        Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Memory { .. } => 0,
+    let Plan::Scan(scan) = plan else {
+        return plan.inputs_mut().into_iter().map(|input| lock_scans(input, columns, of)).sum();
+    };
+    let named = of.is_none_or(|(database, alias)| {
+        scan.alias.eq_ignore_ascii_case(alias)
+            && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
+    });
+    if named {
+        scan.lock = true;
+        scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
     }
+    usize::from(named)
 }
 
 impl<'a> Binder<'a> {

@@ -371,7 +371,8 @@ impl Plan {
         }
     }
 
-    fn inputs_mut(&mut self) -> Vec<&mut Plan> {
+    /// The same, to be changed.
+    pub fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
             Plan::Filter { input, .. }

@@ -233,14 +233,10 @@ impl LockTable {
         true
     }
 
-    /// Locks that are here, for metrics.
-    pub fn len(&self) -> usize {
+    /// Locks that are here.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.state.lock().regions.values().map(|r| r.locks.len()).sum()
-    }
-
-    /// Whether no lock is here.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! admit → latch keys → snapshot → decide ─┬─ nothing to write ───────────────────────→ answer
-//!                        ▲                ├─ changes → replicate → unlatch → wake ───→ answer
+//!                        ▲                ├─ locks in memory → unlatch → wake ───────→ answer
+//!                        │                ├─ changes → replicate → unlatch → wake ───→ answer
 //!                        └── woken ───────┴─ locked by another: queue, unlatch, wait
 //! ```
 //!

@@ -16,6 +16,7 @@ use super::super::reader::{Overlay, Reader};
 use super::super::writer::Writer;
 use super::super::{
     Env, Planned, collect_context, eval_context, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries,
+    snapshot_of,
 };
 use super::fitting::Fitting;
 use super::{column_name, row_handle, touch, unsupported, writable};
@@ -295,13 +296,12 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
     let memory = super::super::load_memory_tables(ctx, &plans).await?;
     let txn = ctx.txn().await?;
-    let start = txn.snapshot().clone();
     let overlay = overlay_of(txn, &tables);
 
     // Rows by key are locked before they are read: one request instead of two.
     if pessimistic && single && subqueries.is_empty() {
         let probe = Runtime::new(
-            Reader::with_overlay(start.clone(), overlay.clone()),
+            Reader::with_overlay(txn.snapshot().clone(), overlay.clone()),
             columns.clone(),
             cx.clone(),
             interrupt.clone(),
@@ -320,10 +320,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
             return collect_rows(placed, rt, targets, assignments).await;
         }
     }
-    let reader = match pessimistic {
-        true => Reader::with_overlay(client.snapshot(client.timestamp().await?), overlay),
-        false => Reader::with_overlay(start, overlay),
-    };
+    let reader = Reader::with_overlay(snapshot_of(ctx, true).await?, overlay);
     let mut runtime = Runtime::new(reader, columns, cx, interrupt);
     runtime.memory = memory;
     let rt = Arc::new(runtime);

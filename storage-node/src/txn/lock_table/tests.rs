@@ -50,7 +50,7 @@ fn a_new_term_voids_locks_and_an_old_one_takes_none() {
     assert_eq!(shown(&table, &engine, &region, 6, Direction::Forward), [""; 0]);
     assert!(!put(&table, &region, 5, "b", 3), "the command was decided in a term that is over");
     assert_eq!(shown(&table, &engine, &region, 5, Direction::Forward), [""; 0]);
-    assert!(table.is_empty());
+    assert_eq!(table.len(), 0);
     assert_eq!(table.state.lock().bytes, 0);
 }
 
