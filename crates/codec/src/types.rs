@@ -134,6 +134,8 @@ pub mod flags {
     pub const NUM: u32 = 1 << 15;
     /// Not MySQL's: the expression is a boolean (TiDB's `IsBooleanFlag`), printed as 0/1, stored as JSON true/false.
     pub const IS_BOOLEAN: u32 = 1 << 19;
+    /// Not MySQL's: the expression is written `0x…`, `x'…'` or `b'…'`: a binary string that is a number where numbers are.
+    pub const BIT_LITERAL: u32 = 1 << 25;
 }
 
 /// Length or scale that the declaration leaves open.

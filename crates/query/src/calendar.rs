@@ -1,6 +1,6 @@
 //! Weeks, names of days and months, and DATE_FORMAT's and STR_TO_DATE's patterns.
 
-use codec::time::{Time, TimeKind};
+use codec::time::{Duration, Time, TimeKind};
 
 /// English names, Sunday first.
 pub const DAY_NAMES: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -54,6 +54,24 @@ pub fn week(t: &Time, mode: u8) -> (u16, u8) {
 
 /// `DATE_FORMAT(t, format)`; `None` when the format asks for a name of a zero month.
 pub fn format(t: &Time, pattern: &str) -> Option<String> {
+    format_hours(t, t.hour.into(), pattern)
+}
+
+/// `TIME_FORMAT(span, format)`: `%H` and `%k` tell all hours, those that count to twelve what is left of them.
+pub fn format_duration(span: Duration, pattern: &str) -> Option<String> {
+    let (hours, minute, second, micro) = span.parts();
+    let t = Time {
+        hour: (hours % 24) as u8,
+        minute: minute as u8,
+        second: second as u8,
+        micro,
+        ..Time::zero(TimeKind::DateTime, 6)
+    };
+    let text = format_hours(&t, hours, pattern)?;
+    Some(if span.micros < 0 { format!("-{text}") } else { text })
+}
+
+fn format_hours(t: &Time, hours: u32, pattern: &str) -> Option<String> {
     use std::fmt::Write;
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut chars = pattern.chars();
@@ -89,18 +107,18 @@ pub fn format(t: &Time, pattern: &str) -> Option<String> {
             'd' => write!(out, "{:02}", t.day),
             'e' => write!(out, "{}", t.day),
             'f' => write!(out, "{:06}", t.micro),
-            'H' => write!(out, "{:02}", t.hour),
+            'H' => write!(out, "{hours:02}"),
             'h' | 'I' => write!(out, "{hour12:02}"),
             'i' => write!(out, "{:02}", t.minute),
             'j' => write!(out, "{:03}", t.day_of_year()),
-            'k' => write!(out, "{}", t.hour),
+            'k' => write!(out, "{hours}"),
             'l' => write!(out, "{hour12}"),
             'M' => write!(out, "{}", month()?),
             'm' => write!(out, "{:02}", t.month),
             'p' => write!(out, "{half}"),
             'r' => write!(out, "{hour12:02}:{:02}:{:02} {half}", t.minute, t.second),
             'S' | 's' => write!(out, "{:02}", t.second),
-            'T' => write!(out, "{:02}:{:02}:{:02}", t.hour, t.minute, t.second),
+            'T' => write!(out, "{hours:02}:{:02}:{:02}", t.minute, t.second),
             'U' => write!(out, "{:02}", week(t, 0).1),
             'u' => write!(out, "{:02}", week(t, 1).1),
             'V' => write!(out, "{:02}", week(t, 2).1),

@@ -148,6 +148,13 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// What `IGNORE` makes of it.
+    pub fn at_most_warn(self) -> Severity {
+        if self == Severity::Error { Severity::Warn } else { self }
+    }
+}
+
 /// Session facts that information functions return.
 #[derive(Clone, Debug, Default)]
 pub struct SessionInfo {
@@ -174,6 +181,8 @@ pub struct SessionInfo {
 pub struct EvalContext {
     /// The session's zone.
     pub time_zone: TimeZone,
+    /// The server's zone, `SYSTEM`.
+    pub system_zone: TimeZone,
     /// See [`sql_mode`].
     pub sql_mode: u64,
     /// `NOW()` in microseconds since 1970, UTC.
@@ -202,12 +211,15 @@ pub struct EvalContext {
     pub max_warnings: usize,
     /// `LAST_INSERT_ID(expr)` was evaluated to this.
     pub set_last_insert_id: Option<u64>,
+    /// Microseconds that calls of SLEEP() asked for. Evaluation never waits; the caller does, before it gives the rows.
+    pub sleep_micros: u64,
 }
 
 impl Default for EvalContext {
     fn default() -> Self {
         EvalContext {
             time_zone: TimeZone::UTC,
+            system_zone: TimeZone::UTC,
             sql_mode: sql_mode::DEFAULT,
             now_utc_micros: 0,
             on_truncate: Severity::Warn,
@@ -222,6 +234,7 @@ impl Default for EvalContext {
             warning_count: 0,
             max_warnings: 64,
             set_last_insert_id: None,
+            sleep_micros: 0,
         }
     }
 }

@@ -111,6 +111,9 @@ pub enum EvalError {
     /// A JSON text that is none.
     #[error("Invalid JSON text: {0}")]
     InvalidJson(String),
+    /// A path with `*` where it must lead to one place.
+    #[error("In this situation, path expressions may not contain the * and ** tokens or an array range.")]
+    JsonPathWildcard,
     /// A value of another kind than the column or function holds: our bug, or another system's bytes.
     #[error("expected a value of {expected}, found {found}")]
     Mismatch {
@@ -155,6 +158,7 @@ impl EvalError {
             TooLarge(..) => 1301,
             Unsupported(_) => 1235,
             InvalidJson(_) => 3140,
+            JsonPathWildcard => 3149,
             Interrupted => 1317,
             Mismatch { .. } | Codec(_) | Arrow(_) => 1105,
         }
@@ -169,7 +173,7 @@ impl EvalError {
             1048 => "23000",
             1292 => "22007",
             1365 => "22012",
-            1305 | 1582 => "42000",
+            1305 | 1582 | 3149 => "42000",
             1241 => "21000",
             1139 | 1235 => "42000",
             1317 => "70100",

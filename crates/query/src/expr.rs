@@ -417,6 +417,55 @@ impl Expr {
     }
 }
 
+/// An expression as MySQL's messages print it: `(a + 1)`. The casts that type rules have put in are not in it.
+pub struct Sql<'a>(pub &'a Expr);
+
+impl std::fmt::Display for Sql<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let call = match self.0 {
+            Expr::Const { value: Datum::Bytes(b), .. } => return write!(f, "'{}'", String::from_utf8_lossy(b)),
+            Expr::Call(call) => call,
+            other => return write!(f, "{other}"),
+        };
+        let infix = |f: &mut std::fmt::Formatter<'_>, symbol: &str| {
+            write!(f, "({} {symbol} {})", Sql(&call.args[0]), Sql(&call.args[1]))
+        };
+        match call.func {
+            Func::Arith(op, _) => infix(f, op.symbol()),
+            Func::Compare(op, ..) => infix(f, op.symbol()),
+            Func::Bit(op) => infix(f, op.symbol()),
+            Func::And | Func::Or | Func::Xor => infix(f, call.func.name()),
+            Func::Neg(_) => write!(f, "-({})", Sql(&call.args[0])),
+            Func::BitNot => write!(f, "~({})", Sql(&call.args[0])),
+            // No rule casts to this type but for ENUM and SET: the user did.
+            Func::Cast if call.ty.tp == TypeCode::LongLong && call.ty.is_unsigned() => {
+                write!(f, "cast({} as unsigned)", Sql(&call.args[0]))
+            }
+            Func::Cast => Sql(&call.args[0]).fmt(f),
+            _ => {
+                write!(f, "{}(", call.func.name())?;
+                for (i, a) in call.args.iter().enumerate() {
+                    write!(f, "{}{}", if i > 0 { "," } else { "" }, Sql(a))?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+impl BitOp {
+    /// As SQL writes it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            BitOp::And => "&",
+            BitOp::Or => "|",
+            BitOp::Xor => "^",
+            BitOp::ShiftLeft => "<<",
+            BitOp::ShiftRight => ">>",
+        }
+    }
+}
+
 impl Func {
     /// The name in EXPLAIN, as TiDB writes it.
     pub fn name(&self) -> &'static str {

@@ -14,7 +14,7 @@
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::time::Time;
-use codec::types::{Collation, FieldType, TypeCode, flags};
+use codec::types::{Collation, FieldType, NOT_FIXED_DEC, TypeCode, flags};
 
 use crate::error::{EvalError, Result};
 use crate::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func, bool_type};
@@ -104,8 +104,34 @@ fn text_type(ty: &FieldType) -> FieldType {
     FieldType { flen, ..FieldType::new(TypeCode::VarString) }
 }
 
+/// A literal such as `0x41`, which is text unless a number is wanted.
+pub fn bit_literal(bytes: Vec<u8>) -> Expr {
+    let ty = FieldType::varbinary(bytes.len() as i32).with_flags(flags::NOT_NULL | flags::BINARY | flags::BIT_LITERAL);
+    Expr::Const { value: Datum::Bytes(bytes), ty }
+}
+
+fn is_bit_literal(e: &Expr) -> bool {
+    matches!(e, Expr::Const { value: Datum::Bytes(_), ty } if ty.has(flags::BIT_LITERAL))
+}
+
+/// The number that a literal such as `0x41` is.
+fn bit_number(e: Expr) -> Expr {
+    match e {
+        Expr::Const { value: Datum::Bytes(b), .. } => Expr::constant(Datum::UInt(number_of_bytes(&b))),
+        e => e,
+    }
+}
+
+/// The big-endian number of the last eight bytes.
+pub fn number_of_bytes(b: &[u8]) -> u64 {
+    b[b.len().saturating_sub(8)..].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
 /// Casts into a domain; nothing when it is there already.
 pub fn to_domain(e: Expr, domain: Domain) -> Expr {
+    if is_bit_literal(&e) && matches!(domain, Domain::Int | Domain::Real | Domain::Decimal) {
+        return to_domain(bit_number(e), domain);
+    }
     let ty = e.ty().clone();
     if ty.tp == TypeCode::Null {
         let null_ty = match domain {
@@ -167,6 +193,7 @@ pub fn to_domain(e: Expr, domain: Domain) -> Expr {
 /// How strongly a string insists on its collation, as MySQL's COERCIBILITY counts: lower is stronger.
 fn coercibility(e: &Expr) -> u8 {
     match e {
+        _ if e.ty().tp == TypeCode::Null => 6,
         _ if !(e.ty().tp.is_string() || matches!(e.ty().tp, TypeCode::Enum | TypeCode::Set)) => 5,
         Expr::Const { .. } => 4,
         Expr::Column { .. } => 2,
@@ -187,7 +214,7 @@ pub fn merge_collations<'a>(args: impl IntoIterator<Item = &'a Expr>, operation:
     let mut best: Option<(u8, Collation)> = None;
     for arg in args {
         let strength = coercibility(arg);
-        if strength == 5 {
+        if strength >= 5 {
             continue;
         }
         let collation = arg.ty().collation;
@@ -256,6 +283,9 @@ pub fn comparison_domain(a: &Expr, b: &Expr) -> Domain {
         (x, y) if x == y => x,
         (Domain::String, n) | (n, Domain::String) if matches!(n, Domain::Int | Domain::Decimal | Domain::Real) => {
             let (text, number) = if da == Domain::String { (a, b) } else { (b, a) };
+            if is_bit_literal(text) {
+                return n;
+            }
             if matches!(text.ty().tp, TypeCode::Enum | TypeCode::Set) {
                 return if n == Domain::Int { Domain::Int } else { Domain::Real };
             }
@@ -326,24 +356,43 @@ pub fn compare_rows(op: CmpOp, a: Vec<Expr>, b: Vec<Expr>) -> Result<Expr> {
     }
 }
 
-/// `e IN (list)`; `NOT IN` is [`not`] of it.
+/// `e IN (list)`; `NOT IN` is [`not`] of it. Items that compare with `e` in different domains make a list each.
 pub fn in_list(e: Expr, list: Vec<Expr>) -> Result<Expr> {
-    if list.is_empty() {
-        return Ok(Expr::bool(false));
+    let mut lists: Vec<(Domain, Vec<Expr>)> = Vec::new();
+    let (nulls, items): (Vec<Expr>, Vec<Expr>) = list.into_iter().partition(Expr::is_null_const);
+    for item in items {
+        let domain = comparison_domain(&e, &item);
+        match lists.iter_mut().find(|l| l.0 == domain) {
+            Some((_, list)) => list.push(item),
+            None => lists.push((domain, vec![item])),
+        }
     }
-    let domains: Vec<_> = list.iter().map(|item| comparison_domain(&e, item)).collect();
-    let first = domains.iter().zip(&list).find(|(_, i)| !i.is_null_const()).map_or(domains[0], |(d, _)| *d);
-    let uniform = domains.iter().zip(&list).all(|(d, i)| *d == first || i.is_null_const());
-    if uniform {
-        let collation = match first {
+    match lists.first_mut() {
+        Some((_, list)) => list.extend(nulls),
+        None if nulls.is_empty() => {}
+        None => lists.push((comparison_domain(&e, &nulls[0]), nulls)),
+    }
+    let calls = lists.into_iter().map(|(domain, list)| {
+        let collation = match domain {
             Domain::String => merge_collations(std::iter::once(&e).chain(&list), "IN")?,
             _ => Collation::BINARY,
         };
-        let args = std::iter::once(e).chain(list).map(|a| compare_side(a, first)).collect();
-        return Ok(Expr::call(Func::In(first, collation), args, bool_type()));
+        let args = std::iter::once(e.clone()).chain(list).map(|a| compare_side(a, domain)).collect();
+        Ok(Expr::call(Func::In(domain, collation), args, bool_type()))
+    });
+    Ok(any(calls.collect::<Result<Vec<_>>>()?))
+}
+
+/// The disjunction of these, as flat a tree as can be; FALSE when there are none.
+pub fn any(mut parts: Vec<Expr>) -> Expr {
+    match parts.len() {
+        0 => Expr::bool(false),
+        1 => parts.remove(0),
+        n => {
+            let right = parts.split_off(n / 2);
+            or(any(parts), any(right))
+        }
     }
-    let parts = list.into_iter().map(|item| compare(CmpOp::Eq, e.clone(), item)).collect::<Result<Vec<_>>>()?;
-    Ok(parts.into_iter().reduce(or).unwrap_or_else(|| Expr::bool(false)))
 }
 
 /// `e BETWEEN low AND high`.
@@ -414,8 +463,10 @@ pub fn is_false(a: Expr) -> Expr {
 // ---------------------------------------------------------------------------------------------------- arithmetic
 
 /// The domain that a value takes in arithmetic.
-fn arith_domain(ty: &FieldType) -> Domain {
+fn arith_domain(e: &Expr) -> Domain {
+    let ty = e.ty();
     match Domain::of(ty) {
+        Domain::String if is_bit_literal(e) => Domain::Int,
         Domain::Time | Domain::Duration if ty.fsp() > 0 => Domain::Decimal,
         Domain::Time | Domain::Duration => Domain::Int,
         Domain::String if matches!(ty.tp, TypeCode::Enum | TypeCode::Set) => Domain::Int,
@@ -426,7 +477,8 @@ fn arith_domain(ty: &FieldType) -> Domain {
 
 /// `a op b`.
 pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
-    let (da, db) = (arith_domain(a.ty()), arith_domain(b.ty()));
+    let (da, db) = (arith_domain(&a), arith_domain(&b));
+    let decimals = (fixed_decimals(a.ty()), fixed_decimals(b.ty()));
     let mut domain = match (da, db) {
         (Domain::Real, _) | (_, Domain::Real) => Domain::Real,
         (Domain::Decimal, _) | (_, Domain::Decimal) => Domain::Decimal,
@@ -442,7 +494,15 @@ pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
     let (ta, tb) = (a.ty().clone(), b.ty().clone());
     let unsigned = ta.is_unsigned() || tb.is_unsigned();
     let ty = match (domain, op) {
-        (Domain::Real, _) => FieldType::double(),
+        (Domain::Real, _) => {
+            let decimal = match (op, decimals) {
+                (ArithOp::Mul, (Some(a), Some(b))) => a + b,
+                (ArithOp::Div, (Some(a), Some(b))) => a.max(b) + DIV_INCREMENT,
+                (_, (Some(a), Some(b))) => a.max(b),
+                _ => NOT_FIXED_DEC,
+            };
+            FieldType { decimal: if decimal < NOT_FIXED_DEC { decimal } else { -1 }, ..FieldType::double() }
+        }
         (_, ArithOp::IntDiv) | (Domain::Int, _) => {
             let unsigned = if op == ArithOp::Mod { ta.is_unsigned() } else { unsigned };
             if unsigned { FieldType::bigint_unsigned() } else { FieldType::bigint() }
@@ -470,7 +530,19 @@ pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
     Ok(Expr::call(Func::Arith(op, domain), vec![a, b], ty))
 }
 
+/// Digits after the point that a number is always printed with: PI() and DOUBLE(10,2) have some, DOUBLE has none fixed.
+fn fixed_decimals(ty: &FieldType) -> Option<i32> {
+    match Domain::of(ty) {
+        Domain::Int => Some(0),
+        Domain::Decimal | Domain::Real => Some(ty.decimal).filter(|d| (0..NOT_FIXED_DEC).contains(d)),
+        _ => None,
+    }
+}
+
 fn number_for_arith(e: Expr, domain: Domain) -> Expr {
+    if is_bit_literal(&e) {
+        return to_domain(e, domain);
+    }
     match (domain, Domain::of(e.ty())) {
         // Integers take part in exact arithmetic as they are; no cast is needed to widen them.
         (Domain::Int, Domain::Int) | (Domain::Decimal, Domain::Decimal) | (Domain::Real, Domain::Real) => e,
@@ -487,10 +559,11 @@ pub fn neg(a: Expr) -> Result<Expr> {
     {
         return Ok(Expr::constant(Datum::Int(i64::MIN)));
     }
-    let domain = arith_domain(a.ty());
+    let domain = arith_domain(&a);
+    let decimals = fixed_decimals(a.ty());
     let a = to_domain(a, domain);
     let ty = match domain {
-        Domain::Real => FieldType::double(),
+        Domain::Real => FieldType { decimal: decimals.unwrap_or(-1), ..FieldType::double() },
         Domain::Decimal => decimal_type(decimal_shape(a.ty()).0, decimal_shape(a.ty()).1),
         _ => FieldType::bigint(),
     };
@@ -715,6 +788,7 @@ pub fn timestamp_diff(unit: Unit, a: Expr, b: Expr) -> Result<Expr> {
 /// `CAST(e AS ty)`, as the user wrote it. `ty` is BIGINT, BIGINT UNSIGNED, CHAR(n), BINARY(n), DECIMAL(p,s), DOUBLE,
 /// FLOAT, DATE, DATETIME(n), TIME(n), YEAR or JSON.
 pub fn cast(e: Expr, ty: FieldType) -> Expr {
+    let e = if is_bit_literal(&e) && ty.tp.is_numeric() { bit_number(e) } else { e };
     Expr::call(Func::Cast, vec![e], ty)
 }
 
@@ -758,11 +832,14 @@ pub fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
             let [a, b] = take(args, wrong_count())?;
             return date_add(a, b, Unit::Day, name == "subdate");
         }
+        "coercibility" => {
+            let [a] = take(args, wrong_count())?;
+            return Ok(Expr::constant(i64::from(coercibility(&a))));
+        }
         "regexp_like" if count == 2 => {
             let [a, b] = take(args, wrong_count())?;
             return regexp(a, b);
         }
-        "truncate" | "round" => {}
         _ => {}
     }
     let Some(f) = ScalarFn::by_name(name) else {
@@ -784,7 +861,7 @@ pub fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
             Arg::Str => to_domain(a, Domain::String),
             Arg::Int => to_domain(a, Domain::Int),
             Arg::Real => to_domain(a, Domain::Real),
-            Arg::Num => match arith_domain(a.ty()) {
+            Arg::Num => match arith_domain(&a) {
                 Domain::Real => to_domain(a, Domain::Real),
                 d => to_domain(a, d),
             },
@@ -816,6 +893,8 @@ fn result_type(f: ScalarFn, args: &[Expr]) -> Result<FieldType> {
     Ok(match f.ret() {
         Ret::Int => FieldType::bigint(),
         Ret::UInt => FieldType::bigint_unsigned(),
+        // The only function whose digits are fixed.
+        Ret::Real if f == F::Pi => FieldType { decimal: 6, ..FieldType::double() },
         Ret::Real => FieldType::double(),
         Ret::Text => {
             let total: i32 = args.iter().map(|a| a.ty().flen).try_fold(0_i32, i32::checked_add).unwrap_or(-1);
@@ -914,7 +993,14 @@ fn result_type(f: ScalarFn, args: &[Expr]) -> Result<FieldType> {
                 _ => text(29),
             },
             F::TimeDiff => span(
-                args.iter().map(|a| if a.ty().tp.is_string() { 6 } else { a.ty().fsp().into() }).max().unwrap_or(0),
+                args.iter()
+                    .map(|a| match a {
+                        Expr::Const { value: Datum::Bytes(b), .. } => Time::fsp_of(&String::from_utf8_lossy(b)).into(),
+                        a if a.ty().tp.is_string() => 6,
+                        a => a.ty().fsp().into(),
+                    })
+                    .max()
+                    .unwrap_or(0),
             ),
             _ => FieldType::bigint(),
         },

@@ -195,10 +195,13 @@ functions! {
     Quote "quote" 1 1 [Str] Text;
     ToBase64 "to_base64" 1 1 [Str] Ascii;
     FromBase64 "from_base64" 1 1 [Str] Binary;
+    Soundex "soundex" 1 1 [Str] Text;
+    RegexpLike "regexp_like" 3 3 [Str] Int;
     RegexpReplace "regexp_replace" 3 3 [Str] Text;
     RegexpSubstr "regexp_substr" 2 2 [Str] Text;
     RegexpInstr "regexp_instr" 2 2 [Str] Int;
     Uuid "uuid" 0 0 [] Ascii;
+    RandomBytes "random_bytes" 1 1 [Int] Binary;
     InetAton "inet_aton" 1 1 [Str] UInt;
     InetNtoa "inet_ntoa" 1 1 [Int] Ascii;
     // dates
@@ -245,6 +248,9 @@ functions! {
     AddTime "addtime" 2 2 [Any Span] Special;
     SubTime "subtime" 2 2 [Any Span] Special;
     TimeDiff "timediff" 2 2 [Any] Special;
+    PeriodAdd "period_add" 2 2 [Int] Int;
+    PeriodDiff "period_diff" 2 2 [Int] Int;
+    ConvertTz "convert_tz" 3 3 [Time Str] DateTime;
     // session
     Database "database" 0 0 [] Ascii;
     User "user" 0 0 [] Ascii;
@@ -258,6 +264,7 @@ functions! {
     Collation "collation" 1 1 [Any] Ascii;
     // others
     AnyValue "any_value" 1 1 [Any] First;
+    Sleep "sleep" 1 1 [Real] Int;
     Interval "interval" 2 1000000 [Real] Int;
     JsonExtract "json_extract" 2 1000000 [Any Str] Json;
     JsonUnquote "json_unquote" 1 1 [Any] Ascii;
@@ -266,12 +273,14 @@ functions! {
     JsonArray "json_array" 0 1000000 [Any] Json;
     JsonObject "json_object" 0 1000000 [Any] Json;
     JsonLength "json_length" 1 1 [Any] Int;
+    JsonKeys "json_keys" 1 2 [Any Str] Json;
 }
 
 impl ScalarFn {
     /// Whether two evaluations on the same row can differ.
     pub fn is_volatile(self) -> bool {
-        matches!(self, ScalarFn::Rand | ScalarFn::Uuid | ScalarFn::LastInsertId | ScalarFn::SysDate)
+        use ScalarFn::*;
+        matches!(self, Rand | Uuid | RandomBytes | LastInsertId | SysDate | Sleep)
     }
 
     /// Whether NULL arguments reach the function; for all others a NULL argument makes the result NULL.
@@ -292,6 +301,7 @@ impl ScalarFn {
                 | JsonArray
                 | JsonObject
                 | Rand
+                | Sleep
                 | Format
         )
     }

@@ -6,7 +6,7 @@ use codec::json::Json;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{Collation, FieldType};
 
-use crate::context::EvalContext;
+use crate::context::{EvalContext, TimeZone};
 use crate::error::{EvalError, Result};
 use crate::expr::{Call, Domain};
 use crate::scalar::ScalarFn;
@@ -492,6 +492,11 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
         },
         F::ToBase64 => Datum::Bytes(to_base64(text(&v[0]))),
         F::FromBase64 => from_base64(text(&v[0])).map_or(Datum::Null, Datum::Bytes),
+        F::RegexpLike => {
+            let regex = super::like::regex_of_type(text(&v[1]), collation()?, &lossy(&v[2]), f.name())?;
+            Datum::Int(regex.is_match(&lossy(&v[0])).into())
+        }
+        F::Soundex => Datum::string(soundex(&lossy(&v[0]))),
         F::RegexpReplace => {
             let regex = super::like::regex(text(&v[1]), collation()?)?;
             // MySQL writes groups as $1; two dollars would be a literal one in the crate's notation.
@@ -518,6 +523,14 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
                 b >> 48,
                 b & 0xffff_ffff_ffff
             ))
+        }
+        F::RandomBytes => {
+            let n = int(&v[0]);
+            if !(1..=1024).contains(&n) {
+                return Err(EvalError::OutOfRange { ty: "length".into(), expr: f.name().into() });
+            }
+            let words = (0..n.div_euclid(8) + 1).flat_map(|_| ctx.next_random().to_le_bytes());
+            return bytes(words.take(n as usize).collect());
         }
         F::InetAton => {
             let s = lossy(&v[0]);
@@ -586,17 +599,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
             Datum::Time(t) => calendar::format(t, &lossy(&v[1])).map_or(Datum::Null, Datum::string),
             _ => Datum::Null,
         },
-        F::TimeFormat => {
-            let (h, m, s, us) = span(&v[0]).parts();
-            let t = Time {
-                hour: (h % 24) as u8,
-                minute: m as u8,
-                second: s as u8,
-                micro: us,
-                ..Time::zero(TimeKind::DateTime, 6)
-            };
-            calendar::format(&t, &lossy(&v[1])).map_or(Datum::Null, Datum::string)
-        }
+        F::TimeFormat => calendar::format_duration(span(&v[0]), &lossy(&v[1])).map_or(Datum::Null, Datum::string),
         F::StrToDate => {
             let (s, pattern) = (lossy(&v[0]), lossy(&v[1]));
             match calendar::parse(&s, &pattern) {
@@ -647,11 +650,8 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
         F::CurDate => Datum::Time(ctx.now(0).convert(TimeKind::Date, 0)),
         F::CurTime => Datum::Duration(ctx.now(call.ty.fsp()).to_duration()),
         F::UtcTimestamp | F::UtcDate | F::UtcTime => {
-            let utc = EvalContext {
-                time_zone: crate::context::TimeZone::UTC,
-                now_utc_micros: ctx.now_utc_micros,
-                ..EvalContext::default()
-            };
+            let utc =
+                EvalContext { time_zone: TimeZone::UTC, now_utc_micros: ctx.now_utc_micros, ..EvalContext::default() };
             let now = utc.now(call.ty.fsp());
             match f {
                 F::UtcDate => Datum::Time(now.convert(TimeKind::Date, 0)),
@@ -750,6 +750,34 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
                 _ => Datum::Null,
             }
         }
+        F::PeriodAdd | F::PeriodDiff => {
+            let months =
+                |period: i64| months_of_period(period).ok_or_else(|| EvalError::WrongArguments(f.name().into()));
+            let first = months(int(&v[0]))?;
+            Datum::Int(match f {
+                F::PeriodDiff => first - months(int(&v[1]))?,
+                _ => {
+                    let sum = first.saturating_add(int(&v[1]));
+                    sum.div_euclid(12) * 100 + sum.rem_euclid(12) + 1
+                }
+            })
+        }
+        F::ConvertTz => {
+            let zone = |name: &Datum| match lossy(name).as_ref() {
+                name if name.eq_ignore_ascii_case("system") => Some(ctx.system_zone.clone()),
+                name => TimeZone::parse_offset(name),
+            };
+            match (full_date(&v[0]), zone(&v[1]), zone(&v[2])) {
+                (Some(t), Some(from), Some(to)) => {
+                    let utc = from.to_utc_micros(t.to_epoch_micros());
+                    // Outside of what a TIMESTAMP can hold, MySQL converts nothing.
+                    let micros =
+                        if TIMESTAMP_MICROS.contains(&utc) { to.to_local_micros(utc) } else { t.to_epoch_micros() };
+                    Datum::Time(Time::from_epoch_micros(micros, TimeKind::DateTime, call.ty.fsp())?)
+                }
+                _ => Datum::Null,
+            }
+        }
         F::TimestampDiff(unit) => match (&v[0], &v[1]) {
             (Datum::Time(a), Datum::Time(b)) => interval::timestamp_diff(unit, a, b).map_or(Datum::Null, Datum::Int),
             _ => Datum::Null,
@@ -758,7 +786,10 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
             Datum::Time(t) => Datum::Int(interval::extract(unit, t)),
             Datum::Duration(d) => Datum::Int(interval::extract_duration(unit, *d)),
             s => {
-                if lossy(s).trim().len() > 10 {
+                let t = lossy(s);
+                // No date is so short before its first colon.
+                let clock_only = t.trim().split_once(':').is_some_and(|(hours, _)| hours.len() <= 5);
+                if t.trim().len() > 10 && !clock_only {
                     match cast::to_time(s, TimeKind::DateTime, 6, ctx)? {
                         Some(t) => Datum::Int(interval::extract(unit, &t)),
                         None => Datum::Null,
@@ -791,6 +822,20 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
         F::Collation => Datum::from(call.args[0].ty().collation.name()),
         // ------------------------------------------------------------------------------------------ others
         F::AnyValue => v[0].clone(),
+        F::Sleep => match &v[0] {
+            Datum::Float(secs) if *secs >= 0.0 => {
+                ctx.sleep_micros = ctx.sleep_micros.saturating_add((secs * 1e6) as u64);
+                Datum::Int(0)
+            }
+            _ => {
+                let wrong = EvalError::WrongArguments("sleep.".into());
+                if ctx.is_strict() {
+                    return Err(wrong);
+                }
+                ctx.warn((&wrong).into());
+                Datum::Int(0)
+            }
+        },
         F::Interval => {
             if v[0].is_null() {
                 return Ok(Datum::Int(-1));
@@ -844,6 +889,26 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
                 members.push((String::from_utf8_lossy(&key).into_owned(), cast::to_json(&pair[1], args[1].ty())));
             }
             Datum::Json(Json::object(members))
+        }
+        F::JsonKeys => {
+            let doc = json_argument(&v[0])?;
+            let mut found = Vec::new();
+            match v.get(1) {
+                None => found.push(&doc),
+                Some(path) => {
+                    let (steps, wild) = json_path(&lossy(path))?;
+                    if wild {
+                        return Err(EvalError::JsonPathWildcard);
+                    }
+                    json_find(&doc, &steps, &mut found);
+                }
+            }
+            match found[..] {
+                [Json::Object(members)] => {
+                    Datum::Json(Json::Array(members.iter().map(|(name, _)| Json::String(name.clone())).collect()))
+                }
+                _ => Datum::Null,
+            }
         }
         F::JsonLength => Datum::Int(match json_argument(&v[0])? {
             Json::Array(a) => a.len() as i64,
@@ -921,6 +986,44 @@ fn conv(s: &str, from: i64, to: i64) -> Datum {
         }
     }
     Datum::string(minus.chars().chain(out.into_iter().rev()).collect::<String>())
+}
+
+/// Instants that a TIMESTAMP can hold, but for its zero.
+const TIMESTAMP_MICROS: std::ops::Range<i64> = 1_000_000..(i32::MAX as i64 + 1) * 1_000_000;
+
+/// Months since year 0 of a period `YYMM` or `YYYYMM`; `None` when it is none.
+fn months_of_period(period: i64) -> Option<i64> {
+    let (year, month) = (period.div_euclid(100), period.rem_euclid(100));
+    if !(1..=12).contains(&month) || !(0..=9999).contains(&year) {
+        return None;
+    }
+    let year = match year {
+        0..=69 => year + 2000,
+        70..=99 => year + 1900,
+        y => y,
+    };
+    Some(year * 12 + month - 1)
+}
+
+/// The original Soundex, as MySQL has it: duplicates go before vowels do, and the code is as long as the word needs.
+fn soundex(s: &str) -> String {
+    const CODES: &[u8; 26] = b"01230120022455012623010202";
+    // Letters beyond A to Z count as vowels.
+    let code = |c: char| if c.is_ascii_uppercase() { CODES[c as usize - 'A' as usize].into() } else { '0' };
+    let mut letters = s.chars().filter(|c| c.is_alphabetic()).map(|c| single(c.to_uppercase(), c));
+    let Some(first) = letters.next() else { return String::new() };
+    let mut out = String::from(first);
+    let mut digits = 1;
+    let mut last = code(first);
+    for c in letters.map(code).filter(|c| *c != '0') {
+        if c != last {
+            out.push(c);
+            digits += 1;
+            last = c;
+        }
+    }
+    out.push_str(&"0".repeat(4_usize.saturating_sub(digits)));
+    out
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -206,7 +206,21 @@ pub(super) fn predicate(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Re
                     let hit = |v: &[u8]| if set.contains(&*collation.sort_key(v)) { Some(true) } else { unknown };
                     Ok(Some(column.iter().map(|v| v.and_then(hit)).collect()))
                 }
-                _ => Ok(None),
+                // A few comparisons per row cost less than a sort.
+                _ if constants.len() <= 8 => Ok(None),
+                _ => {
+                    let compare = |a: &Datum, b: &Datum| super::compare_datums(domain, collation, a, b);
+                    let mut sorted: Vec<&Datum> = values.copied().collect();
+                    sorted.sort_by(|a, b| compare(a, b));
+                    let ty = call.args[0].ty();
+                    let column = super::eval(&call.args[0], batch, ctx)?;
+                    let hit = |i| match crate::batch::datum_at(&column, i, ty) {
+                        Datum::Null => None,
+                        v if sorted.binary_search_by(|d| compare(d, &v)).is_ok() => Some(true),
+                        _ => unknown,
+                    };
+                    Ok(Some((0..column.len()).map(hit).collect()))
+                }
             }
         }
         Func::Like(collation) => {

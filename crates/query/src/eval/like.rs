@@ -115,12 +115,31 @@ impl Pattern {
 
 /// A regular expression; case counts only under byte-wise collations.
 pub fn regex(pattern: &[u8], collation: Collation) -> Result<Regex> {
+    regex_of_type(pattern, collation, "", "regexp")
+}
+
+/// The same with a match type: `c` and `i` say whether case counts, `m` makes `^` and `$` match at lines, `n` lets `.`
+/// match line ends, `u` makes only `\n` a line end (as it is here always). Of contradictory letters the last one counts.
+pub fn regex_of_type(pattern: &[u8], collation: Collation, match_type: &str, function: &str) -> Result<Regex> {
+    let (mut insensitive, mut lines, mut dot_all) = (!collation.is_bin(), false, false);
+    for letter in match_type.chars() {
+        match letter {
+            'c' => insensitive = false,
+            'i' => insensitive = true,
+            'm' => lines = true,
+            'n' => dot_all = true,
+            'u' => {}
+            _ => return Err(EvalError::WrongArguments(function.into())),
+        }
+    }
     let pattern = String::from_utf8_lossy(pattern);
     if pattern.is_empty() {
         return Err(EvalError::Regexp("empty (sub)expression".into()));
     }
     RegexBuilder::new(&pattern)
-        .case_insensitive(!collation.is_bin())
+        .case_insensitive(insensitive)
+        .multi_line(lines)
+        .dot_matches_new_line(dot_all)
         .size_limit(1 << 20)
         .build()
         .map_err(|e| EvalError::Regexp(e.to_string().lines().last().unwrap_or("bad pattern").to_string()))

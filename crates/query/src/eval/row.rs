@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::cast;
 use crate::context::{EvalContext, sql_mode};
 use crate::error::{EvalError, Result};
-use crate::expr::{ArithOp, BitOp, Call, CmpOp, Domain, Expr, Func};
+use crate::expr::{ArithOp, BitOp, Call, CmpOp, Domain, Expr, Func, Sql};
 use crate::interval::Unit;
 
 /// Where column references find their values.
@@ -237,11 +237,7 @@ fn wide(v: &Datum) -> i128 {
 }
 
 pub(super) fn out_of_range(ty: &str, call: &Call) -> EvalError {
-    let sql = match (&call.func, &call.args[..]) {
-        (Func::Arith(op, _), [a, b]) => format!("({a} {} {b})", op.symbol()),
-        _ => Expr::Call(Box::new(call.clone())).to_string(),
-    };
-    EvalError::OutOfRange { ty: ty.into(), expr: sql }
+    EvalError::OutOfRange { ty: ty.into(), expr: Sql(&Expr::Call(Box::new(call.clone()))).to_string() }
 }
 
 /// An integer result in the type of the call, or error 1690.

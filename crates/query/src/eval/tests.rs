@@ -197,6 +197,8 @@ fn logic_has_three_values() {
     check(fun("greatest", [i(1), d("2.5"), i(2)]), "2.5");
     check(fun("least", [s("b"), s("a")]), "a");
     check(fun("greatest", [i(1), null()]), "NULL");
+    check(fun("timediff", [s("10:00:00"), s("08:30:00")]), "01:30:00");
+    check(infer::extract(Unit::Microsecond, s("10:00:00.25")).unwrap(), "250000");
     check(fun("interval", [i(23), i(1), i(15), i(17), i(30)]), "3");
 }
 
@@ -438,6 +440,131 @@ fn json_functions() {
     check(fun("json_object", [s("k"), i(1)]), "{\"k\": 1}");
     check(fun("json_valid", [s("{")]), "0");
     check(fun("json_extract", [s("{"), s("$")]), "error 3140");
+}
+
+#[test]
+fn bit_literals_are_text_until_a_number_is_wanted() {
+    let x = |b: &[u8]| infer::bit_literal(b.to_vec());
+    let value = |e: Expr| outcome(eval_const(&e, &mut ctx()), e.ty());
+    assert_eq!(value(x(b"A")), "A");
+    assert_eq!(value(arith(ArithOp::Add, x(b"A"), i(0))), "65");
+    assert_eq!(value(arith(ArithOp::Add, x(b"A"), d("0.5"))), "65.5");
+    assert_eq!(value(arith(ArithOp::Add, x(&[0xff; 9]), f(0.0))), "1.8446744073709552e19");
+    assert_eq!(value(cmp(CmpOp::Eq, x(b"A"), i(65))), "1");
+    assert_eq!(value(cmp(CmpOp::Eq, x(b"A"), s("A"))), "1");
+    assert_eq!(value(infer::cast(x(b"A"), FieldType::bigint_unsigned())), "65");
+    assert_eq!(value(fun("concat", [x(b"A"), s("b")])), "Ab");
+    assert_eq!(value(infer::bit(crate::expr::BitOp::Or, x(&[1, 0]), i(1))), "257");
+}
+
+#[test]
+fn times_beyond_a_day_are_formatted_with_all_hours() {
+    check(fun("time_format", [span("25:10:05"), s("%H %k %h %l %T")]), "25 25 01 1 25:10:05");
+    check(fun("time_format", [span("-100:00:00"), s("%H %k %h %I %l")]), "-100 100 04 04 4");
+}
+
+#[test]
+fn pi_has_six_digits_and_all_its_precision() {
+    check(fun("pi", []), "3.141593");
+    check(arith(ArithOp::Mul, fun("pi", []), i(2)), "6.283185");
+    check(arith(ArithOp::Add, fun("pi", []), d("0.000000000000000")), "3.141592653589793");
+    check(fun("round", [fun("pi", []), i(2)]), "3.14");
+}
+
+#[test]
+fn errors_print_what_the_user_wrote() {
+    let text = |e: Expr| eval_const(&e, &mut ctx()).unwrap_err().to_string();
+    assert_eq!(
+        text(arith(ArithOp::Add, i(i64::MAX), i(1))),
+        "BIGINT value is out of range in '(9223372036854775807 + 1)'"
+    );
+    assert_eq!(text(arith(ArithOp::Mul, f(1.5e308), i(10))), "DOUBLE value is out of range in '(1.5e308 * 10)'");
+    assert_eq!(text(fun("pow", [i(10), i(400)])), "DOUBLE value is out of range in 'pow(10,400)'");
+    let unsigned = infer::cast(i(1), FieldType::bigint_unsigned());
+    assert_eq!(
+        text(arith(ArithOp::Sub, unsigned, i(2))),
+        "BIGINT UNSIGNED value is out of range in '(cast(1 as unsigned) - 2)'"
+    );
+    assert_eq!(text(fun("random_bytes", [i(1025)])), "length value is out of range in 'random_bytes'");
+}
+
+#[test]
+fn long_lists_of_any_type_find_their_values() {
+    let list = |items: Vec<Expr>, probe: Expr| infer::in_list(probe, items).unwrap();
+    let decimals = || (0..100).map(|n| d(&format!("{n}.50"))).collect::<Vec<_>>();
+    check(list(decimals(), d("42.5")), "1");
+    check(list(decimals(), d("42.51")), "0");
+    check(list([decimals(), vec![null()]].concat(), d("7.1")), "NULL");
+    let times = || (1..29).map(|n| dt(&format!("2024-02-{n:02} 10:00:00"))).collect::<Vec<_>>();
+    check(list(times(), dt("2024-02-17 10:00:00")), "1");
+    check(list(times(), dt("2024-02-17 10:00:01")), "0");
+    // Over constants and over columns.
+    let ids = FieldType::bigint_unsigned();
+    let batch = Batch::from_rows(vec![ids.clone()].into(), &[vec![Datum::UInt(5)], vec![Datum::UInt(500)]]).unwrap();
+    let e = list((0..100).map(u).collect(), Expr::column(0, ids));
+    let found = eval_truth(&e, &batch, &mut ctx()).unwrap();
+    assert_eq!(found, arrow_array::BooleanArray::from(vec![true, false]));
+}
+
+#[test]
+fn lists_of_mixed_types_stay_flat() {
+    // One list for the integers and one for the decimals, not a comparison for each value.
+    let items = (0..10_000).map(|n| if n % 2 == 0 { i(n) } else { d(&format!("{n}.5")) }).collect();
+    let e = infer::in_list(Expr::column(0, FieldType::bigint()), items).unwrap();
+    let mut calls = 0;
+    e.walk(&mut |e| calls += u32::from(matches!(e, Expr::Call(c) if matches!(c.func, Func::In(..) | Func::Or))));
+    assert_eq!(calls, 3);
+    check(infer::in_list(i(5), vec![i(1), s("5.0"), d("7.5")]).unwrap(), "1");
+    check(infer::in_list(i(6), vec![i(1), s("5.0"), null()]).unwrap(), "NULL");
+}
+
+#[test]
+fn more_functions() {
+    for (word, code) in
+        [("Hello", "H400"), ("Quadratically", "Q36324"), ("Tymczak", "T520"), ("12ab", "A100"), ("", "")]
+    {
+        check(fun("soundex", [s(word)]), code);
+    }
+    check(fun("regexp_like", [s("a\nB"), s("^b$"), s("im")]), "1");
+    check(fun("regexp_like", [s("a\nb"), s("a.b"), s("c")]), "0");
+    check(fun("regexp_like", [s("a\nb"), s("a.b"), s("n")]), "1");
+    check(fun("regexp_like", [s("a"), s("A"), s("ci")]), "1");
+    check(fun("regexp_like", [s("a"), s("A"), s("x")]), "error 1210");
+    check(fun("json_keys", [s(r#"{"b": 1, "a": {"c": 2}}"#)]), r#"["a", "b"]"#);
+    check(fun("json_keys", [s(r#"{"b": 1, "a": {"c": 2}}"#), s("$.a")]), r#"["c"]"#);
+    check(fun("json_keys", [s("[1]")]), "NULL");
+    check(fun("json_keys", [s(r#"{"b": 1}"#), s("$.*")]), "error 3149");
+    check(fun("period_add", [i(200_801), i(2)]), "200803");
+    check(fun("period_add", [i(801), i(-5)]), "200708");
+    check(fun("period_add", [i(200_813), i(1)]), "error 1210");
+    check(fun("period_diff", [i(200_802), i(200_703)]), "11");
+    let convert = |t, from, to| fun("convert_tz", [dt(t), s(from), s(to)]);
+    check(convert("2004-01-01 12:00:00", "+00:00", "+10:00"), "2004-01-01 22:00:00");
+    check(convert("2004-01-01 12:00:00.5", "+01:00", "-10:30"), "2004-01-01 00:30:00.5");
+    check(convert("1969-01-01 12:00:00", "+00:00", "+10:00"), "1969-01-01 12:00:00");
+    check(convert("2004-01-01 12:00:00", "+00:00", "Moon/Crater"), "NULL");
+    check(fun("interval", [i(23), i(1), i(15), i(17), i(30)]), "3");
+    for (e, want) in [(s("a"), 4), (ci("a"), 0), (i(1), 5), (null(), 6), (fun("user", []), 3)] {
+        check(fun("coercibility", [e]), &want.to_string());
+    }
+}
+
+#[test]
+fn sleep_asks_its_caller_to_wait() {
+    let mut cx = ctx();
+    assert_eq!(eval_const(&fun("sleep", [f(0.25)]), &mut cx), Ok(Datum::Int(0)));
+    assert_eq!(eval_const(&fun("sleep", [i(2)]), &mut cx), Ok(Datum::Int(0)));
+    assert_eq!(cx.sleep_micros, 2_250_000);
+    check(fun("sleep", [null()]), "error 1210");
+    check(fun("sleep", [i(-1)]), "error 1210");
+}
+
+#[test]
+fn random_bytes_are_as_many_as_asked_for() {
+    for n in [1, 8, 9, 1024] {
+        let bytes = eval_const(&fun("random_bytes", [i(n)]), &mut ctx()).unwrap();
+        assert!(matches!(&bytes, Datum::Bytes(b) if b.len() == n as usize), "{bytes:?}");
+    }
 }
 
 #[test]
