@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
+use query::error::EvalError;
 use query::expr::Expr;
 use sqlparser::ast;
 
@@ -411,6 +412,7 @@ impl<'a> Binder<'a> {
             };
             let mut conditions = Vec::new();
             if let Some(names) = using {
+                let mut shown = HashSet::new();
                 for name in names {
                     let find = |side: &[Visible]| {
                         side.iter().find(|v| !v.merged && v.name.eq_ignore_ascii_case(&name)).map(|v| v.id)
@@ -424,11 +426,17 @@ impl<'a> Binder<'a> {
                         self.env.eval(),
                     )?);
                     // One of the two stands for both: the side whose rows are all there.
-                    let hide = if right_outer { l } else { r };
+                    let (show, hide) = if right_outer { (r, l) } else { (l, r) };
+                    shown.insert(show);
                     for v in &mut visible {
                         v.merged |= v.id == hide;
                     }
                 }
+                // These come before all others; a RIGHT JOIN shows its columns as the equivalent LEFT JOIN does.
+                if right_outer {
+                    visible.rotate_left(left_visible.len());
+                }
+                visible.sort_by_key(|v| !shown.contains(&v.id));
             } else if let ast::JoinConstraint::On(on) = constraint {
                 let saved = std::mem::replace(&mut self.block().visible, visible.clone());
                 let bound = self.in_clause("on clause", |b| b.bind_condition(on));
@@ -973,7 +981,10 @@ impl<'a> Binder<'a> {
                 ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     let (db, table) = table_name(name)?;
                     let before = out.len();
-                    for v in &self.block().visible {
+                    // A table's columns were numbered in its order, which a join may have changed.
+                    let mut visible = self.block().visible.clone();
+                    visible.sort_by_key(|v| v.id);
+                    for v in &visible {
                         if v.table.eq_ignore_ascii_case(&table)
                             && db.as_ref().is_none_or(|d| v.database.eq_ignore_ascii_case(d))
                         {
@@ -1126,10 +1137,6 @@ impl<'a> Binder<'a> {
     }
 
     fn call(&self, name: &str, args: Vec<Expr>) -> Result<Expr, SqlError> {
-        if let Some(e) = args.iter().find(|a| is_row(a)) {
-            let _ = e;
-            return Err(SqlError::OperandColumns(1));
-        }
         build::call(name, args, self.env.eval())
     }
 
@@ -1196,14 +1203,8 @@ impl<'a> Binder<'a> {
             }
             E::InList { expr, list, negated } => {
                 if let E::Tuple(items) = &**expr {
-                    let rows: Vec<Expr> =
-                        list.iter().map(|row| self.bind_row_compare(items, row)).collect::<Result<_, _>>()?;
-                    let any = rows
-                        .into_iter()
-                        .map(Ok)
-                        .reduce(|a, b| self.call("or", vec![a?, b?]))
-                        .unwrap_or(Ok(Expr::bool(false)))?;
-                    return self.not(any, *negated);
+                    let rows = list.iter().map(|row| self.bind_row_compare(items, row)).collect::<Result<_, _>>()?;
+                    return self.not(query::infer::any(rows), *negated);
                 }
                 let mut args = vec![self.bind_expr(expr)?];
                 for item in list {
@@ -1261,7 +1262,8 @@ impl<'a> Binder<'a> {
                 let name = name_parts(collation)?.pop().unwrap_or_default();
                 let collation = Collation::from_name(&name).ok_or(SqlError::UnknownCollation(name))?;
                 let a = self.bind_expr(expr)?;
-                build::collate(a, collation, self.env.eval())
+                // A constant would no longer insist on its collation, so this is folded only by what uses it.
+                Ok(query::infer::collate(a, collation))
             }
             E::Prefixed { value, .. } => self.bind_expr(value),
             E::TypedString(t) => {
@@ -1492,10 +1494,9 @@ impl<'a> Binder<'a> {
             | V::EscapedStringLiteral(s) => build::string(s, self.env.eval()),
             V::Boolean(b) => Expr::bool(*b),
             V::Null => Expr::null(),
-            V::HexStringLiteral(hex) => build::bytes(hex_bytes(hex)?),
-            V::SingleQuotedByteStringLiteral(bits) | V::DoubleQuotedByteStringLiteral(bits) => {
-                build::bytes(bit_bytes(bits)?)
-            }
+            V::TripleSingleQuotedByteStringLiteral(hex) => build::bytes(hex_bytes(hex)?),
+            V::HexStringLiteral(hex) => query::infer::bit_literal(hex_bytes(hex)?),
+            V::SingleQuotedByteStringLiteral(bits) => query::infer::bit_literal(bit_bytes(bits)?),
             V::Placeholder(name) => {
                 let at = match name.trim_start_matches(['?', ':', '$']).parse::<usize>() {
                     Ok(n) => n.saturating_sub(1),
@@ -1514,7 +1515,11 @@ impl<'a> Binder<'a> {
     }
 
     fn bind_function(&mut self, f: &ast::Function) -> Result<Expr, SqlError> {
-        let name = name_parts(&f.name)?.pop().unwrap_or_default().to_lowercase();
+        let (written, name) = match &name_parts(&f.name)?[..] {
+            [name] => (name.clone(), name.to_lowercase()),
+            // There are no stored functions, and the built-in ones belong to no database.
+            parts => return Err(EvalError::NoSuchFunction(parts.join(".")).into()),
+        };
         if f.over.is_some() {
             return unsupported(format!("window function {name}"));
         }
@@ -1539,7 +1544,14 @@ impl<'a> Binder<'a> {
             return result;
         }
         let bound = args.iter().map(|a| self.bind_expr(a)).collect::<Result<Vec<_>, _>>()?;
-        self.call(&name, bound)
+        self.call(&name, bound).map_err(|e| match e {
+            SqlError::Eval(EvalError::NoSuchFunction(_)) => {
+                let database = self.env.database().map(|d| format!("{d}.")).unwrap_or_default();
+                EvalError::NoSuchFunction(format!("{database}{written}")).into()
+            }
+            SqlError::Eval(EvalError::WrongParamCount(_)) => EvalError::WrongParamCount(written).into(),
+            e => e,
+        })
     }
 
     /// Functions whose arguments are not plain expressions.
@@ -1569,7 +1581,9 @@ impl<'a> Binder<'a> {
                     self.call("timestampdiff", vec![Expr::constant(unit.as_str()), a, b])
                 })
             }
-            ("get_format", _) => unsupported("GET_FORMAT"),
+            // The name is that of the column.
+            ("name_const", [_, value]) => self.bind_expr(value),
+            ("get_format" | "weight_string", _) => unsupported(name.to_uppercase()),
             ("values", [ast::Expr::Identifier(column)]) => match self.inserted.get(&column.value.to_lowercase()) {
                 Some(id) => Ok(self.columns.expr(*id)),
                 None => Ok(Expr::null()),
@@ -1703,10 +1717,6 @@ fn position(e: &ast::Expr) -> Option<usize> {
         },
         _ => None,
     }
-}
-
-fn is_row(_: &Expr) -> bool {
-    false
 }
 
 fn check_aliases(left: &[Visible], right: &[Visible]) -> Result<(), SqlError> {

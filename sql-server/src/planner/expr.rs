@@ -7,7 +7,7 @@ use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::batch::Batch;
 use query::context::EvalContext;
 use query::error::EvalError;
-use query::expr::{ArithOp, BitOp, CmpOp, Expr};
+use query::expr::{ArithOp, BitOp, CmpOp, Expr, Func};
 use query::infer;
 use query::interval::Unit;
 use sqlparser::ast;
@@ -117,7 +117,21 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
 }
 
 /// The constant that a constant expression is worth. What fails or warns is left to fail or warn at its time.
-pub fn fold(e: Expr, cx: &EvalContext) -> Expr {
+///
+/// Arguments were folded when they were bound; the casts that type rules put around them since are folded too, or a date
+/// written as text would not look like a constant to the choice of keys.
+pub fn fold(mut e: Expr, cx: &EvalContext) -> Expr {
+    if let Expr::Call(call) = &mut e {
+        for arg in &mut call.args {
+            if matches!(arg, Expr::Call(c) if c.func == Func::Cast && c.args[0].as_const().is_some()) {
+                *arg = fold_constant(std::mem::replace(arg, Expr::null()), cx);
+            }
+        }
+    }
+    fold_constant(e, cx)
+}
+
+fn fold_constant(e: Expr, cx: &EvalContext) -> Expr {
     if matches!(e, Expr::Const { .. }) || e.args().iter().any(|a| a.as_const().is_none()) || !e.is_constant() {
         return e;
     }
@@ -272,11 +286,6 @@ pub fn cast_to(e: Expr, ty: &FieldType, cx: &EvalContext) -> Result<Expr, SqlErr
     let mut ty = ty.clone();
     ty.flags &= !flags::NOT_NULL;
     Ok(fold(infer::coerce(e, &ty), cx))
-}
-
-/// `e COLLATE collation`.
-pub fn collate(e: Expr, collation: Collation, cx: &EvalContext) -> Result<Expr, SqlError> {
-    Ok(fold(infer::collate(e, collation), cx))
 }
 
 /// `EXTRACT(unit FROM e)`.

@@ -21,8 +21,6 @@ use crate::catalog::{IndexInfo, TableInfo};
 
 /// Rows that a table is thought to have.
 pub const TABLE_ROWS: f64 = 10_000.0;
-/// Most keys that are fetched one by one; beyond, ranges are scanned.
-const POINTS_MAX: usize = 4_096;
 /// Most combinations of IN lists over several index columns.
 const COMBINATIONS_MAX: usize = 1_024;
 
@@ -732,10 +730,11 @@ pub fn choose_access(
                 })
                 .collect();
             match points {
-                Some(mut points) if points.len() <= POINTS_MAX => {
+                Some(mut points) => {
                     points.sort_unstable();
                     points.dedup();
-                    let n = points.len() as f64;
+                    // However long the list is, the table has no more rows.
+                    let n = (points.len() as f64).min(TABLE_ROWS);
                     // Points are fetched together, so they come in their own order at no cost.
                     let ordered = if points.len() == 1 { Some(desc) } else { handle_ordered() };
                     if ordered == Some(true) {
@@ -744,7 +743,7 @@ pub fn choose_access(
                     let access = Access::PointHandles(points);
                     choices.push(finish(Choice { access, consumed, estimate: n, ordered, cost: n * 0.5 }, rest));
                 }
-                _ => {
+                None => {
                     if let Some(ranges) = handle_ranges(&intervals, column.field_type.is_unsigned()) {
                         let rows = (TABLE_ROWS * selectivity(&intervals)).max(1.0);
                         let ordered = handle_ordered();
@@ -870,11 +869,8 @@ fn index_access(
         depth += 1;
         let points: Option<Vec<Datum>> = intervals.iter().map(|i| i.as_point().cloned()).collect();
         match points {
-            Some(points)
-                if combos.len() * points.len() <= COMBINATIONS_MAX
-                    || (combos.len() == 1 && points.len() <= POINTS_MAX) =>
-            {
-                rows *= 0.001 * points.len() as f64;
+            Some(points) if combos.len() == 1 || combos.len() * points.len() <= COMBINATIONS_MAX => {
+                rows = (rows * 0.001 * points.len() as f64).min(TABLE_ROWS);
                 combos = combos
                     .iter()
                     .flat_map(|c| {
@@ -900,7 +896,7 @@ fn index_access(
     }
     let rows = rows.max(1.0);
     if whole && index.unique && combos.iter().flatten().all(|d| !d.is_null()) {
-        let n = combos.len() as f64;
+        let n = (combos.len() as f64).min(TABLE_ROWS / 2.0);
         let ordered = (combos.len() == 1).then_some(desc);
         let access = Access::PointIndex { index: index.id, keys: combos };
         return Some(Choice { access, consumed, estimate: n, ordered, cost: n * 1.5 });

@@ -11,7 +11,7 @@ use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode};
 use query::context::TimeZone;
-use query::expr::{CmpOp, Expr};
+use query::expr::{CmpOp, Expr, Func};
 
 use super::expr as shape;
 use super::plan::ColId;
@@ -223,11 +223,12 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
                 continue;
             }
             let (d, order) = in_column_type(value, from, ty, zone)?;
-            if order == Ordering::Equal && !points.contains(&d) {
+            if order == Ordering::Equal {
                 points.push(d);
             }
         }
         points.sort_by(|a, b| a.compare(b, ty.collation));
+        points.dedup_by(|a, b| a.compare(b, ty.collation).is_eq());
         return Some(match points.is_empty() {
             true => Restriction::Never,
             false => Restriction::Exact(points.into_iter().map(Interval::point).collect()),
@@ -237,10 +238,10 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
         return Some(Restriction::Exact(vec![Interval::point(Datum::Null)]));
     }
     if let Expr::Call(call) = e
-        && call.func == query::expr::Func::Or
+        && call.func == Func::Or
     {
         let mut all = Vec::new();
-        for arg in &call.args {
+        for arg in parts(e, call.func) {
             match restriction(arg, column, zone)? {
                 Restriction::Never => {}
                 Restriction::Exact(list) => all.extend(list),
@@ -250,11 +251,11 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
         return Some(Restriction::Exact(union(all, &ty)));
     }
     if let Expr::Call(call) = e
-        && call.func == query::expr::Func::And
+        && call.func == Func::And
     {
         let ty = column_type(e, column)?;
         let mut all = vec![Interval { low: Bound::Open, high: Bound::Open }];
-        for arg in &call.args {
+        for arg in parts(e, call.func) {
             match restriction(arg, column, zone)? {
                 Restriction::Never => return Some(Restriction::Never),
                 Restriction::Exact(list) => all = intersect(&all, &list, &ty),
@@ -263,6 +264,19 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
         return Some(if all.is_empty() { Restriction::Never } else { Restriction::Exact(all) });
     }
     None
+}
+
+/// What AND or OR joins, through all levels.
+fn parts(e: &Expr, func: Func) -> Vec<&Expr> {
+    let mut out = Vec::new();
+    let mut rest = vec![e];
+    while let Some(e) = rest.pop() {
+        match e {
+            Expr::Call(call) if call.func == func => rest.extend(call.args.iter().rev()),
+            e => out.push(e),
+        }
+    }
+    out
 }
 
 fn column_type(e: &Expr, column: ColId) -> Option<FieldType> {
@@ -301,17 +315,23 @@ fn is_empty(i: &Interval, ty: &FieldType) -> bool {
     }
 }
 
-/// Values in both lists.
+/// Values in both lists, each sorted and without overlaps.
 pub fn intersect(a: &[Interval], b: &[Interval], ty: &FieldType) -> Vec<Interval> {
     let mut out = Vec::new();
-    for x in a {
-        for y in b {
-            let low = if cmp_low(&x.low, &y.low, ty).is_ge() { &x.low } else { &y.low };
-            let high = if cmp_high(&x.high, &y.high, ty).is_le() { &x.high } else { &y.high };
-            let i = Interval { low: low.clone(), high: high.clone() };
-            if !is_empty(&i, ty) {
-                out.push(i);
-            }
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        let low = if cmp_low(&x.low, &y.low, ty).is_ge() { &x.low } else { &y.low };
+        // The one that ends first meets nothing more.
+        let x_ends = cmp_high(&x.high, &y.high, ty).is_le();
+        let high = if x_ends { &x.high } else { &y.high };
+        let i = Interval { low: low.clone(), high: high.clone() };
+        if !is_empty(&i, ty) {
+            out.push(i);
+        }
+        if x_ends {
+            a.next();
+        } else {
+            b.next();
         }
     }
     out
@@ -384,16 +404,23 @@ pub fn words(prefix: &[Datum], intervals: &[Interval]) -> String {
         Bound::Excluded(Datum::Null) if low => ('[', "-inf".to_owned()),
         Bound::Excluded(d) => (if low { '(' } else { ')' }, text(d)),
     };
-    let list: Vec<String> = intervals
+    let mut list: Vec<String> = intervals
         .iter()
+        .take(WORDS_MAX)
         .map(|i| {
             let (open, low) = ends(&i.low, true);
             let (close, high) = ends(&i.high, false);
             format!("{open}{lead}{low},{lead}{high}{close}")
         })
         .collect();
+    if intervals.len() > WORDS_MAX {
+        list.push(format!("…({} ranges)", intervals.len()));
+    }
     list.join(", ")
 }
+
+/// How many ranges EXPLAIN spells out.
+const WORDS_MAX: usize = 8;
 
 fn text(d: &Datum) -> String {
     match d {
@@ -406,6 +433,7 @@ fn text(d: &Datum) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use codec::types::Collation;
     use query::infer;
 
     fn of(e: Expr) -> Option<Restriction> {
@@ -440,6 +468,29 @@ mod tests {
             of(negative),
             Some(Restriction::Exact(vec![Interval { low: Bound::Included(Datum::UInt(0)), high: Bound::Open }]))
         );
+    }
+
+    #[test]
+    fn long_lists_become_as_many_points_and_their_intersection() {
+        let list = |step: i64| {
+            let items = (0..10_000).rev().chain(0..10_000).map(|n| Expr::constant(Datum::Int(n * step))).collect();
+            infer::in_list(col(FieldType::bigint()), items).unwrap()
+        };
+        let points = |e| match of(e) {
+            Some(Restriction::Exact(list)) => list.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(points(list(2)), 10_000);
+        assert_eq!(points(infer::and(list(2), list(3))), 3_334);
+        assert_eq!(points(infer::or(list(2), list(3))), 20_000 - 3_334);
+    }
+
+    #[test]
+    fn equal_strings_of_a_list_are_one_point() {
+        let ty = FieldType::varchar(10).with_collation(Collation::UTF8MB4_GENERAL_CI);
+        let items = ["b", "A", "a", "B"].map(Expr::constant).to_vec();
+        let restriction = of(infer::in_list(col(ty), items).unwrap());
+        assert!(matches!(&restriction, Some(Restriction::Exact(l)) if l.len() == 2), "{restriction:?}");
     }
 
     #[test]
