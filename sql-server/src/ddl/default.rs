@@ -52,7 +52,7 @@ fn literal(expr: &Expr) -> Option<Literal> {
             Value::Boolean(truth) => Some(Literal::Number(u8::from(*truth).to_string())),
             Value::Number(text, _) => Some(Literal::Number(text.clone())),
             Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(Literal::Text(text.clone())),
-            Value::HexStringLiteral(hex) => {
+            Value::HexStringLiteral(hex) | Value::TripleSingleQuotedByteStringLiteral(hex) => {
                 let hex = if hex.len().is_multiple_of(2) { hex.clone() } else { format!("0{hex}") };
                 crate::catalog::unhex(&hex).map(Literal::Bytes)
             }

@@ -41,7 +41,7 @@ pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             (None, Some(plan_query(ctx, bound.plan, columns, subqueries, false).await?))
         }
         Statement::Update(update) => (Some("Update"), Some(dml::plan_update(ctx, update).await?)),
-        Statement::Delete(delete) => (Some("Delete"), Some(dml::plan_delete(ctx, delete).await?)),
+        Statement::Delete { delete, .. } => (Some("Delete"), Some(dml::plan_delete(ctx, delete).await?)),
         Statement::Insert(_) => (Some("Insert"), None),
         _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
     };

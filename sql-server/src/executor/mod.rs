@@ -67,7 +67,7 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
         }
         Statement::Insert(insert) => dml::insert(ctx, insert).await,
         Statement::Update(update) => dml::update(ctx, update).await,
-        Statement::Delete(delete) => dml::delete(ctx, delete).await,
+        Statement::Delete { delete, ignore } => dml::delete(ctx, delete, *ignore).await,
         Statement::Explain(explain) => explain::explain(ctx, explain).await.map(Outcome::Rows),
         Statement::Do(exprs) => {
             let env = Env::new(ctx, false);
@@ -81,6 +81,7 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
             for mut e in bound {
                 values.apply_expr(&mut e)?;
                 rt.column(&e, &Batch::one_empty_row())?;
+                rt.sleep().await?;
             }
             collect_context(ctx, &rt);
             Ok(Outcome::ok())
@@ -213,6 +214,7 @@ pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
         found_rows: session.found_rows,
         row_count: session.row_count,
     };
+    cx.system_zone = SYSTEM_ZONE.clone();
     cx.collation = settings.collation;
     cx.random = rand::random();
     cx.max_allowed_packet = settings.max_allowed_packet;
@@ -447,7 +449,9 @@ async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Res
     let mut batches = Vec::new();
     let mut complete = false;
     while batches.len() < EAGER_BATCHES || locking.is_some() {
-        match op.next().await? {
+        let batch = op.next().await?;
+        rt.sleep().await?;
+        match batch {
             Some(b) => batches.push(b),
             None => {
                 complete = true;
@@ -470,15 +474,16 @@ async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Res
         }
     }
     let head = futures::stream::iter(batches.into_iter().map(Ok));
-    let rows = if complete { Rows::Batches(head.boxed()) } else { Rows::Batches(head.chain(stream(op)).boxed()) };
+    let rows = if complete { Rows::Batches(head.boxed()) } else { Rows::Batches(head.chain(stream(op, rt)).boxed()) };
     Ok(ResultSet { columns: meta, rows })
 }
 
-fn stream(op: Box<dyn Operator>) -> impl futures::Stream<Item = Result<Batch, SqlError>> + Send {
-    futures::stream::unfold(Some(op), |op| async {
-        let mut op = op?;
-        match op.next().await {
-            Ok(Some(b)) => Some((Ok(b), Some(op))),
+fn stream(op: Box<dyn Operator>, rt: Arc<Runtime>) -> impl futures::Stream<Item = Result<Batch, SqlError>> + Send {
+    futures::stream::unfold(Some((op, rt)), |state| async {
+        let (mut op, rt) = state?;
+        let batch = op.next().await;
+        match rt.sleep().await.and(batch) {
+            Ok(Some(b)) => Some((Ok(b), Some((op, rt)))),
             Ok(None) => None,
             Err(e) => Some((Err(e), None)),
         }

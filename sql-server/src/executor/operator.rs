@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use async_trait::async_trait;
@@ -81,6 +82,20 @@ impl Runtime {
         let mut cx = self.cx.lock();
         let fresh = EvalContext { warnings: Vec::new(), warning_count: 0, ..cx.clone() };
         std::mem::replace(&mut *cx, fresh)
+    }
+
+    /// Waits as long as SLEEP() was called for since the last time.
+    pub async fn sleep(&self) -> Result<(), SqlError> {
+        /// How long a killed statement goes on sleeping at most.
+        const NAP: Duration = Duration::from_millis(50);
+        let mut left = Duration::from_micros(std::mem::take(&mut self.cx.lock().sleep_micros));
+        while !left.is_zero() {
+            self.check_interrupted()?;
+            let nap = left.min(NAP);
+            tokio::time::sleep(nap).await;
+            left -= nap;
+        }
+        Ok(())
     }
 
     /// Remembers row keys to be locked.

@@ -8,7 +8,8 @@
 //! - a user variable is `Expr::Identifier` with the unquoted value `@name`; a system variable is `@@name`,
 //!   `@@global.name`, `@@session.name` (lower case) in *one* unquoted identifier;
 //! - every string literal is `Value::SingleQuotedString`, whatever its quotes were; a literal whose bytes are not UTF-8
-//!   or that has a `_binary` introducer is `Value::HexStringLiteral`; `0x…`/`x'…'` are `HexStringLiteral`, `0b…`/`b'…'`
+//!   or that has a `_binary` introducer is `Value::TripleSingleQuotedByteStringLiteral` (in hexadecimal); a select item
+//!   without alias whose name is its text has that as alias; `0x…`/`x'…'` are `HexStringLiteral`, `0b…`/`b'…'`
 //!   are `SingleQuotedByteStringLiteral` (the digits 0 and 1); a parameter is `Value::Placeholder("?1")`,
 //!   numbered from 1 in the order of the text.
 
@@ -24,7 +25,12 @@ pub enum Statement {
     /// `UPDATE`; `UPDATE IGNORE` has `or: Some(SqliteOnConflict::Ignore)`, `UPDATE a, b` a cross join.
     Update(Box<ast::Update>),
     /// `DELETE`.
-    Delete(Box<ast::Delete>),
+    Delete {
+        /// All but its modifiers.
+        delete: Box<ast::Delete>,
+        /// `DELETE IGNORE`.
+        ignore: bool,
+    },
     /// `CREATE`, `ALTER`, `DROP`, `TRUNCATE`, `RENAME`: commits implicitly.
     Ddl(Ddl),
     /// `SHOW …`.

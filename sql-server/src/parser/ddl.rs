@@ -513,7 +513,9 @@ impl StatementParser<'_> {
             "AUTO_ID_CACHE" => options.auto_id_cache = Some(self.unsigned()?),
             "SHARD_ROW_ID_BITS" => options.shard_row_id_bits = Some(self.unsigned()?),
             "PRE_SPLIT_REGIONS" => options.pre_split_regions = Some(self.unsigned()?),
-            "TTL" | "TTL_ENABLE" | "TTL_JOB_INTERVAL" | "ENCRYPTION" | "UNION" | "TABLESPACE" | "DATA" | "INDEX" => {
+            // The rows would be gone in time, unreadable on disk, or elsewhere.
+            "TTL" | "TTL_ENABLE" | "TTL_JOB_INTERVAL" | "ENCRYPTION" | "UNION" | "CONNECTION" | "TABLESPACE"
+            | "DATA" | "INDEX" => {
                 return self.unsupported(format!("table option {name}"));
             }
             _ => {
@@ -664,7 +666,9 @@ impl StatementParser<'_> {
         }
         let value = match self.peek() {
             Token::Number(..) | Token::SingleQuotedString(_) | Token::HexStringLiteral(_) => self.p.parse_prefix()?,
-            Token::SingleQuotedByteStringLiteral(_) => self.p.parse_prefix()?,
+            Token::SingleQuotedByteStringLiteral(_) | Token::TripleSingleQuotedByteStringLiteral(_) => {
+                self.p.parse_prefix()?
+            }
             Token::Word(w) if w.quote_style.is_none() => {
                 let literal = ["NULL", "TRUE", "FALSE", "DATE", "TIME", "TIMESTAMP"].iter().any(|k| self.is(k));
                 if !literal && *self.peek_nth(1) != Token::LParen {

@@ -2,7 +2,11 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{BinaryOperator, Expr, Statement};
+use query::interval::Unit;
+use sqlparser::ast::{
+    BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, Statement,
+};
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -45,6 +49,11 @@ impl Dialect for MeridianDialect {
         is_mod(parser).then(|| Ok(self.prec_value(Precedence::MulDivModOp)))
     }
 
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let Token::Word(w) = &parser.peek_token_ref().token else { return None };
+        (w.keyword == Keyword::INTERVAL).then(|| interval(parser))
+    }
+
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         // `a MOD b`
         if is_mod(parser) {
@@ -71,6 +80,11 @@ impl Dialect for MeridianDialect {
     }
 
     fn supports_bang_not_operator(&self) -> bool {
+        true
+    }
+
+    // `EXTRACT(YEAR_MONTH FROM d)`
+    fn allow_extract_custom(&self) -> bool {
         true
     }
 
@@ -103,6 +117,62 @@ impl Dialect for MeridianDialect {
         supports_group_by_with_modifier,
         supports_left_associative_joins_without_parens,
     );
+}
+
+/// `INTERVAL n unit`, with MySQL's composed units, or the function `INTERVAL(n, a, b, …)`.
+fn interval(parser: &mut Parser) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    if is_list(parser) {
+        parser.expect_token(&Token::LParen)?;
+        let args = parser.parse_comma_separated(Parser::parse_expr)?;
+        parser.expect_token(&Token::RParen)?;
+        let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+        return Ok(Expr::Function(Function {
+            name: vec![Ident::new("interval")].into(),
+            uses_odbc_syntax: false,
+            parameters: FunctionArguments::None,
+            args: FunctionArguments::List(FunctionArgumentList {
+                duplicate_treatment: None,
+                args,
+                clauses: Vec::new(),
+            }),
+            filter: None,
+            null_treatment: None,
+            over: None,
+            within_group: Vec::new(),
+        }));
+    }
+    let value = Box::new(parser.parse_expr()?);
+    let unit = match &parser.peek_token_ref().token {
+        Token::Word(w) if Unit::parse(&w.value).is_some() => Ident::new(w.value.to_ascii_uppercase()),
+        _ => return parser.expected_ref("a unit of time", parser.peek_token_ref()),
+    };
+    parser.advance_token();
+    Ok(Expr::Interval(Interval {
+        value,
+        leading_field: Some(DateTimeField::Custom(unit)),
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    }))
+}
+
+/// Whether a parenthesis comes next that has a comma of its own.
+fn is_list(parser: &Parser) -> bool {
+    let mut depth = 0;
+    for i in parser.index().. {
+        match &parser.token_at(i).token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::Comma if depth == 1 => return true,
+            Token::EOF => return false,
+            _ => {}
+        }
+        if depth == 0 {
+            return false;
+        }
+    }
+    false
 }
 
 fn is_mod(parser: &Parser) -> bool {

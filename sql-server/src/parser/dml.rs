@@ -150,14 +150,14 @@ impl StatementParser<'_> {
         })))
     }
 
-    /// After `DELETE`. The modifiers change nothing that a delete can do here.
+    /// After `DELETE`.
     pub(super) fn delete(&mut self) -> Parsed<Statement> {
         let token = self.p.get_current_token().clone();
         self.eat("LOW_PRIORITY");
         self.eat("QUICK");
-        self.eat("IGNORE");
+        let ignore = self.eat("IGNORE");
         match self.p.parse_delete(token).map_err(Stop::from)? {
-            Tree::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+            Tree::Delete(delete) => Ok(Statement::Delete { delete: Box::new(delete), ignore }),
             _ => self.unexpected(),
         }
     }

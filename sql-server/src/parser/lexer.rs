@@ -243,10 +243,10 @@ impl Lexer<'_> {
         })
     }
 
-    /// A literal in quotes: UTF-8 gives a string, other bytes (or `binary`) a hexadecimal literal.
+    /// A literal in quotes: UTF-8 gives a string, other bytes (or `binary`) a binary string.
     fn string(&mut self, quote: u8, binary: bool) -> Result<Token, LexError> {
         let bytes = self.quoted_bytes(quote)?;
-        Ok(if binary { Token::HexStringLiteral(hex(&bytes)) } else { string_token(bytes) })
+        Ok(if binary { binary_string(&bytes) } else { string_token(bytes) })
     }
 
     fn quoted_bytes(&mut self, quote: u8) -> Result<Vec<u8>, LexError> {
@@ -474,8 +474,14 @@ fn number(bytes: &[u8]) -> Token {
 fn string_token(bytes: Vec<u8>) -> Token {
     match String::from_utf8(bytes) {
         Ok(text) => Token::SingleQuotedString(text),
-        Err(e) => Token::HexStringLiteral(hex(e.as_bytes())),
+        Err(e) => binary_string(e.as_bytes()),
     }
+}
+
+/// Bytes that are no number, whatever the context, as `x'…'` would be. MySQL has no literal of this kind, so the token is
+/// one that it leaves free.
+fn binary_string(bytes: &[u8]) -> Token {
+    Token::TripleSingleQuotedByteStringLiteral(hex(bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -505,7 +511,7 @@ mod tests {
         );
         assert_eq!(lex(r#"'it''s' "dq" 'a\n\%'"#), ["'it's'", "'dq'", "'a\n\\%'"]);
         assert_eq!(lex("0x1F 0xF x'41' 0b101 b'1'"), ["X'1F'", "X'0F'", "X'41'", "B'101'", "B'1'"]);
-        assert_eq!(lex("_utf8mb4'x' _binary 'AB' N'n' _foo"), ["'x'", "X'4142'", "'n'", "_foo"]);
+        assert_eq!(lex("_utf8mb4'x' _binary 'AB' N'n' _foo"), ["'x'", "B'''4142'''", "'n'", "_foo"]);
     }
 
     #[test]
@@ -526,9 +532,9 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_become_hex() {
+    fn bytes_that_are_not_utf8_become_a_binary_string() {
         let tokens = tokenize(b"'\xff\x00'", LexMode::default()).unwrap();
-        assert_eq!(tokens[0].token, Token::HexStringLiteral("FF00".into()));
+        assert_eq!(tokens[0].token, Token::TripleSingleQuotedByteStringLiteral("FF00".into()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod ast;
 mod ddl;
 mod dialect;
 mod dml;
+mod headers;
 mod lexer;
 mod set;
 mod show;
@@ -105,7 +106,12 @@ impl Piece {
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {
-            Ok(statement) => Ok(ParsedStatement { statement, start: self.start, end: self.end, params }),
+            Ok(mut statement) => {
+                if let Statement::Query(query) = &mut statement {
+                    headers::name_items(&parser, query);
+                }
+                Ok(ParsedStatement { statement, start: self.start, end: self.end, params })
+            }
             Err(e) => Err(parser.to_sql_error(e)),
         }
     }
@@ -159,6 +165,7 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             }
             Token::Number(..) | Token::SingleQuotedString(_) | Token::HexStringLiteral(_) => {}
             Token::Placeholder(_) | Token::Period | Token::SingleQuotedByteStringLiteral(_) => {}
+            Token::TripleSingleQuotedByteStringLiteral(_) => {}
             _ => *chains.last_mut().expect("never empty") += 1,
         }
         if *chains.last().expect("never empty") > OPERATOR_CHAIN_MAX {

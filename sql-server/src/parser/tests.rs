@@ -18,7 +18,7 @@ fn describe(sql: &str) -> String {
             Statement::Query(q) => format!("Query {q}"),
             Statement::Insert(i) => format!("Insert {i}"),
             Statement::Update(u) => format!("Update {u}"),
-            Statement::Delete(d) => format!("Delete {d}"),
+            Statement::Delete { delete, ignore } => format!("Delete {delete}{}", if ignore { " (IGNORE)" } else { "" }),
             other => strip_spans(&format!("{other:?}")),
         },
         Err(e) => format!("ERROR {} ({}): {e}", e.code().0, e.code().1),
@@ -100,6 +100,33 @@ fn errors_tell_the_text_from_the_token_on() {
     assert_eq!(near("select 'abc"), "1: 'abc");
     assert_eq!(near("select 1; select 2"), "1: select 2");
     assert_eq!(near("drop table select"), "1: select");
+}
+
+#[test]
+fn items_without_alias_are_named_by_their_text() {
+    let names = |sql: &str| {
+        let parsed = parse_one(sql.as_bytes(), LexMode::default()).unwrap();
+        let Statement::Query(query) = parsed.statement else { panic!("{sql}") };
+        let sqlparser::ast::SetExpr::Select(select) = *query.body else { panic!("{sql}") };
+        let name = |item: sqlparser::ast::SelectItem| match item {
+            sqlparser::ast::SelectItem::ExprWithAlias { alias, .. } => alias.value,
+            other => format!("({other})"),
+        };
+        select.projection.into_iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("select 1+1,  count( * ) , (a), 'x', t.a, 2 b from t"),
+        ["1+1", "count( * )", "((a))", "('x')", "(t.a)", "b"]
+    );
+    assert_eq!(names("select distinct SQL_NO_CACHE 0x41 , @A, @@Version, ?"), ["0x41", "@A", "@@Version", "?"]);
+    assert_eq!(
+        names("select (select 1, (2) from t), extract(year from d) limit 1"),
+        ["(select 1, (2) from t)", "extract(year from d)"]
+    );
+    assert_eq!(names("select case when a then b else c end where 1"), ["case when a then b else c end"]);
+    assert_eq!(names("select name_const('n', 1+1), null"), ["n", "(NULL)"]);
+    assert_eq!(names(&format!("select {}1", "1+".repeat(200)))[0].len(), 256);
+    assert_eq!(names("select `1+1`, t.* from (select 1+1) t"), ["(`1+1`)", "(t.*)"]);
 }
 
 #[test]

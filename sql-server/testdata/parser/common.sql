@@ -203,3 +203,5 @@ DO 1, SLEEP(0)
 select 1 -- comment
 select 1 # comment
 /* leading */ select 1;
+DELETE IGNORE FROM t WHERE a = 1
+SELECT EXTRACT(YEAR_MONTH FROM d), d + INTERVAL '1:30' HOUR_MINUTE, INTERVAL(23, 1, 15), d - INTERVAL (a + 1) DAY FROM t

@@ -46,6 +46,8 @@ struct Change {
     columns: crate::planner::plan::Columns,
     subqueries: Vec<crate::planner::plan::Subquery>,
     single: bool,
+    /// Errors of values are warnings.
+    ignore: bool,
 }
 
 /// Tables of a FROM clause in which all columns and handles of the tables are wanted.
@@ -197,6 +199,7 @@ fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
         columns: std::mem::take(&mut binder.columns),
         subqueries: std::mem::take(&mut binder.subqueries),
         single,
+        ignore: false,
     })
 }
 
@@ -247,6 +250,7 @@ fn bind_delete(env: &Env, delete: &ast::Delete) -> Result<Change, SqlError> {
         columns: std::mem::take(&mut binder.columns),
         subqueries: std::mem::take(&mut binder.subqueries),
         single,
+        ignore: false,
     })
 }
 
@@ -280,7 +284,7 @@ struct Found {
 }
 
 async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, SqlError> {
-    let Change { mut plan, targets, assignments, columns, subqueries, single } = change;
+    let Change { mut plan, targets, assignments, columns, subqueries, single, ignore } = change;
     let mut tables = Vec::new();
     plan.tables(&mut tables);
     subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
@@ -289,7 +293,11 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     }
     let wait = lock_wait(ctx.session, false);
     let client = ctx.server.kv()?.clone();
-    let cx = eval_context(ctx, true);
+    let mut cx = eval_context(ctx, true);
+    if ignore {
+        cx.on_truncate = cx.on_truncate.at_most_warn();
+        cx.on_division_by_zero = cx.on_division_by_zero.at_most_warn();
+    }
     let interrupt = ctx.session.interrupt.clone();
     let pessimistic = ctx.txn().await?.is_pessimistic();
     let columns = Arc::new(columns);
@@ -453,6 +461,7 @@ async fn collect_rows(
     let mut op = operator::build(&placed, &rt)?;
     let mut batches = Vec::new();
     while let Some(b) = op.next().await? {
+        rt.sleep().await?;
         if !b.is_empty() {
             rt.hold(b.memory_bytes())?;
             batches.push(b);
@@ -481,7 +490,7 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
     let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
     let change = {
         let env = Env::new(ctx, true);
-        bind_update(&env, update)?
+        Change { ignore, ..bind_update(&env, update)? }
     };
     let found = find_rows(ctx, change).await?;
     let mut fitting = Fitting::new(ctx, ignore);
@@ -569,10 +578,14 @@ fn same_row(table: &TableInfo, old: &[Datum], new: &[Datum]) -> bool {
 }
 
 /// DELETE.
-pub(in crate::executor) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Outcome, SqlError> {
+pub(in crate::executor) async fn delete(
+    ctx: &mut ExecContext<'_>,
+    delete: &ast::Delete,
+    ignore: bool,
+) -> Result<Outcome, SqlError> {
     let change = {
         let env = Env::new(ctx, true);
-        bind_delete(&env, delete)?
+        Change { ignore, ..bind_delete(&env, delete)? }
     };
     let found = find_rows(ctx, change).await?;
     let zone = found.rt.zone.clone();

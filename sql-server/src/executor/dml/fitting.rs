@@ -54,6 +54,9 @@ impl Fitting {
                     d
                 }
             }
+            Datum::Bytes(b) if from.has(flags::BIT_LITERAL) && column.field_type.tp.is_numeric() => {
+                Datum::UInt(query::infer::number_of_bytes(&b))
+            }
             Datum::Bit(_) if column.field_type.tp.is_string() => Datum::Bytes(convert::text_of(&d, Some(from))),
             d => d,
         };
