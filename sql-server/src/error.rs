@@ -27,6 +27,38 @@ pub enum SqlError {
     /// Understood, but not done here: names what.
     #[error("This version of Meridian doesn't yet support '{0}'")]
     NotSupported(String),
+    /// An option that changes nothing but how another engine would do it (a warning).
+    #[error("<{0}> option ignored")]
+    OptionIgnored(String),
+    /// An optimizer hint that is not heeded (a warning).
+    #[error("Optimizer hint {0} is not supported by Meridian and is ignored")]
+    HintIgnored(String),
+    /// Old syntax that is read as newer (a warning).
+    #[error("{old} is no longer supported. The statement was converted to {new}.")]
+    SyntaxConverted {
+        /// As written.
+        old: &'static str,
+        /// As done.
+        new: &'static str,
+    },
+    /// An engine that is not the one there is (a warning).
+    #[error("Using storage engine InnoDB for table '{0}'")]
+    OtherEngine(String),
+    /// An engine that nobody has heard of.
+    #[error("Unknown storage engine '{0}'")]
+    UnknownEngine(String),
+    /// `USING HASH` (a warning).
+    #[error("This storage engine does not support the {0} index algorithm, storage engine default was used instead.")]
+    IndexAlgorithmReplaced(&'static str),
+    /// `ALGORITHM = x`.
+    #[error("Unknown ALGORITHM '{0}'")]
+    UnknownAlterAlgorithm(String),
+    /// `LOCK = x`.
+    #[error("Unknown LOCK type '{0}'")]
+    UnknownAlterLock(String),
+    /// `ALGORITHM = INSTANT` of what takes time.
+    #[error("ALGORITHM=INSTANT is not supported. Reason: Cannot alter table by INSTANT. Try ALGORITHM=INPLACE.")]
+    AlterAlgorithmNotSupported,
     /// A database that should be there isn't.
     #[error("Unknown database '{0}'")]
     UnknownDatabase(String),

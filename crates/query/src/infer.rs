@@ -21,8 +21,8 @@ use crate::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func, bool_type};
 use crate::interval::Unit;
 use crate::scalar::{Arg, Ret, ScalarFn, canonical};
 
-/// Digits that division adds to the scale.
-const DIV_INCREMENT: i32 = 4;
+/// Digits that division adds to the scale unless `div_precision_increment` says otherwise.
+const DIV_INCREMENT: u8 = codec::decimal::DIV_INCREMENT;
 
 /// The type that a literal of this value has.
 pub fn literal_type(value: &Datum) -> FieldType {
@@ -477,6 +477,12 @@ fn arith_domain(e: &Expr) -> Domain {
 
 /// `a op b`.
 pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
+    arith_with(op, a, b, DIV_INCREMENT)
+}
+
+/// `a op b`, where division adds these digits to the scale. It must be those of the context that evaluates it.
+pub fn arith_with(op: ArithOp, a: Expr, b: Expr, div_increment: u8) -> Result<Expr> {
+    let div_increment = i32::from(div_increment);
     let (da, db) = (arith_domain(&a), arith_domain(&b));
     let decimals = (fixed_decimals(a.ty()), fixed_decimals(b.ty()));
     let mut domain = match (da, db) {
@@ -497,7 +503,7 @@ pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
         (Domain::Real, _) => {
             let decimal = match (op, decimals) {
                 (ArithOp::Mul, (Some(a), Some(b))) => a + b,
-                (ArithOp::Div, (Some(a), Some(b))) => a.max(b) + DIV_INCREMENT,
+                (ArithOp::Div, (Some(a), Some(b))) => a.max(b) + div_increment,
                 (_, (Some(a), Some(b))) => a.max(b),
                 _ => NOT_FIXED_DEC,
             };
@@ -516,7 +522,7 @@ pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
                 }
                 ArithOp::Mul => decimal_type(p1 + p2, s1 + s2),
                 ArithOp::Div => {
-                    let s = (s1 + DIV_INCREMENT).min(30);
+                    let s = (s1 + div_increment).min(30);
                     // The quotient's integer part can have all of the dividend's digits and the divisor's fraction.
                     decimal_type(p1 - s1 + s2 + s, s)
                 }

@@ -11,7 +11,7 @@ use crate::catalog::{
 };
 use crate::error::SqlError;
 use crate::parser::{
-    Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TypeKind,
+    Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TableOptions, TypeKind,
 };
 
 /// Characters in a name.
@@ -372,6 +372,18 @@ pub(super) fn origin_default(column: &ColumnInfo, now: &str) -> Option<Vec<u8>> 
     }
 }
 
+/// Refuses options that scatter rows.
+pub(super) fn check_options(options: &TableOptions) -> Result<(), SqlError> {
+    for (given, name) in
+        [(options.shard_row_id_bits, "SHARD_ROW_ID_BITS"), (options.pre_split_regions, "PRE_SPLIT_REGIONS")]
+    {
+        if given.is_some_and(|n| n > 0) {
+            return Err(SqlError::NotSupported(name.into()));
+        }
+    }
+    Ok(())
+}
+
 /// A table from its definition, without id. `collation` is the database's.
 pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableInfo, SqlError> {
     check_table_name(&create.table.name)?;
@@ -379,14 +391,7 @@ pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableI
         return Err(SqlError::NotSupported(refused.clone()));
     }
     let options = &create.options;
-    for (given, name) in [
-        (options.shard_row_id_bits.filter(|bits| *bits > 0), "SHARD_ROW_ID_BITS"),
-        (options.pre_split_regions.filter(|regions| *regions > 0), "PRE_SPLIT_REGIONS"),
-    ] {
-        if given.is_some() {
-            return Err(SqlError::NotSupported(name.into()));
-        }
-    }
+    check_options(options)?;
     let collation = resolve_collation(options.charset.as_deref(), options.collate.as_deref(), collation)?;
     if create.columns.is_empty() {
         return Err(SqlError::TableMustHaveColumns);

@@ -33,6 +33,8 @@ pub(super) struct Statement<'a> {
     /// The current database.
     pub(super) database: Option<&'a str>,
     pub(super) sql: &'a str,
+    /// Of a database that is made without one.
+    pub(super) collation: Collation,
     /// `sql_require_primary_key`.
     pub(super) require_primary_key: bool,
     /// What SHOW WARNINGS is to list.
@@ -80,8 +82,11 @@ impl Statement<'_> {
             Ddl::CreatePlacementPolicy { or_replace, if_not_exists, name, options } => {
                 self.create_policy(*or_replace, *if_not_exists, name, options).await
             }
-            Ddl::AlterPlacementPolicy { name, options, .. } => {
+            Ddl::AlterPlacementPolicy { if_exists, name, options } => {
                 let settings = settings::parse_options(options)?;
+                if self.schema.policy(name).is_none() {
+                    return self.note_if(*if_exists, SqlError::UnknownPlacementPolicy(name.clone()));
+                }
                 let name = self.policy(name)?.name.original;
                 self.run(None, None, Action::AlterPolicy { name, settings }).await
             }
@@ -194,7 +199,7 @@ impl Statement<'_> {
         }
         build::check_writable(name)?;
         let collation =
-            build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), Collation::DEFAULT)?;
+            build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), self.collation)?;
         let policy = match &options.placement {
             Some(policy) => self.policy_ref(policy)?,
             None => None,
@@ -570,9 +575,7 @@ impl Statement<'_> {
     }
 
     fn options(&mut self, table: &TableInfo, options: &TableOptions) -> Result<Vec<Action>, SqlError> {
-        if options.shard_row_id_bits.is_some_and(|bits| bits > 0) {
-            return Err(SqlError::NotSupported("SHARD_ROW_ID_BITS".into()));
-        }
+        build::check_options(options)?;
         let charset = if options.charset.is_some() || options.collate.is_some() {
             let held = collation(&table.collate);
             let to = build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), held)?;

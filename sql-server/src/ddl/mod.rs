@@ -39,6 +39,7 @@ pub async fn execute(ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<
         schema: domain.schemas().current(),
         database: database.as_deref(),
         sql,
+        collation: ctx.session.vars.settings().collation_server,
         require_primary_key: ctx.session.vars.settings().sql_require_primary_key,
         notes: Vec::new(),
         affected: 0,

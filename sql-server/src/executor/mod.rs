@@ -216,6 +216,7 @@ pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
     };
     cx.system_zone = SYSTEM_ZONE.clone();
     cx.collation = settings.collation;
+    cx.div_precision_increment = settings.div_precision_increment;
     cx.random = rand::random();
     cx.max_allowed_packet = settings.max_allowed_packet;
     cx.group_concat_max_len = settings.group_concat_max_len;

@@ -20,6 +20,7 @@ use super::{rows, snapshot_of, time_zone};
 use crate::catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet, Rows};
+use crate::planner::binder::check_clauses;
 use crate::planner::ranges::in_column_type;
 use crate::session::context::ExecContext;
 
@@ -112,26 +113,36 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
         || query.fetch.is_some()
         || !query.locks.is_empty()
         || query.for_clause.is_some()
+        || query.settings.is_some()
+        || query.format_clause.is_some()
+        || !query.pipe_operators.is_empty()
     {
         return None;
     }
     let ast::SetExpr::Select(select) = &*query.body else { return None };
     let plain_group =
         matches!(&select.group_by, ast::GroupByExpr::Expressions(list, m) if list.is_empty() && m.is_empty());
-    if select.distinct.is_some()
-        || select.having.is_some()
-        || !plain_group
-        || select.into.is_some()
-        || select.top.is_some()
-    {
+    if select.distinct.is_some() || select.having.is_some() || !plain_group || check_clauses(select).is_err() {
         return None;
     }
     let [ast::TableWithJoins { relation, joins }] = &select.from[..] else { return None };
-    let ast::TableFactor::Table { name, alias, args: None, version: None, partitions, index_hints, .. } = relation
+    let ast::TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = relation
     else {
         return None;
     };
     if !joins.is_empty()
+        || !with_hints.is_empty()
         || !partitions.is_empty()
         || !index_hints.is_empty()
         || alias.as_ref().is_some_and(|a| !a.columns.is_empty())
@@ -169,7 +180,7 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     };
     for item in &select.projection {
         match item {
-            ast::SelectItem::Wildcard(o) if o.opt_except.is_none() && o.opt_exclude.is_none() => {
+            ast::SelectItem::Wildcard(options) if *options == Default::default() => {
                 table.public_columns().for_each(|c| want(c, None));
             }
             ast::SelectItem::UnnamedExpr(e) => {

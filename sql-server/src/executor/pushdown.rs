@@ -221,7 +221,7 @@ fn request_over(
         TimeZone::Fixed(secs) => (i64::from(*secs), String::new()),
         TimeZone::Rules(rules) => (i64::from(rules.offset_at(0)), rules.name().to_owned()),
     };
-    let sql_mode = rt.eval(|cx| Ok(cx.sql_mode))?;
+    let (sql_mode, div_increment) = rt.eval(|cx| Ok((cx.sql_mode, cx.div_precision_increment)))?;
     let dag = tipb::DagRequest {
         executors,
         time_zone_offset,
@@ -229,6 +229,7 @@ fn request_over(
         flags: dag_flags::TRUNCATE_AS_WARNING | dag_flags::IN_SELECT | dag_flags::DIVIDED_BY_ZERO_AS_WARNING,
         output_offsets: outputs,
         sql_mode,
+        div_precision_increment: Some(div_increment.into()),
         encode_type: tipb::EncodeType::TypeDefault as i32,
         ..Default::default()
     };

@@ -3,7 +3,24 @@
 use sqlparser::tokenizer::Token;
 
 use super::ddl::TableElement;
-use super::{AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser};
+use super::{AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName};
+use crate::error::SqlError;
+
+/// What `ALGORITHM` and `LOCK` demand.
+pub(super) enum How {
+    Any,
+    Instant,
+}
+
+impl How {
+    /// An index is not built in an instant.
+    pub(super) fn check(self, builds_index: bool) -> Parsed<()> {
+        match self {
+            How::Instant if builds_index => Err(SqlError::AlterAlgorithmNotSupported.into()),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl StatementParser<'_> {
     pub(super) fn alter(&mut self) -> Parsed<Statement> {
@@ -28,18 +45,33 @@ impl StatementParser<'_> {
             let options = self.database_options()?;
             return Ok(Statement::Ddl(Ddl::AlterDatabase { name, options }));
         }
-        self.eat("IGNORE");
+        // MySQL dropped rows that a new unique key found double.
+        if self.eat("IGNORE") {
+            return self.unsupported("ALTER IGNORE TABLE");
+        }
         if self.eat("TABLE") {
             let table = self.table_name()?;
             let mut actions = Vec::new();
+            let mut how = Vec::new();
             if !self.at_end() {
                 loop {
-                    self.alter_action(&mut actions)?;
+                    match self.alter_how()? {
+                        Some(said) => how.push(said),
+                        None => self.alter_action(&table, &mut actions)?,
+                    }
                     if !self.eat_token(&Token::Comma) {
                         break;
                     }
                 }
             }
+            let builds_index = actions.iter().any(|action| match action {
+                AlterAction::AddIndex(_) => true,
+                AlterAction::AddColumn { column, .. }
+                | AlterAction::ModifyColumn { column, .. }
+                | AlterAction::ChangeColumn { column, .. } => column.unique,
+                _ => false,
+            });
+            how.into_iter().try_for_each(|how| how.check(builds_index))?;
             return Ok(Statement::Ddl(Ddl::AlterTable { table, actions }));
         }
         let known = [
@@ -60,7 +92,22 @@ impl StatementParser<'_> {
         self.unexpected()
     }
 
-    fn alter_action(&mut self, actions: &mut Vec<AlterAction>) -> Parsed<()> {
+    /// `ALGORITHM = …` or `LOCK = …`. How to do it is the server's choice: every change is online.
+    pub(super) fn alter_how(&mut self) -> Parsed<Option<How>> {
+        let Some(what) = self.eat_any(&["ALGORITHM", "LOCK"]) else { return Ok(None) };
+        self.eat_token(&Token::Eq);
+        let word = self.any_word()?;
+        match (what, word.to_ascii_uppercase().as_str()) {
+            ("ALGORITHM", "INSTANT") => return Ok(Some(How::Instant)),
+            ("ALGORITHM", "DEFAULT" | "INPLACE") | ("LOCK", "DEFAULT" | "NONE") => {}
+            ("ALGORITHM", "COPY") | ("LOCK", "SHARED" | "EXCLUSIVE") => self.ignored(&format!("{what}={word}")),
+            ("ALGORITHM", _) => return Err(SqlError::UnknownAlterAlgorithm(word).into()),
+            _ => return Err(SqlError::UnknownAlterLock(word).into()),
+        }
+        Ok(Some(How::Any))
+    }
+
+    fn alter_action(&mut self, table: &TableName, actions: &mut Vec<AlterAction>) -> Parsed<()> {
         let action = if self.eat("ADD") {
             return self.alter_add(actions);
         } else if self.eat("DROP") {
@@ -96,18 +143,17 @@ impl StatementParser<'_> {
                 false => None,
             };
             AlterAction::ConvertCharset { charset, collate }
-        } else if self.eat_any(&["ALGORITHM", "LOCK"]).is_some() {
-            // How to do it is the server's choice: every change is online.
-            self.eat_token(&Token::Eq);
-            self.any_word()?;
+        } else if let Some(what) = self.eat_any(&["ENABLE KEYS", "DISABLE KEYS"]) {
+            // Keys are kept with every row.
+            self.ignored(what);
             return Ok(());
-        } else if self
-            .eat_any(&["FORCE", "ENABLE KEYS", "DISABLE KEYS", "WITH VALIDATION", "WITHOUT VALIDATION"])
-            .is_some()
-        {
+        } else if self.eat_any(&["FORCE", "WITH VALIDATION", "WITHOUT VALIDATION"]).is_some() {
+            // Nothing to rebuild, and nothing that is generated or partitioned to look through.
             return Ok(());
         } else if self.starts_table_option(0) {
-            AlterAction::Options(self.table_options()?)
+            let options = self.table_options()?;
+            self.check_engine(&table.name, &options)?;
+            AlterAction::Options(options)
         } else if self.starts_partition_change() {
             let text = self.rest();
             AlterAction::Refused(text.split('(').next().unwrap_or("").trim().to_owned())

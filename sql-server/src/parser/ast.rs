@@ -485,7 +485,7 @@ pub enum IndexTarget {
 /// Options of a table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TableOptions {
-    /// `ENGINE`, kept for a warning at most.
+    /// `ENGINE`, checked already.
     pub engine: Option<String>,
     /// `CHARACTER SET`, lower case.
     pub charset: Option<String>,
@@ -495,16 +495,12 @@ pub struct TableOptions {
     pub comment: Option<String>,
     /// `AUTO_INCREMENT`.
     pub auto_increment: Option<u64>,
-    /// `AUTO_ID_CACHE`.
-    pub auto_id_cache: Option<u64>,
     /// `SHARD_ROW_ID_BITS`.
     pub shard_row_id_bits: Option<u64>,
     /// `PRE_SPLIT_REGIONS`.
     pub pre_split_regions: Option<u64>,
     /// `PLACEMENT POLICY`.
     pub placement: Option<PolicyRef>,
-    /// Options that change nothing here (`ROW_FORMAT`, `KEY_BLOCK_SIZE`, …): name and value.
-    pub ignored: Vec<(String, String)>,
 }
 
 /// Where a column goes.
@@ -616,6 +612,8 @@ pub struct Show {
     pub kind: ShowKind,
     /// `LIKE` or `WHERE`.
     pub filter: Option<ShowFilter>,
+    /// Rows to leave out and rows to show, of diagnostics.
+    pub limit: Option<(u64, u64)>,
 }
 
 /// `LIKE 'pattern'` or `WHERE expr`.

@@ -57,9 +57,8 @@ impl StatementParser<'_> {
             self.expect("ON")?;
             let table = self.table_name()?;
             let mut index = self.index_body(kind, Some(name))?;
-            while self.eat_any(&["ALGORITHM", "LOCK"]).is_some() {
-                self.eat_token(&Token::Eq);
-                self.any_word()?;
+            while let Some(how) = self.alter_how()? {
+                how.check(true)?;
             }
             index.if_not_exists = if_not_exists;
             return Ok(Statement::Ddl(Ddl::CreateIndex { if_not_exists, table, index }));
@@ -137,10 +136,7 @@ impl StatementParser<'_> {
             let name = if self.eat("PRIMARY") { "PRIMARY".to_owned() } else { self.name()? };
             self.expect("ON")?;
             let table = self.table_name()?;
-            while self.eat_any(&["ALGORITHM", "LOCK"]).is_some() {
-                self.eat_token(&Token::Eq);
-                self.any_word()?;
-            }
+            while self.alter_how()?.is_some() {}
             return Ok(Statement::Ddl(Ddl::DropIndex { if_exists, table, name }));
         }
         let known = [
@@ -206,9 +202,7 @@ impl StatementParser<'_> {
                 options.collate = Some(self.string_or_word()?.to_ascii_lowercase());
             } else if self.eat("ENCRYPTION") {
                 self.eat_token(&Token::Eq);
-                if !self.string()?.eq_ignore_ascii_case("n") {
-                    return self.unsupported("ENCRYPTION");
-                }
+                self.no_encryption()?;
             } else {
                 return self.unexpected();
             }
@@ -316,6 +310,7 @@ impl StatementParser<'_> {
             refused: Vec::new(),
             options: self.table_options()?,
         };
+        self.check_engine(&create.table.name, &create.options)?;
         for element in elements {
             match element {
                 TableElement::Column(c) => create.columns.push(c),
@@ -323,8 +318,8 @@ impl StatementParser<'_> {
                 TableElement::Refused(what) => create.refused.push(what),
             }
         }
-        if self.eat("PARTITION BY") {
-            return self.unsupported("PARTITION BY");
+        if let Some(what) = self.eat_any(&["PARTITION BY", "START TRANSACTION"]) {
+            return self.unsupported(what);
         }
         if self.is("AS") || self.is("SELECT") || self.is("IGNORE") || self.is("REPLACE") {
             return self.unsupported("CREATE TABLE … SELECT");
@@ -396,8 +391,15 @@ impl StatementParser<'_> {
 
     /// `USING BTREE`: there is one kind of index.
     pub(super) fn index_using(&mut self) -> Parsed<()> {
-        if self.eat_any(&["USING", "TYPE"]).is_some() && self.eat_any(&["BTREE", "HASH", "RTREE", "HYPO"]).is_none() {
-            return self.unexpected();
+        if self.eat_any(&["USING", "TYPE"]).is_none() {
+            return Ok(());
+        }
+        match self.eat_any(&["BTREE", "HASH", "RTREE", "HYPO"]) {
+            Some("BTREE") => {}
+            // An index that only EXPLAIN sees.
+            Some("HYPO") => return self.unsupported("USING HYPO"),
+            Some(kind) => self.warnings.push(SqlError::IndexAlgorithmReplaced(kind)),
+            None => return self.unexpected(),
         }
         Ok(())
     }
@@ -422,6 +424,7 @@ impl StatementParser<'_> {
             } else if self.eat("KEY_BLOCK_SIZE") {
                 self.eat_token(&Token::Eq);
                 self.unsigned()?;
+                self.ignored("KEY_BLOCK_SIZE");
             } else if self.eat("VISIBLE") {
                 index.invisible = false;
             } else if self.eat("INVISIBLE") {
@@ -430,9 +433,11 @@ impl StatementParser<'_> {
                 index.clustered = Clustered::Clustered;
             } else if self.eat("NONCLUSTERED") {
                 index.clustered = Clustered::NonClustered;
-            } else if self.eat("WITH PARSER") {
+            } else if kind == IndexKind::FullText && self.eat("WITH PARSER") {
                 self.name()?;
-            } else if let Some(what) = self.eat_any(&["GLOBAL", "WHERE"]) {
+            } else if let Some(what) =
+                self.eat_any(&["GLOBAL", "WHERE", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"])
+            {
                 return self.unsupported(format!("{what} index"));
             } else {
                 return Ok(index);
@@ -457,6 +462,9 @@ impl StatementParser<'_> {
             IndexTarget::Column(name)
         };
         let desc = matches!(self.eat_any(&["ASC", "DESC"]), Some("DESC"));
+        if desc {
+            self.ignored("DESC");
+        }
         Ok(IndexPart { target, length, desc })
     }
 
@@ -483,9 +491,10 @@ impl StatementParser<'_> {
             "DEFAULT" => two("CHARSET") || two("CHARACTER") || two("CHAR") || two("COLLATE") || two("PLACEMENT"),
             "CHARACTER" | "CHAR" => two("SET"),
             "PLACEMENT" => two("POLICY"),
-            "ENGINE" | "CHARSET" | "COLLATE" | "COMMENT" | "AUTO_INCREMENT" | "AUTO_ID_CACHE" | "AUTO_RANDOM_BASE"
-            | "SHARD_ROW_ID_BITS" | "PRE_SPLIT_REGIONS" => true,
-            _ => IGNORED_TABLE_OPTIONS.contains(&word.as_str()),
+            "DATA" | "INDEX" => two("DIRECTORY"),
+            "ENGINE" | "CHARSET" | "COLLATE" | "COMMENT" | "AUTO_INCREMENT" | "AUTO_ID_CACHE" | "SHARD_ROW_ID_BITS"
+            | "PRE_SPLIT_REGIONS" | "COMPRESSION" | "ENCRYPTION" | "STORAGE" => true,
+            word => IGNORED_TABLE_OPTIONS.contains(&word) || REFUSED_TABLE_OPTIONS.contains(&word),
         }
     }
 
@@ -510,26 +519,63 @@ impl StatementParser<'_> {
             "COLLATE" => options.collate = Some(self.string_or_word()?.to_ascii_lowercase()),
             "COMMENT" => options.comment = Some(self.string()?),
             "AUTO_INCREMENT" => options.auto_increment = Some(self.unsigned()?),
-            "AUTO_ID_CACHE" => options.auto_id_cache = Some(self.unsigned()?),
+            // One id at a time is an order of ids over all servers, more are how fast they come.
+            "AUTO_ID_CACHE" => match self.unsigned()? {
+                1 => return self.unsupported("AUTO_ID_CACHE = 1"),
+                _ => self.ignored(&name),
+            },
             "SHARD_ROW_ID_BITS" => options.shard_row_id_bits = Some(self.unsigned()?),
             "PRE_SPLIT_REGIONS" => options.pre_split_regions = Some(self.unsigned()?),
-            // The rows would be gone in time, unreadable on disk, or elsewhere.
-            "TTL" | "TTL_ENABLE" | "TTL_JOB_INTERVAL" | "ENCRYPTION" | "UNION" | "CONNECTION" | "TABLESPACE"
-            | "DATA" | "INDEX" => {
+            "ENCRYPTION" => self.no_encryption()?,
+            "COMPRESSION" => {
+                let algorithm = self.string()?;
+                if !algorithm.is_empty() && !algorithm.eq_ignore_ascii_case("none") {
+                    return self.unsupported("table option COMPRESSION");
+                }
+            }
+            "STORAGE" => self.storage()?,
+            "DATA" | "INDEX" => return self.unsupported(format!("table option {name} DIRECTORY")),
+            _ if REFUSED_TABLE_OPTIONS.contains(&name.as_str()) => {
                 return self.unsupported(format!("table option {name}"));
             }
             _ => {
-                let value = match self.peek() {
-                    Token::Number(n, _) => n.clone(),
-                    Token::SingleQuotedString(s) => s.clone(),
-                    Token::Word(w) => w.value.clone(),
-                    _ => return self.unexpected(),
-                };
+                if !matches!(self.peek(), Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_)) {
+                    return self.unexpected();
+                }
                 self.p.advance_token();
-                options.ignored.push((name, value));
+                self.ignored(&name);
             }
         }
         Ok(true)
+    }
+
+    fn no_encryption(&mut self) -> Parsed<()> {
+        let encrypt = self.string()?;
+        if encrypt.is_empty() || encrypt.eq_ignore_ascii_case("n") { Ok(()) } else { self.unsupported("ENCRYPTION") }
+    }
+
+    /// `STORAGE …` of a table or column: everything is on disk.
+    fn storage(&mut self) -> Parsed<()> {
+        match self.eat_any(&["DISK", "DEFAULT", "MEMORY"]) {
+            Some("MEMORY") => self.unsupported("STORAGE MEMORY"),
+            Some(_) => Ok(()),
+            None => self.unexpected(),
+        }
+    }
+
+    /// There is one engine. It promises all that MyISAM and MEMORY do; others would put the rows elsewhere, or nowhere.
+    pub(super) fn check_engine(&mut self, table: &str, options: &TableOptions) -> Parsed<()> {
+        let Some(engine) = &options.engine else { return Ok(()) };
+        match engine.to_ascii_uppercase().as_str() {
+            "INNODB" => {}
+            "MYISAM" | "MEMORY" | "HEAP" => self.warnings.push(SqlError::OtherEngine(table.to_owned())),
+            "ARCHIVE" | "ARIA" | "BLACKHOLE" | "CSV" | "EXAMPLE" | "FEDERATED" | "MERGE" | "MRG_MYISAM" | "NDB"
+            | "NDBCLUSTER" | "PERFORMANCE_SCHEMA" | "ROCKSDB" | "TOKUDB" => {
+                return self.unsupported(format!("ENGINE = {engine}"));
+            }
+            _ => return Err(SqlError::UnknownEngine(engine.clone()).into()),
+        }
+        Ok(())
     }
 
     // ---- Columns ----
@@ -604,8 +650,16 @@ impl StatementParser<'_> {
             let expr = self.parenthesized(|s| s.expr())?;
             let stored = matches!(self.eat_any(&["STORED", "VIRTUAL"]), Some("STORED"));
             column.generated = Some(Generated { expr, stored });
-        } else if self.eat("COLUMN_FORMAT") || self.eat("STORAGE") {
-            self.any_word()?;
+        } else if self.eat("COLUMN_FORMAT") {
+            match self.eat_any(&["DEFAULT", "FIXED", "DYNAMIC"]) {
+                Some("DEFAULT") => {}
+                Some(format) => return self.unsupported(format!("COLUMN_FORMAT {format}")),
+                None => return self.unexpected(),
+            }
+        } else if self.eat("STORAGE") {
+            self.storage()?;
+        } else if let Some(what) = self.eat_any(&["ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE", "NOT SECONDARY"]) {
+            return self.unsupported(what);
         } else if self.eat("VISIBLE") {
         } else if self.eat("INVISIBLE") {
             column.refused.push("INVISIBLE column".into());
@@ -819,8 +873,12 @@ impl StatementParser<'_> {
                 ty.charset = Some(self.string_or_word()?.to_ascii_lowercase());
             } else if text && self.eat("BINARY") {
                 ty.binary = true;
-            } else if text && self.eat_any(&["ASCII", "UNICODE", "BYTE"]).is_some() {
-                ty.charset = Some("latin1".into());
+            } else if text && let Some(word) = self.eat_any(&["ASCII", "UNICODE", "BYTE"]) {
+                ty.charset = Some(match word {
+                    "ASCII" => "latin1".into(),
+                    "UNICODE" => "ucs2".into(),
+                    _ => "binary".into(),
+                });
             } else if text && self.eat("COLLATE") {
                 ty.collate = Some(self.string_or_word()?.to_ascii_lowercase());
             } else {
@@ -844,7 +902,7 @@ fn plain(kind: TypeKind) -> ColumnType {
     }
 }
 
-/// Options that say how another engine should store a table.
+/// Options that say how another engine should store a table, or how much of it to sample: nothing that a query sees.
 const IGNORED_TABLE_OPTIONS: &[&str] = &[
     "ROW_FORMAT",
     "KEY_BLOCK_SIZE",
@@ -852,23 +910,32 @@ const IGNORED_TABLE_OPTIONS: &[&str] = &[
     "MIN_ROWS",
     "AVG_ROW_LENGTH",
     "CHECKSUM",
+    "TABLE_CHECKSUM",
     "DELAY_KEY_WRITE",
     "STATS_PERSISTENT",
     "STATS_AUTO_RECALC",
     "STATS_SAMPLE_PAGES",
+    "STATS_SAMPLE_RATE",
     "STATS_BUCKETS",
     "STATS_TOPN",
+    "STATS_COL_CHOICE",
+    "STATS_COL_LIST",
     "PACK_KEYS",
-    "COMPRESSION",
-    "INSERT_METHOD",
+    "AUTOEXTEND_SIZE",
+];
+
+/// Options that are not done and would be missed: the rows would be gone in time, elsewhere, or numbered otherwise.
+const REFUSED_TABLE_OPTIONS: &[&str] = &[
     "TTL",
     "TTL_ENABLE",
     "TTL_JOB_INTERVAL",
-    "ENCRYPTION",
     "UNION",
-    "TABLESPACE",
+    "INSERT_METHOD",
     "CONNECTION",
     "PASSWORD",
-    "AUTOEXTEND_SIZE",
+    "TABLESPACE",
     "SECONDARY_ENGINE",
+    "ENGINE_ATTRIBUTE",
+    "SECONDARY_ENGINE_ATTRIBUTE",
+    "AUTO_RANDOM_BASE",
 ];

@@ -1,12 +1,13 @@
 //! Queries and data changes: `sqlparser`'s grammar, with MySQL's modifiers around it.
 
 use sqlparser::ast::{
-    Join, JoinConstraint, JoinOperator, LockClause, LockType, NonBlock, Query, SetExpr, SqliteOnConflict,
-    Statement as Tree,
+    Join, JoinConstraint, JoinOperator, LockClause, LockType, MysqlInsertPriority, NonBlock, Query, SetExpr,
+    SqliteOnConflict, Statement as Tree,
 };
 use sqlparser::tokenizer::Token;
 
 use super::{Parsed, Statement, StatementParser, Stop};
+use crate::error::SqlError;
 
 impl StatementParser<'_> {
     pub(super) fn query_statement(&mut self) -> Parsed<Statement> {
@@ -79,7 +80,18 @@ impl StatementParser<'_> {
         let token = self.p.get_current_token().clone();
         let tree = if replace { self.p.parse_replace(token)? } else { self.p.parse_insert(token)? };
         match tree {
-            Tree::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
+            Tree::Insert(insert) => {
+                let foreign = insert.or.is_some() || insert.has_table_keyword || insert.output.is_some();
+                if foreign || insert.table_alias.is_some() || insert.settings.is_some() {
+                    return self.unsupported("this form of INSERT");
+                }
+                if insert.priority == Some(MysqlInsertPriority::Delayed) {
+                    let (old, new) =
+                        if replace { ("REPLACE DELAYED", "REPLACE") } else { ("INSERT DELAYED", "INSERT") };
+                    self.warnings.push(SqlError::SyntaxConverted { old, new });
+                }
+                Ok(Statement::Insert(Box::new(insert)))
+            }
             _ => self.unsupported("this form of INSERT"),
         }
     }
@@ -95,6 +107,9 @@ impl StatementParser<'_> {
         }
         match self.p.parse_update(token)? {
             Tree::Update(mut update) => {
+                if update.or.is_some() || update.output.is_some() {
+                    return self.unsupported("this form of UPDATE");
+                }
                 if ignore {
                     update.or = Some(SqliteOnConflict::Ignore);
                 }
@@ -157,6 +172,7 @@ impl StatementParser<'_> {
         self.eat("QUICK");
         let ignore = self.eat("IGNORE");
         match self.p.parse_delete(token).map_err(Stop::from)? {
+            Tree::Delete(delete) if delete.output.is_some() => self.unsupported("this form of DELETE"),
             Tree::Delete(delete) => Ok(Statement::Delete { delete: Box::new(delete), ignore }),
             _ => self.unexpected(),
         }

@@ -19,6 +19,8 @@ pub struct LexMode {
     pub no_backslash_escapes: bool,
     /// `PIPES_AS_CONCAT`: `||` joins strings.
     pub pipes_as_concat: bool,
+    /// `REAL_AS_FLOAT`: the type REAL is FLOAT.
+    pub real_as_float: bool,
 }
 
 /// Text that no token starts with, or a literal or comment without an end.
@@ -40,12 +42,51 @@ const TIDB_FEATURES: &[&str] =
 /// Charset introducers that leave a literal's bytes as they are.
 const INTRODUCERS: &[&str] = &["_utf8mb4", "_utf8", "_utf8mb3", "_ascii", "_latin1", "_binary", "_gbk"];
 
+/// Words that `/*+ … */` may follow.
+const HINTED: &[Keyword] = &[Keyword::SELECT, Keyword::INSERT, Keyword::REPLACE, Keyword::UPDATE, Keyword::DELETE];
+
+/// An optimizer hint: `/*+ NAME(argument) … */` behind the verb of a query or change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// First byte of the comment.
+    pub(crate) offset: usize,
+    /// First byte of the verb.
+    pub(crate) verb: usize,
+    /// Names, with what is in their parentheses.
+    pub(crate) calls: Vec<(String, String)>,
+}
+
+/// An input's tokens, and the hints between them.
+#[derive(Debug)]
+pub(crate) struct Lexed {
+    pub(crate) tokens: Vec<TokenWithSpan>,
+    pub(crate) hints: Vec<Hint>,
+}
+
 /// All tokens of the input.
-pub(crate) fn tokenize(sql: &[u8], mode: LexMode) -> Result<Vec<TokenWithSpan>, LexError> {
-    let mut lexer =
-        Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens: Vec::with_capacity(sql.len() / 4 + 4) };
+pub(crate) fn tokenize(sql: &[u8], mode: LexMode) -> Result<Lexed, LexError> {
+    let tokens = Vec::with_capacity(sql.len() / 4 + 4);
+    let mut lexer = Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens, hints: Vec::new() };
     lexer.run()?;
-    Ok(lexer.tokens)
+    Ok(Lexed { tokens: lexer.tokens, hints: lexer.hints })
+}
+
+/// `NAME(argument) NAME …`: the argument may have parentheses of its own.
+fn hint_calls(text: &str) -> Vec<(String, String)> {
+    let mut calls: Vec<(String, String)> = Vec::new();
+    let (mut depth, mut in_name) = (0, false);
+    for c in text.chars() {
+        depth -= i32::from(c == ')' && depth > 0);
+        match calls.last_mut() {
+            Some((_, argument)) if depth > 0 => argument.push(c),
+            Some((name, _)) if in_name && (c.is_alphanumeric() || c == '_') => name.push(c),
+            _ if depth == 0 && (c.is_alphanumeric() || c == '_') => calls.push((c.to_string(), String::new())),
+            _ => {}
+        }
+        in_name = depth == 0 && (c.is_alphanumeric() || c == '_');
+        depth += i32::from(c == '(');
+    }
+    calls
 }
 
 struct Lexer<'a> {
@@ -56,6 +97,7 @@ struct Lexer<'a> {
     /// Inside an executable comment, whose `*/` is still to come.
     in_comment: bool,
     tokens: Vec<TokenWithSpan>,
+    hints: Vec<Hint>,
 }
 
 impl Lexer<'_> {
@@ -128,6 +170,7 @@ impl Lexer<'_> {
         self.at = start + 2;
         while self.at < self.sql.len() {
             if self.peek(0) == b'*' && self.peek(1) == b'/' {
+                self.keep_hint(start);
                 self.at += 2;
                 return Ok(());
             }
@@ -137,6 +180,17 @@ impl Lexer<'_> {
             self.at += 1;
         }
         Err(self.error_at(start))
+    }
+
+    /// Keeps the comment that ends here if it is a hint.
+    fn keep_hint(&mut self, start: usize) {
+        let Some(text) = self.sql[start + 2..self.at].strip_prefix(b"+") else { return };
+        if let Some(TokenWithSpan { token: Token::Word(verb), span }) = self.tokens.last()
+            && HINTED.contains(&verb.keyword)
+        {
+            let calls = hint_calls(&String::from_utf8_lossy(text));
+            self.hints.push(Hint { offset: start, verb: span.start.column as usize - 1, calls });
+        }
     }
 
     /// Steps over the head of a comment whose content is code, if it is one.
@@ -379,7 +433,12 @@ impl Lexer<'_> {
             .tokens
             .last()
             .is_some_and(|t| matches!(t.token, Token::Period) && t.span.end.column == start as u64 + 1);
-        Ok(if after_period { word(text.to_owned(), None) } else { Token::make_word(text, None) })
+        Ok(match after_period {
+            true => word(text.to_owned(), None),
+            // The word is reserved: it can only be the type.
+            false if self.mode.real_as_float && text.eq_ignore_ascii_case("real") => Token::make_keyword("FLOAT"),
+            false => Token::make_word(text, None),
+        })
     }
 
     fn introducer_or_word(&mut self) -> Result<Token, LexError> {
@@ -498,7 +557,7 @@ mod tests {
 
     fn lex(sql: &str) -> Vec<String> {
         match tokenize(sql.as_bytes(), LexMode::default()) {
-            Ok(tokens) => tokens.iter().map(|t| t.token.to_string()).collect(),
+            Ok(lexed) => lexed.tokens.iter().map(|t| t.token.to_string()).collect(),
             Err(e) => vec![format!("error at {} line {}", e.offset, e.line)],
         }
     }
@@ -524,6 +583,24 @@ mod tests {
     }
 
     #[test]
+    fn hints_are_told_by_name() {
+        let hints = |sql: &str| {
+            let hints = tokenize(sql.as_bytes(), LexMode::default()).unwrap().hints.into_iter();
+            hints.map(|hint| (sql[hint.verb..hint.verb + 6].to_owned(), hint.calls)).collect::<Vec<_>>()
+        };
+        let call = |name: &str, argument: &str| (name.to_owned(), argument.to_owned());
+        assert_eq!(
+            hints("select /*+ MAX_EXECUTION_TIME(10) set_var(a = f(1)),X */ 1, (SELECT /*+ Y(t, u) */ 2)"),
+            [
+                ("select".into(), vec![call("MAX_EXECUTION_TIME", "10"), call("set_var", "a = f(1)"), call("X", "")]),
+                ("SELECT".into(), vec![call("Y", "t, u")])
+            ]
+        );
+        assert_eq!(hints("select 1 /*+ X */ from t /*+ Y */"), []);
+        assert_eq!(hints("select /* + X */ /*+*/ 1"), [("select".to_owned(), Vec::new())]);
+    }
+
+    #[test]
     fn variables_are_one_name() {
         assert_eq!(
             lex("@A @`b c` @'d' @@Session.Sql_Mode @@local.x @@version"),
@@ -533,15 +610,20 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_become_a_binary_string() {
-        let tokens = tokenize(b"'\xff\x00'", LexMode::default()).unwrap();
+        let tokens = tokenize(b"'\xff\x00'", LexMode::default()).unwrap().tokens;
         assert_eq!(tokens[0].token, Token::TripleSingleQuotedByteStringLiteral("FF00".into()));
     }
 
     #[test]
     fn modes() {
-        let mode = LexMode { ansi_quotes: true, no_backslash_escapes: true, pipes_as_concat: true };
-        let tokens: Vec<_> =
-            tokenize(br#""a" 'b\' || c"#, mode).unwrap().into_iter().map(|t| t.token.to_string()).collect();
-        assert_eq!(tokens, ["`a`", "'b\\'", "||", "c"]);
+        let mode =
+            LexMode { ansi_quotes: true, no_backslash_escapes: true, pipes_as_concat: true, real_as_float: true };
+        let tokens: Vec<_> = tokenize(br#""a" 'b\' || c real t.real"#, mode)
+            .unwrap()
+            .tokens
+            .into_iter()
+            .map(|t| t.token.to_string())
+            .collect();
+        assert_eq!(tokens, ["`a`", "'b\\'", "||", "c", "FLOAT", "t", ".", "real"]);
     }
 }

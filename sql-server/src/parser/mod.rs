@@ -54,6 +54,10 @@ pub struct ParsedStatement {
     pub end: usize,
     /// Number of `?` in it.
     pub params: usize,
+    /// What it says that is not heeded, for `SHOW WARNINGS`.
+    pub warnings: Vec<SqlError>,
+    /// The hint `MAX_EXECUTION_TIME`, in milliseconds.
+    pub max_execution_time: Option<u64>,
 }
 
 /// Parses a text of any number of statements.
@@ -74,7 +78,8 @@ pub fn parse_one(sql: &[u8], mode: LexMode) -> Result<ParsedStatement, SqlError>
 /// Parses one expression, for defaults kept as text and the like.
 pub fn parse_expr(text: &str) -> Result<Expr, SqlError> {
     let sql = text.as_bytes();
-    let tokens = lexer::tokenize(sql, LexMode::default()).map_err(|e| syntax_error(sql, e.offset))?;
+    let lexer::Lexed { tokens, .. } =
+        lexer::tokenize(sql, LexMode::default()).map_err(|e| syntax_error(sql, e.offset))?;
     check_chains(&tokens)?;
     let mut parser = StatementParser::new(sql, sql.len(), tokens);
     let result = parser.expr().and_then(|e| parser.expect_end().map(|()| e));
@@ -85,6 +90,7 @@ pub fn parse_expr(text: &str) -> Result<Expr, SqlError> {
 #[derive(Debug)]
 pub struct Piece {
     tokens: Vec<TokenWithSpan>,
+    hints: Vec<lexer::Hint>,
     /// First byte of the statement in the text.
     pub start: usize,
     /// Byte after the last.
@@ -104,13 +110,22 @@ impl Piece {
             }
         }
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
+        let max_execution_time = parser.hints(&self.hints, self.start);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {
             Ok(mut statement) => {
                 if let Statement::Query(query) = &mut statement {
                     headers::name_items(&parser, query);
                 }
-                Ok(ParsedStatement { statement, start: self.start, end: self.end, params })
+                let warnings = parser.warnings;
+                Ok(ParsedStatement {
+                    statement,
+                    start: self.start,
+                    end: self.end,
+                    params,
+                    warnings,
+                    max_execution_time,
+                })
             }
             Err(e) => Err(parser.to_sql_error(e)),
         }
@@ -120,12 +135,15 @@ impl Piece {
 /// Splits a text at its semicolons; empty statements vanish. Statements are parsed one at a time by the caller, because
 /// MySQL runs those before a syntax error.
 pub fn split(sql: &[u8], mode: LexMode) -> Result<Vec<Piece>, SqlError> {
-    let tokens = lexer::tokenize(sql, mode).map_err(|e| syntax_error(sql, e.offset))?;
+    let lexer::Lexed { tokens, hints } = lexer::tokenize(sql, mode).map_err(|e| syntax_error(sql, e.offset))?;
+    let mut hints = hints.into_iter().peekable();
     let mut pieces = Vec::new();
     let mut current = Vec::with_capacity(tokens.len());
     let mut finish = |tokens: Vec<TokenWithSpan>| {
         if let (Some(first), Some(last)) = (tokens.first(), tokens.last()) {
-            pieces.push(Piece { start: offset(first), end: last.span.end.column as usize - 1, tokens });
+            let (start, end) = (offset(first), last.span.end.column as usize - 1);
+            let hints = std::iter::from_fn(|| hints.next_if(|hint| hint.offset < end)).collect();
+            pieces.push(Piece { start, end, tokens, hints });
         }
     };
     for token in tokens {
@@ -220,6 +238,8 @@ struct StatementParser<'a> {
     p: Parser<'a>,
     /// How deep `EXPLAIN` and the like are nested.
     depth: usize,
+    /// What was read and will not be heeded.
+    warnings: Vec<SqlError>,
 }
 
 static DIALECT: dialect::MeridianDialect = dialect::MeridianDialect;
@@ -227,7 +247,7 @@ static DIALECT: dialect::MeridianDialect = dialect::MeridianDialect;
 impl<'a> StatementParser<'a> {
     fn new(sql: &'a [u8], end: usize, tokens: Vec<TokenWithSpan>) -> Self {
         let p = Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
-        StatementParser { sql, end, p, depth: 0 }
+        StatementParser { sql, end, p, depth: 0, warnings: Vec::new() }
     }
 
     fn to_sql_error(&self, stop: Stop) -> SqlError {
@@ -260,6 +280,25 @@ impl<'a> StatementParser<'a> {
 
     fn unsupported<T>(&self, what: impl Into<String>) -> Parsed<T> {
         Err(Stop::Sql(SqlError::NotSupported(what.into())))
+    }
+
+    /// An option that changes nothing but how something would be done elsewhere.
+    fn ignored(&mut self, option: &str) {
+        self.warnings.push(SqlError::OptionIgnored(option.to_owned()));
+    }
+
+    /// Reads the optimizer hints: the one that is heeded, where it holds for the whole statement, is returned.
+    fn hints(&mut self, hints: &[lexer::Hint], start: usize) -> Option<u64> {
+        let mut max_execution_time = None;
+        for hint in hints {
+            for (name, argument) in &hint.calls {
+                match (name.eq_ignore_ascii_case("max_execution_time"), argument.trim().parse()) {
+                    (true, Ok(ms)) if hint.verb == start => max_execution_time = Some(ms),
+                    _ => self.warnings.push(SqlError::HintIgnored(name.clone())),
+                }
+            }
+        }
+        max_execution_time
     }
 
     fn peek(&self) -> &Token {

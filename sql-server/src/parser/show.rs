@@ -15,11 +15,21 @@ impl StatementParser<'_> {
         } else {
             None
         };
-        // Diagnostics may be limited; the session holds few enough to give all.
-        if matches!(kind, ShowKind::Warnings | ShowKind::Errors | ShowKind::Profiles) && self.eat("LIMIT") {
-            self.rest();
+        let limited = matches!(kind, ShowKind::Warnings | ShowKind::Errors | ShowKind::Profiles);
+        let limit = if limited { self.limit_clause()? } else { None };
+        Ok(Statement::Show(Show { kind, filter, limit }))
+    }
+
+    /// `[LIMIT [offset,] count]` or `LIMIT count OFFSET offset`.
+    fn limit_clause(&mut self) -> Parsed<Option<(u64, u64)>> {
+        if !self.eat("LIMIT") {
+            return Ok(None);
         }
-        Ok(Statement::Show(Show { kind, filter }))
+        let first = self.unsigned()?;
+        if self.eat_token(&Token::Comma) {
+            return Ok(Some((first, self.unsigned()?)));
+        }
+        Ok(Some((if self.eat("OFFSET") { self.unsigned()? } else { 0 }, first)))
     }
 
     fn show_kind(&mut self) -> Parsed<Option<ShowKind>> {
@@ -53,7 +63,9 @@ impl StatementParser<'_> {
         if scope.is_some() {
             return if self.is("BINDINGS") { Ok(None) } else { self.unexpected() };
         }
-        self.eat("EXTENDED");
+        if self.eat("EXTENDED") {
+            return self.unsupported("SHOW EXTENDED");
+        }
         let full = self.eat("FULL");
         if self.eat("TABLES") {
             return Ok(Some(ShowKind::Tables { full, database: self.database_clause()? }));

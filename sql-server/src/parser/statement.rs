@@ -296,7 +296,9 @@ impl StatementParser<'_> {
     }
 
     fn split(&mut self) -> Parsed<Statement> {
-        self.eat("PARTITION");
+        if self.eat("PARTITION") {
+            return self.unsupported("SPLIT PARTITION TABLE");
+        }
         self.expect("TABLE")?;
         let table = self.table_name()?;
         let index = if self.eat("INDEX") { Some(self.name()?) } else { None };

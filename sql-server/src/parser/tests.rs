@@ -11,9 +11,12 @@ fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/parser")
 }
 
-/// One line that tells a statement apart from others: trees of queries as SQL, ours as they are.
+/// What tells a statement apart from others, in one line: trees of queries as SQL, ours as they are. Warnings follow.
 fn describe(sql: &str) -> String {
-    match parse_one(sql.as_bytes(), LexMode::default()) {
+    let parsed = parse_one(sql.as_bytes(), LexMode::default());
+    let warnings = parsed.iter().flat_map(|parsed| &parsed.warnings);
+    let warnings: String = warnings.map(|w| format!("\n  WARNING {}: {w}", w.code().0)).collect();
+    let statement = match parsed {
         Ok(parsed) => match parsed.statement {
             Statement::Query(q) => format!("Query {q}"),
             Statement::Insert(i) => format!("Insert {i}"),
@@ -22,7 +25,8 @@ fn describe(sql: &str) -> String {
             other => strip_spans(&format!("{other:?}")),
         },
         Err(e) => format!("ERROR {} ({}): {e}", e.code().0, e.code().1),
-    }
+    };
+    statement + &warnings
 }
 
 /// Removes positions from a debug text: they make goldens unreadable.
@@ -76,6 +80,11 @@ fn statements_of_tidb() {
 #[test]
 fn statements_that_are_refused() {
     check_golden("refused");
+}
+
+#[test]
+fn options_that_are_not_heeded_are_refused_or_leave_a_warning() {
+    check_golden("options");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::plan::{Access, Plan, PushedAgg};
 use crate::error::SqlError;
 
 /// Arguments cast as the function wants them, and the type of the result.
-pub fn infer(name: &str, args: Vec<Expr>, _cx: &EvalContext) -> Result<(Vec<Expr>, FieldType), SqlError> {
+pub fn infer(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>, FieldType), SqlError> {
     let wanted = match name {
         "count" => return Ok((args, FieldType::bigint().with_flags(flags::NOT_NULL))),
         "group_concat" => {
@@ -51,7 +51,10 @@ pub fn infer(name: &str, args: Vec<Expr>, _cx: &EvalContext) -> Result<(Vec<Expr
             let (precision, scale) = types::decimal_shape(arg.ty());
             let ty = match name {
                 "sum" => FieldType::decimal((precision + 22).min(65), scale),
-                _ => FieldType::decimal((precision + 4).min(65), (scale + 4).min(30)),
+                _ => {
+                    let increment = i32::from(cx.div_precision_increment);
+                    FieldType::decimal((precision + increment).min(65), (scale + increment).min(30))
+                }
             };
             (vec![types::to_domain(arg, Domain::Decimal)], ty)
         }

@@ -296,9 +296,23 @@ impl<'a> Binder<'a> {
 
     fn bind_factor(&mut self, factor: &ast::TableFactor) -> Result<(Plan, Vec<Visible>), SqlError> {
         match factor {
-            ast::TableFactor::Table { name, alias, args: None, version: None, partitions, index_hints, .. } => {
+            ast::TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+            } if with_hints.is_empty() => {
                 if !partitions.is_empty() {
                     return unsupported("PARTITION selection");
+                }
+                if alias.as_ref().is_some_and(|a| !a.columns.is_empty() || a.at.is_some()) {
+                    return unsupported("column aliases of a table");
                 }
                 let parts = name_parts(name)?;
                 if let [single] = &parts[..]
@@ -339,7 +353,7 @@ impl<'a> Binder<'a> {
                 }
                 Ok((plan, visible))
             }
-            ast::TableFactor::Derived { lateral: false, subquery, alias, .. } => {
+            ast::TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
                 let alias = alias.as_ref().ok_or(SqlError::DerivedNeedsAlias)?;
                 let columns: Vec<String> = alias.columns.iter().map(|c| c.name.value.clone()).collect();
                 self.derived(subquery, &alias.name.value, &columns)
@@ -384,6 +398,9 @@ impl<'a> Binder<'a> {
         use ast::JoinOperator as Op;
         let (mut plan, mut visible) = self.bind_factor(&from.relation)?;
         for join in &from.joins {
+            if join.global {
+                return unsupported("GLOBAL JOIN");
+            }
             let (right, right_visible) = self.bind_factor(&join.relation)?;
             let (constraint, left_outer, right_outer) = match &join.join_operator {
                 Op::Join(c) | Op::Inner(c) | Op::CrossJoin(c) | Op::StraightJoin(c) => (c, false, false),
@@ -512,7 +529,8 @@ impl<'a> Binder<'a> {
                 self.ctes.push(HashMap::from([(cte.alias.name.value.to_lowercase(), entry)]));
             }
         }
-        if query.fetch.is_some() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
+        let foreign = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
+        if foreign || query.fetch.is_some() || query.for_clause.is_some() {
             return unsupported("this query clause");
         }
         let order: &[ast::OrderByExpr] = match &query.order_by {
@@ -692,7 +710,7 @@ impl<'a> Binder<'a> {
                             },
                             None => b.bind_expr(&o.expr)?,
                         };
-                        Ok(SortKey { expr, desc: o.options.sort == Some(ast::OrderBySort::Desc) })
+                        Ok(SortKey { expr, desc: is_desc(o)? })
                     })
                     .collect::<Result<Vec<_>, _>>()
             });
@@ -731,13 +749,7 @@ impl<'a> Binder<'a> {
         order: &[ast::OrderByExpr],
         limit: Option<(u64, u64)>,
     ) -> Result<Bound, SqlError> {
-        if select.top.is_some() || select.into.is_some() || !select.lateral_views.is_empty() || select.qualify.is_some()
-        {
-            return unsupported("this SELECT clause");
-        }
-        if !select.named_window.is_empty() {
-            return unsupported("WINDOW");
-        }
+        check_clauses(select)?;
         let (mut plan, visible) = self.bind_from(&select.from)?;
         self.block().visible = visible;
 
@@ -839,7 +851,7 @@ impl<'a> Binder<'a> {
         };
         let mut keys: Vec<(Expr, bool)> = Vec::new();
         for o in order {
-            let desc = o.options.sort == Some(ast::OrderBySort::Desc);
+            let desc = is_desc(o)?;
             let e = match position(&o.expr) {
                 Some(n) => match n.checked_sub(1).and_then(|i| exprs.get(i)) {
                     Some(e) => e.clone(),
@@ -972,13 +984,15 @@ impl<'a> Binder<'a> {
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
                     out.push(Item::Expr(expr.clone(), alias.value.clone()))
                 }
-                ast::SelectItem::Wildcard(_) => {
+                ast::SelectItem::Wildcard(options) if *options == Default::default() => {
                     if !has_from {
                         return Err(SqlError::NoTablesUsed);
                     }
                     out.extend(self.block().visible.iter().filter(|v| !v.merged).cloned().map(Item::Column));
                 }
-                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options)
+                    if *options == Default::default() =>
+                {
                     let (db, table) = table_name(name)?;
                     let before = out.len();
                     // A table's columns were numbered in its order, which a join may have changed.
@@ -1242,15 +1256,17 @@ impl<'a> Binder<'a> {
                 }
                 self.call("case", args)
             }
-            E::Cast { expr, data_type, .. } => {
+            E::Cast { kind: ast::CastKind::Cast, expr, data_type, format: None } => {
                 let a = self.bind_expr(expr)?;
                 build::cast(a, data_type, self.env.eval())
             }
-            E::Convert { expr, data_type: Some(ty), .. } => {
+            E::Convert { is_try: false, expr, data_type: Some(ty), charset: None, styles, .. } if styles.is_empty() => {
                 let a = self.bind_expr(expr)?;
                 build::cast(a, ty, self.env.eval())
             }
-            E::Convert { expr, charset: Some(charset), .. } => {
+            E::Convert { is_try: false, expr, data_type: None, charset: Some(charset), styles, .. }
+                if styles.is_empty() =>
+            {
                 let a = self.bind_expr(expr)?;
                 let name = name_parts(charset)?.pop().unwrap_or_default();
                 let collation = Collation::default_of_charset(&name).ok_or(SqlError::UnknownCharacterSet(name))?;
@@ -1265,7 +1281,10 @@ impl<'a> Binder<'a> {
                 // A constant would no longer insist on its collation, so this is folded only by what uses it.
                 Ok(query::infer::collate(a, collation))
             }
-            E::Prefixed { value, .. } => self.bind_expr(value),
+            // The lexer takes the introducers that it knows.
+            E::Prefixed { prefix, .. } => {
+                Err(SqlError::UnknownCharacterSet(prefix.value.trim_start_matches('_').to_owned()))
+            }
             E::TypedString(t) => {
                 let text = match &t.value.value {
                     ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => s.clone(),
@@ -1305,8 +1324,8 @@ impl<'a> Binder<'a> {
                     (Some(ast::TrimWhereField::Trailing), _) => self.call("trim_trailing", args),
                 }
             }
-            E::Ceil { expr, .. } => self.unary("ceil", expr, false),
-            E::Floor { expr, .. } => self.unary("floor", expr, false),
+            E::Ceil { expr, field: WHOLE } => self.unary("ceil", expr, false),
+            E::Floor { expr, field: WHOLE } => self.unary("floor", expr, false),
             E::Interval(_) => Err(SqlError::WrongArguments("INTERVAL".into())),
             E::Function(f) => self.bind_function(f),
             E::Subquery(query) => {
@@ -1523,6 +1542,9 @@ impl<'a> Binder<'a> {
         if f.over.is_some() {
             return unsupported(format!("window function {name}"));
         }
+        if f.filter.is_some() || f.null_treatment.is_some() || !f.within_group.is_empty() {
+            return unsupported(format!("this form of {name}"));
+        }
         let (args, distinct, clauses): (&[ast::FunctionArg], bool, &[ast::FunctionArgumentClause]) = match &f.args {
             ast::FunctionArguments::None => (&[], false, &[]),
             ast::FunctionArguments::List(list) => {
@@ -1655,7 +1677,7 @@ impl<'a> Binder<'a> {
                 ast::FunctionArgumentClause::OrderBy(keys) => {
                     for k in keys {
                         let expr = self.bind_expr(&k.expr)?;
-                        order_by.push(SortKey { expr, desc: k.options.sort == Some(ast::OrderBySort::Desc) });
+                        order_by.push(SortKey { expr, desc: is_desc(k)? });
                     }
                 }
                 ast::FunctionArgumentClause::Separator(s) => match &s.value {
@@ -1681,6 +1703,44 @@ impl<'a> Binder<'a> {
         let distinct = distinct && !matches!(name, "min" | "max" | "firstrow" | "bit_and" | "bit_or");
         let (args, ty) = build::aggregate(name, bound, self.env.eval())?;
         Ok(AggCall { name: name.to_owned(), args, distinct, order_by, separator, ty })
+    }
+}
+
+/// `CEIL(x)`, and not to some digit or unit of time.
+const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime);
+
+/// Refuses what the grammar takes beside MySQL's clauses, and what is not done.
+pub fn check_clauses(select: &ast::Select) -> Result<(), SqlError> {
+    let clauses = [
+        (select.into.is_some(), "SELECT … INTO"),
+        (!select.named_window.is_empty(), "WINDOW"),
+        (select.select_modifiers.as_ref().is_some_and(|m| m.sql_calc_found_rows), "SQL_CALC_FOUND_ROWS"),
+        (select.top.is_some(), "TOP"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.exclude.is_some(), "EXCLUDE"),
+        (select.prewhere.is_some(), "PREWHERE"),
+        (!select.connect_by.is_empty(), "CONNECT BY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+        (select.value_table_mode.is_some(), "SELECT AS"),
+    ];
+    match clauses.iter().find(|(present, _)| *present) {
+        Some((_, name)) => unsupported(*name),
+        None => Ok(()),
+    }
+}
+
+/// Whether a sort key is descending.
+pub fn is_desc(key: &ast::OrderByExpr) -> Result<bool, SqlError> {
+    if key.options.nulls_first.is_some() {
+        return unsupported("NULLS FIRST and NULLS LAST");
+    }
+    match &key.options.sort {
+        None | Some(ast::OrderBySort::Asc) => Ok(false),
+        Some(ast::OrderBySort::Desc) => Ok(true),
+        Some(_) => unsupported("ORDER BY … USING"),
     }
 }
 

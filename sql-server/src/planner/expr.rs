@@ -26,7 +26,7 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
     };
     let arith = |op, args| {
         let [a, b] = take(name, args)?;
-        Ok::<Expr, SqlError>(infer::arith(op, a, b)?)
+        Ok::<Expr, SqlError>(infer::arith_with(op, a, b, cx.div_precision_increment)?)
     };
     let bit = |op, args| {
         let [a, b] = take(name, args)?;

@@ -11,6 +11,7 @@ use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, S
 use super::state::SessionState;
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet};
+use crate::planner::binder::check_clauses;
 use crate::server::Server;
 use crate::vars::SERVER_VERSION;
 
@@ -63,9 +64,7 @@ fn plain_select(query: &Query) -> Option<&Select> {
         && select.selection.is_none()
         && select.having.is_none()
         && select.distinct.is_none()
-        && select.into.is_none()
-        && select.qualify.is_none()
-        && select.named_window.is_empty()
+        && check_clauses(select).is_ok()
         && matches!(&select.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
     bare.then_some(select)
 }

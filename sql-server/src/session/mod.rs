@@ -24,7 +24,7 @@ use codec::datum::Datum;
 use crate::error::SqlError;
 use crate::metrics;
 use crate::outcome::{Outcome, ResultSet};
-use crate::parser::{Completion, Statement};
+use crate::parser::{Completion, ParsedStatement, Statement};
 use crate::server::{ConnectionInfo, Server};
 use crate::vars::{CompletionType, SessionVars};
 pub use context::ExecContext;
@@ -124,11 +124,34 @@ impl Session {
     }
 
     /// Runs a statement. `text` is its source, `params` the values of its `?`.
-    pub async fn execute(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
-        self.begin_statement(statement, text);
+    pub async fn execute(
+        &mut self,
+        parsed: &ParsedStatement,
+        text: &str,
+        params: &[Datum],
+    ) -> Result<Outcome, SqlError> {
+        self.begin_statement(&parsed.statement, text);
         let began = Instant::now();
-        let result = Box::pin(self.dispatch(statement, text, params)).await;
-        self.end_statement(statement, began.elapsed(), result)
+        let result = self.run_parsed(parsed, text, params).await;
+        self.end_statement(&parsed.statement, began.elapsed(), result)
+    }
+
+    /// Runs a statement within its limits, and tells what of it is not heeded.
+    async fn run_parsed(
+        &mut self,
+        parsed: &ParsedStatement,
+        text: &str,
+        params: &[Datum],
+    ) -> Result<Outcome, SqlError> {
+        self.state.time_limit = match parsed.max_execution_time {
+            Some(ms) => Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero()),
+            None => self.state.vars.settings().max_execution_time,
+        };
+        let result = Box::pin(self.dispatch(&parsed.statement, text, params)).await;
+        for warning in &parsed.warnings {
+            self.state.push_warning(Level::Warning, warning);
+        }
+        result
     }
 
     fn begin_statement(&mut self, statement: &Statement, text: &str) {
@@ -301,20 +324,12 @@ impl Session {
         }
     }
 
-    /// Whether the transaction and the server let anything be changed. Every account but `root`'s counts as one without
-    /// the privilege to change a `read_only` server.
+    /// Whether the transaction and the server let anything be changed.
     fn check_writable(&self, read_only: bool) -> Result<(), SqlError> {
-        let server = self.server.globals().server();
         if read_only {
             return Err(SqlError::ReadOnlyTransaction);
         }
-        if server.super_read_only {
-            return Err(SqlError::ReadOnlyServer("--super-read-only"));
-        }
-        if server.read_only && self.state.identity.user != "root" {
-            return Err(SqlError::ReadOnlyServer("--read-only"));
-        }
-        Ok(())
+        self.state.check_server_writable(&self.server)
     }
 
     /// The statement is its own transaction: commits, or leaves nothing. A conflict runs it again; from the second time
@@ -371,7 +386,7 @@ impl Session {
     /// Runs the executor until it ends, is killed, or runs out of time.
     async fn interruptible(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
         let limit = match statement {
-            Statement::Query(_) => self.state.vars.settings().max_execution_time,
+            Statement::Query(_) => self.state.time_limit,
             _ => None,
         };
         let interrupt = Arc::clone(&self.state.interrupt);

@@ -12,7 +12,7 @@ use super::Session;
 use super::context::ExecContext;
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, Outcome};
-use crate::parser::{self, PrepareSource, Statement};
+use crate::parser::{self, ParsedStatement, PrepareSource, Statement};
 use crate::wire::value::{ParamType, text_of};
 
 /// Number of a prepared statement of the binary protocol.
@@ -27,7 +27,7 @@ pub struct Prepared {
     /// Source.
     pub text: Arc<str>,
     /// Parsed.
-    pub statement: Arc<Statement>,
+    pub parsed: Arc<ParsedStatement>,
     /// Number of `?`.
     pub params: usize,
     /// Columns of its result, as known when it was prepared.
@@ -84,8 +84,8 @@ impl Session {
         };
         Ok(Prepared {
             text: text.into(),
-            statement: Arc::new(parsed.statement),
             params: parsed.params,
+            parsed: Arc::new(parsed),
             columns,
             param_types: Vec::new(),
             long_data: HashMap::new(),
@@ -123,11 +123,11 @@ impl Session {
     /// Runs a statement of the binary protocol.
     pub async fn execute_prepared(
         &mut self,
-        statement: &Arc<Statement>,
+        parsed: &Arc<ParsedStatement>,
         text: &str,
         params: &[Datum],
     ) -> Result<Outcome, SqlError> {
-        self.execute(statement, text, params).await
+        self.execute(parsed, text, params).await
     }
 
     pub(super) async fn prepare_named(&mut self, name: &str, source: &PrepareSource) -> Result<Outcome, SqlError> {
@@ -152,12 +152,12 @@ impl Session {
     pub(super) async fn execute_named(&mut self, name: &str, using: &[String]) -> Result<Outcome, SqlError> {
         let prepared = self.prepared.by_name.get(&name.to_lowercase());
         let unknown = || SqlError::UnknownStatement { name: name.into(), command: "EXECUTE" };
-        let Prepared { text, statement, params, .. } = prepared.ok_or_else(unknown)?.clone();
+        let Prepared { text, parsed, params, .. } = prepared.ok_or_else(unknown)?.clone();
         if using.len() != params {
             return Err(SqlError::WrongParameters("EXECUTE"));
         }
         let values: Vec<Datum> = using.iter().map(|v| self.state.user_variable(v).0).collect();
-        self.dispatch(&statement, &text, &values).await
+        self.run_parsed(&parsed, &text, &values).await
     }
 
     pub(super) fn deallocate_named(&mut self, name: &str) -> Result<Outcome, SqlError> {

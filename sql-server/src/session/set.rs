@@ -40,7 +40,10 @@ impl Session {
                 }
             }
             SetItem::Names { charset, collate } => self.state.vars.set_names(charset.as_deref(), collate.as_deref()),
-            SetItem::CharacterSet(charset) => self.state.vars.set_character_set(charset.as_deref()),
+            SetItem::CharacterSet(charset) => {
+                let database = self.state.variables().database_collation(&self.server);
+                self.state.vars.set_character_set(charset.as_deref(), database)
+            }
             SetItem::Transaction { scope, isolation, read_only } => {
                 self.set_transaction(*scope, *isolation, *read_only).await
             }
@@ -57,6 +60,15 @@ impl Session {
                     self.state.commit(&self.server).await?;
                 }
                 Ok(())
+            }
+            // They tell what the current database has; DEFAULT, and what they tell already, change nothing.
+            "character_set_database" | "collation_database" => {
+                let value = variable.normalize(value)?;
+                let own = self.state.variables().value(&self.server, variable);
+                match value == own || value == variable.default {
+                    true => Ok(()),
+                    false => Err(SqlError::NotSupported(format!("SET {} = '{value}'", variable.name))),
+                }
             }
             "last_insert_id" | "identity" => {
                 self.state.last_insert_id = variable.accept(value)?.parse().unwrap_or(0);
@@ -85,6 +97,9 @@ impl Session {
         };
         let name = variable.canonical().name;
         let mut changes = vec![(name, value.clone())];
+        if let Some((name, value)) = vars::follower(name, value.as_deref().unwrap_or(variable.default)) {
+            changes.push((name, Some(value)));
+        }
         match (name, value.as_deref().unwrap_or(variable.default)) {
             ("require_secure_transport", "ON") if !self.server.config().client_tls.is_set() => {
                 return Err(SqlError::NoSecureTransport);

@@ -35,7 +35,11 @@ impl Session {
                 super::show_catalog(&mut ctx, &show.kind).await?
             }
         };
-        let result = filter::apply(result, show.filter.as_ref(), 0).await?;
+        let mut result = filter::apply(result, show.filter.as_ref(), 0).await?;
+        if let (Some((offset, count)), crate::outcome::Rows::Datums(rows)) = (show.limit, &mut result.rows) {
+            let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+            *rows = std::mem::take(rows).into_iter().skip(number(offset)).take(number(count)).collect();
+        }
         if let crate::outcome::Rows::Datums(rows) = &result.rows {
             self.state.found_rows = rows.len() as u64;
         }
@@ -44,7 +48,7 @@ impl Session {
 
     pub(super) async fn describe(&mut self, table: &TableName, column: Option<&str>) -> Result<ResultSet, SqlError> {
         let filter = column.map(|c| ShowFilter::Like(c.to_owned()));
-        self.show(&Show { kind: ShowKind::Columns { full: false, table: table.clone() }, filter }).await
+        self.show(&Show { kind: ShowKind::Columns { full: false, table: table.clone() }, filter, limit: None }).await
     }
 
     /// What needs no catalogue.

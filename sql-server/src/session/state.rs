@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use codec::datum::Datum;
-use codec::types::{FieldType, flags};
+use codec::types::{Collation, FieldType, flags};
 use tokio::sync::Notify;
 
 use super::txn::TxnState;
@@ -135,6 +136,8 @@ pub struct SessionState {
     pub statement_start: DateTime<Utc>,
     /// Its text, cut.
     pub statement_text: String,
+    /// How long it may take if it is a query.
+    pub time_limit: Option<Duration>,
     /// The transaction.
     pub txn: TxnState,
     /// How others interrupt this session.
@@ -157,6 +160,7 @@ impl SessionState {
             row_count: -1,
             statement_start: Utc::now(),
             statement_text: String::new(),
+            time_limit: None,
             txn: TxnState::default(),
             interrupt,
         }
@@ -180,6 +184,19 @@ impl SessionState {
         if self.warnings.len() < self.vars.settings().max_error_count {
             self.warnings.push(Warning { level, code, message });
         }
+    }
+
+    /// Whether the server lets anything be changed. Every account but `root`'s counts as one without the privilege to
+    /// change a `read_only` server.
+    pub fn check_server_writable(&self, server: &Server) -> Result<(), SqlError> {
+        let settings = server.globals().server();
+        if settings.super_read_only {
+            return Err(SqlError::ReadOnlyServer("--super-read-only"));
+        }
+        if settings.read_only && self.identity.user != "root" {
+            return Err(SqlError::ReadOnlyServer("--read-only"));
+        }
+        Ok(())
     }
 
     /// An error if the statement is to end.
@@ -210,6 +227,7 @@ impl SessionState {
             error_count: self.warnings.iter().filter(|w| w.level == Level::Error).count(),
             statement_start: self.statement_start,
             start_ts: self.txn.start_ts(),
+            database: self.database.clone(),
         }
     }
 }
@@ -224,9 +242,19 @@ pub struct Variables {
     error_count: usize,
     statement_start: DateTime<Utc>,
     start_ts: u64,
+    database: Option<String>,
 }
 
 impl Variables {
+    /// The current database's; the server's if there is none.
+    pub fn database_collation(&self, server: &Server) -> Collation {
+        let database = self.database.as_ref().and_then(|name| server.schema().ok()?.database(name).cloned());
+        match database {
+            Some(database) => Collation::from_name(&database.info.collate).unwrap_or(Collation::DEFAULT),
+            None => self.vars.settings().collation_server,
+        }
+    }
+
     /// Value and type of a variable as an expression sees it: `name` is what follows `@@`, perhaps with `global.` or
     /// `session.` in front.
     pub fn get(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
@@ -255,6 +283,8 @@ impl Variables {
             "error_count" => self.error_count.to_string(),
             "pseudo_thread_id" => self.id.to_string(),
             "tidb_current_ts" => self.start_ts.to_string(),
+            "collation_database" => self.database_collation(server).name().to_owned(),
+            "character_set_database" => self.database_collation(server).charset().to_owned(),
             "timestamp" if self.vars.settings().timestamp.is_none() => {
                 let micros = self.statement_start.timestamp_micros();
                 format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)

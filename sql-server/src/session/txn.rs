@@ -147,6 +147,13 @@ impl SessionState {
             // Nothing to commit and nothing locked.
             return Ok(());
         }
+        // The server may have become read-only since it wrote.
+        if !txn.buffer().is_empty()
+            && let Err(e) = self.check_server_writable(server)
+        {
+            roll_back(txn).await;
+            return Err(e);
+        }
         // Held until the commit has returned: schema changes wait for it.
         let _guard = match server.begin_commit(&used).await {
             Ok(guard) => guard,

@@ -147,16 +147,7 @@ impl SessionVars {
         }
         let value = variable.accept(value)?;
         let name = variable.canonical().name;
-        // A charset and its collation follow each other.
-        let follower = match name {
-            "collation_connection" => {
-                Collation::from_name(&value).map(|c| ("character_set_connection", c.charset().to_owned()))
-            }
-            "character_set_connection" => {
-                Collation::default_of_charset(&value).map(|c| ("collation_connection", c.name().to_owned()))
-            }
-            _ => None,
-        };
+        let follower = follower(name, &value);
         self.change([(name, value)].into_iter().chain(follower));
         Ok(())
     }
@@ -188,11 +179,13 @@ impl SessionVars {
         Ok(())
     }
 
-    /// `SET CHARACTER SET`: as `SET NAMES`, but the connection gets the database's charset.
-    pub fn set_character_set(&mut self, charset: Option<&str>) -> Result<(), SqlError> {
+    /// `SET CHARACTER SET`: as `SET NAMES`, but the connection gets the database's charset and collation.
+    pub fn set_character_set(&mut self, charset: Option<&str>, database: Collation) -> Result<(), SqlError> {
         self.set_names(charset, None)?;
-        let database = self.text("character_set_database").to_owned();
-        self.change([("character_set_connection", database)]);
+        self.change([
+            ("character_set_connection", database.charset().to_owned()),
+            ("collation_connection", database.name().to_owned()),
+        ]);
         Ok(())
     }
 
@@ -208,7 +201,21 @@ impl SessionVars {
             ansi_quotes: bits & mode::ANSI_QUOTES != 0,
             no_backslash_escapes: bits & mode::NO_BACKSLASH_ESCAPES != 0,
             pipes_as_concat: bits & mode::PIPES_AS_CONCAT != 0,
+            real_as_float: bits & mode::REAL_AS_FLOAT != 0,
         }
+    }
+}
+
+/// A charset and its collation follow each other.
+pub fn follower(name: &str, value: &str) -> Option<(&'static str, String)> {
+    let charset = || Collation::from_name(value).map(|c| c.charset().to_owned());
+    let collation = || Collation::default_of_charset(value).map(|c| c.name().to_owned());
+    match name {
+        "collation_connection" => Some(("character_set_connection", charset()?)),
+        "character_set_connection" => Some(("collation_connection", collation()?)),
+        "collation_server" => Some(("character_set_server", charset()?)),
+        "character_set_server" => Some(("collation_server", collation()?)),
+        _ => None,
     }
 }
 

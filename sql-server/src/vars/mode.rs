@@ -2,6 +2,7 @@
 
 use crate::error::SqlError;
 
+pub(crate) const REAL_AS_FLOAT: u64 = 1;
 pub(crate) const PIPES_AS_CONCAT: u64 = 1 << 1;
 pub(crate) const ANSI_QUOTES: u64 = 1 << 2;
 pub(crate) const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
@@ -34,6 +35,18 @@ const MODES: &[(&str, u32)] = &[
     ("TIME_TRUNCATE_FRACTIONAL", 32),
 ];
 
+/// Modes that would change what statements do, and don't.
+const NOT_DONE: &[&str] =
+    &["ALLOW_INVALID_DATES", "HIGH_NOT_PRECEDENCE", "PAD_CHAR_TO_FULL_LENGTH", "TIME_TRUNCATE_FRACTIONAL"];
+
+/// Refuses a list of modes (in the form that [`sql_mode_text`] gives) that has one which is not done.
+pub(super) fn check_done(modes: &str) -> Result<(), SqlError> {
+    match modes.split(',').find(|mode| NOT_DONE.contains(mode)) {
+        Some(mode) => Err(SqlError::NotSupported(format!("SET sql_mode = '{mode}'"))),
+        None => Ok(()),
+    }
+}
+
 /// Bits of a list of names, or of a number.
 pub fn parse_sql_mode(text: &str) -> Result<u64, SqlError> {
     let wrong = |value: &str| SqlError::WrongValueForVariable { name: "sql_mode".into(), value: value.into() };
@@ -52,7 +65,7 @@ pub fn parse_sql_mode(text: &str) -> Result<u64, SqlError> {
 /// Adds what the combined modes stand for.
 fn expand(mut bits: u64) -> u64 {
     if bits & 1 << 18 != 0 {
-        bits |= 1 | PIPES_AS_CONCAT | ANSI_QUOTES | 1 << 3 | 1 << 5;
+        bits |= REAL_AS_FLOAT | PIPES_AS_CONCAT | ANSI_QUOTES | 1 << 3 | 1 << 5;
     }
     if bits & 1 << 27 != 0 {
         bits |= STRICT_TRANS_TABLES | STRICT_ALL_TABLES | 1 << 23 | 1 << 24 | 1 << 26 | 1 << 30;

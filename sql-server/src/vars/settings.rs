@@ -31,6 +31,10 @@ pub struct Settings {
     pub time_zone: TimeZone,
     /// `collation_connection`.
     pub collation: Collation,
+    /// `collation_server`: of a database that is made without one.
+    pub collation_server: Collation,
+    /// Digits that division adds to the scale.
+    pub div_precision_increment: u8,
     /// What `NOW()` tells instead of the clock, in seconds since 1970.
     pub timestamp: Option<f64>,
     /// Transactions begin under READ COMMITTED.
@@ -86,6 +90,8 @@ impl Settings {
             autocommit: flag("autocommit"),
             time_zone: parse_time_zone(of("time_zone")).unwrap_or(TimeZone::System),
             collation: Collation::from_name(of("collation_connection")).unwrap_or(Collation::DEFAULT),
+            collation_server: Collation::from_name(of("collation_server")).unwrap_or(Collation::DEFAULT),
+            div_precision_increment: number("div_precision_increment").min(30) as u8,
             timestamp: of("timestamp").parse().ok().filter(|secs| *secs > 0.0),
             read_committed: of("transaction_isolation") == "READ-COMMITTED",
             read_only: flag("transaction_read_only"),

@@ -25,7 +25,7 @@ use super::tls::{self, TlsAcceptor};
 use super::value::{ParamType, read_param};
 use crate::error::SqlError;
 use crate::outcome::{Done, Outcome, ResultSet, Rows};
-use crate::parser::{self, Statement};
+use crate::parser::{self, ParsedStatement};
 use crate::server::{ConnectionInfo, Server};
 use crate::session::{Identity, Session};
 use crate::vars::SERVER_VERSION;
@@ -515,7 +515,7 @@ impl Connection {
                     let near = "?".to_owned();
                     Err(SqlError::Syntax { near, line: 1 })
                 }
-                Ok(parsed) => session.execute(&parsed.statement, &text, &[]).await,
+                Ok(parsed) => session.execute(&parsed, &text, &[]).await,
                 Err(e) => {
                     session.note_error(&e);
                     Err(e)
@@ -544,7 +544,7 @@ impl Connection {
     async fn stmt_execute(&mut self, session: &mut Session, body: &[u8]) -> Step {
         self.server.count_question();
         let result = match read_execute(session, body) {
-            Ok((statement, text, params)) => session.execute_prepared(&statement, &text, &params).await,
+            Ok((parsed, text, params)) => session.execute_prepared(&parsed, &text, &params).await,
             Err(e) => {
                 session.note_error(&e);
                 Err(e)
@@ -685,7 +685,7 @@ fn set_collation(session: &mut Session, id: u16) {
 }
 
 /// Reads `COM_STMT_EXECUTE`: statement, its text, parameters.
-fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Arc<Statement>, Arc<str>, Vec<Datum>), SqlError> {
+fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Arc<ParsedStatement>, Arc<str>, Vec<Datum>), SqlError> {
     let mut reader = Reader(body);
     let id = reader.u32()?;
     // A cursor may be asked for; the protocol lets the server answer with all rows instead, and says so by the status.
@@ -718,7 +718,7 @@ fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Arc<Statement>, A
         }
     }
     prepared.long_data.clear();
-    Ok((Arc::clone(&prepared.statement), Arc::clone(&prepared.text), params))
+    Ok((Arc::clone(&prepared.parsed), Arc::clone(&prepared.text), params))
 }
 
 /// Reads `COM_STMT_SEND_LONG_DATA`: a piece of a parameter.

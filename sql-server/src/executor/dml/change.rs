@@ -23,7 +23,7 @@ use super::{column_name, row_handle, touch, unsupported, writable};
 use crate::catalog::{AutoIdKind, TableInfo};
 use crate::error::SqlError;
 use crate::outcome::{Done, Outcome};
-use crate::planner::binder::{Binder, Visible};
+use crate::planner::binder::{Binder, Visible, is_desc};
 use crate::planner::optimize::positions;
 use crate::planner::plan::{Access, ColId, Plan, SortKey};
 use crate::session::context::ExecContext;
@@ -109,9 +109,7 @@ fn bind_tail(
     if !order.is_empty() {
         let keys = order
             .iter()
-            .map(|o| {
-                Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: o.options.sort == Some(ast::OrderBySort::Desc) })
-            })
+            .map(|o| Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: is_desc(o)? }))
             .collect::<Result<Vec<_>, SqlError>>()?;
         plan = Plan::Sort { input: Box::new(plan), keys, limit: None };
     }

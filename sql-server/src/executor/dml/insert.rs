@@ -87,8 +87,17 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
         if let ast::Expr::Function(f) = e
             && f.name.to_string().eq_ignore_ascii_case("default")
         {
-            let _ = column;
-            return Ok(Source::Default);
+            // The default of another column is another value.
+            let own = match &f.args {
+                ast::FunctionArguments::List(list) => match &list.args[..] {
+                    [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(i)))] => {
+                        column.name.matches(&i.value)
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+            return if own { Ok(Source::Default) } else { unsupported("DEFAULT(…) of another column") };
         }
         binder.bind_expr(e).map(Source::Expr)
     };
