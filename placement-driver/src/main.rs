@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("placement-driver: {e:#}");
+            eprintln!("placement-driver: {}", net::error_line(&*e));
             ExitCode::FAILURE
         }
     }

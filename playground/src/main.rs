@@ -5,6 +5,7 @@
 
 mod bench;
 mod control;
+mod home;
 mod interrupts;
 mod ports;
 mod process;
@@ -12,17 +13,17 @@ mod readiness;
 mod spec;
 mod supervisor;
 
-use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 
 use crate::control::{Control, Request};
+use crate::home::{CLUSTER_FILE, Home, Turn, base_dir, find_running, no_such_cluster, remove_orphans, valid_tag};
 use crate::interrupts::Interrupts;
-use crate::spec::{Cluster, Role, Wanted};
+use crate::spec::{Role, Wanted};
 use crate::supervisor::Supervisor;
 
 const EXAMPLES: &str = "\
@@ -177,9 +178,17 @@ fn say(line: &str) {
 /// Starts the cluster and supervises it until Ctrl-C.
 async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let base = base_dir(args.size.data.as_deref())?;
-    let home = Home::open(&base, args.tag.as_deref())?;
+    if let Some(tag) = &args.tag {
+        valid_tag(tag)?;
+    }
     let mut interrupts = Interrupts::listen()?;
+    let turn = tokio::select! {
+        turn = Turn::wait(&base) => turn?,
+        () = interrupts.next() => return Ok(()),
+    };
+    let home = Home::open(&base, args.tag.as_deref())?;
     // They hold the ports that the plan is about to give out.
+    remove_orphans(&base).await;
     home.stop_leftovers().await;
     let cluster = home.plan(args.size.wanted())?;
     for node in &cluster.nodes {
@@ -196,6 +205,7 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let control = Control::listen(&home.dir)?;
     let start = async {
         supervisor.start_all(&mut of_start).await?;
+        drop(turn);
         say(&format!("\nMeridian is up after {:.1} s\n", begin.elapsed().as_secs_f64()));
         print_guide(&supervisor, &home);
         std::future::pending::<anyhow::Result<()>>().await
@@ -211,7 +221,7 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
     // A failed start is kept when it has a tag, and is worth a look in any case.
     match (&args.tag, &result) {
         (None, Ok(())) => home.remove()?,
-        (None, Err(_)) => eprintln!("the files of the failed start are in {}", home.dir.display()),
+        (None, Err(_)) => eprintln!("the files of the failed start are in {} until the next start", home.dir.display()),
         (Some(tag), _) => say(&format!(
             "The data is kept; start again with --tag {tag}, or remove it with: ./playground/ctl clean {tag}"
         )),
@@ -273,163 +283,10 @@ async fn clean(tag: &str, stop: bool, data: Option<&Path>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The layout of a cluster, in its directory.
-const CLUSTER_FILE: &str = "cluster.json";
-/// Locked by whoever uses a cluster's directory; the system unlocks it when that process ends, however it ends.
-const LOCK_FILE: &str = "lock";
-/// Directories of clusters without a tag begin with this, which no tag may.
-const UNTAGGED: &str = ".run-";
-
-/// The directory of one cluster, in use by this process alone.
-struct Home {
-    dir: PathBuf,
-    tag: Option<String>,
-    saved: Option<Cluster>,
-    _lock: File,
-}
-
-impl Home {
-    /// Makes the directory if there is none, and takes it.
-    fn open(base: &Path, tag: Option<&str>) -> anyhow::Result<Home> {
-        let dir = match tag {
-            Some(tag) => base.join(valid_tag(tag)?),
-            None => base.join(format!("{UNTAGGED}{}", std::process::id())),
-        };
-        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        // Servers are recognised by the path on their command lines, so it is the same whichever way it was written.
-        let dir = dir.canonicalize().with_context(|| format!("find {}", dir.display()))?;
-        let lock =
-            File::create(dir.join(LOCK_FILE)).with_context(|| format!("create {LOCK_FILE} in {}", dir.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let tag = tag.unwrap_or_default();
-                bail!("cluster '{tag}' is running: see ./playground/ctl display, and stop it with Ctrl-C in its shell")
-            }
-            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("lock {}", dir.display())),
-        }
-        let file = dir.join(CLUSTER_FILE);
-        let saved = match std::fs::read(&file) {
-            Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("read {}", file.display()))?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
-        };
-        Ok(Home { dir, tag: tag.map(str::to_owned), saved, _lock: lock })
-    }
-
-    /// The cluster's servers that run although no playground owns them, the last started first.
-    fn left_running(&self) -> impl Iterator<Item = (&spec::Node, u32)> {
-        let nodes = self.saved.iter().flat_map(|cluster| cluster.nodes.iter().rev());
-        nodes.filter_map(|node| Some((node, process::running_in(&self.dir.join(&node.name))?)))
-    }
-
-    /// Stops them, in reverse order of starting.
-    async fn stop_leftovers(&self) {
-        for (node, _) in self.left_running() {
-            if let Some(pid) = process::stop_leftover(&self.dir.join(&node.name)).await {
-                say(&format!("{}: stopped pid {pid}, left behind by an earlier playground", node.name));
-            }
-        }
-    }
-
-    /// Lays out the cluster and writes it down.
-    fn plan(&self, mut wanted: Wanted) -> anyhow::Result<Cluster> {
-        if self.saved.is_none() {
-            // Three storage nodes, so that the first cluster anybody starts already survives one of them.
-            wanted.kv.get_or_insert(3);
-        }
-        let cluster = match spec::plan(self.saved.clone(), &wanted, &mut ports::owner_of) {
-            Ok(cluster) => cluster,
-            Err(error) => {
-                // A cluster that never was leaves nothing behind.
-                if self.saved.is_none() {
-                    self.remove()?;
-                }
-                return Err(error.into());
-            }
-        };
-        std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(&cluster)?)?;
-        Ok(cluster)
-    }
-
-    /// The port that a saved node had before, when it had to move.
-    fn moved_from(&self, node: &spec::Node) -> Option<u16> {
-        let before = self.saved.as_ref()?.nodes.iter().find(|n| n.name == node.name)?.port;
-        (before != node.port).then_some(before)
-    }
-
-    fn remove(&self) -> anyhow::Result<()> {
-        std::fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
-    }
-}
-
-fn valid_tag(tag: &str) -> anyhow::Result<&str> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if tag.is_empty() || tag.starts_with('.') || !tag.chars().all(fine) {
-        bail!("a tag consists of letters, digits, '-', '_' and '.', and does not begin with '.': '{tag}'");
-    }
-    Ok(tag)
-}
-
 fn valid_region(region: &str) -> Result<String, String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if region.is_empty() || !region.chars().all(fine) {
         return Err("a region's name consists of letters, digits, '-', '_' and '.'".into());
     }
     Ok(region.to_owned())
-}
-
-fn base_dir(data: Option<&Path>) -> anyhow::Result<PathBuf> {
-    match data {
-        Some(dir) => Ok(std::path::absolute(dir)?),
-        None => {
-            let home = std::env::home_dir().context("no home directory is known; name a directory with --data")?;
-            Ok(home.join(".meridian"))
-        }
-    }
-}
-
-/// The directory of the cluster that is meant: the tag's, or the only one that runs.
-async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
-    let base = base_dir(which.data.as_deref())?;
-    if let Some(tag) = &which.tag {
-        let dir = base.join(valid_tag(tag)?);
-        if !dir.join(CLUSTER_FILE).exists() {
-            bail!("{}", no_such_cluster(tag, &base));
-        }
-        if !control::is_running(&dir).await {
-            bail!("cluster '{tag}' is not running; start it with ./playground/start --tag {tag}");
-        }
-        return Ok(dir);
-    }
-    let mut running = Vec::new();
-    for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
-        if control::is_running(&entry.path()).await {
-            running.push(entry.path());
-        }
-    }
-    match running.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => bail!("no playground is running; start one with ./playground/start"),
-        several => {
-            let names: Vec<String> = several
-                .iter()
-                .filter_map(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()))
-                .filter(|name| !name.starts_with(UNTAGGED))
-                .collect();
-            bail!("several clusters are running; name one with --tag: {}", names.join(", "))
-        }
-    }
-}
-
-fn no_such_cluster(tag: &str, base: &Path) -> String {
-    let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
-    let mut tags: Vec<String> = entries
-        .filter(|entry| entry.path().join(CLUSTER_FILE).exists())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with(UNTAGGED))
-        .collect();
-    tags.sort();
-    let known = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
-    format!("there is no cluster '{tag}' in {}; known: {known}", base.display())
 }

@@ -128,7 +128,21 @@ impl Config {
 /// The SQL server of a Meridian cluster: speaks MySQL's protocol to clients, and to the cluster through its Placement
 /// Drivers. It keeps no data: start as many as there are machines for it.
 #[derive(Debug, Parser)]
-#[command(name = "sql-server", version = net::VERSION, about, long_about = None)]
+#[command(
+    name = "sql-server",
+    version = net::VERSION,
+    about,
+    long_about = None,
+    after_help = "Examples:\n  \
+    A server beside a placement driver on this machine:\n    \
+    sql-server --path 127.0.0.1:2379\n  \
+    A second one on the same machine, in a region, knowing all members of the placement driver:\n    \
+    sql-server -P 4001 --status 10081 --path 127.0.0.1:2379,127.0.0.1:2381,127.0.0.1:2383 --labels region=eu-west-1\n  \
+    Connect, and look whether it is ready:\n    \
+    mysql -h 127.0.0.1 -P 4000 -u root\n    \
+    curl http://127.0.0.1:10080/health\n\
+    Settings without a flag are in the configuration file; config.sample.yaml explains them all."
+)]
 pub struct Args {
     /// Read settings from this YAML file; flags win over it. See config.sample.yaml.
     #[arg(long, value_name = "FILE")]

@@ -1,13 +1,24 @@
 //! `sql-server`: reads settings, binds its ports, runs until it is told to end.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use sql_server::config::{Args, Config};
 use sql_server::server::{Listeners, STACK_BYTES, SqlServer};
 use tokio::net::TcpListener;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("sql-server: {}", net::error_line(&*e));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
     let mut config: Config = net::config::load(args.config.as_deref())?;
     args.apply(&mut config);
     config.validate()?;

@@ -16,14 +16,14 @@ fn main() -> ExitCode {
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(e) => {
-            eprintln!("storage-node: {e}");
+            eprintln!("storage-node: {}", net::error_line(&e));
             return ExitCode::from(2);
         }
     };
     let _log = match net::logging::init(&config.log) {
         Ok(guard) => guard,
         Err(e) => {
-            eprintln!("storage-node: {e}");
+            eprintln!("storage-node: {}", net::error_line(&e));
             return ExitCode::from(2);
         }
     };
@@ -35,8 +35,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            tracing::error!("{e:#}");
-            eprintln!("storage-node: {e:#}");
+            eprintln!("storage-node: {}", net::error_line(&*e));
             ExitCode::FAILURE
         }
     }

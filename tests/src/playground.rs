@@ -8,25 +8,35 @@ use std::time::{Duration, Instant};
 /// No start or stop of a small cluster takes this long on a machine that is only slow.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A running playground with a tag. Dropping it stops everything, as Ctrl-C would.
+/// A running playground. Dropping it stops everything, as Ctrl-C would.
 pub struct Playground {
     supervisor: Child,
     data: PathBuf,
-    tag: String,
+    tag: Option<String>,
 }
 
 impl Playground {
-    /// Starts a cluster and waits until all of it serves.
+    /// Starts a cluster with a tag and waits until all of it serves.
     pub fn start(data: &Path, tag: &str, size: &[&str]) -> Playground {
+        Playground::start_as(data, Some(tag), size)
+    }
+
+    /// The same without a tag.
+    pub fn start_untagged(data: &Path, size: &[&str]) -> Playground {
+        Playground::start_as(data, None, size)
+    }
+
+    fn start_as(data: &Path, tag: Option<&str>, size: &[&str]) -> Playground {
         let mut supervisor = Command::new(binary())
-            .args(["--tag", tag, "--data"])
+            .arg("--data")
             .arg(data)
+            .args(tag.map(|tag| format!("--tag={tag}")))
             .args(size)
             .stdout(Stdio::piped())
             .spawn()
             .expect("start the playground; `cargo build --bins` builds it");
         let mut lines = BufReader::new(supervisor.stdout.take().expect("its output")).lines();
-        let playground = Playground { supervisor, data: data.to_owned(), tag: tag.to_owned() };
+        let playground = Playground { supervisor, data: data.to_owned(), tag: tag.map(str::to_owned) };
         let mut seen = String::new();
         loop {
             match lines.next() {
@@ -47,7 +57,7 @@ impl Playground {
     /// A command about this cluster, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(args).args(["--tag", &self.tag, "--data"]).arg(&self.data);
+        command.args(args).args(self.tag.as_ref().map(|tag| format!("--tag={tag}"))).arg("--data").arg(&self.data);
         command
     }
 

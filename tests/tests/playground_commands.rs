@@ -134,3 +134,31 @@ fn mistakes_on_the_command_line_are_named_and_leave_nothing_behind() {
     assert!(refused(&["display", "--tag", "shop"]).contains("start it with ./playground/start --tag shop"));
     assert!(!data.path().join("shap").exists());
 }
+
+#[test]
+fn an_untagged_cluster_of_a_killed_playground_is_removed_by_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut killed = Playground::start_untagged(data.path(), &SMALL);
+    let pids = killed.pids();
+    signal(killed.supervisor(), "KILL");
+    killed.wait();
+    assert!(pids.len() == 3 && pids.iter().all(|pid| runs(*pid)), "its servers run on");
+    let next = Playground::start(data.path(), "next", &SMALL);
+    assert!(pids.iter().all(|pid| !runs(*pid)), "nobody could stop them by name");
+    next.stop();
+    let left: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".run-")), "{left:?}");
+}
+
+#[test]
+fn playgrounds_that_start_at_once_give_out_different_ports() {
+    let data = tempfile::tempdir().unwrap();
+    let clusters: Vec<Playground> = std::thread::scope(|scope| {
+        let start = |tag: &'static str| scope.spawn(|| Playground::start(data.path(), tag, &SMALL));
+        ["one", "two"].map(start).into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    let mut ports: Vec<String> = clusters.iter().flat_map(addresses).collect();
+    ports.sort();
+    ports.dedup();
+    assert_eq!(ports.len(), 6, "{ports:?}");
+}

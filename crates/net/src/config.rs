@@ -15,13 +15,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("configuration file {path}: {source}")]
+    #[error("configuration file {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A key or value is wrong; the text names it with its place.
     #[error("configuration file {path}: {reason}")]
@@ -36,7 +35,7 @@ pub enum ConfigError {
 /// Reads a configuration file; without one, the defaults. An empty file means the defaults too.
 pub fn load<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, ConfigError> {
     let Some(path) = path else { return Ok(T::default()) };
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.into(), reason })?;
     parse(&text, path)
 }
 
@@ -44,7 +43,28 @@ pub fn load<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Con
 pub fn parse<T: DeserializeOwned + Default>(text: &str, path: &Path) -> Result<T, ConfigError> {
     match serde_yaml::from_str::<Option<T>>(text) {
         Ok(value) => Ok(value.unwrap_or_default()),
-        Err(e) => Err(ConfigError::Parse { path: path.into(), reason: e.to_string() }),
+        Err(e) => Err(ConfigError::Parse { path: path.into(), reason: with_line(&e, text) }),
+    }
+}
+
+/// The parser's message; an unknown key with its own line. The parser knows the place of the mapping that the key is in
+/// only, and doesn't say it if that is the file's beginning.
+fn with_line(error: &serde_yaml::Error, text: &str) -> String {
+    let reason = error.to_string();
+    let (line, column) = error.location().map_or((1, 1), |place| (place.line(), place.column()));
+    let unknown = reason.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
+    let Some((key, _)) = unknown else { return reason };
+    let is_it = |line: &str| {
+        let bare = line.trim_start();
+        line.len() - bare.len() == column - 1
+            && bare.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'))
+    };
+    match text.lines().enumerate().skip(line - 1).find(|(_, line)| is_it(line)) {
+        Some((index, _)) => {
+            let said = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(said, _)| said);
+            format!("{said} at line {}", index + 1)
+        }
+        None => reason,
     }
 }
 
@@ -265,11 +285,22 @@ mod tests {
         let unknown = read("raft:\n  region-split-sise: 1MiB\n").unwrap_err();
         assert!(unknown.contains("node.yaml") && unknown.contains("region-split-sise"), "{unknown}");
         assert!(unknown.contains("line 2"), "{unknown}");
+        // The line is the key's own, wherever its mapping begins.
+        for (text, line) in [
+            ("adr: a:1\n", 1),
+            ("# a comment\naddr: a:1\nadr: b\n", 3),
+            ("addr: a:1\nraft:\n  tick: 1s\n  # more\n  adr: 4\n", 5),
+            ("raft:\n  tick: 1s\nadr : 4\n", 3),
+        ] {
+            let unknown = read(text).unwrap_err();
+            assert!(unknown.contains("unknown field `adr`"), "{unknown}");
+            assert!(unknown.ends_with(&format!("at line {line}")), "{unknown}");
+        }
         let unit = read("raft:\n  tick: 3 parsecs\n").unwrap_err();
         assert!(unit.contains("3 parsecs") && unit.contains("raft.tick"), "{unit}");
         assert!("3".parse::<Span>().is_err());
         assert!("".parse::<ByteSize>().is_err());
-        let missing = load::<Config>(Some(Path::new("/no/such/file.yaml"))).unwrap_err().to_string();
-        assert!(missing.contains("/no/such/file.yaml"), "{missing}");
+        let missing = crate::error_line(&load::<Config>(Some(Path::new("/no/such/file.yaml"))).unwrap_err());
+        assert_eq!(missing, "configuration file /no/such/file.yaml: No such file or directory (os error 2)");
     }
 }

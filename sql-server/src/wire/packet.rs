@@ -118,6 +118,8 @@ impl Framer {
                 return Err(SqlError::PacketTooLarge);
             }
             if sequence != self.expected {
+                // The client expects the answer to follow what it sent.
+                self.expected = sequence.wrapping_add(1);
                 return Err(SqlError::PacketsOutOfOrder);
             }
             if self.buffer.len() < HEADER_BYTES + length {
@@ -399,6 +401,7 @@ mod tests {
         let mut framer = Framer::new(1000);
         framer.buffer().extend_from_slice(&[1, 0, 0, 3, 9]);
         assert!(matches!(framer.next_payload(), Err(SqlError::PacketsOutOfOrder)));
+        assert_eq!(framer.next_sequence(), 4, "so that the client takes the answer");
     }
 
     proptest! {
