@@ -3,6 +3,7 @@
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -10,6 +11,9 @@ use kv_client::pd::GrpcPd;
 use net::grpc::{ChannelOptions, Channels};
 use storage_node::config::{Args, Config};
 use storage_node::node::{Node, NodeParts};
+
+/// Pause between two attempts to reach the placement driver.
+const PD_PAUSE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -53,20 +57,21 @@ async fn run(config: Config) -> anyhow::Result<()> {
         "" => None,
         addr => Some(bind(addr).await.context("--status-addr")?),
     };
-    let pd = loop {
-        match GrpcPd::connect(&config.pd_endpoints, channels.clone()).await {
-            Ok(pd) => break pd,
-            Err(e) => tracing::warn!("waiting for the placement driver: {e}"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(std::time::Duration::from_millis(500)) => {}
-        }
+    // Before the wait for the cluster, which may be long.
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("--data-dir {}", config.data_dir.display()))?;
+    let start = async {
+        let pd = loop {
+            match GrpcPd::connect(&config.pd_endpoints, channels.clone()).await {
+                Ok(pd) => break Arc::new(pd),
+                Err(e) => tracing::warn!("waiting for the placement driver: {e}"),
+            }
+            tokio::time::sleep(PD_PAUSE).await;
+        };
+        Node::start(config, NodeParts { listener, status_listener, pd, channels }).await
     };
-    let parts = NodeParts { listener, status_listener, pd: Arc::new(pd), channels };
     let node = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        node = Node::start(config, parts) => node?,
+        node = start => node?,
     };
     tokio::select! {
         () = stop.cancelled() => {

@@ -1,9 +1,12 @@
-//! A SQL server whose cluster is not, or no longer, there: what its health page says, and that it can be stopped.
+//! Servers whose cluster is not, or no longer, there: what the health page says, and that they can be stopped.
 
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sql_server::server::SqlServer;
 use tests::cluster::{Cluster, PATIENCE};
+use tests::playground::{binary, signal};
 
 /// The health page's status code and body.
 async fn health(sql: &SqlServer) -> (u16, serde_json::Value) {
@@ -59,4 +62,26 @@ async fn a_sql_server_that_waits_for_the_storage_stops_when_it_is_told() {
     sql.shutdown().await;
     assert!(begin.elapsed() < graceful_wait / 3, "stopping took {:?}", begin.elapsed());
     cluster.stop().await;
+}
+
+#[test]
+fn a_storage_node_that_waits_for_its_placement_driver_stops_when_it_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut node = Command::new(binary().with_file_name("storage-node"))
+        .args(["--addr", "127.0.0.1:0", "--status-addr", "", "--pd-endpoints"])
+        .arg(silent.local_addr().unwrap().to_string())
+        .arg("--data-dir")
+        .arg(data.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    silent.accept().unwrap();
+    signal(node.id(), "TERM");
+    let begin = Instant::now();
+    let mut log = String::new();
+    node.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(node.wait().unwrap().success(), "{log}");
+    assert!(begin.elapsed() < Duration::from_secs(3), "stopping took {:?}:\n{log}", begin.elapsed());
 }
