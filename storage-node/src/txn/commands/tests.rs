@@ -345,6 +345,39 @@ fn pessimistic_locks_then_prewrite_then_commit() {
     db.check_value("a", 15, "2");
 }
 
+/// A row `a` that a pessimistic transaction locked, and an entry `e` of a plain index that it did not lock and that was
+/// written after its start; then the prewrite of both.
+fn row_and_index_entry() -> (Db, Prewrite) {
+    let mut db = Db::default();
+    db.put("a=1", 5, 8);
+    db.put("e=1", 9, 20);
+    db.lock("a", 7, 25).unwrap();
+    let mut cmd = db.cmd("a=2 e", 7);
+    cmd.for_update_ts = Timestamp(25);
+    cmd.checks = vec![PessimisticCheck::Lock, PessimisticCheck::None];
+    (db, cmd)
+}
+
+#[test]
+fn a_newer_version_of_an_index_entry_is_no_conflict_for_who_locked_its_row() {
+    let (mut db, cmd) = row_and_index_entry();
+    assert_eq!(db.run_prewrite(&cmd).unwrap(), Prewritten::default());
+    db.commit("a e", 7, 30).unwrap();
+    assert_eq!(db.writes("e"), ["30 delete@7", "20 put@9"]);
+    // The request again, after the commit.
+    assert_eq!(db.run_prewrite(&cmd).unwrap().min_commit_ts, Timestamp(30));
+    assert!(!db.has_lock("a") && !db.has_lock("e"));
+}
+
+#[test]
+fn a_late_prewrite_of_an_unlocked_index_entry_does_not_pass_its_rollback() {
+    let (mut db, cmd) = row_and_index_entry();
+    db.rollback("e", 7).unwrap();
+    let late = db.run_prewrite(&cmd).unwrap_err();
+    assert!(matches!(late, TxnError::WriteConflict { reason: ConflictReason::SelfRolledBack, .. }));
+    assert!(!db.has_lock("e"));
+}
+
 #[test]
 fn locking_below_a_newer_version_is_a_conflict() {
     let mut db = Db::default();
