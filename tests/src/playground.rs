@@ -137,8 +137,14 @@ pub fn runs(pid: u32) -> bool {
     state.first().is_some_and(|&state| state != b'Z')
 }
 
-/// The playground's binary, built beside the test's.
+/// The playground's binary.
 pub fn binary() -> PathBuf {
+    built("playground")
+}
+
+/// One of the workspace's binaries, built beside the test's.
+pub fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("this test's path");
-    own.ancestors().map(|dir| dir.join("playground")).find(|path| path.is_file()).expect("the playground is not built")
+    let found = own.ancestors().map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not built; `cargo build --bins` builds it"))
 }
