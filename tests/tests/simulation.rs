@@ -33,7 +33,7 @@ struct Run {
 
 fn simulate(seed: u64) -> Run {
     println!("SIM_SEED={seed:#x}");
-    let world = Arc::new(Mutex::new(World::new(seed, STORES, Faults::NONE)));
+    let world = Arc::new(Mutex::new(World::new(seed, STORES)));
     // Whatever fails, its history is told.
     let told_on_panic = TellHistory(Arc::clone(&world), seed);
     let run = block_on(LocalSet::new().run_until(drive(seed, Arc::clone(&world))));

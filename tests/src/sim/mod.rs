@@ -106,8 +106,8 @@ pub struct World {
 pub type SharedWorld = Arc<Mutex<World>>;
 
 impl World {
-    /// `stores` storage nodes, the first of which bootstraps the cluster.
-    pub fn new(seed: u64, stores: u64, faults: Faults) -> World {
+    /// `stores` storage nodes, the first of which bootstraps the cluster; nothing goes wrong yet.
+    pub fn new(seed: u64, stores: u64) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = Arc::new(AtomicU64::new(MS));
         let mut pd = SimPd::new(stores);
@@ -126,7 +126,7 @@ impl World {
             deliveries: BTreeMap::new(),
             sequence: 0,
             cut: BTreeSet::new(),
-            faults,
+            faults: Faults::NONE,
             next_fault: 0,
             history: Vec::new(),
             trace: Trace::new(),
@@ -202,17 +202,19 @@ impl World {
     pub fn begin_faults(&mut self, faults: Faults) {
         self.faults = faults;
         self.note(format!("faults begin: {faults:?}"));
+        self.draw_next_fault();
+    }
+
+    fn draw_next_fault(&mut self) {
+        let mean = self.faults.every.as_nanos() as u64;
+        self.next_fault = self.now() + self.rng.random_range(mean / 4..mean * 2);
     }
 
     fn draw_fault(&mut self) {
-        if self.faults.every == Duration::MAX {
+        if self.faults.every == Duration::MAX || self.now() < self.next_fault {
             return;
         }
-        if self.now() < self.next_fault {
-            return;
-        }
-        let mean = self.faults.every.as_nanos() as u64;
-        self.next_fault = self.now() + self.rng.random_range(mean / 4..mean * 2);
+        self.draw_next_fault();
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
         let id = ids[self.rng.random_range(0..ids.len())];
         let kind = match self.rng.random_range(0..10) {
