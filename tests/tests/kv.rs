@@ -150,6 +150,44 @@ async fn pessimistic_locks_exclude_wait_and_time_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn locks_of_a_statement_that_is_killed_are_released_at_once() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let mut holder = pessimistic(&client).await;
+    lock(&mut holder, "b", LockWait::Default).await.unwrap();
+
+    // It has "a", waits for "b", and then nobody waits for it any more; the transaction itself goes on.
+    let mut killed = pessimistic(&client).await;
+    {
+        let mut statement =
+            std::pin::pin!(killed.lock_keys(vec![b"a".to_vec(), b"b".to_vec()], LockOptions::default()));
+        let has_a = async {
+            loop {
+                let mut probe = pessimistic(&client).await;
+                if let Err(Error::LockNoWait { .. }) = lock(&mut probe, "a", LockWait::NoWait).await {
+                    return;
+                }
+                probe.rollback().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            locked = &mut statement => panic!("the lock of another was taken: {locked:?}"),
+            () = has_a => {}
+        }
+    }
+    assert!(!killed.is_locked(b"a"));
+    let mut next = pessimistic(&client).await;
+    lock(&mut next, "a", LockWait::Ms(5_000)).await.unwrap();
+    holder.rollback().await.unwrap();
+    lock(&mut next, "b", LockWait::Ms(5_000)).await.unwrap();
+    // The transaction may lock them again.
+    next.rollback().await.unwrap();
+    lock(&mut killed, "a", LockWait::Ms(5_000)).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_is_found_and_the_other_transaction_goes_on() {
     let cluster = Cluster::start(1, 1).await;
     let client = cluster.client().await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use engine::{Cf, Direction, Engine, Snapshot};
 use kv_client::{Client, ClientOptions};
 use parking_lot::Mutex;
+use placement_driver::cluster::model::PeerRole;
 use tests::sim::bank::{self, Ledger, Told};
 use tests::sim::pd::SimPdClient;
 use tests::sim::transport::SimDial;
@@ -64,8 +65,11 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
     kv_client::seed_jitter(seed);
     let pd = Arc::new(SimPdClient(Arc::clone(&world)));
     let client = Client::with_dial(pd, Arc::new(SimDial(Arc::clone(&world))), ClientOptions::default());
-    until(&world, CALM, "three replicas", |w| {
-        w.pd.cluster.regions.iter().all(|r| r.peers.len() == STORES as usize && r.leader.is_some())
+    until(&world, CALM, "three voters", |w| {
+        w.pd.cluster.regions.iter().all(|r| {
+            let voters = r.peers.iter().filter(|p| p.role == PeerRole::Voter).count();
+            voters == STORES as usize && r.leader.is_some()
+        })
     })
     .await;
     bank::open_accounts(&client).await.expect("the accounts are opened before anything goes wrong");

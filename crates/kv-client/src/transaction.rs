@@ -303,7 +303,7 @@ impl Transaction {
     /// Locks keys on their stores, so that nobody else can change them until this transaction ends. Keys with a pending
     /// [`Transaction::insert`] are checked to have no committed value.
     ///
-    /// On failure the keys that this call locked are released; earlier locks stay.
+    /// On failure, and when the future is dropped, the keys that this call locked are released; earlier locks stay.
     pub async fn lock_keys(&mut self, keys: Vec<Vec<u8>>, options: LockOptions) -> Result<Locked> {
         self.writable()?;
         if !self.options.pessimistic {
@@ -394,52 +394,29 @@ impl Transaction {
     ) -> Result<HashMap<Vec<u8>, LockedKey>> {
         let first_lock = self.primary.is_none();
         let primary = self.primary.clone().unwrap_or_else(|| keys[0].to_vec());
+        // A request without an answer may have locked its keys, also one that nobody waits for any more.
+        let keys_asked = keys.iter().map(|key| key.to_vec()).collect();
+        let mut asked = Asked { client: self.client.clone(), start_ts: self.start_ts, ts, keys: keys_asked };
         let request = LockRequest { txn: self, primary: &primary, ts, options, deadline, first_lock };
         let mut found = HashMap::with_capacity(keys.len());
         let mut rest = keys;
-        let mut result = Ok(());
         if first_lock && keys.len() > 1 {
             // The primary's lock must stand before others point to it.
-            result = request.lock(&keys[..1], &mut found).await;
+            request.lock(&keys[..1], &mut found).await?;
             rest = &keys[1..];
         }
-        if result.is_ok() {
-            result = request.lock(rest, &mut found).await;
+        request.lock(rest, &mut found).await?;
+        if first_lock {
+            self.client.start_heartbeat(self.start_ts, primary.clone(), self.started);
+            self.primary = Some(primary);
         }
-        match result {
-            Ok(()) => {
-                if first_lock {
-                    self.client.start_heartbeat(self.start_ts, primary.clone(), self.started);
-                    self.primary = Some(primary);
-                }
-                self.locked.extend(keys.iter().map(|key| (key.to_vec(), ())));
-                Ok(found)
-            }
-            Err(e) => {
-                // A request without an answer may have locked its keys: release all that were asked for.
-                let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
-                self.release_locks(keys, ts);
-                Err(e)
-            }
-        }
+        self.locked.extend(std::mem::take(&mut asked.keys).into_iter().map(|key| (key, ())));
+        Ok(found)
     }
 
     /// Releases pessimistic locks in the background.
     fn release_locks(&self, keys: Vec<Vec<u8>>, ts: Timestamp) {
-        if keys.is_empty() {
-            return;
-        }
-        let (client, start_ts) = (self.client.clone(), self.start_ts);
-        let release = async move {
-            let mut backoff = client.backoff();
-            if let Err(e) = client.pessimistic_rollback(start_ts.0, ts.0, keys, &mut backoff).await {
-                tracing::debug!(start_ts = start_ts.0, "releasing locks: {e}");
-            }
-        };
-        // Without a runtime (process ends) the locks expire by themselves.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(release);
-        }
+        drop(Asked { client: self.client.clone(), start_ts: self.start_ts, ts, keys });
     }
 
     /// Commits the pending writes; returns the commit timestamp (the start for a transaction that wrote nothing).
@@ -612,6 +589,35 @@ fn merge<'a>(
         }
     }
     merged
+}
+
+/// Keys that the stores were asked to lock. Dropped, it releases them in the background: the request failed, or whoever
+/// waited for it went away (`KILL`, `max_execution_time`).
+struct Asked {
+    client: Client,
+    start_ts: Timestamp,
+    ts: Timestamp,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let keys = std::mem::take(&mut self.keys);
+        if keys.is_empty() {
+            return;
+        }
+        let (client, start_ts, ts) = (self.client.clone(), self.start_ts, self.ts);
+        let release = async move {
+            let mut backoff = client.backoff();
+            if let Err(e) = client.pessimistic_rollback(start_ts.0, ts.0, keys, &mut backoff).await {
+                tracing::debug!(start_ts = start_ts.0, "releasing locks: {e}");
+            }
+        };
+        // Without a runtime (process ends) the locks expire by themselves.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(release);
+        }
+    }
 }
 
 /// What the lock requests of one call share.

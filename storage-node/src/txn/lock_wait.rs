@@ -10,10 +10,10 @@
 //! A turn that ended in a write conflict belongs to a client that will come back with a newer timestamp in a moment, so
 //! that the next in line is woken only after [`WAKE_DELAY`].
 //!
-//! A value: time comes in as an argument, and waiters are numbers; [`super::storage`] owns the tasks behind them.
+//! A value: waiters are numbers; [`super::storage`] owns the tasks and the time limits behind them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use codec::timestamp::Timestamp;
 
@@ -47,7 +47,9 @@ struct Waiter {
     key: Key,
     /// Whom the graph says it waits for; none while it is its turn.
     holder: Option<Timestamp>,
-    deadline: Instant,
+    /// What it wants the lock at.
+    for_update_ts: Timestamp,
+    rolled_back: bool,
 }
 
 /// How a woken transaction's turn ended.
@@ -78,13 +80,14 @@ impl WaitQueues {
         &mut self,
         waiter: WaiterId,
         start_ts: Timestamp,
+        for_update_ts: Timestamp,
         key: &Key,
         holder: Timestamp,
-        deadline: Instant,
     ) -> Result<(), Circle> {
         self.graph.wait(start_ts, holder, key)?;
         self.queues.entry(key.clone()).or_default().waiting.insert((start_ts, waiter), ());
-        self.waiters.insert(waiter, Waiter { start_ts, key: key.clone(), holder: Some(holder), deadline });
+        let (key, holder) = (key.clone(), Some(holder));
+        self.waiters.insert(waiter, Waiter { start_ts, key, holder, for_update_ts, rolled_back: false });
         Ok(())
     }
 
@@ -163,9 +166,28 @@ impl WaitQueues {
         Wake::Nobody
     }
 
-    /// Until when a waiter waits.
-    pub fn deadline(&self, waiter: WaiterId) -> Option<Instant> {
-        self.waiters.get(&waiter).map(|w| w.deadline)
+    /// A transaction gives its locks on the key back that it wanted at `for_update_ts` or before, also those that it has
+    /// not got yet: names its commands that are to give up. One that was woken already asks [`WaitQueues::is_rolled_back`]
+    /// before it takes the lock.
+    pub fn roll_back(&mut self, key: &Key, start_ts: Timestamp, for_update_ts: Timestamp) -> Vec<WaiterId> {
+        let Some(queue) = self.queues.get(key) else { return Vec::new() };
+        let waiting = queue.waiting.range((start_ts, 0)..=(start_ts, WaiterId::MAX)).map(|((_, id), ())| *id);
+        let mut gone = Vec::new();
+        for id in waiting.chain(queue.turn) {
+            if let Some(w) = self.waiters.get_mut(&id)
+                && w.start_ts == start_ts
+                && w.for_update_ts <= for_update_ts
+            {
+                w.rolled_back = true;
+                gone.push(id);
+            }
+        }
+        gone
+    }
+
+    /// Whether a waiter's transaction does not want the lock any more.
+    pub fn is_rolled_back(&self, waiter: WaiterId) -> bool {
+        self.waiters.get(&waiter).is_some_and(|w| w.rolled_back)
     }
 
     /// How many wait.
@@ -216,21 +238,21 @@ impl WaitQueues {
 mod tests {
     use super::*;
 
-    fn setup() -> (WaitQueues, Key, Instant) {
-        (WaitQueues::default(), Key::from_user(b"k"), Instant::now())
+    fn setup() -> (WaitQueues, Key) {
+        (WaitQueues::default(), Key::from_user(b"k"))
     }
 
     #[test]
     fn the_oldest_transaction_goes_first() {
-        let (mut queues, key, now) = setup();
-        queues.wait(1, Timestamp(30), &key, Timestamp(5), now).unwrap();
-        queues.wait(2, Timestamp(20), &key, Timestamp(5), now).unwrap();
+        let (mut queues, key) = setup();
+        queues.wait(1, Timestamp(30), Timestamp(30), &key, Timestamp(5)).unwrap();
+        queues.wait(2, Timestamp(20), Timestamp(20), &key, Timestamp(5)).unwrap();
         assert_eq!(queues.released(&key), Wake::Now(2));
         assert_eq!(queues.released(&key), Wake::Nobody, "one at a time");
         assert_eq!(queues.turn_over(2, Turn::Locked), Wake::Nobody);
         // Now transaction 30 waits for transaction 20.
         let other = Key::from_user(b"other");
-        assert_eq!(queues.wait(3, Timestamp(20), &other, Timestamp(30), now).unwrap_err().len(), 2);
+        assert_eq!(queues.wait(3, Timestamp(20), Timestamp(20), &other, Timestamp(30)).unwrap_err().len(), 2);
         assert_eq!(queues.released(&key), Wake::Now(1));
         assert_eq!(queues.turn_over(1, Turn::Locked), Wake::Nobody);
         assert!(queues.is_empty() && queues.queues.is_empty() && queues.graph.is_empty());
@@ -238,9 +260,9 @@ mod tests {
 
     #[test]
     fn turns_are_handed_on() {
-        let (mut queues, key, now) = setup();
+        let (mut queues, key) = setup();
         for id in 1..=3 {
-            queues.wait(id, Timestamp(10 * id), &key, Timestamp(5), now).unwrap();
+            queues.wait(id, Timestamp(10 * id), Timestamp(10 * id), &key, Timestamp(5)).unwrap();
         }
         assert_eq!(queues.released(&key), Wake::Now(1));
         assert_eq!(queues.turn_over(1, Turn::Conflict), Wake::Later);
@@ -252,9 +274,9 @@ mod tests {
 
     #[test]
     fn giving_up_leaves_no_trace() {
-        let (mut queues, key, now) = setup();
-        queues.wait(1, Timestamp(10), &key, Timestamp(5), now).unwrap();
-        queues.wait(2, Timestamp(20), &key, Timestamp(5), now).unwrap();
+        let (mut queues, key) = setup();
+        queues.wait(1, Timestamp(10), Timestamp(10), &key, Timestamp(5)).unwrap();
+        queues.wait(2, Timestamp(20), Timestamp(20), &key, Timestamp(5)).unwrap();
         assert_eq!(queues.give_up(1), Wake::Nobody);
         assert_eq!(queues.released(&key), Wake::Now(2));
         assert_eq!(queues.released(&key), Wake::Nobody);
@@ -264,25 +286,44 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_that_gives_up_a_key_ends_its_own_waits_up_to_that_time() {
+        let (mut queues, key) = setup();
+        for (id, start_ts, for_update_ts) in [(1, 10, 11), (2, 10, 13), (3, 20, 21)] {
+            queues.wait(id, Timestamp(start_ts), Timestamp(for_update_ts), &key, Timestamp(5)).unwrap();
+        }
+        assert!(queues.roll_back(&key, Timestamp(10), Timestamp(10)).is_empty());
+        assert!(queues.roll_back(&Key::from_user(b"other"), Timestamp(10), Timestamp(99)).is_empty());
+        assert_eq!(queues.roll_back(&key, Timestamp(10), Timestamp(12)), [1]);
+        assert_eq!([1, 2, 3].map(|id| queues.is_rolled_back(id)), [true, false, false]);
+        queues.give_up(1);
+        // Whose turn it is has not got the lock yet, either.
+        assert_eq!(queues.released(&key), Wake::Now(2));
+        assert_eq!(queues.roll_back(&key, Timestamp(10), Timestamp(13)), [2]);
+        assert!(queues.is_rolled_back(2));
+        assert_eq!(queues.turn_over(2, Turn::Passed), Wake::Now(3));
+        assert!(!queues.is_rolled_back(2) && !queues.is_rolled_back(3));
+    }
+
+    #[test]
     fn a_newcomer_with_the_lock_is_waited_for() {
-        let (mut queues, key, now) = setup();
-        queues.wait(1, Timestamp(10), &key, Timestamp(5), now).unwrap();
-        queues.wait(2, Timestamp(20), &key, Timestamp(5), now).unwrap();
+        let (mut queues, key) = setup();
+        queues.wait(1, Timestamp(10), Timestamp(10), &key, Timestamp(5)).unwrap();
+        queues.wait(2, Timestamp(20), Timestamp(20), &key, Timestamp(5)).unwrap();
         assert_eq!(queues.released(&key), Wake::Now(1));
         assert_eq!(queues.wait_again(1, Timestamp(7)).unwrap(), Wake::Nobody);
         let other = Key::from_user(b"other");
-        assert!(queues.wait(3, Timestamp(7), &other, Timestamp(20), now).is_err());
+        assert!(queues.wait(3, Timestamp(7), Timestamp(7), &other, Timestamp(20)).is_err());
         assert_eq!(queues.released(&key), Wake::Now(1));
     }
 
     #[test]
     fn a_new_holder_who_waits_for_a_waiter_dooms_that_one() {
-        let (mut queues, key, now) = setup();
+        let (mut queues, key) = setup();
         let other = Key::from_user(b"other");
-        queues.wait(1, Timestamp(10), &key, Timestamp(5), now).unwrap();
-        queues.wait(2, Timestamp(20), &key, Timestamp(5), now).unwrap();
+        queues.wait(1, Timestamp(10), Timestamp(10), &key, Timestamp(5)).unwrap();
+        queues.wait(2, Timestamp(20), Timestamp(20), &key, Timestamp(5)).unwrap();
         // Transaction 10 waits for transaction 20 in a request of its own, then gets the key.
-        queues.wait(3, Timestamp(10), &other, Timestamp(20), now).unwrap();
+        queues.wait(3, Timestamp(10), Timestamp(10), &other, Timestamp(20)).unwrap();
         assert_eq!(queues.released(&key), Wake::Now(1));
         assert_eq!(queues.turn_over(1, Turn::Locked), Wake::Now(2));
         assert!(queues.wait_again(2, Timestamp(10)).is_err());

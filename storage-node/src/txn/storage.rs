@@ -86,6 +86,8 @@ enum Woken {
     Turn,
     /// Another node found that its wait closes a circle.
     Deadlock(deadlock::Circle),
+    /// Its transaction gave the lock back before it had it: nobody waits for the answer.
+    RolledBack,
 }
 
 /// How long to wait for a lock.
@@ -396,7 +398,8 @@ impl<R: Replication> Storage<R> {
         run.await.map(|(answer, _)| answer)
     }
 
-    /// See [`super::commands::pessimistic_rollback`].
+    /// See [`super::commands::pessimistic_rollback`]. Nor does the transaction want the locks any more that it still waits
+    /// for: the statement that asked for them is over.
     pub async fn pessimistic_rollback(
         &self,
         ctx: &RegionContext,
@@ -406,6 +409,8 @@ impl<R: Replication> Storage<R> {
     ) -> Result<(), CommandError> {
         let bytes = key_bytes(&keys);
         let run = self.run(ctx, keys.clone(), bytes, |view| {
+            // While the keys are latched: who waits is in the queue, and who was woken has yet to look at the lock.
+            self.end_waits(&keys, start_ts, for_update_ts);
             Ok(pessimistic_rollback::pessimistic_rollback(&view.engine, &keys, start_ts, for_update_ts)?)
         });
         run.await.map(|(answer, _)| answer)
@@ -542,16 +547,22 @@ impl<R: Replication> Storage<R> {
         loop {
             let mut queued: Option<(Waiting<R>, oneshot::Receiver<Woken>)> = None;
             let result = self
-                .run(ctx, keys.clone(), bytes, |view| match pessimistic_lock(&view.engine, &cmd) {
-                    Err(TxnError::Mvcc(MvccError::KeyIsLocked(info)))
-                        if deadline.is_some_and(|d| d > Instant::now()) =>
+                .run(ctx, keys.clone(), bytes, |view| {
+                    if let Some((waiting, key)) = &turn
+                        && self.0.waits.lock().queues.is_rolled_back(waiting.id)
                     {
-                        let key = Key::from_user(&info.key);
-                        let deadline = deadline.expect("checked by the guard").into_std();
-                        queued = Some(self.queue(turn.take(), &cmd, &key, &info, deadline)?);
-                        Err(TxnError::Mvcc(MvccError::KeyIsLocked(info)).into())
+                        return Err(rolled_back(&cmd, key));
                     }
-                    other => Ok(other?),
+                    match pessimistic_lock(&view.engine, &cmd) {
+                        Err(TxnError::Mvcc(MvccError::KeyIsLocked(info)))
+                            if deadline.is_some_and(|d| d > Instant::now()) =>
+                        {
+                            let key = Key::from_user(&info.key);
+                            queued = Some(self.queue(turn.take(), &cmd, &key, &info)?);
+                            Err(TxnError::Mvcc(MvccError::KeyIsLocked(info)).into())
+                        }
+                        other => Ok(other?),
+                    }
                 })
                 .await;
             let Some((waiting, woken)) = queued else {
@@ -577,7 +588,11 @@ impl<R: Replication> Storage<R> {
                     };
                     return Err(deadlock_error(&cmd, &info, chain));
                 }
-                Ok(_) => {
+                Ok(Ok(Woken::RolledBack)) => {
+                    waiting.give_up();
+                    return Err(rolled_back(&cmd, &key));
+                }
+                Ok(Ok(Woken::Turn) | Err(_)) => {
                     self.tell_no_more(waiting.id);
                     turn = Some((waiting, key));
                 }
@@ -596,7 +611,6 @@ impl<R: Replication> Storage<R> {
         cmd: &PessimisticLock,
         key: &Key,
         info: &LockInfo,
-        deadline: std::time::Instant,
     ) -> Result<(Waiting<R>, oneshot::Receiver<Woken>), CommandError> {
         let holder = info.lock.start_ts;
         let (tx, rx) = oneshot::channel();
@@ -626,11 +640,23 @@ impl<R: Replication> Storage<R> {
                 }
                 let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
                 let mut waits = self.0.waits.lock();
-                waits.queues.wait(id, cmd.start_ts, key, holder, deadline).map_err(deadlock)?;
+                waits.queues.wait(id, cmd.start_ts, cmd.for_update_ts, key, holder).map_err(deadlock)?;
                 waits.wakers.insert(id, tx);
                 drop(waits);
                 self.tell(id, cmd.start_ts, info);
                 Ok((Waiting { storage: self.clone(), id, key: key.clone(), left: false }, rx))
+            }
+        }
+    }
+
+    /// Ends the waits of a transaction for keys, while they are latched.
+    fn end_waits(&self, keys: &[Key], start_ts: Timestamp, for_update_ts: Timestamp) {
+        let mut waits = self.0.waits.lock();
+        for key in keys {
+            for id in waits.queues.roll_back(key, start_ts, for_update_ts) {
+                if let Some(waker) = waits.wakers.remove(&id) {
+                    let _ = waker.send(Woken::RolledBack);
+                }
             }
         }
     }
@@ -949,6 +975,14 @@ fn deadlock_error(cmd: &PessimisticLock, info: &LockInfo, chain: deadlock::Circl
         deadlock_key_hash: chain.last().map_or(0, |edge| edge.key_hash),
         wait_chain: chain,
     })
+}
+
+fn rolled_back(cmd: &PessimisticLock, key: &Key) -> CommandError {
+    let start_ts = cmd.start_ts;
+    match key.to_user() {
+        Ok(key) => TxnError::PessimisticLockRolledBack { start_ts, key }.into(),
+        Err(e) => e.into(),
+    }
 }
 
 fn check_key(region: &Region, encoded: &[u8]) -> Result<(), RegionError> {

@@ -98,6 +98,54 @@ async fn a_waiter_gets_the_lock_when_it_is_released() {
     assert_eq!(storage.load(), (0, 0));
 }
 
+fn is_rolled_back<T>(result: &Result<T, CommandError>) -> bool {
+    matches!(result, Err(CommandError::Txn(TxnError::PessimisticLockRolledBack { .. })))
+}
+
+#[tokio::test]
+async fn a_wait_that_was_rolled_back_takes_no_lock_later() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    let waiter = tokio::spawn({
+        let (storage, ctx) = (storage.clone(), ctx.clone());
+        async move { storage.pessimistic_lock(&ctx, lock("a", 6, 8), LockWait::Default).await }
+    });
+    settle().await;
+    // The end of an earlier statement's locks, and of another transaction's, are none of its business.
+    for (start, for_update) in [(6, 7), (7, 9)] {
+        storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(start), Timestamp(for_update)).await.unwrap();
+        settle().await;
+        assert_eq!(waiting(&storage), 1);
+    }
+    storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(6), Timestamp(8)).await.unwrap();
+    settle().await;
+    assert!(waiter.is_finished(), "the lock that it waited for is still held");
+    assert!(is_rolled_back(&waiter.await.unwrap()));
+    assert_eq!(storage.load(), (0, 0));
+    storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(5), Timestamp(5)).await.unwrap();
+    assert!(storage.inspect(&ctx, b"a").await.unwrap().lock.is_none());
+}
+
+#[tokio::test]
+async fn a_waiter_that_was_woken_takes_no_lock_that_was_given_back_before() {
+    let (storage, ctx) = storage();
+    storage.pessimistic_lock(&ctx, lock("a", 5, 5), LockWait::No).await.unwrap();
+    let waiters = [6, 7].map(|start| {
+        let (storage, ctx) = (storage.clone(), ctx.clone());
+        tokio::spawn(async move { storage.pessimistic_lock(&ctx, lock("a", start, 8), LockWait::Default).await })
+    });
+    settle().await;
+    // It is woken by the first, and has not run when the second comes: neither yields here.
+    for (start, for_update) in [(5, 5), (6, 8)] {
+        storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(start), Timestamp(for_update)).await.unwrap();
+    }
+    let [given_back, next] = waiters;
+    assert!(is_rolled_back(&given_back.await.unwrap()));
+    next.await.unwrap().unwrap();
+    assert_eq!(storage.inspect(&ctx, b"a").await.unwrap().lock.unwrap().start_ts, Timestamp(7));
+    assert_eq!(storage.load(), (0, 0));
+}
+
 #[tokio::test]
 async fn waiters_are_told_of_a_newer_version_one_after_the_other() {
     let (storage, ctx) = storage();
