@@ -112,6 +112,61 @@ async fn conflicts_and_duplicates_are_told_by_key() {
     cluster.stop().await;
 }
 
+/// An optimistic transaction that looks at keys: its commit is to check them.
+async fn looks_at(client: &Client, keys: &[&str]) -> Transaction {
+    let mut txn = client.begin(TxnOptions::optimistic()).await.unwrap();
+    txn.lock_at_commit(keys.iter().map(|key| key.as_bytes().to_vec())).unwrap();
+    txn
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_key_that_an_optimistic_transaction_locked_is_found_by_its_commit() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    client.split_region(vec![b"m".to_vec()]).await.unwrap();
+    let asynchronous = ClientOptions { one_pc: false, ..ClientOptions::default() };
+    let two_phase = ClientOptions { async_commit: false, ..asynchronous.clone() };
+    // Within one region, at once; over two, asynchronously or in two phases.
+    for options in [ClientOptions::default(), asynchronous, two_phase] {
+        let client = cluster.client_with(options).await;
+        put(&client, &[("a", "1"), ("x", "1")]).await;
+        let conflict =
+            |result: Result<Timestamp, Error>| matches!(result, Err(Error::WriteConflict { key, .. }) if key == b"a");
+
+        // With a write and without, and where there is no value.
+        for write in [None, Some("b"), Some("y")] {
+            let mut txn = looks_at(&client, &["a", "none", "x"]).await;
+            if let Some(key) = write {
+                txn.put(key.into(), b"lost".to_vec()).unwrap();
+            }
+            assert!(!txn.is_readonly());
+            put(&client, &[("a", "2")]).await;
+            assert!(conflict(txn.commit().await), "{write:?}");
+        }
+        assert_eq!((get(&client, "b").await, get(&client, "y").await), (None, None));
+
+        // Nobody changed it: committed, and of the locks nothing is to be seen.
+        let mut late = client.begin(TxnOptions::optimistic()).await.unwrap();
+        late.put(b"a".to_vec(), b"late".to_vec()).unwrap();
+        let mut other = looks_at(&client, &["a"]).await;
+        let mut txn = looks_at(&client, &["a", "none", "x"]).await;
+        assert!(txn.commit().await.unwrap() > txn.start_ts());
+        let now = client.snapshot(client.timestamp().await.unwrap());
+        assert_eq!(show(&now.scan(b"", b"", 9, false, false).await.unwrap()), "a=2 x=1");
+        assert_eq!(get(&client, "none").await, None);
+        // It counts as a change for those that began before.
+        assert!(conflict(late.commit().await) && conflict(other.commit().await));
+
+        // A key that it writes, too, is written.
+        let mut txn = looks_at(&client, &["a", "x"]).await;
+        txn.put(b"a".to_vec(), b"3".to_vec()).unwrap();
+        txn.delete(b"x".to_vec()).unwrap();
+        txn.commit().await.unwrap();
+        assert_eq!((get(&client, "a").await.as_deref(), get(&client, "x").await), (Some("3"), None));
+    }
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pessimistic_locks_exclude_wait_and_time_out() {
     let cluster = Cluster::start(1, 1).await;

@@ -3,12 +3,13 @@
 //! ```text
 //!   begin ── get/scan (snapshot at start_ts, merged with the buffer) ── put/insert/delete (buffer)
 //!         ── lock_keys (pessimistic: on the stores, at for_update_ts) ── commit | rollback
+//!         ── lock_at_commit (optimistic: remembered)
 //! ```
 //!
 //! A pessimistic transaction keeps its locks alive by heartbeats until it ends. Dropping a transaction that has not
 //! ended releases its locks in the background.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use codec::timestamp::Timestamp;
@@ -98,8 +99,10 @@ pub struct Transaction {
     options: TxnOptions,
     started: Instant,
     buffer: Buffer,
-    /// Keys locked on the stores.
-    locked: BTreeMap<Vec<u8>, ()>,
+    /// Keys locked on the stores; none of an optimistic transaction.
+    locked: BTreeSet<Vec<u8>>,
+    /// Keys that an optimistic transaction's commit locks beside those that it writes.
+    locked_at_commit: BTreeSet<Vec<u8>>,
     /// Fixed once the first key is locked.
     primary: Option<Vec<u8>>,
     /// The newest timestamp that keys were locked at.
@@ -125,7 +128,8 @@ impl Transaction {
             start_ts,
             options,
             started: Instant::now(),
-            locked: BTreeMap::new(),
+            locked: BTreeSet::new(),
+            locked_at_commit: BTreeSet::new(),
             primary: None,
             for_update_ts: start_ts,
             check: None,
@@ -150,7 +154,7 @@ impl Transaction {
 
     /// Whether it neither wrote nor locked anything.
     pub fn is_readonly(&self) -> bool {
-        self.buffer.is_empty() && self.locked.is_empty()
+        self.buffer.is_empty() && self.locked.is_empty() && self.locked_at_commit.is_empty()
     }
 
     /// Whether it was committed or rolled back.
@@ -297,7 +301,7 @@ impl Transaction {
 
     /// Whether a key is locked on its store by this transaction.
     pub fn is_locked(&self, key: &[u8]) -> bool {
-        self.locked.contains_key(key)
+        self.locked.contains(key)
     }
 
     /// Locks keys on their stores, so that nobody else can change them until this transaction ends. Keys with a pending
@@ -364,6 +368,17 @@ impl Transaction {
         Ok(locked)
     }
 
+    /// Has an optimistic transaction's commit fail with [`Error::WriteConflict`] when somebody else changed, or locked so,
+    /// one of these keys after its start: `SELECT … FOR UPDATE`. Rolling back to a stage does not take it back.
+    pub fn lock_at_commit(&mut self, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
+        self.writable()?;
+        if self.options.pessimistic {
+            return Err(Error::Refused("a pessimistic transaction locks its keys at once".into()));
+        }
+        self.locked_at_commit.extend(keys);
+        Ok(())
+    }
+
     /// Pending inserts of keys that were locked before this call: their existence has not been checked yet.
     async fn check_owned(
         &mut self,
@@ -410,7 +425,7 @@ impl Transaction {
             self.client.start_heartbeat(self.start_ts, primary.clone(), self.started);
             self.primary = Some(primary);
         }
-        self.locked.extend(std::mem::take(&mut asked.keys).into_iter().map(|key| (key, ())));
+        self.locked.extend(std::mem::take(&mut asked.keys));
         Ok(found)
     }
 
@@ -419,11 +434,12 @@ impl Transaction {
         drop(Asked { client: self.client.clone(), start_ts: self.start_ts, ts, keys });
     }
 
-    /// Commits the pending writes; returns the commit timestamp (the start for a transaction that wrote nothing).
+    /// Commits the pending writes and checks [`Transaction::lock_at_commit`]'s keys; returns the commit timestamp (the
+    /// start for a transaction with neither).
     pub async fn commit(&mut self) -> Result<Timestamp> {
         self.writable()?;
         self.finished = true;
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && self.locked_at_commit.is_empty() {
             self.end();
             return Ok(self.start_ts);
         }
@@ -431,7 +447,7 @@ impl Transaction {
             self.end();
             return Err(e);
         }
-        let bytes = self.buffer.bytes();
+        let bytes = self.buffer.bytes() + self.locked_at_commit.iter().map(Vec::len).sum::<usize>();
         let mutations = self.mutations();
         if mutations.iter().all(|m| m.op == Op::CheckNotExists) {
             self.end();
@@ -461,7 +477,7 @@ impl Transaction {
         self.client.stop_heartbeat(self.start_ts);
         if !matches!(result, Ok(_) | Err(Error::Undetermined(_))) {
             // The committer's rollback covers its keys; these are the ones it may never have reached.
-            let keys = self.locked.keys().cloned().collect();
+            let keys = self.locked.iter().cloned().collect();
             self.release_locks(keys, self.for_update_ts);
         }
         self.locked.clear();
@@ -476,7 +492,7 @@ impl Transaction {
         let unchecked: Vec<Vec<u8>> = self
             .buffer
             .iter()
-            .filter(|(key, entry)| entry.must_not_exist && (nothing_left || self.locked.contains_key(*key)))
+            .filter(|(key, entry)| entry.must_not_exist && (nothing_left || self.locked.contains(*key)))
             .map(|(key, _)| key.clone())
             .collect();
         if unchecked.is_empty() {
@@ -493,19 +509,20 @@ impl Transaction {
     /// What commit sends: pending writes, and the locked keys that were not written.
     fn mutations(&mut self) -> Vec<Mutation> {
         let pessimistic = !self.locked.is_empty();
-        let mut mutations = Vec::with_capacity(self.buffer.len());
-        let mut locked = self.locked.keys().peekable();
-        let lock_only = |key: &Vec<u8>| Mutation {
-            op: Op::Lock,
-            key: key.clone(),
-            value: Vec::new(),
-            action: PessimisticAction::DoPessimisticCheck,
+        let (to_lock, action) = match self.options.pessimistic {
+            true => (&self.locked, PessimisticAction::DoPessimisticCheck),
+            false => (&self.locked_at_commit, PessimisticAction::SkipPessimisticCheck),
         };
+        let lock_only = |key: &Vec<u8>| Mutation { op: Op::Lock, key: key.clone(), value: Vec::new(), action };
+        let mut mutations = Vec::with_capacity(self.buffer.len() + to_lock.len());
+        let mut to_lock = to_lock.iter().peekable();
         for (key, entry) in self.buffer.take() {
-            while let Some(before) = locked.next_if(|locked| **locked < key) {
+            while let Some(before) = to_lock.next_if(|locked| **locked < key) {
                 mutations.push(lock_only(before));
             }
-            let is_locked = locked.next_if(|locked| **locked == key).is_some();
+            // A write of the key checks, and locks, as much.
+            to_lock.next_if(|locked| **locked == key);
+            let is_locked = self.locked.contains(&key);
             let action = match (pessimistic, is_locked, entry.must_not_exist) {
                 (true, true, _) => PessimisticAction::DoPessimisticCheck,
                 (true, false, true) => PessimisticAction::DoConstraintCheck,
@@ -521,7 +538,7 @@ impl Transaction {
             };
             mutations.push(Mutation { op, key, value, action });
         }
-        mutations.extend(locked.map(lock_only));
+        mutations.extend(to_lock.map(lock_only));
         mutations
     }
 
@@ -541,7 +558,7 @@ impl Transaction {
             return;
         }
         self.client.stop_heartbeat(self.start_ts);
-        let keys = std::mem::take(&mut self.locked).into_keys().collect();
+        let keys = std::mem::take(&mut self.locked).into_iter().collect();
         self.release_locks(keys, self.for_update_ts);
     }
 }
@@ -559,7 +576,7 @@ impl std::fmt::Debug for Transaction {
         f.debug_struct("Transaction")
             .field("start_ts", &self.start_ts)
             .field("pending", &self.buffer.len())
-            .field("locked", &self.locked.len())
+            .field("locked", &(self.locked.len() + self.locked_at_commit.len()))
             .finish_non_exhaustive()
     }
 }

@@ -469,7 +469,9 @@ async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Res
         tables.iter().for_each(|t| ctx.session.txn.use_table(t));
         let wait = lock_wait(ctx.session, lock.nowait);
         let txn = ctx.txn().await?;
-        if txn.is_pessimistic() && !keys.is_empty() {
+        if !txn.is_pessimistic() {
+            txn.lock_at_commit(keys)?;
+        } else if !keys.is_empty() {
             let options = kv_client::LockOptions { wait, for_update_ts: Some(read_at), ..Default::default() };
             txn.lock_keys(keys, options).await?;
         }

@@ -208,6 +208,47 @@ fn prewrite_then_commit_makes_versions() {
 }
 
 #[test]
+fn a_committed_lock_is_a_record_that_readers_skip_and_writers_meet() {
+    // However it is committed: in two phases, asynchronously, at once.
+    for way in 0..3 {
+        let mut db = Db::default();
+        db.put("a=1 b=1", 5, 8);
+        db.put("b", 9, 10);
+        let mut cmd = db.cmd("a! b! c!", 20);
+        cmd.one_phase = way == 2;
+        cmd.async_commit = (way == 1).then(|| vec![b"b".to_vec(), b"c".to_vec()]);
+        cmd.min_commit_ts = Timestamp(30);
+        let done = db.run_prewrite(&cmd).unwrap();
+        if way < 2 {
+            // Locked: readers pass, writers wait.
+            db.check_value("a", 40, "1");
+            assert_eq!(db.prewrite("a=2", 25).unwrap().locked.len(), 1);
+            db.commit("a b c", 20, 30).unwrap();
+        }
+        let expected = [Timestamp(0), Timestamp(30), Timestamp(0)][way];
+        assert_eq!((done.min_commit_ts, done.one_phase_commit_ts == Timestamp(30)), (expected, way == 2));
+        assert_eq!(db.writes("a"), ["30 lock@20", "8 put@5"]);
+        assert_eq!(db.writes("c"), ["30 lock@20"]);
+        for (k, value) in [("a", "1"), ("b", "-"), ("c", "-")] {
+            db.check_value(k, 40, value);
+            assert!(!db.has_lock(k));
+        }
+        assert_eq!(db.status("a", 20, 40, 41).unwrap(), TxnStatus::Committed(Timestamp(30)));
+        // Who began before the commit is in conflict with it, as with a write.
+        for change in ["a=2", "a", "a!"] {
+            let error = db.prewrite(change, 25).unwrap_err();
+            assert!(matches!(error, TxnError::WriteConflict { conflict_commit_ts: Timestamp(30), .. }), "{error}");
+        }
+        // A lock is in conflict with a newer version.
+        db.put("a=2", 50, 51);
+        assert!(matches!(db.prewrite("a!", 45), Err(TxnError::WriteConflict { .. })));
+        db.prewrite("a!", 60).unwrap();
+        db.rollback("a", 60).unwrap();
+        db.check_value("a", 70, "2");
+    }
+}
+
+#[test]
 fn long_values_live_in_the_default_family() {
     let mut db = Db::default();
     let long = "x".repeat(256);
