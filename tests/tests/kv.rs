@@ -249,28 +249,20 @@ async fn a_deadlock_is_found_and_the_other_transaction_goes_on() {
     let (mut one, mut two) = (pessimistic(&client).await, pessimistic(&client).await);
     lock(&mut one, "a", LockWait::Default).await.unwrap();
     lock(&mut two, "b", LockWait::Default).await.unwrap();
-    let first = tokio::spawn(async move {
-        let result = lock(&mut one, "b", LockWait::Ms(20_000)).await;
-        (one, result)
-    });
-    let mut result = lock(&mut two, "a", LockWait::Ms(20_000)).await;
-    let mut survivor = None;
-    if matches!(result, Err(Error::Deadlock { .. })) {
-        two.rollback().await.unwrap();
-        let (one, waited) = first.await.unwrap();
-        waited.unwrap();
-        survivor = Some(one);
-    } else {
-        // The detector may have met the cycle from the other side.
-        let (mut one, waited) = first.await.unwrap();
-        assert!(matches!(waited, Err(Error::Deadlock { .. })), "{waited:?} {result:?}");
-        one.rollback().await.unwrap();
+    let lock_too = |mut txn: Transaction, key| async move {
+        let result = lock(&mut txn, key, LockWait::Ms(20_000)).await;
         if result.is_err() {
-            result = lock(&mut two, "a", LockWait::Default).await;
+            // The other one waits for it.
+            txn.rollback().await.unwrap();
         }
-        result.unwrap();
-    }
-    let mut survivor = survivor.unwrap_or(two);
+        (txn, result)
+    };
+    // Whose request comes second is the victim.
+    let mut survivor = match tokio::join!(lock_too(one, "b"), lock_too(two, "a")) {
+        ((one, Ok(())), (_, Err(Error::Deadlock { .. }))) => one,
+        ((_, Err(Error::Deadlock { .. })), (two, Ok(()))) => two,
+        ((_, one), (_, two)) => panic!("{one:?} {two:?}"),
+    };
     survivor.put(b"a".to_vec(), b"1".to_vec()).unwrap();
     survivor.put(b"b".to_vec(), b"1".to_vec()).unwrap();
     survivor.commit().await.unwrap();
