@@ -1,5 +1,6 @@
 # Sourced by the scripts beside it: makes sure that the build's prerequisites are there, builds the servers if
-# anything changed, and sets MERIDIAN_BIN to where the binaries are.
+# anything changed, and sets MERIDIAN_BIN to where the binaries are. With MERIDIAN_BUILT=1 the caller builds; with
+# MERIDIAN_BUILT=any what was built some time ago will do.
 
 need() { # need COMMAND DEBIAN-PACKAGES HOMEBREW-PACKAGE: installs a missing command where that is possible
     command -v "$1" >/dev/null && return
@@ -31,7 +32,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/mer
 MERIDIAN_BIN="$CARGO_TARGET_DIR/debug"
 if [ "${MERIDIAN_BUILT:-}" != 1 ]; then
     if [ -x "$MERIDIAN_BIN/playground" ]; then
-        cargo build --quiet --workspace --bins
+        [ "${MERIDIAN_BUILT:-}" = any ] || cargo build --quiet --workspace --bins
     else
         echo "meridian: building; the first time takes several minutes" >&2
         cargo build --workspace --bins
