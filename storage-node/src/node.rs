@@ -28,7 +28,7 @@ use crate::raftstore::driver::{Driver, Outside};
 use crate::raftstore::handle::{RaftStoreHandle, Shared};
 use crate::raftstore::log::{DiskLog, RaftLog};
 use crate::raftstore::msg::Effects;
-use crate::raftstore::pd::{DiskUse, PdWorker};
+use crate::raftstore::pd::{BeforeTransfer, DiskUse, PdWorker};
 use crate::raftstore::store::{self, Store};
 use crate::raftstore::transport::Transport;
 use crate::replication::{Epoch, Peer, PeerRole, Region};
@@ -156,7 +156,9 @@ impl<E: Engine> Node<E> {
         let runtime = tokio::runtime::Handle::current();
         let transport = Transport::new(runtime.clone(), shared.clone(), pd.clone(), channels.clone(), stop.clone());
         let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0 };
-        let worker = PdWorker::start(&runtime, shared.clone(), pd.clone(), disk, stop.clone());
+        let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
+        let before_transfer = before_transfer(storage.clone());
+        let worker = PdWorker::start(&runtime, shared.clone(), pd.clone(), disk, before_transfer, stop.clone());
         let shell = Shell { transport, pd: worker, shared: shared.clone() };
         let seed = rand::random();
         let store_shared = shared.clone();
@@ -164,7 +166,6 @@ impl<E: Engine> Node<E> {
         let failed = stop.clone();
         let driver = Driver::start(store, tick, shell, move |_| failed.cancel())?;
 
-        let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
         let locator = FirstRegionLeader { pd: pd.clone(), channels: channels.clone() };
         detector::start(storage.clone(), Arc::new(locator), stop.clone());
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
@@ -221,6 +222,18 @@ impl<E: Engine> Drop for Node<E> {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Replicates what is in the memory of a region's leader before another one takes its place.
+fn before_transfer<E: Engine>(storage: Storage<RaftStoreHandle<E>>) -> BeforeTransfer {
+    Arc::new(move |ctx| {
+        let storage = storage.clone();
+        Box::pin(async move {
+            if let Err(e) = storage.hand_over_locks(&ctx).await {
+                tracing::info!(region = ctx.region_id, "locks are not handed over: {e}");
+            }
+        })
+    })
 }
 
 fn serve(

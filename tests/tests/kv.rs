@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use kv_client::{Client, ClientOptions, Error, LockOptions, LockWait, Timestamp, Transaction, TxnOptions};
 use proto::kvrpcpb::{self, Op};
+use proto::metapb;
 use proto::tikvpb::tikv_client::TikvClient;
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, PATIENCE};
 
 async fn put(client: &Client, pairs: &[(&str, &str)]) -> Timestamp {
     let mut txn = client.begin(TxnOptions::optimistic()).await.unwrap();
@@ -267,6 +268,51 @@ async fn a_deadlock_is_found_and_the_other_transaction_goes_on() {
     survivor.put(b"b".to_vec(), b"1".to_vec()).unwrap();
     survivor.commit().await.unwrap();
     assert_eq!(get(&client, "b").await.as_deref(), Some("1"));
+    cluster.stop().await;
+}
+
+/// The stores with a voter of the first region, the leader's first; none while it has no leader.
+async fn voters(client: &Client) -> Vec<u64> {
+    let Some(info) = client.pd().get_region(b"").await.unwrap() else { return Vec::new() };
+    let Some(leader) = info.leader else { return Vec::new() };
+    let voters = info.region.peers.iter().filter(|p| p.role() == metapb::PeerRole::Voter && p.id != leader.id);
+    std::iter::once(leader.store_id).chain(voters.map(|p| p.store_id)).collect()
+}
+
+async fn wait_for_voters(client: &Client, what: &str, holds: impl Fn(&[u64]) -> bool) -> Vec<u64> {
+    let begin = Instant::now();
+    loop {
+        let seen = voters(client).await;
+        if holds(&seen) {
+            return seen;
+        }
+        assert!(begin.elapsed() < PATIENCE, "no {what}: {seen:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_move_of_leadership_loses_no_pessimistic_lock() {
+    let cluster = Cluster::start(1, 3).await;
+    let client = cluster.client().await;
+    let stores = wait_for_voters(&client, "three voters", |stores| stores.len() == 3).await;
+    let mut holder = pessimistic(&client).await;
+    lock(&mut holder, "a", LockWait::Default).await.unwrap();
+
+    let url = format!("http://{}/pd/api/v1/operators", cluster.endpoints()[0]);
+    let region = client.pd().get_region(b"").await.unwrap().unwrap().region.id;
+    let to = stores[1];
+    let body = format!(r#"{{"name":"transfer-leader","region_id":{region},"to_store_id":{to}}}"#);
+    let answer = net::http::request(net::http::Method::POST, &url, body.into(), PATIENCE).await.unwrap();
+    assert!(answer.status.is_success(), "{}", answer.text());
+    wait_for_voters(&client, "new leader", |stores| stores.first() == Some(&to)).await;
+
+    let mut other = pessimistic(&client).await;
+    let refused = lock(&mut other, "a", LockWait::NoWait).await;
+    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"a"), "{refused:?}");
+    holder.put(b"a".to_vec(), b"1".to_vec()).unwrap();
+    holder.commit().await.unwrap();
+    lock(&mut other, "a", LockWait::NoWait).await.unwrap();
     cluster.stop().await;
 }
 

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::Engine;
+use futures::future::BoxFuture;
 use kv_client::pd::PdClient;
 use proto::pdpb;
 use tokio::sync::mpsc;
@@ -17,9 +18,15 @@ use super::convert;
 use super::handle::Shared;
 use super::metrics;
 use super::msg::{Msg, PdTask};
+use crate::replication::RegionContext;
 
 /// Tasks that may wait.
 const QUEUE_MAX: usize = 4096;
+/// What is done before a hand-over may take so long; the hand-over itself matters more.
+const BEFORE_TRANSFER_MAX: Duration = Duration::from_secs(1);
+
+/// Does what is to be done before this store hands over the leadership of a region on PD's word.
+pub type BeforeTransfer = Arc<dyn Fn(RegionContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Where tasks for PD are put.
 #[derive(Clone)]
@@ -70,6 +77,7 @@ impl PdWorker {
         shared: Arc<Shared<E>>,
         pd: Arc<dyn PdClient>,
         disk: DiskUse,
+        before_transfer: BeforeTransfer,
         stop: CancellationToken,
     ) -> Self {
         let (queue, mut tasks) = mpsc::channel(QUEUE_MAX);
@@ -81,7 +89,15 @@ impl PdWorker {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     Some(command) = heartbeats.receiver.recv() => {
-                        shared.inbox.push(Msg::PdCommand(Box::new(command)));
+                        if command.transfer_leader.is_none() {
+                            shared.inbox.push(Msg::PdCommand(Box::new(command)));
+                            continue;
+                        }
+                        let (before, shared) = (before_transfer(context_of(&command)), shared.clone());
+                        tokio::spawn(async move {
+                            let _ = tokio::time::timeout(BEFORE_TRANSFER_MAX, before).await;
+                            shared.inbox.push(Msg::PdCommand(Box::new(command)));
+                        });
                     }
                     task = tasks.recv() => match task {
                         None => return,
@@ -121,6 +137,12 @@ impl PdWorker {
             }
         }
     }
+}
+
+/// The region that a command of PD is for.
+pub fn context_of(command: &pdpb::RegionHeartbeatResponse) -> RegionContext {
+    let epoch = convert::epoch_from_proto(command.region_epoch.as_ref());
+    RegionContext { region_id: command.region_id, epoch, ..RegionContext::default() }
 }
 
 fn unix_seconds() -> u64 {

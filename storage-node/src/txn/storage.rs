@@ -34,10 +34,15 @@ use super::concurrency::ConcurrencyManager;
 use super::latch::{CommandId, LatchTicket, Latches};
 use super::lock_table::{LockTable, LockView};
 use super::lock_wait::{Turn, WAKE_DELAY, WaitQueues, WaiterId, Wake};
-use super::{CommandError, Released, TxnError, deadlock};
+use super::{Changes, CommandError, Released, TxnError, deadlock};
 use crate::mvcc::view::encode_range;
-use crate::mvcc::{Isolation, Key, LockInfo, MvccError, MvccReader, MvccView, ReadParams, ScanOptions, Scanner, point};
+use crate::mvcc::{
+    Isolation, Key, LockInfo, LockKind, MvccError, MvccReader, MvccView, ReadParams, ScanOptions, Scanner, point,
+};
 use crate::replication::{Region, RegionContext, RegionError, RegionSnapshot, Replication};
+
+/// How long new locks are replicated when another node was to lead their region: Raft gives a hand-over up sooner.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// Bounds of what is under way on a node.
 #[derive(Clone, Debug)]
@@ -416,6 +421,32 @@ impl<R: Replication> Storage<R> {
         run.await.map(|(answer, _)| answer)
     }
 
+    /// Before another node leads the region: replicates its pessimistic locks that are in memory, which it would lose, and
+    /// for [`LEAVING`] those that are taken.
+    pub async fn hand_over_locks(&self, ctx: &RegionContext) -> Result<(), CommandError> {
+        let view = self.0.replication.snapshot(ctx).await?;
+        let (region, term) = (view.region.id, view.term);
+        let keys = self.0.lock_table.leave(&view.region, term);
+        drop(view);
+        let storage = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LEAVING).await;
+            storage.0.lock_table.stay(region, term);
+        });
+        let run = self.run(ctx, keys.clone(), key_bytes(&keys), |view| {
+            // While the keys are latched: what others made of the locks in the meantime stands.
+            let reader = MvccReader::new(&view.engine);
+            let mut changes = Changes::default();
+            for key in &keys {
+                if let Some(lock) = reader.lock(key)?.filter(|lock| lock.kind == LockKind::Pessimistic) {
+                    changes.put_lock(key, &lock);
+                }
+            }
+            Ok(Outcome::new(changes, ()))
+        });
+        run.await.map(|(answer, _)| answer)
+    }
+
     /// See [`super::commands::heartbeat`].
     pub async fn txn_heartbeat(
         &self,
@@ -732,7 +763,7 @@ impl<R: Replication> Storage<R> {
         }
         let view = self.0.lock_table.view_of_keys(view, &keys);
         let Outcome { changes, memory_locks, answer } = decide(&view)?;
-        let super::Changes { mut batch, released } = changes;
+        let Changes { mut batch, released } = changes;
         if batch.is_empty() {
             return Ok((answer, false));
         }
@@ -954,7 +985,7 @@ impl<R: Replication> Storage<R> {
         keys.iter().try_for_each(|key| check_raw_key(key.encoded()))?;
         let bytes = batch.size_bytes();
         if latched {
-            let changes = super::Changes { batch, released: Vec::new() };
+            let changes = Changes { batch, released: Vec::new() };
             return self.run(ctx, keys, bytes, move |_| Ok(Outcome::new(changes, ()))).await.map(|(answer, _)| answer);
         }
         let _admitted = self.admit(bytes)?;

@@ -12,6 +12,7 @@ use storage_node::raftstore::StoreConfig;
 use storage_node::raftstore::handle::{Clock, RaftStoreHandle, Shared};
 use storage_node::raftstore::log::MemoryLog;
 use storage_node::raftstore::msg::{Effects, Job, JobDone, Msg, SnapshotSend};
+use storage_node::raftstore::pd;
 use storage_node::raftstore::snapshot::SnapshotChunks;
 use storage_node::raftstore::store::{self, Store};
 use storage_node::replication::Region;
@@ -46,6 +47,7 @@ struct Running {
     store: Store<SimEngine, MemoryLog>,
     shared: Arc<Shared<SimEngine>>,
     service: Arc<SimService>,
+    storage: Storage<RaftStoreHandle<SimEngine>>,
     /// Commands being executed; a crash ends them.
     commands: JoinSet<()>,
     next_tick: u64,
@@ -104,8 +106,8 @@ impl Node {
             .unwrap_or_else(|e| panic!("store {}: {e}", self.id));
         let handle = RaftStoreHandle::new(Arc::clone(&shared));
         let storage = Storage::new(handle.clone(), Some(oracle), StorageOptions::default());
-        let service = Arc::new(TikvService::new(storage, handle, Arc::new(NoCoprocessor)));
-        self.running = Some(Running { store, shared, service, commands: JoinSet::new(), next_tick: 0 });
+        let service = Arc::new(TikvService::new(storage.clone(), handle, Arc::new(NoCoprocessor)));
+        self.running = Some(Running { store, shared, service, storage, commands: JoinSet::new(), next_tick: 0 });
     }
 
     /// Ends it; of what was not synced, the share `keep` stays.
@@ -118,8 +120,17 @@ impl Node {
 
     /// Takes a message in.
     pub(super) fn receive(&mut self, message: Msg<SimEngine>) {
-        if let Some(running) = &self.running {
-            running.shared.inbox.push(message);
+        let Some(running) = &mut self.running else { return };
+        match message {
+            // As the worker for PD does: the locks in memory go first.
+            Msg::PdCommand(command) if command.transfer_leader.is_some() => {
+                let (storage, shared) = (running.storage.clone(), Arc::clone(&running.shared));
+                running.commands.spawn(async move {
+                    let _ = storage.hand_over_locks(&pd::context_of(&command)).await;
+                    shared.inbox.push(Msg::PdCommand(command));
+                });
+            }
+            message => running.shared.inbox.push(message),
         }
     }
 

@@ -77,3 +77,35 @@ fn memory_is_bounded_by_dropping_regions_used_longest_ago() {
     assert_eq!(state.bytes, state.regions.values().map(|r| r.bytes).sum::<usize>());
     assert!(state.regions.contains_key(&20) && !state.regions.contains_key(&1));
 }
+
+#[test]
+fn a_region_that_another_node_will_lead_names_its_locks_and_takes_no_more() {
+    let (table, engine, region) = (LockTable::new(1 << 20), MemoryEngine::new(), region(1, ""));
+    for key in ["a", "b"] {
+        assert!(put(&table, &region, 5, key, 2));
+    }
+    // Which of a new lock and those of "a" and "b", taken anew, stay in memory.
+    let kept = |term| {
+        let keys = ["a", "b", "c"].map(Key::from_encoded);
+        let view = RegionSnapshot { engine: engine.snapshot(), region: region.clone(), term };
+        let view = table.view_of_keys(view, &keys);
+        let mut batch = WriteBatch::new();
+        keys.iter().for_each(|key| batch.put(Cf::Lock, key.encoded(), lock(2)));
+        let changes = table.plan(&view, &mut batch).unwrap();
+        assert_eq!(batch.modifies.len() + changes.put.len(), 3, "each is written once");
+        (changes.put.len(), changes.gone.len())
+    };
+    assert_eq!(kept(5), (3, 0));
+    assert_eq!(table.leave(&region, 4), []);
+    assert_eq!(kept(5), (3, 0), "that was in an earlier term");
+    let named: Vec<_> = table.leave(&region, 5).iter().map(|key| key.encoded().to_vec()).collect();
+    assert_eq!(named, [b"a", b"b"]);
+    assert_eq!(kept(5), (0, 2));
+    table.stay(region.id, 4);
+    assert_eq!(kept(5), (0, 2));
+    table.stay(region.id, 5);
+    assert_eq!(kept(5), (3, 0));
+    // Elected again, it keeps locks again.
+    table.leave(&region, 5);
+    assert_eq!(kept(6), (3, 0));
+}

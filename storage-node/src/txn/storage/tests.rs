@@ -4,7 +4,6 @@ use engine::memory::MemoryEngine;
 
 use super::*;
 use crate::bare::BareReplication;
-use crate::mvcc::LockKind;
 use crate::txn::{Assertion, Mutation, MutationOp};
 
 type Bare = BareReplication<MemoryEngine>;
@@ -410,4 +409,33 @@ async fn locks_beyond_the_memory_bound_are_replicated() {
     assert!(is_locked(&storage.pessimistic_lock(&ctx, lock("a", 6, 6), LockWait::No).await));
     storage.pessimistic_rollback(&ctx, vec![key("a")], Timestamp(5), Timestamp(5)).await.unwrap();
     assert_eq!(stored_locks(&storage), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_in_memory_are_replicated_before_another_node_leads() {
+    let (storage, ctx) = storage();
+    for k in ["a", "b", "c"] {
+        storage.pessimistic_lock(&ctx, lock(k, 5, 5), LockWait::No).await.unwrap();
+    }
+    // Prewritten, it is none of those.
+    let prewrite = |k: &str| Prewrite { for_update_ts: Timestamp(5), ..put(k, "1", 5) };
+    storage.prewrite(&ctx, prewrite("c")).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (1, 2));
+    storage.hand_over_locks(&ctx).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (3, 0));
+    assert_eq!(storage.inspect(&ctx, b"c").await.unwrap().lock.unwrap().kind, LockKind::Put);
+    // What is locked in the meantime is replicated, too, and everything is unlocked as ever.
+    storage.pessimistic_lock(&ctx, lock("d", 5, 5), LockWait::No).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (4, 0));
+    storage.hand_over_locks(&ctx).await.unwrap();
+    assert!(is_locked(&storage.pessimistic_lock(&ctx, lock("a", 6, 6), LockWait::No).await));
+    storage.pessimistic_rollback(&ctx, vec![key("a"), key("d")], Timestamp(5), Timestamp(5)).await.unwrap();
+    storage.prewrite(&ctx, prewrite("b")).await.unwrap();
+    storage.commit(&ctx, vec![key("b"), key("c")], Timestamp(5), Timestamp(8)).await.unwrap();
+    assert_eq!(stored_locks(&storage), 0);
+    // Nobody came to lead it.
+    tokio::time::sleep(2 * LEAVING).await;
+    storage.pessimistic_lock(&ctx, lock("a", 9, 9), LockWait::No).await.unwrap();
+    assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (0, 1));
+    assert_eq!(storage.load(), (0, 0));
 }
