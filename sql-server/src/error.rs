@@ -289,9 +289,10 @@ pub enum SqlError {
         /// Table.
         table: String,
     },
-    /// A schema change failed where it ran, maybe on another server: its number and text come as they were.
+    /// What failed where it ran, on a storage node or (a schema change) maybe on another server: its number and text come
+    /// as they were.
     #[error("{message}")]
-    DdlJobFailed {
+    Remote {
         /// MySQL's number.
         code: u16,
         /// The text.
@@ -590,6 +591,9 @@ pub enum SqlError {
     /// `FOR UPDATE OF` a table that the query does not read.
     #[error("Unresolved table name `{0}` in locking clause.")]
     UnresolvedTableLock(String),
+    /// Two lock clauses of one query name the same table.
+    #[error("Table {0} appears in multiple locking clauses.")]
+    DuplicateTableLock(String),
     /// `NOWAIT`.
     #[error("Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.")]
     LockNoWait,
@@ -776,6 +780,7 @@ impl From<kv_client::Error> for SqlError {
             Undetermined(why) => SqlError::Undetermined(why),
             SchemaChanged(_) => SqlError::SchemaChanged,
             Aborted { start_ts, reason } => SqlError::TransactionAborted { start_ts, reason },
+            Evaluation { code, message } => SqlError::Remote { code, message },
             Coprocessor(_) | Refused(_) | Finished => SqlError::Other(error.to_string()),
         }
     }

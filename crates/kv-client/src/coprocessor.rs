@@ -77,7 +77,10 @@ impl Snapshot {
             let response = tipb::SelectResponse::decode(page?.as_slice())
                 .map_err(|e| Error::Coprocessor(format!("the response cannot be decoded: {e}")))?;
             match response.error {
-                Some(error) => Err(Error::Coprocessor(error.msg)),
+                Some(error) => match u16::try_from(error.code) {
+                    Ok(code) if code > 0 => Err(Error::Evaluation { code, message: error.msg }),
+                    _ => Err(Error::Coprocessor(error.msg)),
+                },
                 None => Ok(response),
             }
         };

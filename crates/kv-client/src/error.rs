@@ -101,6 +101,14 @@ pub enum Error {
         /// What the storage said.
         reason: String,
     },
+    /// An expression failed in the coprocessor, with MySQL's number and words.
+    #[error("{message}")]
+    Evaluation {
+        /// MySQL's number.
+        code: u16,
+        /// The text.
+        message: String,
+    },
     /// The coprocessor failed; the text is its own.
     #[error("coprocessor: {0}")]
     Coprocessor(String),

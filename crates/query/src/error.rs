@@ -166,24 +166,29 @@ impl EvalError {
 
     /// The SQLSTATE that goes with [`EvalError::code`].
     pub fn sqlstate(&self) -> &'static str {
-        match self.code() {
-            1690 | 1264 => "22003",
-            1406 => "22001",
-            1265 => "01000",
-            1048 => "23000",
-            1292 => "22007",
-            1365 => "22012",
-            1305 | 1582 | 3149 => "42000",
-            1241 => "21000",
-            1139 | 1235 => "42000",
-            1317 => "70100",
-            3140 => "22032",
-            _ => "HY000",
-        }
+        sqlstate_of(self.code())
     }
 
     pub(crate) fn mismatch(expected: &FieldType, found: impl std::fmt::Debug) -> EvalError {
         EvalError::Mismatch { expected: expected.declaration(), found: format!("{found:?}") }
+    }
+}
+
+/// The SQLSTATE that goes with the number of an [`EvalError`].
+pub fn sqlstate_of(code: u16) -> &'static str {
+    match code {
+        1690 | 1264 => "22003",
+        1406 => "22001",
+        1265 => "01000",
+        1048 => "23000",
+        1292 => "22007",
+        1365 => "22012",
+        1305 | 1582 | 3149 => "42000",
+        1241 => "21000",
+        1139 | 1235 => "42000",
+        1317 => "70100",
+        3140 => "22032",
+        _ => "HY000",
     }
 }
 

@@ -214,7 +214,7 @@ impl Statement<'_> {
         };
         match self.run(None, None, Action::CreateDatabase(info)).await {
             // Another session was faster.
-            Err(SqlError::DdlJobFailed { code: 1007, .. }) if if_not_exists => self.note_if(true, exists())?,
+            Err(SqlError::Remote { code: 1007, .. }) if if_not_exists => self.note_if(true, exists())?,
             result => result?,
         }
         self.affected = 1;
@@ -267,7 +267,7 @@ impl Statement<'_> {
             None => database.info.policy.clone(),
         };
         match self.run(Some(&database.info), Some(&table.clone()), Action::CreateTable(Box::new(table))).await {
-            Err(SqlError::DdlJobFailed { code: 1050, .. }) if create.if_not_exists => self.note_if(true, exists()),
+            Err(SqlError::Remote { code: 1050, .. }) if create.if_not_exists => self.note_if(true, exists()),
             result => result,
         }
     }
@@ -318,7 +318,7 @@ impl Statement<'_> {
         }
         for (database, table) in found {
             match self.run_on_table(&database, &table, Action::DropTable).await {
-                Err(SqlError::DdlJobFailed { code: 1146, .. }) => {
+                Err(SqlError::Remote { code: 1146, .. }) => {
                     let gone = SqlError::UnknownTable(format!("{}.{}", database.info.name, table.name));
                     self.note_if(if_exists, gone)?;
                 }

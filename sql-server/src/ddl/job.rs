@@ -233,7 +233,7 @@ impl From<&SqlError> for JobError {
 
 impl From<JobError> for SqlError {
     fn from(error: JobError) -> Self {
-        SqlError::DdlJobFailed { code: error.code, message: error.message }
+        SqlError::Remote { code: error.code, message: error.message }
     }
 }
 

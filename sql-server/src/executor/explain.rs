@@ -4,7 +4,7 @@ use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::{Expr, Named};
 
-use super::{Env, dml, plan_query};
+use super::{Env, dml, eval_context, plan_query};
 use crate::catalog::TableInfo;
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet, Rows};
@@ -38,7 +38,8 @@ pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             let bound = binder.bind_query(query)?;
             let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
             drop(binder);
-            (None, Some(plan_query(ctx, bound.plan, columns, subqueries, false).await?))
+            let cx = eval_context(ctx, false);
+            (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, false).await?))
         }
         Statement::Update(update) => (Some("Update"), Some(dml::plan_update(ctx, update).await?)),
         Statement::Delete { delete, .. } => (Some("Delete"), Some(dml::plan_delete(ctx, delete).await?)),

@@ -75,8 +75,12 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
             binder.open(Vec::new());
             let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
             binder.close()?;
-            let (subqueries, columns) = (binder.subqueries, Arc::new(binder.columns));
-            let rt = Arc::new(query_runtime(ctx, columns, &[], false).await?);
+            let (subqueries, columns, locked) = (binder.subqueries, Arc::new(binder.columns), binder.locked);
+            will_lock(ctx, &locked);
+            let mut tables = Vec::new();
+            subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+            let cx = eval_context(ctx, false);
+            let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
             let values = run_subqueries(subqueries, &rt).await?;
             for mut e in bound {
                 values.apply_expr(&mut e)?;
@@ -84,6 +88,7 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
                 rt.sleep().await?;
             }
             collect_context(ctx, &rt);
+            lock_rows(ctx, &rt).await?;
             Ok(Outcome::ok())
         }
         _ => Err(SqlError::internal("executor", "not a query or change")),
@@ -224,6 +229,16 @@ pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
     cx
 }
 
+/// The same for a change; `IGNORE` makes warnings of its errors.
+fn write_context(ctx: &ExecContext<'_>, ignore: bool) -> EvalContext {
+    let mut cx = eval_context(ctx, true);
+    if ignore {
+        cx.on_truncate = cx.on_truncate.at_most_warn();
+        cx.on_division_by_zero = cx.on_division_by_zero.at_most_warn();
+    }
+    cx
+}
+
 /// Hands the warnings of expressions to the session.
 pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) {
     let cx = rt.take_context();
@@ -274,12 +289,13 @@ async fn reader_of(ctx: &mut ExecContext<'_>, tables: &[Arc<TableInfo>], current
 
 async fn query_runtime(
     ctx: &mut ExecContext<'_>,
+    cx: EvalContext,
     columns: Arc<Columns>,
     tables: &[Arc<TableInfo>],
     current: bool,
 ) -> Result<Runtime, SqlError> {
     let reader = reader_of(ctx, tables, current).await?;
-    let mut rt = Runtime::new(reader, columns, eval_context(ctx, false), ctx.session.interrupt.clone());
+    let mut rt = Runtime::new(reader, columns, cx, ctx.session.interrupt.clone());
     if let Some(quota) = ctx.session.vars.settings().memory_quota {
         rt.memory_limit = quota;
     }
@@ -401,6 +417,7 @@ struct Planned {
 /// Plans a bound query: subqueries run, rules applied.
 async fn plan_query(
     ctx: &mut ExecContext<'_>,
+    cx: EvalContext,
     mut plan: Plan,
     columns: Columns,
     subqueries: Vec<Subquery>,
@@ -409,7 +426,7 @@ async fn plan_query(
     let mut tables = Vec::new();
     plan.tables(&mut tables);
     subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-    let mut rt = query_runtime(ctx, Arc::new(columns), &tables, current).await?;
+    let mut rt = query_runtime(ctx, cx, Arc::new(columns), &tables, current).await?;
     let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
     rt.memory = load_memory_tables(ctx, &plans).await?;
     let rt = Arc::new(rt);
@@ -431,25 +448,25 @@ fn optimize(plan: Plan, rt: &Runtime) -> Plan {
 async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Result<ResultSet, SqlError> {
     let env = Env::new(ctx, false);
     let mut binder = Binder::new(&env);
-    let Bound { mut plan, columns: visible, lock: locking } = binder.bind_query(query)?;
+    let Bound { mut plan, columns: visible } = binder.bind_query(query)?;
     let count = ctx.session.vars.settings().sql_select_limit;
     if count != u64::MAX && query.limit_clause.is_none() {
         plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
     }
     let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
+    let locked = std::mem::take(&mut binder.locked);
     drop(binder);
     let meta = metas(&visible, &columns, &ctx.schema);
-    // On its own it locks too, until its end: it waits for whoever has the row, and reads what they leave.
-    if locking.is_some() && ctx.is_autocommit() {
-        ctx.session.txn.pessimistic = Some(true);
-    }
-    let pessimistic = locking.is_some() && ctx.txn().await?.is_pessimistic();
-    let Planned { plan, rt } = plan_query(ctx, plan, columns, subqueries, pessimistic).await?;
+    will_lock(ctx, &locked);
+    let locking = !locked.is_empty();
+    let pessimistic = locking && ctx.txn().await?.is_pessimistic();
+    let cx = eval_context(ctx, false);
+    let Planned { plan, rt } = plan_query(ctx, cx, plan, columns, subqueries, pessimistic).await?;
     let mut op = operator::build(&plan, &rt)?;
     let mut batches = Vec::new();
     let mut complete = false;
-    while batches.len() < EAGER_BATCHES || locking.is_some() {
+    while batches.len() < EAGER_BATCHES || locking {
         let batch = op.next().await?;
         rt.sleep().await?;
         match batch {
@@ -461,21 +478,7 @@ async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Res
         }
     }
     collect_context(ctx, &rt);
-    if let Some(lock) = locking {
-        let keys = rt.take_locks();
-        let read_at = rt.reader.snapshot().ts();
-        let mut tables = Vec::new();
-        plan.tables(&mut tables);
-        tables.iter().for_each(|t| ctx.session.txn.use_table(t));
-        let wait = lock_wait(ctx.session, lock.nowait);
-        let txn = ctx.txn().await?;
-        if !txn.is_pessimistic() {
-            txn.lock_at_commit(keys)?;
-        } else if !keys.is_empty() {
-            let options = kv_client::LockOptions { wait, for_update_ts: Some(read_at), ..Default::default() };
-            txn.lock_keys(keys, options).await?;
-        }
-    }
+    lock_rows(ctx, &rt).await?;
     let head = futures::stream::iter(batches.into_iter().map(Ok));
     let rows = if complete { Rows::Batches(head.boxed()) } else { Rows::Batches(head.chain(stream(op, rt)).boxed()) };
     Ok(ResultSet { columns: meta, rows })
@@ -491,6 +494,38 @@ fn stream(op: Box<dyn Operator>, rt: Arc<Runtime>) -> impl futures::Stream<Item 
             Err(e) => Some((Err(e), None)),
         }
     })
+}
+
+/// Before a statement reads that has lock clauses: on its own it locks too, until its end. It waits for whoever has a row,
+/// and reads what they leave.
+fn will_lock(ctx: &mut ExecContext<'_>, locked: &[Arc<TableInfo>]) {
+    if !locked.is_empty() && ctx.is_autocommit() {
+        ctx.session.txn.pessimistic = Some(true);
+    }
+    locked.iter().for_each(|table| ctx.session.txn.use_table(table));
+}
+
+/// Locks the rows that a statement has read for its lock clauses; an optimistic transaction has its commit check them.
+/// Those whose clause says NOWAIT are tried first: the statement waits for nothing if it must fail anyway.
+async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<(), SqlError> {
+    let rows = rt.take_locks();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let txn = ctx.txn().await?;
+    if !txn.is_pessimistic() {
+        return Ok(txn.lock_at_commit(rows.into_iter().map(|(_, key)| key))?);
+    }
+    let (at_once, patient): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(lock, _)| lock.nowait);
+    for (nowait, rows) in [(true, at_once), (false, patient)] {
+        if !rows.is_empty() {
+            let wait = lock_wait(ctx.session, nowait);
+            let for_update_ts = Some(rt.reader.snapshot().ts());
+            let options = kv_client::LockOptions { wait, for_update_ts, ..Default::default() };
+            ctx.txn().await?.lock_keys(rows.into_iter().map(|(_, key)| key).collect(), options).await?;
+        }
+    }
+    Ok(())
 }
 
 /// How long locks are waited for.

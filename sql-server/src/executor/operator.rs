@@ -20,7 +20,7 @@ use query::expr::Expr;
 use super::reader::{self, Reader};
 use crate::error::SqlError;
 use crate::planner::optimize::{Rules, positions};
-use crate::planner::plan::{ColId, Columns, JoinKind, Plan, SortKey, Subquery, SubqueryKind, bind_values};
+use crate::planner::plan::{ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, bind_values};
 use crate::session::state::Interrupt;
 
 /// Facts that all operators of a statement share.
@@ -42,7 +42,7 @@ pub struct Runtime {
     /// Connection, for messages.
     pub connection: u64,
     cx: Mutex<EvalContext>,
-    locks: Mutex<Vec<Vec<u8>>>,
+    locks: Mutex<Vec<(Lock, Vec<u8>)>>,
     held: std::sync::atomic::AtomicUsize,
 }
 
@@ -99,12 +99,12 @@ impl Runtime {
     }
 
     /// Remembers row keys to be locked.
-    pub fn add_locks(&self, keys: impl IntoIterator<Item = Vec<u8>>) {
-        self.locks.lock().extend(keys);
+    pub fn add_locks(&self, lock: Lock, keys: impl IntoIterator<Item = Vec<u8>>) {
+        self.locks.lock().extend(keys.into_iter().map(|key| (lock, key)));
     }
 
-    /// Row keys to be locked.
-    pub fn take_locks(&self) -> Vec<Vec<u8>> {
+    /// Row keys to be locked, and how.
+    pub fn take_locks(&self) -> Vec<(Lock, Vec<u8>)> {
         std::mem::take(&mut *self.locks.lock())
     }
 

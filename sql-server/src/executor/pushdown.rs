@@ -8,7 +8,7 @@ use codec::types::{FieldType, TypeCode};
 use kv_client::{CopRequest, KeyRange};
 use proto::tipb;
 use query::batch::{Batch, BatchBuilder};
-use query::context::{TimeZone, dag_flags};
+use query::context::{EvalContext, Severity, TimeZone, dag_flags};
 use query::expr::Expr;
 
 use super::aggregate::state_columns;
@@ -221,12 +221,13 @@ fn request_over(
         TimeZone::Fixed(secs) => (i64::from(*secs), String::new()),
         TimeZone::Rules(rules) => (i64::from(rules.offset_at(0)), rules.name().to_owned()),
     };
-    let (sql_mode, div_increment) = rt.eval(|cx| Ok((cx.sql_mode, cx.div_precision_increment)))?;
+    let (sql_mode, div_increment, flags) =
+        rt.eval(|cx| Ok((cx.sql_mode, cx.div_precision_increment, context_flags(cx))))?;
     let dag = tipb::DagRequest {
         executors,
         time_zone_offset,
         time_zone_name,
-        flags: dag_flags::TRUNCATE_AS_WARNING | dag_flags::IN_SELECT | dag_flags::DIVIDED_BY_ZERO_AS_WARNING,
+        flags,
         output_offsets: outputs,
         sql_mode,
         div_precision_increment: Some(div_increment.into()),
@@ -246,6 +247,21 @@ fn request_over(
         request.concurrency = 1;
     }
     Ok(request)
+}
+
+/// What storage nodes are to do about values that they have to cut, and divisions by zero: what this server does.
+fn context_flags(cx: &EvalContext) -> u64 {
+    let truncate = match cx.on_truncate {
+        Severity::Ignore => dag_flags::IGNORE_TRUNCATE,
+        Severity::Warn => dag_flags::TRUNCATE_AS_WARNING,
+        Severity::Error => 0,
+    };
+    let division = match cx.on_division_by_zero {
+        Severity::Warn => dag_flags::IN_SELECT | dag_flags::DIVIDED_BY_ZERO_AS_WARNING,
+        // A change: which of the two, the SQL mode tells.
+        Severity::Ignore | Severity::Error => dag_flags::IN_UPDATE_OR_DELETE,
+    };
+    truncate | division
 }
 
 /// The partial functions of a call.

@@ -25,7 +25,7 @@ use super::operator::{Operator, Runtime, filter_batch, resolve};
 use super::{pushdown, rows};
 use crate::catalog::{IndexInfo, TableInfo};
 use crate::error::SqlError;
-use crate::planner::plan::{Access, ColId, Scan};
+use crate::planner::plan::{Access, ColId, Lock, Scan};
 
 /// Pairs asked for at once when pairs are scanned.
 const SCAN_PAIRS: usize = 1024;
@@ -184,14 +184,14 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if desc {
                 ranges = ranges.into_iter().rev().collect();
             }
-            if *covering && (dirty || !rt.pushdown || scan.lock) {
+            if *covering && (dirty || !rt.pushdown || scan.lock.is_some()) {
                 return Ok(Box::new(IndexReader {
                     rt: rt.clone(),
                     index: index_columns(&scan.table, index),
                     wanted: index_positions(scan, index),
                     handle_type: scan.table.handle_column().map(|c| c.field_type.clone()),
                     handle: scan.handle.is_some(),
-                    lock: scan.lock.then_some(scan.table.id),
+                    lock: scan.lock.map(|lock| (scan.table.id, lock)),
                     types,
                     filters: root_filters(true)?,
                     ranges,
@@ -258,7 +258,7 @@ struct RowReader {
     table: Arc<TableInfo>,
     column_types: Vec<FieldType>,
     handle: bool,
-    lock: bool,
+    lock: Option<Lock>,
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     source: Source,
@@ -339,7 +339,7 @@ impl Operator for RowReader {
                 continue;
             }
             let mut builder = BatchBuilder::new(self.types.clone(), found.len());
-            let mut handles = Vec::with_capacity(if self.lock { found.len() } else { 0 });
+            let mut handles = Vec::with_capacity(if self.lock.is_some() { found.len() } else { 0 });
             for (handle, value) in found {
                 let mut row = self.decoder.decode(&value, handle).map_err(rows::damaged)?;
                 for (d, ty) in row.iter_mut().zip(&self.column_types) {
@@ -351,15 +351,15 @@ impl Operator for RowReader {
                     row.push(Datum::Int(handle));
                 }
                 builder.push(&row)?;
-                if self.lock {
+                if self.lock.is_some() {
                     handles.push(handle);
                 }
             }
             let batch = builder.finish();
             let (batch, kept) = filter_batch(batch, &self.filters, &self.rt)?;
-            if self.lock {
+            if let Some(lock) = self.lock {
                 let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(keys.map(|(_, h)| table::record_key(self.table.id, *h)));
+                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table.id, *h)));
             }
             if !batch.is_empty() {
                 return Ok(Some(batch));
@@ -376,7 +376,7 @@ struct IndexReader {
     wanted: Vec<Option<usize>>,
     handle_type: Option<FieldType>,
     handle: bool,
-    lock: Option<i64>,
+    lock: Option<(i64, Lock)>,
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
@@ -416,9 +416,9 @@ impl Operator for IndexReader {
                 handles.push(handle);
             }
             let (batch, kept) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
-            if let Some(table_id) = self.lock {
+            if let Some((table_id, lock)) = self.lock {
                 let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(keys.map(|(_, h)| table::record_key(table_id, *h)));
+                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(table_id, *h)));
             }
             if !batch.is_empty() {
                 return Ok(Some(batch));
@@ -435,7 +435,7 @@ struct PushedReader {
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     /// Column of the handle, and the table, when rows are to be locked.
-    lock: Option<(usize, i64)>,
+    lock: Option<(usize, i64, Lock)>,
     /// Nothing is wanted but the number of rows.
     bare: bool,
 }
@@ -461,7 +461,7 @@ fn pushed_reader(
 ) -> Result<Box<dyn Operator>, SqlError> {
     let bare = is_bare(scan);
     let types = if bare { [FieldType::bigint()].into() } else { pushdown::sent_types(scan, rt) };
-    let lock = (scan.lock && scan.handle.is_some()).then_some((scan.columns.len(), scan.table.id));
+    let lock = scan.handle.and(scan.lock).map(|lock| (scan.columns.len(), scan.table.id, lock));
     Ok(Box::new(PushedReader {
         rt: rt.clone(),
         stream: rt.reader.snapshot().coprocessor(request),
@@ -480,9 +480,9 @@ impl Operator for PushedReader {
             let Some(response) = self.stream.next().await else { return Ok(None) };
             let batch = pushdown::decode(&response?, &self.types, &self.rt)?;
             let (batch, _) = filter_batch(batch, &self.filters, &self.rt)?;
-            if let Some((column, table_id)) = self.lock {
+            if let Some((column, table_id, lock)) = self.lock {
                 let handles = (0..batch.num_rows()).filter_map(|r| batch.datum(r, column).as_i64());
-                self.rt.add_locks(handles.map(|h| table::record_key(table_id, h)).collect::<Vec<_>>());
+                self.rt.add_locks(lock, handles.map(|h| table::record_key(table_id, h)));
             }
             if !batch.is_empty() {
                 let rows = batch.num_rows();

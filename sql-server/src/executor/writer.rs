@@ -193,6 +193,26 @@ impl Writer {
             .collect())
     }
 
+    /// The error of the first row that an update would make a duplicate of: what `UPDATE IGNORE` skips.
+    pub(super) async fn duplicate_of(
+        &self,
+        txn: &mut Transaction,
+        (old, handle): (&[Datum], i64),
+        (new, new_handle): (&[Datum], i64),
+        wait: LockWait,
+    ) -> Result<Option<SqlError>, SqlError> {
+        let held = self.conflict_keys(old, handle, false)?;
+        let mut wanted = self.conflict_keys(new, new_handle, false)?;
+        wanted.retain(|(key, _)| !held.iter().any(|(own, _)| own == key));
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let keys: Vec<Vec<u8>> = wanted.iter().map(|(key, _)| key.clone()).collect();
+        let values = self.current(txn, &keys, wait).await?;
+        let taken = wanted.iter().zip(values).find(|(_, value)| value.is_some());
+        Ok(taken.map(|((_, index), _)| rows::duplicate_row(&self.table, *index, new, &self.zone)))
+    }
+
     /// Keys whose existence makes a row a duplicate: its own (unless the handle is fresh) and those of unique indexes.
     #[allow(clippy::type_complexity)]
     pub(super) fn conflict_keys(

@@ -84,7 +84,7 @@ pub fn push(plan: Plan, rules: &Rules<'_>) -> Plan {
                 _ => false,
             };
             ranges
-                && !scan.lock
+                && scan.lock.is_none()
                 && scan.residual.is_empty()
                 && scan.pushed.limit.is_none()
                 && scan.pushed.topn.is_none()

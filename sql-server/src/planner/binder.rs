@@ -15,7 +15,9 @@ use query::expr::Expr;
 use sqlparser::ast;
 
 use super::expr as build;
-use super::plan::{AggCall, ColId, Columns, IndexHint, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind};
+use super::plan::{
+    AggCall, ColId, Columns, IndexHint, JoinKind, Lock, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind,
+};
 use crate::catalog::{Schema, TableInfo, TableKind};
 use crate::error::SqlError;
 
@@ -59,15 +61,6 @@ pub struct Bound {
     pub plan: Plan,
     /// The visible columns of the rows, in order. The plan gives exactly these.
     pub columns: Vec<Visible>,
-    /// `FOR UPDATE` and the like.
-    pub lock: Option<Lock>,
-}
-
-/// `FOR UPDATE` and `FOR SHARE`. Which tables they lock, their scans know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lock {
-    /// `NOWAIT`.
-    pub nowait: bool,
 }
 
 /// One query block while it is bound.
@@ -105,6 +98,8 @@ pub struct Binder<'a> {
     pub inserted: HashMap<String, ColId>,
     /// Only the columns are wanted; parameters have no values yet.
     pub describing: bool,
+    /// Tables some of whose rows a lock clause has locked, wherever in the statement it is. Their scans know how.
+    pub locked: Vec<Arc<TableInfo>>,
 }
 
 /// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
@@ -157,20 +152,17 @@ pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), Sq
     }
 }
 
-/// Has the rows of the query's tables locked, those of table `of` or all; how many tables these are.
-fn lock_scans(plan: &mut Plan, columns: &mut Columns, of: Option<&(Option<String>, String)>) -> usize {
-    let Plan::Scan(scan) = plan else {
-        return plan.inputs_mut().into_iter().map(|input| lock_scans(input, columns, of)).sum();
-    };
-    let named = of.is_none_or(|(database, alias)| {
-        scan.alias.eq_ignore_ascii_case(alias)
-            && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
-    });
-    if named {
-        scan.lock = true;
-        scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
+/// Calls a function on the scans of a query's own tables, and on those of its derived tables too with `inside`.
+fn each_scan(
+    plan: &mut Plan,
+    inside: bool,
+    f: &mut impl FnMut(&mut Scan) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
+    match plan {
+        Plan::Scan(scan) if inside || !scan.inside => f(scan),
+        Plan::Scan(_) => Ok(()),
+        plan => plan.inputs_mut().into_iter().try_for_each(|input| each_scan(input, inside, f)),
     }
-    usize::from(named)
 }
 
 impl<'a> Binder<'a> {
@@ -187,6 +179,7 @@ impl<'a> Binder<'a> {
             depth: 0,
             inserted: HashMap::new(),
             describing: false,
+            locked: Vec::new(),
         }
     }
 
@@ -288,7 +281,8 @@ impl<'a> Binder<'a> {
             pushed: Pushed::default(),
             residual: Vec::new(),
             hints: Vec::new(),
-            lock: false,
+            lock: None,
+            inside: false,
             estimate: 10_000.0,
         }));
         (plan, visible, handle)
@@ -373,6 +367,10 @@ impl<'a> Binder<'a> {
         let bound = self.bind_query(query);
         self.blocks.extend(own);
         let mut bound = bound?;
+        each_scan(&mut bound.plan, true, &mut |scan| {
+            scan.inside = true;
+            Ok(())
+        })?;
         if !names.is_empty() && names.len() != bound.columns.len() {
             return Err(SqlError::ViewColumnCount);
         }
@@ -558,15 +556,40 @@ impl<'a> Binder<'a> {
             // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
             // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
             let of = lock.of.as_ref().map(table_name).transpose()?;
-            if lock_scans(&mut bound.plan, &mut self.columns, of.as_ref()) == 0
-                && let Some((_, table)) = of
-            {
-                return Err(SqlError::UnresolvedTableLock(table));
-            }
-            let before = bound.lock.is_some_and(|l| l.nowait);
-            bound.lock = Some(Lock { nowait: before || lock.nonblock.is_some() });
+            self.lock_scans(&mut bound.plan, of, Lock { nowait: lock.nonblock.is_some() })?;
         }
         Ok(bound)
+    }
+
+    /// Has the rows of the query's tables locked, those of table `of` or all. Tables of subqueries and derived tables are
+    /// not among them, as in MySQL: they have clauses of their own.
+    fn lock_scans(
+        &mut self,
+        plan: &mut Plan,
+        of: Option<(Option<String>, String)>,
+        lock: Lock,
+    ) -> Result<(), SqlError> {
+        let (columns, locked) = (&mut self.columns, &mut self.locked);
+        let before = locked.len();
+        each_scan(plan, false, &mut |scan| {
+            let named = of.as_ref().is_none_or(|(database, alias)| {
+                scan.alias.eq_ignore_ascii_case(alias)
+                    && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
+            });
+            if !named {
+                return Ok(());
+            }
+            if scan.lock.replace(lock).is_some() {
+                return Err(SqlError::DuplicateTableLock(scan.alias.clone()));
+            }
+            scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
+            locked.push(scan.table.clone());
+            Ok(())
+        })?;
+        match of {
+            Some((_, table)) if locked.len() == before => Err(SqlError::UnresolvedTableLock(table)),
+            _ => Ok(()),
+        }
     }
 
     fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
@@ -609,7 +632,7 @@ impl<'a> Binder<'a> {
                 let name = ast::ObjectName::from(parts.collect::<Vec<_>>());
                 let (db, table) = self.find_table(&name)?;
                 let (plan, columns, _) = self.scan(&db, &table, &table.name.original.clone(), false);
-                Ok(Bound { plan, columns, lock: None })
+                Ok(Bound { plan, columns })
             }
             ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } => {
                 let all = match set_quantifier {
@@ -650,7 +673,7 @@ impl<'a> Binder<'a> {
             ids.push(id);
             columns.push(self.computed(id, name));
         }
-        Ok(Bound { plan: Plan::Values { ids, rows: bound }, columns, lock: None })
+        Ok(Bound { plan: Plan::Values { ids, rows: bound }, columns })
     }
 
     fn computed(&self, id: ColId, name: String) -> Visible {
@@ -686,7 +709,7 @@ impl<'a> Binder<'a> {
         let side = |plan: Plan, exprs| Plan::Project { input: Box::new(plan), exprs };
         let plan = Plan::Union { inputs: vec![side(left.plan, casts_left), side(right.plan, casts_right)], ids };
         let plan = if all { plan } else { Plan::Distinct(Box::new(plan)) };
-        Ok(Bound { plan, columns, lock: None })
+        Ok(Bound { plan, columns })
     }
 
     /// ORDER BY and LIMIT over a result whose own columns are all that can be named.
@@ -696,7 +719,7 @@ impl<'a> Binder<'a> {
         order: &[ast::OrderByExpr],
         limit: Option<(u64, u64)>,
     ) -> Result<Bound, SqlError> {
-        let Bound { mut plan, columns, lock } = bound;
+        let Bound { mut plan, columns } = bound;
         if !order.is_empty() {
             self.blocks.push(Block { visible: columns.clone(), ..Block::default() });
             let keys = self.in_clause("order clause", |b| {
@@ -721,7 +744,7 @@ impl<'a> Binder<'a> {
         if let Some((count, offset)) = limit {
             plan = Plan::Limit { input: Box::new(plan), offset, count };
         }
-        Ok(Bound { plan, columns, lock })
+        Ok(Bound { plan, columns })
     }
 
     fn bind_select(
@@ -966,7 +989,7 @@ impl<'a> Binder<'a> {
                 .collect();
             plan = Plan::Project { input: Box::new(plan), exprs };
         }
-        Ok(Bound { plan, columns, lock: None })
+        Ok(Bound { plan, columns })
     }
 
     fn bind_item(&mut self, item: &Item) -> Result<Expr, SqlError> {

@@ -575,7 +575,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             scan.filters.iter().for_each(|c| need(c, &mut wanted));
             scan.columns.retain(|c| wanted.contains(&c.1));
             // Rows to be locked are known by their handles.
-            scan.handle = scan.handle.filter(|h| scan.lock || wanted.contains(h));
+            scan.handle = scan.handle.filter(|h| scan.lock.is_some() || wanted.contains(h));
             Plan::Scan(scan)
         }
         Plan::Memory { table, database, mut columns } => {

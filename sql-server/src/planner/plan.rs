@@ -171,9 +171,18 @@ pub struct Scan {
     /// Names of indexes from USE INDEX (`Some(true, …)`) or IGNORE INDEX.
     pub hints: Vec<(IndexHint, Vec<String>)>,
     /// Rows that are read are locked (`FOR UPDATE`).
-    pub lock: bool,
+    pub lock: Option<Lock>,
+    /// It is inside of a derived table, where lock clauses outside don't reach.
+    pub inside: bool,
     /// Rough number of rows that the access yields.
     pub estimate: f64,
+}
+
+/// `FOR UPDATE` and `FOR SHARE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// `NOWAIT`.
+    pub nowait: bool,
 }
 
 /// `USE`, `FORCE` or `IGNORE INDEX`.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use kv_client::{Stage, Transaction, TxnOptions};
 
-use super::state::SessionState;
+use super::state::{Level, SessionState};
 use crate::catalog::{Schema, TableInfo, UsedTable};
 use crate::error::SqlError;
 use crate::server::Server;
@@ -116,9 +116,9 @@ impl SessionState {
         pessimistic: Option<bool>,
     ) -> Result<(), SqlError> {
         self.commit(server).await?;
+        self.txn.pessimistic = pessimistic;
         self.open();
         self.txn.read_only = read_only.unwrap_or(self.txn.read_only);
-        self.txn.pessimistic = pessimistic;
         Ok(())
     }
 
@@ -129,6 +129,11 @@ impl SessionState {
             self.txn.read_only = self.begins_read_only();
             let next = std::mem::take(&mut self.txn.next);
             self.txn.read_committed = next.read_committed.unwrap_or(self.vars.settings().read_committed);
+            // As in TiDB, it reads as under REPEATABLE READ.
+            if self.txn.read_committed && !self.is_pessimistic() {
+                let option = "READ COMMITTED in an optimistic transaction".to_owned();
+                self.push_warning(Level::Warning, &SqlError::OptionIgnored(option));
+            }
         }
     }
 

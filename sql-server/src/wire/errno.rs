@@ -74,7 +74,7 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         TooLongComment { .. } => (1628, "HY000"),
         ReservedSyntax(_) => (1382, "HY000"),
         UnknownPartition { .. } => (1735, "HY000"),
-        DdlJobFailed { code, .. } => (*code, state_of_number(*code)),
+        Remote { code, .. } => (*code, state_of_number(*code)),
         DdlJobNotFound(_) => (8224, "HY000"),
         DdlJobFinished(_) => (8225, "HY000"),
         DataInconsistent { .. } => (8223, "HY000"),
@@ -137,6 +137,7 @@ pub fn code(error: &SqlError) -> (u16, &'static str) {
         LockWaitTimeout => (1205, "HY000"),
         LockNoWait => (3572, "HY000"),
         UnresolvedTableLock(_) => (3568, "HY000"),
+        DuplicateTableLock(_) => (3569, "HY000"),
         SchemaChanged => (8028, "HY000"),
         TransactionTooLarge(_) => (8004, "HY000"),
         EntryTooLarge { .. } => (8025, "HY000"),
@@ -189,6 +190,6 @@ fn state_of_number(code: u16) -> &'static str {
         1060 => "42S21",
         1054 => "42S22",
         1049 | 1061 | 1064 | 1067 | 1068 | 1070..=1075 | 1089..=1091 | 1101 | 1113 | 1115 | 1170 | 1235 => "42000",
-        _ => "HY000",
+        _ => query::error::sqlstate_of(code),
     }
 }

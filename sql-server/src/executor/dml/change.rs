@@ -15,8 +15,8 @@ use super::super::operator::{self, Runtime, resolve};
 use super::super::reader::{Overlay, Reader};
 use super::super::writer::Writer;
 use super::super::{
-    Env, Planned, collect_context, eval_context, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries,
-    snapshot_of,
+    Env, Planned, collect_context, lock_rows, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries,
+    snapshot_of, will_lock, write_context,
 };
 use super::fitting::Fitting;
 use super::{column_name, row_handle, touch, unsupported, writable};
@@ -45,6 +45,8 @@ struct Change {
     assignments: Vec<(usize, usize, Option<Expr>)>,
     columns: crate::planner::plan::Columns,
     subqueries: Vec<crate::planner::plan::Subquery>,
+    /// Tables that the lock clauses of its subqueries lock.
+    locked: Vec<Arc<TableInfo>>,
     single: bool,
     /// Errors of values are warnings.
     ignore: bool,
@@ -196,6 +198,7 @@ fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
         assignments,
         columns: std::mem::take(&mut binder.columns),
         subqueries: std::mem::take(&mut binder.subqueries),
+        locked: std::mem::take(&mut binder.locked),
         single,
         ignore: false,
     })
@@ -247,6 +250,7 @@ fn bind_delete(env: &Env, delete: &ast::Delete) -> Result<Change, SqlError> {
         assignments: Vec::new(),
         columns: std::mem::take(&mut binder.columns),
         subqueries: std::mem::take(&mut binder.subqueries),
+        locked: std::mem::take(&mut binder.locked),
         single,
         ignore: false,
     })
@@ -259,7 +263,8 @@ pub(in crate::executor) async fn plan_update(
 ) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
     let change = bind_update(&env, update)?;
-    plan_query(ctx, change.plan, change.columns, change.subqueries, false).await
+    let cx = write_context(ctx, false);
+    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, false).await
 }
 
 /// For EXPLAIN.
@@ -269,7 +274,8 @@ pub(in crate::executor) async fn plan_delete(
 ) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
     let change = bind_delete(&env, delete)?;
-    plan_query(ctx, change.plan, change.columns, change.subqueries, false).await
+    let cx = write_context(ctx, false);
+    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, false).await
 }
 
 /// Rows found, locked in a pessimistic transaction.
@@ -282,7 +288,8 @@ struct Found {
 }
 
 async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, SqlError> {
-    let Change { mut plan, targets, assignments, columns, subqueries, single, ignore } = change;
+    let Change { mut plan, targets, assignments, columns, subqueries, locked, single, ignore } = change;
+    will_lock(ctx, &locked);
     let mut tables = Vec::new();
     plan.tables(&mut tables);
     subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
@@ -291,11 +298,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     }
     let wait = lock_wait(ctx.session, false);
     let client = ctx.server.kv()?.clone();
-    let mut cx = eval_context(ctx, true);
-    if ignore {
-        cx.on_truncate = cx.on_truncate.at_most_warn();
-        cx.on_division_by_zero = cx.on_division_by_zero.at_most_warn();
-    }
+    let cx = write_context(ctx, ignore);
     let interrupt = ctx.session.interrupt.clone();
     let pessimistic = ctx.txn().await?.is_pessimistic();
     let columns = Arc::new(columns);
@@ -342,6 +345,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
         return Err(SqlError::UpdateWithoutKey);
     }
     let found = collect_rows(placed, rt.clone(), targets, assignments).await?;
+    lock_rows(ctx, &rt).await?;
     if pessimistic {
         let mut keys = Vec::new();
         for t in &found.targets {
@@ -531,18 +535,20 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
                 if same_row(&target.table, &old, &new) {
                     continue;
                 }
-                changed += 1;
                 touch(&target.table, &mut new, &set, &fitting);
+                let new_handle = row_handle(&target.table, &new).unwrap_or(handle);
+                let txn = ctx.txn().await?;
+                let (old, new) = ((&old[..], handle), (&new[..], new_handle));
+                if ignore && let Some(duplicate) = writers[i].duplicate_of(txn, old, new, wait).await? {
+                    fitting.warnings.push((true, duplicate));
+                    continue;
+                }
+                writers[i].update(txn, old.0, handle, new.0, new_handle)?;
+                changed += 1;
                 if let Some(c) = target.table.auto_increment_column()
                     && set.contains(&c.offset)
                 {
-                    rebase = rebase.max(rows::handle_of(&new[c.offset]));
-                }
-                let new_handle = row_handle(&target.table, &new).unwrap_or(handle);
-                let txn = ctx.txn().await?;
-                match writers[i].update(txn, &old, handle, &new, new_handle) {
-                    Err(e @ SqlError::DuplicateEntry { .. }) if ignore => fitting.warnings.push((true, e)),
-                    result => result?,
+                    rebase = rebase.max(rows::handle_of(&new.0[c.offset]));
                 }
             }
         }

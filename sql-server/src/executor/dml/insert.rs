@@ -12,7 +12,9 @@ use sqlparser::ast;
 use super::super::operator::{self, Runtime, resolve};
 use super::super::reader::Reader;
 use super::super::writer::Writer;
-use super::super::{Env, collect_context, eval_context, lock_wait, plan_query, rows, run_subqueries};
+use super::super::{
+    Env, collect_context, lock_rows, lock_wait, plan_query, rows, run_subqueries, will_lock, write_context,
+};
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, touch, unsupported, writable};
 use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
@@ -192,17 +194,20 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
 
     let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
+    let locked = std::mem::take(&mut binder.locked);
     drop(binder);
+    will_lock(ctx, &locked);
     ctx.session.txn.use_table(&table);
 
     // Rows of a SELECT, or expressions evaluated one by one.
     let mut fitting = Fitting::new(ctx, insert.ignore);
     let assigned_offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
     let mut new_rows: Vec<Vec<Datum>> = Vec::new();
+    let cx = write_context(ctx, insert.ignore);
     let rt;
     match query_plan {
         Some(plan) => {
-            let planned = plan_query(ctx, plan, columns, subqueries, true).await?;
+            let planned = plan_query(ctx, cx, plan, columns, subqueries, true).await?;
             let mut op = operator::build(&planned.plan, &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
@@ -226,9 +231,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                 subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
                 super::super::reader_of(ctx, &tables, true).await?
             };
-            let runtime =
-                Runtime::new(reader, Arc::new(columns), eval_context(ctx, true), ctx.session.interrupt.clone());
-            rt = Arc::new(runtime);
+            rt = Arc::new(Runtime::new(reader, Arc::new(columns), cx, ctx.session.interrupt.clone()));
             let values = run_subqueries(subqueries, &rt).await?;
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;
@@ -260,6 +263,8 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
             }
         }
     }
+
+    lock_rows(ctx, &rt).await?;
 
     let records = new_rows.len() as u64;
     let (handles, last_insert_id) = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
