@@ -3,6 +3,8 @@
 //! The text of a variant is MySQL's (or TiDB's) message; its number and SQLSTATE are in [`crate::wire::errno`], the
 //! only place that spells them. A part of the server that needs a new error adds a variant here and a line there.
 
+use codec::table::{TableKey, decode_key};
+
 /// A statement, or a connection, failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SqlError {
@@ -769,7 +771,10 @@ impl From<kv_client::Error> for SqlError {
                 let value = key.iter().map(|b| format!("{b:02X}")).collect();
                 SqlError::DuplicateEntry { value, key: "unknown".into() }
             }
-            WriteConflict { .. } => SqlError::WriteConflict(error.to_string()),
+            WriteConflict { start_ts, conflict_ts, conflict_commit_ts, key } => SqlError::WriteConflict(format!(
+                "txnStartTS={start_ts}, conflictStartTS={conflict_ts}, conflictCommitTS={conflict_commit_ts}, key={}",
+                name_of_key(&key)
+            )),
             Deadlock { .. } => SqlError::Deadlock,
             LockWaitTimeout { .. } => SqlError::LockWaitTimeout,
             LockNoWait { .. } => SqlError::LockNoWait,
@@ -783,6 +788,15 @@ impl From<kv_client::Error> for SqlError {
             Evaluation { code, message } => SqlError::Remote { code, message },
             Coprocessor(_) | Refused(_) | Finished => SqlError::Other(error.to_string()),
         }
+    }
+}
+
+/// A key as TiDB names it in messages: what it belongs to, without the values of index entries.
+fn name_of_key(key: &[u8]) -> String {
+    match decode_key(key) {
+        Ok(TableKey::Record { table_id, handle }) => format!("{{tableID={table_id}, handle={handle}}}"),
+        Ok(TableKey::Index { table_id, index_id, .. }) => format!("{{tableID={table_id}, indexID={index_id}}}"),
+        _ => key.iter().map(|b| format!("{b:02x}")).collect(),
     }
 }
 
