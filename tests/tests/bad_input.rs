@@ -191,10 +191,10 @@ fn broken_packets_end_their_own_connection_and_nothing_of_them_is_executed() {
         large.send(5, b"1").await;
         large.expect_error_and_end(6, 1153, "08S01").await;
 
-        // Packet 7 where packet 0 was due, as the answer's number says.
+        // Packet 7 where packet 0 was due: the answer follows what the client sent, so that it takes it.
         let mut disordered = Raw::logged_in(cluster).await;
         disordered.send(7, b"\x03INSERT INTO bad.t VALUES (2, 2)").await;
-        disordered.expect_error_and_end(0, 1156, "08S01").await;
+        disordered.expect_error_and_end(8, 1156, "08S01").await;
 
         // Logins that are none: no protocol 4.1, cut in the middle, and another protocol altogether.
         let mut garbage = Raw::greeted(cluster).await;
