@@ -13,6 +13,8 @@
 //! casts, and settles the result type. [`crate::eval`] then has nothing to decide, and [`crate::pb`] has one signature for
 //! each (function, domain).
 
+use std::sync::Arc;
+
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
 
@@ -32,9 +34,22 @@ pub enum Expr {
         index: usize,
         /// Its type.
         ty: FieldType,
+        /// What messages call it.
+        name: ColumnName,
     },
     /// A function of other expressions.
     Call(Box<Call>),
+}
+
+/// What messages call a column: `` `db`.`table`.`column` ``. It is no part of what the expression computes: expressions that
+/// differ in it alone are equal.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnName(pub Option<Arc<str>>);
+
+impl PartialEq for ColumnName {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// A function with its arguments.
@@ -255,7 +270,15 @@ impl Expr {
 
     /// A column of the input.
     pub fn column(index: usize, ty: FieldType) -> Expr {
-        Expr::Column { index, ty }
+        Expr::Column { index, ty, name: ColumnName::default() }
+    }
+
+    /// The same column with a name.
+    pub fn with_name(self, name: Option<Arc<str>>) -> Expr {
+        match self {
+            Expr::Column { index, ty, .. } => Expr::Column { index, ty, name: ColumnName(name) },
+            other => other,
+        }
     }
 
     /// A call whose arguments and type are settled already.
@@ -313,7 +336,7 @@ impl Expr {
     pub fn map_columns(&self, f: &impl Fn(usize) -> Option<usize>) -> Option<Expr> {
         Some(match self {
             Expr::Const { .. } => self.clone(),
-            Expr::Column { index, ty } => Expr::Column { index: f(*index)?, ty: ty.clone() },
+            Expr::Column { index, ty, name } => Expr::Column { index: f(*index)?, ty: ty.clone(), name: name.clone() },
             Expr::Call(call) => Expr::Call(Box::new(Call {
                 func: call.func,
                 args: call.args.iter().map(|a| a.map_columns(f)).collect::<Option<_>>()?,
@@ -424,6 +447,7 @@ impl std::fmt::Display for Sql<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let call = match self.0 {
             Expr::Const { value: Datum::Bytes(b), .. } => return write!(f, "'{}'", String::from_utf8_lossy(b)),
+            Expr::Column { name: ColumnName(Some(name)), .. } => return f.write_str(name),
             Expr::Call(call) => call,
             other => return write!(f, "{other}"),
         };

@@ -143,7 +143,7 @@ pub fn to_pb(expr: &Expr) -> Option<tipb::Expr> {
     }
     match expr {
         Expr::Const { value, ty } => constant_to_pb(value, ty),
-        Expr::Column { index, ty } => {
+        Expr::Column { index, ty, .. } => {
             let val = encoded(|b| number::encode_i64(b, *index as i64));
             Some(leaf(ExprType::ColumnRef, val, ty))
         }
@@ -624,7 +624,7 @@ fn from_pb_at(pb: &tipb::Expr, input: &[FieldType], depth: usize) -> Result<Expr
             let index = number_of(&pb.val, number::decode_i64)?;
             let index = usize::try_from(index).ok().filter(|i| *i < input.len());
             let index = index.ok_or_else(|| EvalError::Unsupported("a column beyond the input".into()))?;
-            Expr::Column { index, ty: input[index].clone() }
+            Expr::column(index, input[index].clone())
         }
         ExprType::ScalarFunc => {
             let args = pb.children.iter().map(|c| from_pb_at(c, input, depth + 1)).collect::<Result<Vec<_>>>()?;

@@ -1,6 +1,6 @@
 //! Work for the storage nodes: scans with conditions, orders, limits and partial aggregates as coprocessor requests.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use codec::datum;
@@ -249,6 +249,36 @@ fn request_over(
     Ok(request)
 }
 
+/// What messages call the columns of the rows that a pushed scan (of an index, if one is given) gives to the work on top
+/// of it. Storage nodes know them by number.
+pub fn message_names(scan: &Scan, index: Option<&IndexInfo>, rt: &Runtime) -> HashMap<usize, Arc<str>> {
+    let outputs = scan.base_outputs();
+    let layout = match index {
+        Some(index) => index_layout(scan, index),
+        None => (0..outputs.len()).collect(),
+    };
+    layout.into_iter().zip(outputs).filter_map(|(at, id)| Some((at, rt.columns.in_messages(id)?))).collect()
+}
+
+/// Puts the names of columns into a storage node's error: it says `column#3`.
+pub fn name_columns(error: SqlError, names: &HashMap<usize, Arc<str>>) -> SqlError {
+    const NUMBERED: &str = "column#";
+    let SqlError::Remote { code, message } = error else { return error };
+    let mut named = String::with_capacity(message.len());
+    let mut rest = message.as_str();
+    while let Some(at) = rest.find(NUMBERED) {
+        let after = &rest[at + NUMBERED.len()..];
+        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        named.push_str(&rest[..at]);
+        match after[..digits].parse().ok().and_then(|n| names.get(&n)) {
+            Some(name) => named.push_str(name),
+            None => named.push_str(&rest[at..at + NUMBERED.len() + digits]),
+        }
+        rest = &after[digits..];
+    }
+    SqlError::Remote { code, message: named + rest }
+}
+
 /// What storage nodes are to do about values that they have to cut, and divisions by zero: what this server does.
 fn context_flags(cx: &EvalContext) -> u64 {
     let truncate = match cx.on_truncate {
@@ -353,4 +383,22 @@ pub fn decode(response: &tipb::SelectResponse, types: &Arc<[FieldType]>, rt: &Ru
         }
     }
     Ok(builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_nodes_error_names_columns() {
+        let names = HashMap::from([(1, Arc::from("`d`.`t`.`a`")), (12, Arc::from("`d`.`t`.`b`"))]);
+        let named = |message: &str| match name_columns(SqlError::Remote { code: 1690, message: message.into() }, &names)
+        {
+            SqlError::Remote { code: 1690, message } => message,
+            other => other.to_string(),
+        };
+        assert_eq!(named("in '(column#1 - column#12)'"), "in '(`d`.`t`.`a` - `d`.`t`.`b`)'");
+        assert_eq!(named("column#2, column#, column#1"), "column#2, column#, `d`.`t`.`a`");
+        assert_eq!(named("nothing"), "nothing");
+    }
 }

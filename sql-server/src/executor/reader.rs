@@ -5,8 +5,7 @@
 //! conditions that would have been pushed down are checked here. Where it does not, the coprocessor does the work.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -176,7 +175,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             }
             let sent = with_handle_if_bare(scan);
             let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
-            pushed_reader(scan, request, rt, root_filters(false)?)
+            let names = pushdown::message_names(scan, None, rt);
+            pushed_reader(scan, request, names, rt, root_filters(false)?)
         }
         Access::Index { index, ranges, covering, .. } => {
             let index = find_index(&scan.table, *index)?;
@@ -201,7 +201,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if *covering {
                 let sent = with_handle_if_bare(scan);
                 let request = pushdown::index_scan(&sent, index, ranges, keep_order, desc, rt)?;
-                return pushed_reader(scan, request, rt, root_filters(false)?);
+                let names = pushdown::message_names(scan, Some(index), rt);
+                return pushed_reader(scan, request, names, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
             rows_from(Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
@@ -433,6 +434,8 @@ struct PushedReader {
     rt: Arc<Runtime>,
     stream: BoxStream<'static, Result<proto::tipb::SelectResponse, kv_client::Error>>,
     types: Arc<[FieldType]>,
+    /// What messages call the columns that storage nodes know by number.
+    names: HashMap<usize, Arc<str>>,
     filters: Vec<Expr>,
     /// Column of the handle, and the table, when rows are to be locked.
     lock: Option<(usize, i64, Lock)>,
@@ -456,6 +459,7 @@ fn is_bare(scan: &Scan) -> bool {
 fn pushed_reader(
     scan: &Scan,
     request: kv_client::CopRequest,
+    names: HashMap<usize, Arc<str>>,
     rt: &Arc<Runtime>,
     filters: Vec<Expr>,
 ) -> Result<Box<dyn Operator>, SqlError> {
@@ -466,6 +470,7 @@ fn pushed_reader(
         rt: rt.clone(),
         stream: rt.reader.snapshot().coprocessor(request),
         types,
+        names,
         filters,
         lock,
         bare,
@@ -478,7 +483,8 @@ impl Operator for PushedReader {
         loop {
             self.rt.check_interrupted()?;
             let Some(response) = self.stream.next().await else { return Ok(None) };
-            let batch = pushdown::decode(&response?, &self.types, &self.rt)?;
+            let response = response.map_err(|e| pushdown::name_columns(e.into(), &self.names))?;
+            let batch = pushdown::decode(&response, &self.types, &self.rt)?;
             let (batch, _) = filter_batch(batch, &self.filters, &self.rt)?;
             if let Some((column, table_id, lock)) = self.lock {
                 let handles = (0..batch.num_rows()).filter_map(|r| batch.datum(r, column).as_i64());

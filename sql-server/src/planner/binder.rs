@@ -11,7 +11,7 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::error::EvalError;
-use query::expr::Expr;
+use query::expr::{ColumnName, Expr, Sql};
 use sqlparser::ast;
 
 use super::expr as build;
@@ -251,6 +251,14 @@ impl<'a> Binder<'a> {
         let mut visible = Vec::new();
         for c in table.columns.iter().filter(|c| all || c.is_public()) {
             let id = self.columns.add(format!("{database}.{alias}.{}", c.name), c.field_type.clone());
+            // A row that is only a set of values has no alias.
+            self.columns.call_in_messages(
+                id,
+                match alias {
+                    "" => format!("values(`{}`)", c.name),
+                    alias => format!("`{database}`.`{alias}`.`{}`", c.name),
+                },
+            );
             columns.push((c.offset, id));
             if c.is_public() {
                 visible.push(Visible {
@@ -380,6 +388,9 @@ impl<'a> Binder<'a> {
             c.merged = false;
             if let Some(n) = names.get(i) {
                 c.name = n.clone();
+            }
+            if self.columns.in_messages(c.id).is_none() {
+                self.columns.call_in_messages(c.id, format!("`{alias}`.`{}`", c.name));
             }
         }
         let mut seen = HashSet::new();
@@ -831,6 +842,7 @@ impl<'a> Binder<'a> {
                 }
             };
             let id = self.columns.add(g.to_string(), e.ty().clone());
+            self.columns.call_in_messages(id, Sql(&e).to_string());
             group.push((e, id));
         }
         if aggregated && !self.block().applies.is_empty() {
@@ -941,6 +953,9 @@ impl<'a> Binder<'a> {
                 _ => v.name.clone(),
             };
             v.id = self.columns.add(name, e.ty().clone());
+            if matches!(e, Expr::Column { .. }) {
+                self.columns.call_in_messages(v.id, Sql(e).to_string());
+            }
             v.merged = false;
             project.push((e.clone(), v.id));
         }
@@ -984,6 +999,9 @@ impl<'a> Binder<'a> {
                 .map(|v| {
                     let e = self.columns.expr(v.id);
                     v.id = self.columns.add(self.columns.name(v.id), e.ty().clone());
+                    if let Expr::Column { name: ColumnName(Some(name)), .. } = &e {
+                        self.columns.call_in_messages(v.id, name.clone());
+                    }
                     (e, v.id)
                 })
                 .collect();
@@ -1083,12 +1101,12 @@ impl<'a> Binder<'a> {
         determined: &HashSet<ColId>,
         strict: bool,
     ) -> Result<Expr, String> {
-        if let Some((g, id)) = group.iter().find(|(g, _)| g == e) {
-            return Ok(Expr::column(*id, g.ty().clone()));
+        if let Some((_, id)) = group.iter().find(|(g, _)| g == e) {
+            return Ok(self.columns.expr(*id));
         }
         match e {
             Expr::Const { .. } => Ok(e.clone()),
-            Expr::Column { index, ty } => {
+            Expr::Column { index, ty, .. } => {
                 let own = self.block().visible.iter().any(|v| v.id == *index);
                 if !own || aggs.iter().any(|a| a.1 == *index) {
                     return Ok(e.clone());
@@ -1105,11 +1123,12 @@ impl<'a> Binder<'a> {
                     ty: ty.clone(),
                 };
                 if let Some((_, id)) = aggs.iter().find(|(a, _)| *a == call) {
-                    return Ok(Expr::column(*id, ty.clone()));
+                    return Ok(self.columns.expr(*id));
                 }
                 let id = self.columns.add(self.columns.name(*index), ty.clone());
+                self.columns.call_in_messages(id, Sql(e).to_string());
                 aggs.push((call, id));
-                Ok(Expr::column(id, ty.clone()))
+                Ok(self.columns.expr(id))
             }
             Expr::Call(call) => {
                 let args = call.args.iter().map(|a| self.after_group(a, group, aggs, determined, strict));
@@ -1663,13 +1682,15 @@ impl<'a> Binder<'a> {
             return unsupported("correlated subqueries inside an aggregate");
         }
         let ty = call.ty.clone();
-        if let Some((_, id)) = self.block().aggregates.iter().flatten().find(|(a, _)| *a == call) {
-            return Ok(Expr::column(*id, ty));
+        if let Some(id) = self.block().aggregates.iter().flatten().find(|(a, _)| *a == call).map(|(_, id)| *id) {
+            return Ok(self.columns.expr(id));
         }
         let text = format!("{name}({})", call.args.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(", "));
-        let id = self.columns.add(text, ty.clone());
+        let id = self.columns.add(text, ty);
+        let args = call.args.iter().map(|a| Sql(a).to_string()).collect::<Vec<_>>().join(",");
+        self.columns.call_in_messages(id, format!("{name}({})", if args.is_empty() { "0" } else { &args }));
         self.block().aggregates.get_or_insert_default().push((call, id));
-        Ok(Expr::column(id, ty))
+        Ok(self.columns.expr(id))
     }
 
     fn bind_aggregate_call(

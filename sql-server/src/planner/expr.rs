@@ -356,9 +356,9 @@ pub fn column_is_null(e: &Expr) -> Option<usize> {
 /// whether the comparison can be turned into a range of keys.
 fn strip_cast(e: &Expr) -> Option<(usize, &FieldType)> {
     match e {
-        Expr::Column { index, ty } => Some((*index, ty)),
+        Expr::Column { index, ty, .. } => Some((*index, ty)),
         Expr::Call(call) if call.func == query::expr::Func::Cast => match &call.args[..] {
-            [Expr::Column { index, ty }] => Some((*index, ty)),
+            [Expr::Column { index, ty, .. }] => Some((*index, ty)),
             _ => None,
         },
         _ => None,

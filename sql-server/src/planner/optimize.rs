@@ -234,7 +234,7 @@ fn lookup_key(plan: &Plan, equal: &[(Expr, Expr)], left: bool) -> Option<usize> 
     }
     equal.iter().position(|(a, b)| {
         let (own, outer) = if left { (a, b) } else { (b, a) };
-        let Expr::Column { index, ty } = own else { return false };
+        let Expr::Column { index, ty, .. } = own else { return false };
         // Only where the probe's values are values of the column without conversion.
         let same = query::batch::Physical::of(ty) == query::batch::Physical::of(outer.ty())
             && (!ty.tp.is_string() || ty.collation == outer.ty().collation);

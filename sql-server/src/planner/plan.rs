@@ -23,6 +23,8 @@ pub type ColId = usize;
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     list: Vec<(String, FieldType)>,
+    /// What messages call them, as far as that is another name.
+    in_messages: HashMap<ColId, Arc<str>>,
 }
 
 impl Columns {
@@ -30,6 +32,16 @@ impl Columns {
     pub fn add(&mut self, name: impl Into<String>, ty: FieldType) -> ColId {
         self.list.push((name.into(), ty));
         self.list.len() - 1
+    }
+
+    /// Has messages call a column so.
+    pub fn call_in_messages(&mut self, id: ColId, name: impl Into<Arc<str>>) {
+        self.in_messages.insert(id, name.into());
+    }
+
+    /// What messages call a column.
+    pub fn in_messages(&self, id: ColId) -> Option<Arc<str>> {
+        self.in_messages.get(&id).cloned()
     }
 
     /// Type of a column.
@@ -47,7 +59,7 @@ impl Columns {
 
     /// An expression that reads it.
     pub fn expr(&self, id: ColId) -> Expr {
-        Expr::column(id, self.ty(id).clone())
+        Expr::column(id, self.ty(id).clone()).with_name(self.in_messages(id))
     }
 
     /// Types of several.
@@ -457,10 +469,10 @@ impl Plan {
 pub fn bind_values(e: &mut Expr, values: &HashMap<ColId, Expr>) {
     if e.columns().iter().any(|c| values.contains_key(c)) {
         let old = e.clone();
-        let types = column_types(&old);
+        let columns = column_exprs(&old);
         *e = old.substitute(&|i| match values.get(&i) {
             Some(v) => v.clone(),
-            None => Expr::column(i, types[&i].clone()),
+            None => columns[&i].clone(),
         });
     }
 }
@@ -469,11 +481,22 @@ pub fn bind_values(e: &mut Expr, values: &HashMap<ColId, Expr>) {
 pub fn column_types(e: &Expr) -> HashMap<ColId, FieldType> {
     let mut types = HashMap::new();
     e.walk(&mut |e| {
-        if let Expr::Column { index, ty } = e {
+        if let Expr::Column { index, ty, .. } = e {
             types.insert(*index, ty.clone());
         }
     });
     types
+}
+
+/// The columns in an expression.
+fn column_exprs(e: &Expr) -> HashMap<ColId, Expr> {
+    let mut columns = HashMap::new();
+    e.walk(&mut |e| {
+        if let Expr::Column { index, .. } = e {
+            columns.insert(*index, e.clone());
+        }
+    });
+    columns
 }
 
 /// Whether the expression reads only these columns.
