@@ -206,6 +206,26 @@ async fn pessimistic_locks_exclude_wait_and_time_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn locks_are_gone_when_their_transaction_has_ended() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    // Another client: what it asks for does not queue behind what the first one sent.
+    let next = cluster.client().await;
+    for round in 0..100 {
+        let mut holder = pessimistic(&client).await;
+        lock(&mut holder, "a", LockWait::Default).await.unwrap();
+        match round % 2 {
+            0 => holder.rollback().await.unwrap(),
+            _ => drop(holder.commit().await.unwrap()), // it wrote nothing
+        }
+        let mut other = pessimistic(&next).await;
+        lock(&mut other, "a", LockWait::NoWait).await.unwrap();
+        other.rollback().await.unwrap();
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn locks_of_a_statement_that_is_killed_are_released_at_once() {
     let cluster = Cluster::start(1, 1).await;
     let client = cluster.client().await;

@@ -16,6 +16,7 @@ use codec::timestamp::Timestamp;
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::kvrpcpb::prewrite_request::PessimisticAction;
 use proto::kvrpcpb::{self, Assertion, Op};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backoff::Reason;
@@ -30,6 +31,9 @@ use crate::snapshot::{KvPair, Snapshot, remaining};
 
 /// How long a lock is waited for when the caller does not say: MySQL's `innodb_lock_wait_timeout`.
 pub const LOCK_WAIT: Duration = Duration::from_secs(50);
+/// How long the end of a transaction waits until its locks are gone. They are released in any case; whoever ended it has
+/// nothing to gain from waiting for a store that is away.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
 /// Keys in one lock request.
 const LOCK_BATCH: usize = 1024;
 /// An optimistic transaction larger than this may take longer to commit than its locks live: it sends heartbeats.
@@ -429,9 +433,9 @@ impl Transaction {
         Ok(found)
     }
 
-    /// Releases pessimistic locks in the background.
-    fn release_locks(&self, keys: Vec<Vec<u8>>, ts: Timestamp) {
-        drop(Asked { client: self.client.clone(), start_ts: self.start_ts, ts, keys });
+    /// Releases pessimistic locks in the background, by a task that may be waited for.
+    fn release_locks(&self, keys: Vec<Vec<u8>>, ts: Timestamp) -> Option<JoinHandle<()>> {
+        Asked { client: self.client.clone(), start_ts: self.start_ts, ts, keys }.release()
     }
 
     /// Commits the pending writes and checks [`Transaction::lock_at_commit`]'s keys; returns the commit timestamp (the
@@ -440,17 +444,17 @@ impl Transaction {
         self.writable()?;
         self.finished = true;
         if self.buffer.is_empty() && self.locked_at_commit.is_empty() {
-            self.end();
+            self.end_and_wait().await;
             return Ok(self.start_ts);
         }
         if let Err(e) = self.check_inserts().await {
-            self.end();
+            self.end_and_wait().await;
             return Err(e);
         }
         let bytes = self.buffer.bytes() + self.locked_at_commit.iter().map(Vec::len).sum::<usize>();
         let mutations = self.mutations();
         if mutations.iter().all(|m| m.op == Op::CheckNotExists) {
-            self.end();
+            self.end_and_wait().await;
             return Ok(self.start_ts);
         }
         // The buffer's order is the keys' order, and so is the list's: the primary is found by search.
@@ -542,24 +546,30 @@ impl Transaction {
         mutations
     }
 
-    /// Gives up the pending writes and releases the locks (in the background).
+    /// Gives up the pending writes and releases the locks: when it returns others can have them, unless a store is away.
     pub async fn rollback(&mut self) -> Result<()> {
         if !self.finished {
             self.finished = true;
-            self.end();
+            self.end_and_wait().await;
         }
         Ok(())
     }
 
     /// Ends without a commit: heartbeats stop, locks go.
-    fn end(&mut self) {
+    fn end(&mut self) -> Option<JoinHandle<()>> {
         self.buffer.take();
         if self.locked.is_empty() {
-            return;
+            return None;
         }
         self.client.stop_heartbeat(self.start_ts);
         let keys = std::mem::take(&mut self.locked).into_iter().collect();
-        self.release_locks(keys, self.for_update_ts);
+        self.release_locks(keys, self.for_update_ts)
+    }
+
+    async fn end_and_wait(&mut self) {
+        if let Some(released) = self.end() {
+            let _ = tokio::time::timeout(RELEASE_WAIT, released).await;
+        }
     }
 }
 
@@ -617,11 +627,11 @@ struct Asked {
     keys: Vec<Vec<u8>>,
 }
 
-impl Drop for Asked {
-    fn drop(&mut self) {
+impl Asked {
+    fn release(&mut self) -> Option<JoinHandle<()>> {
         let keys = std::mem::take(&mut self.keys);
         if keys.is_empty() {
-            return;
+            return None;
         }
         let (client, start_ts, ts) = (self.client.clone(), self.start_ts, self.ts);
         let release = async move {
@@ -631,9 +641,13 @@ impl Drop for Asked {
             }
         };
         // Without a runtime (process ends) the locks expire by themselves.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(release);
-        }
+        Some(tokio::runtime::Handle::try_current().ok()?.spawn(release))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
