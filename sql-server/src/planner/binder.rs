@@ -645,17 +645,28 @@ impl<'a> Binder<'a> {
                 let (plan, columns, _) = self.scan(&db, &table, &table.name.original.clone(), false);
                 Ok(Bound { plan, columns })
             }
-            ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } => {
+            ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let all = match set_quantifier {
                     ast::SetQuantifier::All => true,
                     ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
-                    other => return unsupported(format!("UNION {other}")),
+                    other => return unsupported(format!("{op} {other}")),
                 };
+                let sides = match op {
+                    ast::SetOperator::Union => None,
+                    ast::SetOperator::Intersect => Some(LEFT | RIGHT),
+                    ast::SetOperator::Except => Some(LEFT),
+                    ast::SetOperator::Minus => return unsupported("MINUS"),
+                };
+                if all && sides.is_some() {
+                    return unsupported(format!("{op} ALL"));
+                }
                 let left = self.bind_set(left)?;
                 let right = self.bind_set(right)?;
-                self.union(left, right, all)
+                match sides {
+                    None => self.union(left, right, all),
+                    Some(sides) => self.rows_of_sides(left, right, sides),
+                }
             }
-            ast::SetExpr::SetOperation { op, .. } => unsupported(op.to_string()),
             other => unsupported(other.to_string()),
         }
     }
@@ -700,6 +711,42 @@ impl<'a> Binder<'a> {
     }
 
     fn union(&mut self, left: Bound, right: Bound, all: bool) -> Result<Bound, SqlError> {
+        let Bound { plan, columns } = self.union_all(left, right, None)?;
+        let plan = if all { plan } else { Plan::Distinct(Box::new(plan)) };
+        Ok(Bound { plan, columns })
+    }
+
+    /// INTERSECT and EXCEPT: both sides' rows, grouped by all of their columns (so that NULL is NULL, and a collation's
+    /// equals are equal), of which those stay that were on just these sides.
+    fn rows_of_sides(&mut self, left: Bound, right: Bound, sides: i64) -> Result<Bound, SqlError> {
+        let side = self.columns.add("side", FieldType::bigint());
+        let Bound { plan, mut columns } = self.union_all(left, right, Some(side))?;
+        let (args, ty) = build::aggregate("bit_or", vec![self.columns.expr(side)], self.env.eval())?;
+        let found = self.columns.add("sides", ty.clone());
+        let call = AggCall { name: "bit_or".into(), args, distinct: false, order_by: Vec::new(), separator: None, ty };
+        let mut group = Vec::new();
+        for c in &mut columns {
+            let e = self.columns.expr(c.id);
+            c.id = self.columns.add(self.columns.name(c.id), e.ty().clone());
+            group.push((e, c.id));
+        }
+        let plan = Plan::Aggregate { input: Box::new(plan), group, aggs: vec![(call, found)], merge: false };
+        let wanted = self.call("=", vec![self.columns.expr(found), Expr::constant(sides)])?;
+        let plan = Plan::Filter { input: Box::new(plan), conditions: vec![wanted] };
+        let exprs = columns
+            .iter_mut()
+            .map(|c| {
+                let e = self.columns.expr(c.id);
+                c.id = self.columns.add(self.columns.name(c.id), e.ty().clone());
+                (e, c.id)
+            })
+            .collect();
+        Ok(Bound { plan: Plan::Project { input: Box::new(plan), exprs }, columns })
+    }
+
+    /// The rows of both, in columns of types that hold the values of both; `side` becomes a last one that tells where a row
+    /// is from.
+    fn union_all(&mut self, left: Bound, right: Bound, side: Option<ColId>) -> Result<Bound, SqlError> {
         if left.columns.len() != right.columns.len() {
             return Err(SqlError::UnionColumnCount);
         }
@@ -717,9 +764,14 @@ impl<'a> Binder<'a> {
             ids.push(id);
             columns.push(self.computed(id, l.name.clone()));
         }
-        let side = |plan: Plan, exprs| Plan::Project { input: Box::new(plan), exprs };
-        let plan = Plan::Union { inputs: vec![side(left.plan, casts_left), side(right.plan, casts_right)], ids };
-        let plan = if all { plan } else { Plan::Distinct(Box::new(plan)) };
+        if let Some(side) = side {
+            for (casts, number) in [(&mut casts_left, LEFT), (&mut casts_right, RIGHT)] {
+                casts.push((Expr::constant(number), self.columns.add("side", FieldType::bigint())));
+            }
+            ids.push(side);
+        }
+        let input = |plan: Plan, exprs| Plan::Project { input: Box::new(plan), exprs };
+        let plan = Plan::Union { inputs: vec![input(left.plan, casts_left), input(right.plan, casts_right)], ids };
         Ok(Bound { plan, columns })
     }
 
@@ -1749,6 +1801,10 @@ impl<'a> Binder<'a> {
         Ok(AggCall { name: name.to_owned(), args, distinct, order_by, separator, ty })
     }
 }
+
+/// Sides of INTERSECT and EXCEPT, as bits.
+const LEFT: i64 = 1;
+const RIGHT: i64 = 2;
 
 /// `CEIL(x)`, and not to some digit or unit of time.
 const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime);
