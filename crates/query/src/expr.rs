@@ -307,6 +307,20 @@ impl Expr {
         self.as_const().is_some_and(Datum::is_null)
     }
 
+    /// Whether both compute the same, though one may keep more digits of a quotient (see [`crate::infer::exact`]).
+    pub fn computes_same(&self, other: &Expr) -> bool {
+        match (self, other) {
+            (Expr::Call(a), Expr::Call(b)) => {
+                a.func == b.func
+                    && a.ty.tp == b.ty.tp
+                    && (a.ty == b.ty || a.ty.tp == TypeCode::NewDecimal && a.func != Func::Cast)
+                    && a.args.len() == b.args.len()
+                    && a.args.iter().zip(&b.args).all(|(a, b)| a.computes_same(b))
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// Direct arguments.
     pub fn args(&self) -> &[Expr] {
         match self {

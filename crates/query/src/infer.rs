@@ -16,6 +16,7 @@ use codec::decimal::Decimal;
 use codec::time::Time;
 use codec::types::{Collation, FieldType, NOT_FIXED_DEC, TypeCode, flags};
 
+use crate::context::EvalContext;
 use crate::error::{EvalError, Result};
 use crate::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func, bool_type};
 use crate::interval::Unit;
@@ -80,9 +81,11 @@ fn decimal_type(precision: i32, scale: i32) -> FieldType {
 
 /// Casts to a type without changing what the user sees; nothing when it is of that type already.
 pub fn cast_to(e: Expr, ty: FieldType) -> Expr {
-    if e.ty() == &ty {
-        return e;
-    }
+    if e.ty() == &ty { e } else { cast_always(e, ty) }
+}
+
+fn cast_always(e: Expr, ty: FieldType) -> Expr {
+    let e = if ty.tp.is_numeric() { exact(e) } else { e };
     Expr::call(Func::Cast, vec![e], ty)
 }
 
@@ -267,6 +270,19 @@ fn exact_number(e: &Expr) -> Option<Decimal> {
     }
 }
 
+/// Whether a constant, which is a number, is a day or time of that type.
+fn names_time(e: &Expr, ty: &FieldType) -> bool {
+    e.as_const().is_some_and(|number| {
+        let mut strict = EvalContext::default();
+        crate::cast::cast(number.clone(), e.ty(), ty, &mut strict).is_ok_and(|time| !time.is_null())
+            && strict.warning_count == 0
+    })
+}
+
+fn span_type() -> FieldType {
+    FieldType { decimal: 6, ..FieldType::new(TypeCode::Duration) }
+}
+
 /// The domain in which two expressions are compared.
 pub fn comparison_domain(a: &Expr, b: &Expr) -> Domain {
     let (ta, tb) = (a.ty(), b.ty());
@@ -299,10 +315,11 @@ pub fn comparison_domain(a: &Expr, b: &Expr) -> Domain {
         (Domain::Time, Domain::String) | (Domain::String, Domain::Time) => Domain::Time,
         (Domain::Duration, Domain::String) | (Domain::String, Domain::Duration) => Domain::Duration,
         (Domain::Time, Domain::Duration) | (Domain::Duration, Domain::Time) => Domain::Time,
-        (Domain::Time, _) if b.as_const().is_some() => Domain::Time,
-        (_, Domain::Time) if a.as_const().is_some() => Domain::Time,
-        (Domain::Duration, _) if b.as_const().is_some() => Domain::Duration,
-        (_, Domain::Duration) if a.as_const().is_some() => Domain::Duration,
+        // A number that names a day or a time is compared as one, which keeps an index usable.
+        (Domain::Time, _) if names_time(b, &FieldType::datetime(6)) => Domain::Time,
+        (_, Domain::Time) if names_time(a, &FieldType::datetime(6)) => Domain::Time,
+        (Domain::Duration, _) if names_time(b, &span_type()) => Domain::Duration,
+        (_, Domain::Duration) if names_time(a, &span_type()) => Domain::Duration,
         (Domain::Int, Domain::Decimal) | (Domain::Decimal, Domain::Int) => Domain::Decimal,
         _ => Domain::Real,
     }
@@ -475,12 +492,61 @@ fn arith_domain(e: &Expr) -> Domain {
     }
 }
 
+/// Digits in a word of MySQL's decimals: a quotient is computed to whole words, and shown with fewer digits.
+const WORD_DIGITS: i32 = 9;
+
+/// A quotient with all the digits that are computed of it, for what goes on computing: `ROUND(1 / 3, 6)` is 0.333333
+/// though `1 / 3` is 0.3333. Anything else as it is; control flow hands the digits through.
+pub fn exact(e: Expr) -> Expr {
+    let Expr::Call(mut call) = e else { return e };
+    if Domain::of(&call.ty) != Domain::Decimal {
+        return Expr::Call(call);
+    }
+    let results: Vec<usize> = match call.func {
+        Func::Arith(ArithOp::Div, _) => {
+            let (dividend, divisor) = (decimal_shape(call.args[0].ty()).1, decimal_shape(call.args[1].ty()).1);
+            let words = |digits: i32| (digits + WORD_DIGITS - 1) / WORD_DIGITS * WORD_DIGITS;
+            let shown = call.ty.decimal;
+            let spare = words(dividend) - dividend + words(divisor) - divisor;
+            let more = (shown - dividend - spare).max(0);
+            let computed = words(words(dividend) + words(divisor) + more).clamp(shown, 30);
+            call.ty = decimal_type(call.ty.flen - shown + computed, computed).with_flags(call.ty.flags);
+            return Expr::Call(call);
+        }
+        Func::Neg(_) | Func::Coalesce | Func::Scalar(ScalarFn::Abs) => (0..call.args.len()).collect(),
+        Func::If => vec![1, 2],
+        Func::Case => (0..call.args.len()).filter(|i| i % 2 == 1 || i + 1 == call.args.len()).collect(),
+        _ => return Expr::Call(call),
+    };
+    let before: Vec<i32> = results.iter().map(|&i| call.args[i].ty().decimal).collect();
+    for &i in &results {
+        call.args[i] = exact(std::mem::replace(&mut call.args[i], Expr::null()));
+    }
+    if results.iter().zip(before).any(|(&i, digits)| call.args[i].ty().decimal != digits) {
+        let shapes = results.iter().map(|&i| decimal_shape(call.args[i].ty()));
+        let (whole, digits) = shapes.fold((0, 0), |(whole, digits), (p, s)| (whole.max(p - s), digits.max(s)));
+        call.ty = decimal_type(whole + digits, digits).with_flags(call.ty.flags);
+        for &i in &results {
+            let arg = std::mem::replace(&mut call.args[i], Expr::null());
+            call.args[i] = if arg.ty().decimal == digits { arg } else { coerce_null_or_cast(arg, &call.ty) };
+        }
+    }
+    Expr::Call(call)
+}
+
+fn coerce_null_or_cast(e: Expr, ty: &FieldType) -> Expr {
+    match e {
+        Expr::Const { value: Datum::Null, .. } => Expr::Const { value: Datum::Null, ty: ty.clone() },
+        e => cast_to(e, ty.clone()),
+    }
+}
+
 /// `a op b`.
 pub fn arith(op: ArithOp, a: Expr, b: Expr) -> Result<Expr> {
     arith_with(op, a, b, DIV_INCREMENT)
 }
 
-/// `a op b`, where division adds these digits to the scale. It must be those of the context that evaluates it.
+/// `a op b`, where division adds these digits to the scale.
 pub fn arith_with(op: ArithOp, a: Expr, b: Expr, div_increment: u8) -> Result<Expr> {
     let div_increment = i32::from(div_increment);
     let (da, db) = (arith_domain(&a), arith_domain(&b));
@@ -533,7 +599,7 @@ pub fn arith_with(op: ArithOp, a: Expr, b: Expr, div_increment: u8) -> Result<Ex
             }
         }
     };
-    Ok(Expr::call(Func::Arith(op, domain), vec![a, b], ty))
+    Ok(Expr::call(Func::Arith(op, domain), vec![exact(a), exact(b)], ty))
 }
 
 /// Digits after the point that a number is always printed with: PI() and DOUBLE(10,2) have some, DOUBLE has none fixed.
@@ -795,7 +861,7 @@ pub fn timestamp_diff(unit: Unit, a: Expr, b: Expr) -> Result<Expr> {
 /// FLOAT, DATE, DATETIME(n), TIME(n), YEAR or JSON.
 pub fn cast(e: Expr, ty: FieldType) -> Expr {
     let e = if is_bit_literal(&e) && ty.tp.is_numeric() { bit_number(e) } else { e };
-    Expr::call(Func::Cast, vec![e], ty)
+    cast_always(e, ty)
 }
 
 /// A function by name.
@@ -859,6 +925,7 @@ pub fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
         return Err(wrong_count());
     }
     let kinds = f.args();
+    let rounds = matches!(f, ScalarFn::Round | ScalarFn::Truncate | ScalarFn::Ceil | ScalarFn::Floor | ScalarFn::Sign);
     let args: Vec<Expr> = args
         .into_iter()
         .enumerate()
@@ -868,6 +935,7 @@ pub fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
             Arg::Int => to_domain(a, Domain::Int),
             Arg::Real => to_domain(a, Domain::Real),
             Arg::Num => match arith_domain(&a) {
+                Domain::Decimal if rounds => exact(to_domain(a, Domain::Decimal)),
                 Domain::Real => to_domain(a, Domain::Real),
                 d => to_domain(a, d),
             },
@@ -944,7 +1012,7 @@ fn result_type(f: ScalarFn, args: &[Expr]) -> Result<FieldType> {
                     let (p, s) = decimal_shape(args[0].ty());
                     if p - s < 18 { FieldType::bigint() } else { decimal_type(p - s + 1, 0) }
                 }
-                _ => FieldType::double(),
+                _ => FieldType { decimal: 0, ..FieldType::double() },
             },
             F::Round | F::Truncate => match Domain::of(args[0].ty()) {
                 Domain::Int if args[0].ty().is_unsigned() => FieldType::bigint_unsigned(),
@@ -956,10 +1024,13 @@ fn result_type(f: ScalarFn, args: &[Expr]) -> Result<FieldType> {
                         Some(Some(Datum::Int(n))) => (*n).clamp(0, 30) as i32,
                         _ => s,
                     };
-                    let scale = wanted.min(s);
-                    decimal_type(p - s + scale + 1, scale)
+                    decimal_type(p - s + wanted + 1, wanted)
                 }
-                _ => FieldType::double(),
+                // Printed with as many digits as it is rounded to.
+                _ => match args.get(1).map_or(Some(&Datum::Int(0)), Expr::as_const) {
+                    Some(Datum::Int(n)) => FieldType { decimal: (*n).clamp(0, 30) as i32, ..FieldType::double() },
+                    _ => FieldType::double(),
+                },
             },
             F::StrToDate => {
                 let pattern = match args[1].as_const() {

@@ -59,8 +59,6 @@ enum State {
     Count(i64),
     SumDecimal(Option<Decimal>),
     SumReal(Option<f64>),
-    AvgDecimal(i64, Decimal),
-    AvgReal(i64, f64),
     /// Smallest (largest when true) so far, with its key.
     Extreme(bool, Option<(Vec<u8>, Datum)>),
     First(Option<Datum>),
@@ -82,8 +80,6 @@ impl State {
             "count" => State::Count(0),
             "sum" if real => State::SumReal(None),
             "sum" => State::SumDecimal(None),
-            "avg" if real => State::AvgReal(0, 0.0),
-            "avg" => State::AvgDecimal(0, Decimal::ZERO),
             "min" => State::Extreme(false, None),
             "max" => State::Extreme(true, None),
             "bit_and" => State::Bits('&', u64::MAX),
@@ -142,18 +138,6 @@ impl State {
             State::SumReal(sum) => {
                 if let Datum::Float(v) = &args[0] {
                     *sum = Some(sum.unwrap_or(0.0) + v);
-                }
-            }
-            State::AvgDecimal(n, sum) => {
-                if let Datum::Decimal(d) = &args[0] {
-                    *n += 1;
-                    *sum = sum.add(d).map_err(overflow)?;
-                }
-            }
-            State::AvgReal(n, sum) => {
-                if let Datum::Float(v) = &args[0] {
-                    *n += 1;
-                    *sum += v;
                 }
             }
             State::Extreme(largest, best) => {
@@ -216,20 +200,10 @@ impl State {
     }
 
     /// Takes in a partial result of a storage node.
-    fn merge(&mut self, call: &AggCall, partial: &[Datum], rt: &Runtime) -> Result<(), SqlError> {
-        let overflow = |_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: call.name.clone() };
-        match (&mut *self, partial) {
-            (State::Count(n), [d]) => *n += d.as_i64().unwrap_or(0),
-            (State::AvgDecimal(n, sum), [count, Datum::Decimal(d)]) => {
-                *n += count.as_i64().unwrap_or(0);
-                *sum = sum.add(d).map_err(overflow)?;
-            }
-            (State::AvgReal(n, sum), [count, Datum::Float(v)]) => {
-                *n += count.as_i64().unwrap_or(0);
-                *sum += v;
-            }
-            (State::AvgDecimal(..) | State::AvgReal(..), _) => {}
-            _ => self.add(call, partial, &[], rt)?,
+    fn merge(&mut self, call: &AggCall, partial: Datum, rt: &Runtime) -> Result<(), SqlError> {
+        match &mut *self {
+            State::Count(n) => *n += partial.as_i64().unwrap_or(0),
+            _ => self.add(call, &[partial], &[], rt)?,
         }
         Ok(())
     }
@@ -240,15 +214,6 @@ impl State {
             State::Count(n) => Datum::Int(n),
             State::SumDecimal(sum) => sum.map_or(Datum::Null, |s| Datum::Decimal(s.round(call.ty.decimal))),
             State::SumReal(sum) => sum.map_or(Datum::Null, Datum::Float),
-            State::AvgDecimal(0, _) | State::AvgReal(0, _) => Datum::Null,
-            State::AvgDecimal(n, sum) => {
-                let increment = (call.ty.decimal - i32::from(sum.scale())).clamp(0, 30) as u8;
-                match sum.div(&Decimal::from(n), increment) {
-                    Some(Ok(d)) => Datum::Decimal(d.round(call.ty.decimal)),
-                    _ => Datum::Null,
-                }
-            }
-            State::AvgReal(n, sum) => Datum::Float(sum / n as f64),
             State::Extreme(_, best) => best.map_or(Datum::Null, |b| b.1),
             State::First(v) => v.unwrap_or_default(),
             State::Bits(_, bits) => Datum::UInt(bits),
@@ -305,11 +270,6 @@ struct Aggregate {
     rt: Arc<Runtime>,
 }
 
-/// Columns of a partial result.
-pub fn state_columns(call: &AggCall) -> usize {
-    if call.name == "avg" { 2 } else { 1 }
-}
-
 impl Aggregate {
     async fn run(&mut self, mut input: Box<dyn Operator>) -> Result<Vec<Batch>, SqlError> {
         let rt = self.rt.clone();
@@ -318,9 +278,8 @@ impl Aggregate {
         let fresh = |calls: &[AggCall]| calls.iter().map(State::new).collect::<Vec<_>>();
         while let Some(batch) = input.next().await? {
             rt.check_interrupted()?;
-            let states: usize = self.calls.iter().map(state_columns).sum();
             let key_columns = if self.merge {
-                (0..self.key_types.len()).map(|i| batch.column(states + i).clone()).collect()
+                (0..self.key_types.len()).map(|i| batch.column(self.calls.len() + i).clone()).collect()
             } else {
                 self.keys.iter().map(|e| rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?
             };
@@ -352,13 +311,9 @@ impl Aggregate {
                         groups.len() - 1
                     }
                 };
-                let mut column = 0;
                 for (i, (call, state)) in self.calls.iter().zip(&mut groups[at].1).enumerate() {
                     if self.merge {
-                        let n = state_columns(call);
-                        let partial: Vec<Datum> = (column..column + n).map(|c| batch.datum(row, c)).collect();
-                        column += n;
-                        state.merge(call, &partial, &rt)?;
+                        state.merge(call, batch.datum(row, i), &rt)?;
                     } else {
                         let args: Vec<Datum> = arg_columns[i]
                             .iter()

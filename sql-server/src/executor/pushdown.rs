@@ -11,7 +11,6 @@ use query::batch::{Batch, BatchBuilder};
 use query::context::{EvalContext, Severity, TimeZone, dag_flags};
 use query::expr::Expr;
 
-use super::aggregate::state_columns;
 use super::operator::{Runtime, resolve};
 use super::rows;
 use crate::catalog::{ColumnInfo, IndexInfo, TableInfo};
@@ -189,7 +188,7 @@ fn request_over(
     if let Some(agg) = &pushed.aggregate {
         let mut agg_func = Vec::new();
         for (call, _) in &agg.aggs {
-            agg_func.extend(partial_pb(call, &pb)?);
+            agg_func.push(partial_pb(call, &pb)?);
         }
         let group_by = agg.group.iter().map(|g| pb(&g.0)).collect::<Result<Vec<_>, _>>()?;
         outputs = (0..(agg_func.len() + group_by.len()) as u32).collect();
@@ -221,8 +220,7 @@ fn request_over(
         TimeZone::Fixed(secs) => (i64::from(*secs), String::new()),
         TimeZone::Rules(rules) => (i64::from(rules.offset_at(0)), rules.name().to_owned()),
     };
-    let (sql_mode, div_increment, flags) =
-        rt.eval(|cx| Ok((cx.sql_mode, cx.div_precision_increment, context_flags(cx))))?;
+    let (sql_mode, flags) = rt.eval(|cx| Ok((cx.sql_mode, context_flags(cx))))?;
     let dag = tipb::DagRequest {
         executors,
         time_zone_offset,
@@ -230,7 +228,6 @@ fn request_over(
         flags,
         output_offsets: outputs,
         sql_mode,
-        div_precision_increment: Some(div_increment.into()),
         encode_type: tipb::EncodeType::TypeDefault as i32,
         ..Default::default()
     };
@@ -294,63 +291,41 @@ fn context_flags(cx: &EvalContext) -> u64 {
     truncate | division
 }
 
-/// The partial functions of a call.
-fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>) -> Result<Vec<tipb::Expr>, SqlError> {
-    let one = |tp: tipb::ExprType, children: Vec<tipb::Expr>, ty: &FieldType| tipb::Expr {
-        tp: tp as i32,
-        children,
-        field_type: Some(query::pb::field_type_to_pb(ty)),
-        ..Default::default()
-    };
+/// The partial function of a call.
+fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>) -> Result<tipb::Expr, SqlError> {
+    use tipb::ExprType::{Count, First, Max, Min, Sum};
     let children = call.args.iter().map(pb).collect::<Result<Vec<_>, _>>()?;
     let children = match children.is_empty() {
         // COUNT(*) counts a constant.
         true => vec![pb(&Expr::constant(codec::datum::Datum::Int(1)))?],
         false => children,
     };
-    let types = partial_types(call);
-    Ok(match call.name.as_str() {
-        "count" => vec![one(tipb::ExprType::Count, children, &types[0])],
-        "sum" => vec![one(tipb::ExprType::Sum, children, &types[0])],
-        "avg" => {
-            vec![one(tipb::ExprType::Count, children.clone(), &types[0]), one(tipb::ExprType::Sum, children, &types[1])]
-        }
-        "min" => vec![one(tipb::ExprType::Min, children, &types[0])],
-        "max" => vec![one(tipb::ExprType::Max, children, &types[0])],
-        _ => vec![one(tipb::ExprType::First, children, &types[0])],
-    })
+    let tp = match call.name.as_str() {
+        "count" => Count,
+        "sum" => Sum,
+        "min" => Min,
+        "max" => Max,
+        _ => First,
+    };
+    let field_type = Some(query::pb::field_type_to_pb(&partial_type(call)));
+    Ok(tipb::Expr { tp: tp as i32, children, field_type, ..Default::default() })
 }
 
-/// Types of a call's partial results.
-fn partial_types(call: &AggCall) -> Vec<FieldType> {
-    let types = match call.name.as_str() {
-        "count" => vec![FieldType::bigint()],
-        "avg" => {
-            let sum = match call.args[0].ty() {
-                t if t.tp.is_float() => FieldType::double(),
-                t => {
-                    let (p, s) = query::infer::decimal_shape(t);
-                    FieldType::decimal((p + 22).min(65), s)
-                }
-            };
-            vec![FieldType::bigint(), sum]
-        }
-        _ => vec![call.ty.clone()],
-    };
-    debug_assert_eq!(types.len(), state_columns(call));
-    types
+/// The type of a call's partial result: a sum has all digits of what is summed.
+fn partial_type(call: &AggCall) -> FieldType {
+    match call.name.as_str() {
+        "sum" => crate::planner::aggregate::sum_type(call.args[0].ty()),
+        _ => call.ty.clone(),
+    }
 }
 
 /// Types of the rows that a scan's storage nodes send.
 pub fn sent_types(scan: &Scan, rt: &Runtime) -> Arc<[FieldType]> {
     match &scan.pushed.aggregate {
         None => rt.columns.types(&scan.base_outputs()),
-        Some(agg) => agg
-            .aggs
-            .iter()
-            .flat_map(|a| partial_types(&a.0))
-            .chain(agg.group.iter().map(|g| g.0.ty().clone()))
-            .collect(),
+        Some(agg) => {
+            agg.aggs.iter().map(|a| partial_type(&a.0)).chain(agg.group.iter().map(|g| g.0.ty().clone())).collect()
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::any::TypeId;
 use query::interval::Unit;
 use sqlparser::ast::{
     BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, Statement,
+    FunctionArguments, Ident, Interval, Statement, UnaryOperator,
 };
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
@@ -13,6 +13,11 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 const MYSQL: MySqlDialect = MySqlDialect {};
+
+/// How tightly `-a`, `~a` and `!a` bind: more than any operator between two operands.
+const UNARY_PRECEDENCE: u8 = 50;
+/// How tightly `<<` and `>>` bind: between `+` and `&`.
+const SHIFT_PRECEDENCE: u8 = 28;
 
 /// MySQL as our users write it.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +50,45 @@ impl Dialect for MeridianDialect {
         MYSQL.identifier_quote_style(identifier)
     }
 
+    // MySQL 8.0 Reference Manual, "Operator Precedence"; and by its grammar `IN`, `BETWEEN`, `LIKE` and `REGEXP` bind
+    // more tightly than comparisons: `a = b IN (1, 2)` is `a = (b IN (1, 2))`.
+    fn prec_value(&self, prec: Precedence) -> u8 {
+        match prec {
+            Precedence::Period => 100,
+            Precedence::DoubleColon | Precedence::AtTz | Precedence::PgOther => 60,
+            Precedence::Caret => 45,
+            Precedence::MulDivModOp => 40,
+            Precedence::PlusMinus => 30,
+            Precedence::Ampersand => 26,
+            Precedence::Pipe | Precedence::Colon => 24,
+            Precedence::Between | Precedence::Like => 22,
+            Precedence::Eq | Precedence::Is => 20,
+            Precedence::UnaryNot => 15,
+            Precedence::And => 10,
+            Precedence::Xor => 8,
+            Precedence::Or => 5,
+        }
+    }
+
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        is_mod(parser).then(|| Ok(self.prec_value(Precedence::MulDivModOp)))
+        match parser.peek_token_ref().token {
+            Token::ShiftLeft | Token::ShiftRight => Some(Ok(SHIFT_PRECEDENCE)),
+            _ => is_mod(parser).then(|| Ok(self.prec_value(Precedence::MulDivModOp))),
+        }
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        let Token::Word(w) = &parser.peek_token_ref().token else { return None };
-        (w.keyword == Keyword::INTERVAL).then(|| interval(parser))
+        let op = match &parser.peek_token_ref().token {
+            Token::Word(w) => return (w.keyword == Keyword::INTERVAL).then(|| interval(parser)),
+            Token::Minus => UnaryOperator::Minus,
+            Token::Plus => UnaryOperator::Plus,
+            Token::Tilde => UnaryOperator::BitwiseNot,
+            Token::ExclamationMark => UnaryOperator::BangNot,
+            _ => return None,
+        };
+        parser.advance_token();
+        let operand = parser.parse_subexpr(UNARY_PRECEDENCE);
+        Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
     }
 
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {

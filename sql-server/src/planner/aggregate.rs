@@ -4,12 +4,13 @@
 //! |---|---|---|
 //! | COUNT(x) | count | sum of the counts |
 //! | SUM, MIN, MAX, BIT_* | itself | itself |
-//! | AVG(x) | count, sum | sum of sums over sum of counts |
 //! | a column that the group determines | firstrow | any |
+//!
+//! AVG(x) is no function of its own: it is bound as SUM(x) / COUNT(x).
 
 use codec::types::{FieldType, TypeCode, flags};
 use query::context::EvalContext;
-use query::expr::{Domain, Expr};
+use query::expr::{ArithOp, Domain, Expr};
 use query::infer as types;
 
 use super::optimize::Rules;
@@ -17,7 +18,7 @@ use super::plan::{Access, Plan, PushedAgg};
 use crate::error::SqlError;
 
 /// Arguments cast as the function wants them, and the type of the result.
-pub fn infer(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>, FieldType), SqlError> {
+pub fn infer(name: &str, args: Vec<Expr>) -> Result<(Vec<Expr>, FieldType), SqlError> {
     let wanted = match name {
         "count" => return Ok((args, FieldType::bigint().with_flags(flags::NOT_NULL))),
         "group_concat" => {
@@ -40,7 +41,7 @@ pub fn infer(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>
     };
     let arg = args[0].clone();
     Ok(match name {
-        "sum" | "avg" => {
+        "sum" => {
             let domain = match Domain::of(arg.ty()) {
                 Domain::Int | Domain::Decimal => Domain::Decimal,
                 _ => Domain::Real,
@@ -48,15 +49,8 @@ pub fn infer(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>
             if domain == Domain::Real {
                 return Ok((vec![types::to_domain(arg, Domain::Real)], FieldType::double()));
             }
-            let (precision, scale) = types::decimal_shape(arg.ty());
-            let ty = match name {
-                "sum" => FieldType::decimal((precision + 22).min(65), scale),
-                _ => {
-                    let increment = i32::from(cx.div_precision_increment);
-                    FieldType::decimal((precision + increment).min(65), (scale + increment).min(30))
-                }
-            };
-            (vec![types::to_domain(arg, Domain::Decimal)], ty)
+            let ty = sum_type(arg.ty());
+            (vec![types::exact(types::to_domain(arg, Domain::Decimal))], ty)
         }
         "min" | "max" | "firstrow" => {
             let ty = nullable(arg.ty().clone());
@@ -71,6 +65,32 @@ pub fn infer(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>
         "json_arrayagg" | "json_objectagg" => (args, FieldType::new(TypeCode::Json)),
         other => return Err(SqlError::NotSupported(other.to_uppercase())),
     })
+}
+
+/// Digits that a sum may have beyond those of what is summed.
+const SUM_DIGITS: i32 = 22;
+
+/// The type of the sum over values of a type.
+pub fn sum_type(arg: &FieldType) -> FieldType {
+    if arg.tp.is_float() {
+        return FieldType::double();
+    }
+    let (precision, scale) = types::decimal_shape(arg);
+    FieldType::decimal((precision + SUM_DIGITS).min(65), scale)
+}
+
+/// AVG as `sum / count`; `shown` is the type of the sum as the user would see it.
+pub fn average(sum: Expr, count: Expr, shown: &FieldType, cx: &EvalContext) -> Result<Expr, SqlError> {
+    let mut average = types::arith_with(ArithOp::Div, sum, count, cx.div_precision_increment)?;
+    if let Expr::Call(call) = &mut average
+        && Domain::of(&call.ty) == Domain::Decimal
+    {
+        let (precision, scale) = types::decimal_shape(shown);
+        let increment = i32::from(cx.div_precision_increment);
+        let summed = if precision < 65 { precision - SUM_DIGITS } else { precision };
+        call.ty = FieldType::decimal((summed + increment).min(65), (scale + increment).min(30));
+    }
+    Ok(average)
 }
 
 /// Lets the storage nodes aggregate what they scan, when they can.
@@ -93,7 +113,7 @@ pub fn push(plan: Plan, rules: &Rules<'_>) -> Plan {
                 && group.iter().all(|g| (rules.pushable)(&g.0))
                 && aggs.iter().all(|(a, _)| {
                     !a.distinct
-                        && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "avg" | "firstrow")
+                        && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "firstrow")
                         && a.args.len() <= 1
                         && !matches!(a.ty.tp, TypeCode::Json | TypeCode::Enum | TypeCode::Set | TypeCode::Bit)
                         && a.args.iter().all(|e| (rules.pushable)(e))

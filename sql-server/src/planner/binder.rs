@@ -14,6 +14,7 @@ use query::error::EvalError;
 use query::expr::{ColumnName, Expr, Sql};
 use sqlparser::ast;
 
+use super::aggregate;
 use super::expr as build;
 use super::plan::{
     AggCall, ColId, Columns, IndexHint, JoinKind, Lock, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind,
@@ -721,7 +722,7 @@ impl<'a> Binder<'a> {
     fn rows_of_sides(&mut self, left: Bound, right: Bound, sides: i64) -> Result<Bound, SqlError> {
         let side = self.columns.add("side", FieldType::bigint());
         let Bound { plan, mut columns } = self.union_all(left, right, Some(side))?;
-        let (args, ty) = build::aggregate("bit_or", vec![self.columns.expr(side)], self.env.eval())?;
+        let (args, ty) = aggregate::infer("bit_or", vec![self.columns.expr(side)])?;
         let found = self.columns.add("sides", ty.clone());
         let call = AggCall { name: "bit_or".into(), args, distinct: false, order_by: Vec::new(), separator: None, ty };
         let mut group = Vec::new();
@@ -1153,7 +1154,7 @@ impl<'a> Binder<'a> {
         determined: &HashSet<ColId>,
         strict: bool,
     ) -> Result<Expr, String> {
-        if let Some((_, id)) = group.iter().find(|(g, _)| g == e) {
+        if let Some((_, id)) = group.iter().find(|(g, _)| g.computes_same(e)) {
             return Ok(self.columns.expr(*id));
         }
         match e {
@@ -1733,16 +1734,28 @@ impl<'a> Binder<'a> {
         if !self.block().applies.is_empty() {
             return unsupported("correlated subqueries inside an aggregate");
         }
+        if name == "avg" {
+            let count = AggCall { name: "count".into(), ty: FieldType::bigint(), ..call.clone() };
+            let sum = AggCall { ty: aggregate::sum_type(call.args[0].ty()), ..call.clone() };
+            let (sum, count) = (self.aggregate(sum), self.aggregate(count));
+            return aggregate::average(sum, count, &call.ty, self.env.eval());
+        }
+        Ok(self.aggregate(call))
+    }
+
+    /// The column of an aggregate call, which is computed once however often it is written.
+    fn aggregate(&mut self, call: AggCall) -> Expr {
         let ty = call.ty.clone();
         if let Some(id) = self.block().aggregates.iter().flatten().find(|(a, _)| *a == call).map(|(_, id)| *id) {
-            return Ok(self.columns.expr(id));
+            return self.columns.expr(id);
         }
+        let name = &call.name;
         let text = format!("{name}({})", call.args.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(", "));
         let id = self.columns.add(text, ty);
         let args = call.args.iter().map(|a| Sql(a).to_string()).collect::<Vec<_>>().join(",");
         self.columns.call_in_messages(id, format!("{name}({})", if args.is_empty() { "0" } else { &args }));
         self.block().aggregates.get_or_insert_default().push((call, id));
-        Ok(self.columns.expr(id))
+        self.columns.expr(id)
     }
 
     fn bind_aggregate_call(
@@ -1787,17 +1800,19 @@ impl<'a> Binder<'a> {
         }
         let name = match name {
             "any_value" => "firstrow",
+            "avg" => "sum",
             "std" | "stddev" => "stddev_pop",
             "variance" => "var_pop",
             n => n,
         };
         // COUNT of a constant counts rows, as COUNT(*).
-        if name == "count" && !distinct && bound.len() == 1 && bound[0].is_constant() && !bound[0].is_null_const() {
+        if name == "count" && !distinct && bound.len() == 1 && bound[0].as_const().is_some_and(|value| !value.is_null())
+        {
             bound.clear();
         }
         // DISTINCT changes nothing for these.
         let distinct = distinct && !matches!(name, "min" | "max" | "firstrow" | "bit_and" | "bit_or");
-        let (args, ty) = build::aggregate(name, bound, self.env.eval())?;
+        let (args, ty) = aggregate::infer(name, bound)?;
         Ok(AggCall { name: name.to_owned(), args, distinct, order_by, separator, ty })
     }
 }

@@ -7,7 +7,7 @@ use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::batch::Batch;
 use query::context::EvalContext;
 use query::error::EvalError;
-use query::expr::{ArithOp, BitOp, CmpOp, Expr, Func};
+use query::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func};
 use query::infer;
 use query::interval::Unit;
 use sqlparser::ast;
@@ -123,12 +123,17 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
 pub fn fold(mut e: Expr, cx: &EvalContext) -> Expr {
     if let Expr::Call(call) = &mut e {
         for arg in &mut call.args {
-            if matches!(arg, Expr::Call(c) if c.func == Func::Cast && c.args[0].as_const().is_some()) {
+            if matches!(arg, Expr::Call(c) if c.func == Func::Cast) || is_quotient(arg) {
                 *arg = fold_constant(std::mem::replace(arg, Expr::null()), cx);
             }
         }
     }
-    fold_constant(e, cx)
+    // How many digits of a quotient count is known only to what it becomes a part of.
+    if is_quotient(&e) { e } else { fold_constant(e, cx) }
+}
+
+fn is_quotient(e: &Expr) -> bool {
+    matches!(e, Expr::Call(c) if c.func == Func::Arith(ArithOp::Div, Domain::Decimal))
 }
 
 fn fold_constant(e: Expr, cx: &EvalContext) -> Expr {
@@ -309,12 +314,6 @@ pub fn union_type(a: &FieldType, b: &FieldType) -> Result<FieldType, SqlError> {
     }
     Ok(ty)
 }
-
-/// Arguments and result type of an aggregate function.
-pub fn aggregate(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<(Vec<Expr>, FieldType), SqlError> {
-    super::aggregate::infer(name, args, cx)
-}
-
 /// The operands of `column op constant` (or the reverse), as a comparison of the column.
 pub fn column_compare(e: &Expr) -> Option<(CmpOp, usize, &FieldType, &Datum, &FieldType)> {
     let Expr::Call(call) = e else { return None };

@@ -169,9 +169,6 @@ fn context(dag: &tipb::DagRequest) -> Result<EvalContext, CopError> {
         _ if ctx.is_strict() => Severity::Error,
         _ => Severity::Warn,
     };
-    if let Some(n) = dag.div_precision_increment {
-        ctx.div_precision_increment = u8::try_from(n).unwrap_or(4).min(30);
-    }
     if dag.max_warning_count > 0 {
         ctx.max_warnings = usize::try_from(dag.max_warning_count).unwrap_or(64).min(1024);
     }

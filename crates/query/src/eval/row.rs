@@ -292,11 +292,12 @@ fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &m
         }
         _ => {
             let (x, y) = (decimal_of(a)?, decimal_of(b)?);
+            let scale = call.ty.decimal.clamp(0, 30);
             let result = match op {
                 ArithOp::Add => Some(x.add(&y)),
                 ArithOp::Sub => Some(x.sub(&y)),
                 ArithOp::Mul => Some(x.mul(&y)),
-                ArithOp::Div => x.div(&y, ctx.div_precision_increment),
+                ArithOp::Div => x.div(&y, u8::try_from(scale - i32::from(x.scale())).unwrap_or(0)),
                 ArithOp::IntDiv => x.int_div(&y),
                 ArithOp::Mod => x.rem(&y),
             };
@@ -306,7 +307,6 @@ fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &m
                 let n = d.to_i128_unscaled().ok_or_else(|| out_of_range("BIGINT", call))?;
                 return fit_integer(n, call, ctx);
             }
-            let scale = call.ty.decimal.clamp(0, 30);
             Ok(Datum::Decimal(if i32::from(d.scale()) == scale { d } else { d.round(scale) }))
         }
     }

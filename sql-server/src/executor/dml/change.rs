@@ -9,6 +9,7 @@ use kv_client::LockWait;
 use query::batch::Batch;
 use query::context::TimeZone;
 use query::expr::Expr;
+use query::infer;
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
@@ -169,7 +170,7 @@ fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
             .find_map(|(i, t)| t.ids.iter().position(|id| *id == v.id).map(|o| (i, o)))
             .ok_or_else(|| SqlError::NotUpdatable { table: v.table.clone(), operation: "UPDATE" })?;
         let is_default = matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
-        let value = if is_default { None } else { Some(binder.bind_expr(&a.value)?) };
+        let value = if is_default { None } else { Some(infer::exact(binder.bind_expr(&a.value)?)) };
         assignments.push((target, offset, value));
     }
     let plan = binder.place_applies(plan);

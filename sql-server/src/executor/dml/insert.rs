@@ -7,6 +7,7 @@ use codec::datum::Datum;
 use codec::types::{TypeCode, flags};
 use query::context::TimeZone;
 use query::expr::Expr;
+use query::infer;
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
@@ -101,7 +102,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
             };
             return if own { Ok(Source::Default) } else { unsupported("DEFAULT(…) of another column") };
         }
-        binder.bind_expr(e).map(Source::Expr)
+        Ok(Source::Expr(infer::exact(binder.bind_expr(e)?)))
     };
     if !insert.assignments.is_empty() {
         let mut row = Vec::new();
@@ -183,7 +184,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                     let text = column.default.constant().map(<[u8]>::to_vec);
                     text.map_or_else(Expr::null, |t| crate::planner::expr::parameter(Datum::Bytes(t), env.eval()))
                 } else {
-                    binder.bind_expr(&a.value)?
+                    infer::exact(binder.bind_expr(&a.value)?)
                 };
                 on_duplicate.push((column.offset, e));
             }
