@@ -1,0 +1,667 @@
+//! Expressions: operators, functions, aggregates and subqueries.
+
+use codec::types::{Collation, FieldType, TypeCode, flags};
+use query::error::EvalError;
+use query::expr::{Expr, Sql};
+use sqlparser::ast;
+
+use super::super::plan::{AggCall, Plan, SortKey, Subquery, SubqueryKind};
+use super::super::{aggregate, expr as build};
+use super::{AGGREGATES, Binder, Block, MAX_DEPTH, Visible, is_desc, name_parts, unsupported};
+use crate::error::SqlError;
+
+impl Binder<'_> {
+    /// An expression used as a condition.
+    pub fn bind_condition(&mut self, e: &ast::Expr) -> Result<Expr, SqlError> {
+        self.bind_expr(e)
+    }
+
+    pub(super) fn call(&self, name: &str, args: Vec<Expr>) -> Result<Expr, SqlError> {
+        build::call(name, args, self.env.eval())
+    }
+
+    fn not(&self, e: Expr, negated: bool) -> Result<Expr, SqlError> {
+        if negated { self.call("not", vec![e]) } else { Ok(e) }
+    }
+
+    /// Any scalar expression.
+    pub fn bind_expr(&mut self, e: &ast::Expr) -> Result<Expr, SqlError> {
+        if self.depth >= MAX_DEPTH * 4 {
+            return Err(SqlError::StackOverrun);
+        }
+        self.depth += 1;
+        let result = self.bind_expr_inner(e);
+        self.depth -= 1;
+        result
+    }
+
+    fn bind_expr_inner(&mut self, e: &ast::Expr) -> Result<Expr, SqlError> {
+        use ast::Expr as E;
+        match e {
+            E::Nested(inner) => self.bind_expr(inner),
+            E::Value(v) => self.bind_literal(&v.value),
+            E::Identifier(ident) => {
+                if ident.quote_style.is_none() && ident.value.starts_with('@') {
+                    let (value, ty) = self.env.variable(&ident.value)?;
+                    return Ok(Expr::Const { value, ty });
+                }
+                self.resolve(std::slice::from_ref(&ident.value))
+            }
+            E::CompoundIdentifier(parts) => {
+                let parts: Vec<String> = parts.iter().map(|p| p.value.clone()).collect();
+                self.resolve(&parts)
+            }
+            E::IsNull(a) => self.unary("isnull", a, false),
+            E::IsNotNull(a) => self.unary("isnull", a, true),
+            E::IsTrue(a) => self.unary("istrue", a, false),
+            E::IsNotTrue(a) => self.unary("istrue", a, true),
+            E::IsFalse(a) => self.unary("isfalse", a, false),
+            E::IsNotFalse(a) => self.unary("isfalse", a, true),
+            E::IsUnknown(a) => self.unary("isnull", a, false),
+            E::IsNotUnknown(a) => self.unary("isnull", a, true),
+            E::BinaryOp { left, op, right } => self.bind_binary(left, op, right),
+            E::UnaryOp { op, expr } => match op {
+                ast::UnaryOperator::Plus => self.bind_expr(expr),
+                ast::UnaryOperator::Minus => {
+                    if let E::Value(v) = &**expr
+                        && let ast::Value::Number(n, _) = &v.value
+                    {
+                        return build::number(&format!("-{n}"));
+                    }
+                    self.unary("unaryminus", expr, false)
+                }
+                ast::UnaryOperator::Not | ast::UnaryOperator::BangNot => self.unary("not", expr, false),
+                ast::UnaryOperator::BitwiseNot => self.unary("bitneg", expr, false),
+                other => unsupported(other.to_string()),
+            },
+            E::Between { expr, negated, low, high } => {
+                let (a, low, high) = (self.bind_expr(expr)?, self.bind_expr(low)?, self.bind_expr(high)?);
+                let ge = self.call(">=", vec![a.clone(), low])?;
+                let le = self.call("<=", vec![a, high])?;
+                let both = self.call("and", vec![ge, le])?;
+                self.not(both, *negated)
+            }
+            E::InList { expr, list, negated } => {
+                if let E::Tuple(items) = &**expr {
+                    let rows = list.iter().map(|row| self.bind_row_compare(items, row)).collect::<Result<_, _>>()?;
+                    return self.not(query::infer::any(rows), *negated);
+                }
+                let mut args = vec![self.bind_expr(expr)?];
+                for item in list {
+                    args.push(self.bind_expr(item)?);
+                }
+                let found = self.call("in", args)?;
+                self.not(found, *negated)
+            }
+            E::Like { negated, any: false, expr, pattern, escape_char } => {
+                let mut args = vec![self.bind_expr(expr)?, self.bind_expr(pattern)?];
+                if let Some(escape) = escape_char {
+                    args.push(self.bind_expr(escape)?);
+                }
+                let like = self.call("like", args)?;
+                self.not(like, *negated)
+            }
+            E::RLike { negated, expr, pattern, .. } => {
+                let args = vec![self.bind_expr(expr)?, self.bind_expr(pattern)?];
+                let like = self.call("regexp", args)?;
+                self.not(like, *negated)
+            }
+            E::Case { operand, conditions, else_result, .. } => {
+                let operand = operand.as_ref().map(|o| self.bind_expr(o)).transpose()?;
+                let mut args = Vec::new();
+                for when in conditions {
+                    let condition = self.bind_expr(&when.condition)?;
+                    args.push(match &operand {
+                        Some(o) => self.call("=", vec![o.clone(), condition])?,
+                        None => condition,
+                    });
+                    args.push(self.bind_expr(&when.result)?);
+                }
+                if let Some(e) = else_result {
+                    args.push(self.bind_expr(e)?);
+                }
+                self.call("case", args)
+            }
+            E::Cast { kind: ast::CastKind::Cast, expr, data_type, format: None } => {
+                let a = self.bind_expr(expr)?;
+                build::cast(a, data_type, self.env.eval())
+            }
+            E::Convert { is_try: false, expr, data_type: Some(ty), charset: None, styles, .. } if styles.is_empty() => {
+                let a = self.bind_expr(expr)?;
+                build::cast(a, ty, self.env.eval())
+            }
+            E::Convert { is_try: false, expr, data_type: None, charset: Some(charset), styles, .. }
+                if styles.is_empty() =>
+            {
+                let a = self.bind_expr(expr)?;
+                let name = name_parts(charset)?.pop().unwrap_or_default();
+                let collation = Collation::default_of_charset(&name).ok_or(SqlError::UnknownCharacterSet(name))?;
+                let ty =
+                    FieldType { flen: a.ty().flen, ..FieldType::new(TypeCode::VarString) }.with_collation(collation);
+                build::cast_to(a, &ty, self.env.eval())
+            }
+            E::Collate { expr, collation } => {
+                let name = name_parts(collation)?.pop().unwrap_or_default();
+                let collation = Collation::from_name(&name).ok_or(SqlError::UnknownCollation(name))?;
+                let a = self.bind_expr(expr)?;
+                // A constant would no longer insist on its collation, so this is folded only by what uses it.
+                Ok(query::infer::collate(a, collation))
+            }
+            // The lexer takes the introducers that it knows.
+            E::Prefixed { prefix, .. } => {
+                Err(SqlError::UnknownCharacterSet(prefix.value.trim_start_matches('_').to_owned()))
+            }
+            E::TypedString(t) => {
+                let text = match &t.value.value {
+                    ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => s.clone(),
+                    other => return unsupported(other.to_string()),
+                };
+                build::typed_literal(&t.data_type, &text)
+            }
+            E::Extract { field, expr, .. } => {
+                let a = self.bind_expr(expr)?;
+                build::extract(&field.to_string(), a, self.env.eval())
+            }
+            E::Position { expr, r#in } => {
+                let args = vec![self.bind_expr(expr)?, self.bind_expr(r#in)?];
+                self.call("locate", args)
+            }
+            E::Substring { expr, substring_from, substring_for, .. } => {
+                let mut args = vec![self.bind_expr(expr)?];
+                args.push(match substring_from {
+                    Some(from) => self.bind_expr(from)?,
+                    None => Expr::constant(1_i64),
+                });
+                if let Some(n) = substring_for {
+                    args.push(self.bind_expr(n)?);
+                }
+                self.call("substring", args)
+            }
+            E::Trim { trim_where, trim_what, expr, trim_characters: None } => {
+                let mut args = vec![self.bind_expr(expr)?];
+                if let Some(what) = trim_what {
+                    args.push(self.bind_expr(what)?);
+                }
+                match (trim_where, args.len()) {
+                    (None | Some(ast::TrimWhereField::Both), _) => self.call("trim", args),
+                    (Some(ast::TrimWhereField::Leading), 1) => self.call("ltrim", args),
+                    (Some(ast::TrimWhereField::Trailing), 1) => self.call("rtrim", args),
+                    (Some(ast::TrimWhereField::Leading), _) => self.call("trim_leading", args),
+                    (Some(ast::TrimWhereField::Trailing), _) => self.call("trim_trailing", args),
+                }
+            }
+            E::Ceil { expr, field: WHOLE } => self.unary("ceil", expr, false),
+            E::Floor { expr, field: WHOLE } => self.unary("floor", expr, false),
+            E::Interval(_) => Err(SqlError::WrongArguments("INTERVAL".into())),
+            E::Function(f) => self.bind_function(f),
+            E::Subquery(query) => {
+                let (plan, columns, correlated) = self.bind_subquery(query)?;
+                if columns.len() != 1 {
+                    return Err(SqlError::OperandColumns(1));
+                }
+                let mut ty = self.columns.ty(columns[0].id).clone();
+                ty.flags &= !flags::NOT_NULL;
+                Ok(self.add_subquery(SubqueryKind::Scalar, plan, ty, correlated))
+            }
+            E::Exists { subquery, negated } => {
+                let (plan, _, correlated) = self.bind_subquery(subquery)?;
+                let plan = Plan::Limit { input: Box::new(plan), offset: 0, count: 1 };
+                let e = self.add_subquery(SubqueryKind::Exists, plan, query::expr::bool_type(), correlated);
+                self.not(e, *negated)
+            }
+            E::InSubquery { expr, subquery, negated } => {
+                let probe = self.bind_expr(expr)?;
+                let e = self.in_subquery(probe, subquery)?;
+                self.not(e, *negated)
+            }
+            E::AnyOp { left, compare_op: ast::BinaryOperator::Eq, right, .. } => match &**right {
+                E::Subquery(q) => {
+                    let probe = self.bind_expr(left)?;
+                    self.in_subquery(probe, q)
+                }
+                other => unsupported(format!("ANY {other}")),
+            },
+            E::AllOp { left, compare_op: ast::BinaryOperator::NotEq, right } => match &**right {
+                E::Subquery(q) => {
+                    let probe = self.bind_expr(left)?;
+                    let e = self.in_subquery(probe, q)?;
+                    self.not(e, true)
+                }
+                other => unsupported(format!("ALL {other}")),
+            },
+            E::Tuple(items) if items.len() == 1 => self.bind_expr(&items[0]),
+            E::Tuple(_) => Err(SqlError::OperandColumns(1)),
+            other => unsupported(other.to_string()),
+        }
+    }
+
+    fn in_subquery(&mut self, probe: Expr, subquery: &ast::Query) -> Result<Expr, SqlError> {
+        let (plan, columns, correlated) = self.bind_subquery(subquery)?;
+        let [column] = &columns[..] else { return Err(SqlError::OperandColumns(1)) };
+        if correlated {
+            return Ok(self.add_subquery(SubqueryKind::In(probe), plan, query::expr::bool_type(), true));
+        }
+        // The slot stands for the list until the values are known; see `splice_in`.
+        let ty = self.columns.ty(column.id).clone();
+        let slot = self.add_subquery(SubqueryKind::In(Expr::null()), plan, ty, false);
+        self.call("in", vec![probe, slot])
+    }
+
+    /// A subquery's plan, columns, and whether it reads columns of the blocks around it.
+    fn bind_subquery(&mut self, query: &ast::Query) -> Result<(Plan, Vec<Visible>, bool), SqlError> {
+        // A block that collects what the subquery reads from outside, whatever it is made of.
+        self.block();
+        self.blocks.push(Block::default());
+        let clause = self.clause;
+        let bound = self.bind_query(query);
+        self.clause = clause;
+        let frame = self.blocks.pop().unwrap_or_default();
+        let bound = bound?;
+        Ok((bound.plan, bound.columns, !frame.outer.is_empty()))
+    }
+
+    fn add_subquery(&mut self, kind: SubqueryKind, plan: Plan, ty: FieldType, correlated: bool) -> Expr {
+        let slot = self.columns.add("", ty);
+        let subquery = Subquery { slot, kind, plan };
+        if correlated {
+            self.block().applies.push(subquery);
+        } else {
+            self.subqueries.push(subquery);
+        }
+        self.columns.expr(slot)
+    }
+
+    fn unary(&mut self, name: &str, a: &ast::Expr, negated: bool) -> Result<Expr, SqlError> {
+        let a = self.bind_expr(a)?;
+        let e = self.call(name, vec![a])?;
+        self.not(e, negated)
+    }
+
+    fn bind_row_compare(&mut self, left: &[ast::Expr], right: &ast::Expr) -> Result<Expr, SqlError> {
+        let ast::Expr::Tuple(right) = right else { return Err(SqlError::OperandColumns(left.len())) };
+        if left.len() != right.len() {
+            return Err(SqlError::OperandColumns(left.len()));
+        }
+        let mut all: Option<Expr> = None;
+        for (l, r) in left.iter().zip(right) {
+            let (l, r) = (self.bind_expr(l)?, self.bind_expr(r)?);
+            let eq = self.call("=", vec![l, r])?;
+            all = Some(match all {
+                Some(a) => self.call("and", vec![a, eq])?,
+                None => eq,
+            });
+        }
+        Ok(all.unwrap_or_else(|| Expr::bool(true)))
+    }
+
+    fn bind_binary(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr) -> Result<Expr, SqlError> {
+        use ast::BinaryOperator as B;
+        if let (ast::Expr::Tuple(l), ast::Expr::Tuple(_)) = (left, right)
+            && l.len() > 1
+        {
+            return match op {
+                B::Eq => self.bind_row_compare(l, right),
+                B::NotEq => {
+                    let eq = self.bind_row_compare(l, right)?;
+                    self.not(eq, true)
+                }
+                other => unsupported(format!("row comparison {other}")),
+            };
+        }
+        if let (B::Plus | B::Minus, ast::Expr::Interval(i)) = (op, right) {
+            let date = self.bind_expr(left)?;
+            return self.bind_interval(date, i, *op == B::Minus);
+        }
+        if let (B::Plus, ast::Expr::Interval(i)) = (op, left) {
+            let date = self.bind_expr(right)?;
+            return self.bind_interval(date, i, false);
+        }
+        let name = match op {
+            B::Plus => "+",
+            B::Minus => "-",
+            B::Multiply => "*",
+            B::Divide => "/",
+            B::Modulo => "%",
+            B::MyIntegerDivide | B::DuckIntegerDivide => "div",
+            B::Gt => ">",
+            B::Lt => "<",
+            B::GtEq => ">=",
+            B::LtEq => "<=",
+            B::Spaceship => "<=>",
+            B::Eq => "=",
+            B::NotEq => "<>",
+            B::And => "and",
+            B::Or => "or",
+            B::Xor => "xor",
+            B::BitwiseOr => "|",
+            B::BitwiseAnd => "&",
+            B::BitwiseXor | B::PGBitwiseXor => "^",
+            B::PGBitwiseShiftLeft => "<<",
+            B::PGBitwiseShiftRight => ">>",
+            B::Regexp => "regexp",
+            B::StringConcat => {
+                if self.env.eval().has_mode(query::context::sql_mode::PIPES_AS_CONCAT) {
+                    "concat"
+                } else {
+                    "or"
+                }
+            }
+            B::Arrow => "json_extract",
+            B::LongArrow => {
+                let (l, r) = (self.bind_expr(left)?, self.bind_expr(right)?);
+                let inner = self.call("json_extract", vec![l, r])?;
+                return self.call("json_unquote", vec![inner]);
+            }
+            other => return unsupported(other.to_string()),
+        };
+        let (l, r) = (self.bind_expr(left)?, self.bind_expr(right)?);
+        self.call(name, vec![l, r])
+    }
+
+    fn bind_interval(&mut self, date: Expr, interval: &ast::Interval, subtract: bool) -> Result<Expr, SqlError> {
+        let amount = self.bind_expr(&interval.value)?;
+        let unit = match (&interval.leading_field, &interval.last_field) {
+            (Some(unit), None) => unit.to_string(),
+            (Some(a), Some(b)) => format!("{a}_{b}"),
+            _ => return Err(SqlError::WrongArguments("INTERVAL".into())),
+        };
+        build::date_add(date, amount, &unit, subtract, self.env.eval())
+    }
+
+    /// A literal's value and type.
+    pub fn bind_literal(&mut self, v: &ast::Value) -> Result<Expr, SqlError> {
+        use ast::Value as V;
+        Ok(match v {
+            V::Number(text, _) => build::number(text)?,
+            V::SingleQuotedString(s)
+            | V::DoubleQuotedString(s)
+            | V::NationalStringLiteral(s)
+            | V::EscapedStringLiteral(s) => build::string(s, self.env.eval()),
+            V::Boolean(b) => Expr::bool(*b),
+            V::Null => Expr::null(),
+            V::TripleSingleQuotedByteStringLiteral(hex) => build::bytes(hex_bytes(hex)?),
+            V::HexStringLiteral(hex) => query::infer::bit_literal(hex_bytes(hex)?),
+            V::SingleQuotedByteStringLiteral(bits) => query::infer::bit_literal(bit_bytes(bits)?),
+            V::Placeholder(name) => {
+                let at = match name.trim_start_matches(['?', ':', '$']).parse::<usize>() {
+                    Ok(n) => n.saturating_sub(1),
+                    Err(_) => {
+                        self.next_param += 1;
+                        self.next_param - 1
+                    }
+                };
+                match self.env.params().get(at) {
+                    Some(d) => build::parameter(d.clone(), self.env.eval()),
+                    None => return Err(SqlError::WrongParameters("EXECUTE")),
+                }
+            }
+            other => return unsupported(other.to_string()),
+        })
+    }
+
+    fn bind_function(&mut self, f: &ast::Function) -> Result<Expr, SqlError> {
+        let (written, name) = match &name_parts(&f.name)?[..] {
+            [name] => (name.clone(), name.to_lowercase()),
+            // There are no stored functions, and the built-in ones belong to no database.
+            parts => return Err(EvalError::NoSuchFunction(parts.join(".")).into()),
+        };
+        if f.over.is_some() {
+            return unsupported(format!("window function {name}"));
+        }
+        if f.filter.is_some() || f.null_treatment.is_some() || !f.within_group.is_empty() {
+            return unsupported(format!("this form of {name}"));
+        }
+        let (args, distinct, clauses): (&[ast::FunctionArg], bool, &[ast::FunctionArgumentClause]) = match &f.args {
+            ast::FunctionArguments::None => (&[], false, &[]),
+            ast::FunctionArguments::List(list) => {
+                (&list.args, list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct), &list.clauses)
+            }
+            ast::FunctionArguments::Subquery(q) => {
+                return self.bind_expr(&ast::Expr::Subquery(q.clone()));
+            }
+        };
+        if AGGREGATES.contains(&name.as_str()) {
+            return self.bind_aggregate(&name, args, distinct, clauses);
+        }
+        let plain = |a: &ast::FunctionArg| match a {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => Ok(e.clone()),
+            other => unsupported(other.to_string()),
+        };
+        let args: Vec<ast::Expr> = args.iter().map(plain).collect::<Result<_, _>>()?;
+        if let Some(result) = self.bind_special(&name, &args) {
+            return result;
+        }
+        let bound = args.iter().map(|a| self.bind_expr(a)).collect::<Result<Vec<_>, _>>()?;
+        self.call(&name, bound).map_err(|e| match e {
+            SqlError::Eval(EvalError::NoSuchFunction(_)) => {
+                let database = self.env.database().map(|d| format!("{d}.")).unwrap_or_default();
+                EvalError::NoSuchFunction(format!("{database}{written}")).into()
+            }
+            SqlError::Eval(EvalError::WrongParamCount(_)) => EvalError::WrongParamCount(written).into(),
+            e => e,
+        })
+    }
+
+    /// Functions whose arguments are not plain expressions.
+    fn bind_special(&mut self, name: &str, args: &[ast::Expr]) -> Option<Result<Expr, SqlError>> {
+        Some(match (name, args) {
+            ("date_add" | "adddate", [date, ast::Expr::Interval(i)]) => {
+                self.bind_expr(date).and_then(|d| self.bind_interval(d, i, false))
+            }
+            ("date_sub" | "subdate", [date, ast::Expr::Interval(i)]) => {
+                self.bind_expr(date).and_then(|d| self.bind_interval(d, i, true))
+            }
+            ("adddate" | "subdate", [date, days]) => self.bind_expr(date).and_then(|d| {
+                let n = self.bind_expr(days)?;
+                build::date_add(d, n, "DAY", name == "subdate", self.env.eval())
+            }),
+            ("timestampadd", [ast::Expr::Identifier(unit), n, date]) => {
+                let unit = unit.value.trim_start_matches("SQL_TSI_").to_owned();
+                self.bind_expr(n).and_then(|n| {
+                    let d = self.bind_expr(date)?;
+                    build::date_add(d, n, &unit, false, self.env.eval())
+                })
+            }
+            ("timestampdiff", [ast::Expr::Identifier(unit), a, b]) => {
+                let unit = unit.value.clone();
+                self.bind_expr(a).and_then(|a| {
+                    let b = self.bind_expr(b)?;
+                    self.call("timestampdiff", vec![Expr::constant(unit.as_str()), a, b])
+                })
+            }
+            // The name is that of the column.
+            ("name_const", [_, value]) => self.bind_expr(value),
+            ("get_format" | "weight_string", _) => unsupported(name.to_uppercase()),
+            ("values", [ast::Expr::Identifier(column)]) => match self.inserted.get(&column.value.to_lowercase()) {
+                Some(id) => Ok(self.columns.expr(*id)),
+                None => Ok(Expr::null()),
+            },
+            ("values", [ast::Expr::CompoundIdentifier(parts)]) => {
+                let column = parts.last().map(|p| p.value.to_lowercase()).unwrap_or_default();
+                match self.inserted.get(&column) {
+                    Some(id) => Ok(self.columns.expr(*id)),
+                    None => Ok(Expr::null()),
+                }
+            }
+            ("row", _) => Err(SqlError::OperandColumns(1)),
+            _ => return None,
+        })
+    }
+
+    fn bind_aggregate(
+        &mut self,
+        name: &str,
+        args: &[ast::FunctionArg],
+        distinct: bool,
+        clauses: &[ast::FunctionArgumentClause],
+    ) -> Result<Expr, SqlError> {
+        if self.block().in_aggregate || self.block().aggregates.is_none() {
+            return Err(SqlError::InvalidGroupFunction);
+        }
+        self.block().in_aggregate = true;
+        let bound = self.bind_aggregate_call(name, args, distinct, clauses);
+        self.block().in_aggregate = false;
+        let call = bound?;
+        if !self.block().applies.is_empty() {
+            return unsupported("correlated subqueries inside an aggregate");
+        }
+        if name == "avg" {
+            let count = AggCall { name: "count".into(), ty: FieldType::bigint(), ..call.clone() };
+            let sum = AggCall { ty: aggregate::sum_type(call.args[0].ty()), ..call.clone() };
+            let (sum, count) = (self.aggregate(sum), self.aggregate(count));
+            return aggregate::average(sum, count, &call.ty, self.env.eval());
+        }
+        Ok(self.aggregate(call))
+    }
+
+    /// The column of an aggregate call, which is computed once however often it is written.
+    fn aggregate(&mut self, call: AggCall) -> Expr {
+        let ty = call.ty.clone();
+        if let Some(id) = self.block().aggregates.iter().flatten().find(|(a, _)| *a == call).map(|(_, id)| *id) {
+            return self.columns.expr(id);
+        }
+        let name = &call.name;
+        let text = format!("{name}({})", call.args.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(", "));
+        let id = self.columns.add(text, ty);
+        let args = call.args.iter().map(|a| Sql(a).to_string()).collect::<Vec<_>>().join(",");
+        self.columns.call_in_messages(id, format!("{name}({})", if args.is_empty() { "0" } else { &args }));
+        self.block().aggregates.get_or_insert_default().push((call, id));
+        self.columns.expr(id)
+    }
+
+    fn bind_aggregate_call(
+        &mut self,
+        name: &str,
+        args: &[ast::FunctionArg],
+        distinct: bool,
+        clauses: &[ast::FunctionArgumentClause],
+    ) -> Result<AggCall, SqlError> {
+        let mut bound = Vec::new();
+        for a in args {
+            match a {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => bound.push(self.bind_expr(e)?),
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) if name == "count" => {}
+                other => return unsupported(other.to_string()),
+            }
+        }
+        if bound.is_empty() && name != "count" {
+            return Err(SqlError::WrongParameterCount(name.into()));
+        }
+        if name == "count" && bound.len() > 1 && !distinct {
+            return Err(SqlError::WrongParameterCount(name.into()));
+        }
+        let mut order_by = Vec::new();
+        let mut separator = None;
+        for clause in clauses {
+            match clause {
+                ast::FunctionArgumentClause::OrderBy(keys) => {
+                    for k in keys {
+                        let expr = self.bind_expr(&k.expr)?;
+                        order_by.push(SortKey { expr, desc: is_desc(k)? });
+                    }
+                }
+                ast::FunctionArgumentClause::Separator(s) => match &s.value {
+                    ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => {
+                        separator = Some(s.clone().into_bytes());
+                    }
+                    other => return unsupported(other.to_string()),
+                },
+                other => return unsupported(other.to_string()),
+            }
+        }
+        let name = match name {
+            "any_value" => "firstrow",
+            "avg" => "sum",
+            "std" | "stddev" => "stddev_pop",
+            "variance" => "var_pop",
+            n => n,
+        };
+        // COUNT of a constant counts rows, as COUNT(*).
+        if name == "count" && !distinct && bound.len() == 1 && bound[0].as_const().is_some_and(|value| !value.is_null())
+        {
+            bound.clear();
+        }
+        // DISTINCT changes nothing for these.
+        let distinct = distinct && !matches!(name, "min" | "max" | "firstrow" | "bit_and" | "bit_or");
+        let (args, ty) = aggregate::infer(name, bound)?;
+        Ok(AggCall { name: name.to_owned(), args, distinct, order_by, separator, ty })
+    }
+}
+
+/// `CEIL(x)`, and not to some digit or unit of time.
+const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime);
+
+/// Bytes of hexadecimal digits; an odd number of them begins with half a byte.
+fn hex_bytes(hex: &str) -> Result<Vec<u8>, SqlError> {
+    let padded = if hex.len().is_multiple_of(2) { hex.to_owned() } else { format!("0{hex}") };
+    crate::catalog::unhex(&padded).ok_or_else(|| SqlError::Syntax { near: hex.to_owned(), line: 1 })
+}
+
+/// Bytes of binary digits, right-aligned.
+fn bit_bytes(bits: &str) -> Result<Vec<u8>, SqlError> {
+    let padded = format!("{}{bits}", "0".repeat((8 - bits.len() % 8) % 8));
+    padded
+        .as_bytes()
+        .chunks(8)
+        .map(|c| c.iter().try_fold(0_u8, |v, d| matches!(d, b'0' | b'1').then(|| v << 1 | (d - b'0'))))
+        .collect::<Option<Vec<u8>>>()
+        .ok_or_else(|| SqlError::Syntax { near: bits.to_owned(), line: 1 })
+}
+
+/// Whether an expression calls an aggregate function of this block (not in a subquery).
+pub(super) fn has_aggregate(e: &ast::Expr) -> bool {
+    use ast::Expr as E;
+    match e {
+        E::Function(f) => {
+            let name = f.name.0.last().map(|p| p.to_string().to_lowercase()).unwrap_or_default();
+            if f.over.is_none() && AGGREGATES.contains(&name.trim_matches('`')) {
+                return true;
+            }
+            match &f.args {
+                ast::FunctionArguments::List(list) => list.args.iter().any(|a| match a {
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => has_aggregate(e),
+                    _ => false,
+                }),
+                _ => false,
+            }
+        }
+        E::Nested(a)
+        | E::IsNull(a)
+        | E::IsNotNull(a)
+        | E::IsTrue(a)
+        | E::IsNotTrue(a)
+        | E::IsFalse(a)
+        | E::IsNotFalse(a)
+        | E::IsUnknown(a)
+        | E::IsNotUnknown(a) => has_aggregate(a),
+        E::UnaryOp { expr, .. }
+        | E::Cast { expr, .. }
+        | E::Convert { expr, .. }
+        | E::Collate { expr, .. }
+        | E::Extract { expr, .. }
+        | E::Ceil { expr, .. }
+        | E::Floor { expr, .. }
+        | E::InSubquery { expr, .. } => has_aggregate(expr),
+        E::Prefixed { value, .. } => has_aggregate(value),
+        E::BinaryOp { left, right, .. } => has_aggregate(left) || has_aggregate(right),
+        E::AnyOp { left, .. } | E::AllOp { left, .. } => has_aggregate(left),
+        E::Between { expr, low, high, .. } => has_aggregate(expr) || has_aggregate(low) || has_aggregate(high),
+        E::InList { expr, list, .. } => has_aggregate(expr) || list.iter().any(has_aggregate),
+        E::Like { expr, pattern, .. } | E::RLike { expr, pattern, .. } => has_aggregate(expr) || has_aggregate(pattern),
+        E::Case { operand, conditions, else_result, .. } => {
+            operand.as_deref().is_some_and(has_aggregate)
+                || conditions.iter().any(|c| has_aggregate(&c.condition) || has_aggregate(&c.result))
+                || else_result.as_deref().is_some_and(has_aggregate)
+        }
+        E::Substring { expr, substring_from, substring_for, .. } => {
+            has_aggregate(expr)
+                || substring_from.as_deref().is_some_and(has_aggregate)
+                || substring_for.as_deref().is_some_and(has_aggregate)
+        }
+        E::Trim { expr, .. } => has_aggregate(expr),
+        E::Position { expr, r#in } => has_aggregate(expr) || has_aggregate(r#in),
+        E::Tuple(items) => items.iter().any(has_aggregate),
+        E::Interval(i) => has_aggregate(&i.value),
+        _ => false,
+    }
+}

@@ -1,0 +1,301 @@
+//! Names become columns, text becomes types: from `sqlparser`'s tree to a [`Plan`].
+//!
+//! A query block is bound from the inside out, in the order of SQL's meaning: FROM, WHERE, GROUP BY, HAVING, SELECT,
+//! DISTINCT, ORDER BY, LIMIT. Names are looked up in the innermost block first and then in the enclosing ones; a block that
+//! finds a name outside is *correlated* and becomes an [`Plan::Apply`]. A subquery that is not correlated is put into
+//! [`Binder::subqueries`], to be run before the statement itself.
+//!
+//! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
+//! blocks; `select`, a block; `expressions`.
+
+mod expressions;
+mod queries;
+mod select;
+mod tables;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::FieldType;
+use query::expr::Expr;
+use sqlparser::ast;
+
+use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
+use crate::catalog::{Schema, TableInfo};
+use crate::error::SqlError;
+pub use select::check_clauses;
+
+/// What names and variables mean outside the statement.
+pub trait Environment: Sync {
+    /// The catalogue.
+    fn schema(&self) -> &Arc<Schema>;
+    /// The database of unqualified table names.
+    fn database(&self) -> Option<&str>;
+    /// Values of `?`.
+    fn params(&self) -> &[Datum];
+    /// `@name` or `@@name`.
+    fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError>;
+    /// For constant folding: the statement's evaluation context.
+    fn eval(&self) -> &query::context::EvalContext;
+}
+
+/// A column that can be named.
+#[derive(Debug, Clone)]
+pub struct Visible {
+    /// Its number.
+    pub id: ColId,
+    /// Its name.
+    pub name: String,
+    /// Alias of its table; empty for none.
+    pub table: String,
+    /// Database of its table, where it has one.
+    pub database: String,
+    /// Own name of its table, where it has one.
+    pub org_table: String,
+    /// Its own name in the table.
+    pub org_name: String,
+    /// Left out of `*` (the right side of USING).
+    pub merged: bool,
+}
+
+/// A query, bound.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// The rows.
+    pub plan: Plan,
+    /// The visible columns of the rows, in order. The plan gives exactly these.
+    pub columns: Vec<Visible>,
+}
+
+/// One query block while it is bound.
+#[derive(Default)]
+struct Block {
+    visible: Vec<Visible>,
+    /// Columns of enclosing blocks that this block, or one inside, reads.
+    outer: HashSet<ColId>,
+    /// Correlated subqueries whose Apply is not placed yet.
+    applies: Vec<Subquery>,
+    /// Aggregates, while the select list, HAVING and ORDER BY are bound.
+    aggregates: Option<Vec<(AggCall, ColId)>>,
+    /// Inside an aggregate's argument.
+    in_aggregate: bool,
+    /// Names of select items, for HAVING and ORDER BY.
+    aliases: Vec<(String, Expr)>,
+    /// Whether aliases may be used now, and whether they come before columns.
+    use_aliases: bool,
+    aliases_first: bool,
+}
+
+/// Binds one statement.
+pub struct Binder<'a> {
+    env: &'a dyn Environment,
+    /// All columns.
+    pub columns: Columns,
+    /// Subqueries to run first, in this order.
+    pub subqueries: Vec<Subquery>,
+    blocks: Vec<Block>,
+    ctes: Vec<HashMap<String, (ast::Query, Vec<String>, usize)>>,
+    next_param: usize,
+    clause: &'static str,
+    depth: usize,
+    /// `VALUES(col)` in ON DUPLICATE KEY UPDATE: column name to number.
+    pub inserted: HashMap<String, ColId>,
+    /// Only the columns are wanted; parameters have no values yet.
+    pub describing: bool,
+    /// Tables some of whose rows a lock clause has locked, wherever in the statement it is. Their scans know how.
+    pub locked: Vec<Arc<TableInfo>>,
+}
+
+/// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
+const MAX_DEPTH: usize = 64;
+
+/// Aggregate functions by name.
+pub const AGGREGATES: &[&str] = &[
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "group_concat",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var_pop",
+    "var_samp",
+    "variance",
+    "any_value",
+    "json_arrayagg",
+    "json_objectagg",
+];
+
+fn unsupported<T>(what: impl Into<String>) -> Result<T, SqlError> {
+    Err(SqlError::NotSupported(what.into()))
+}
+
+/// Parts of a dotted name.
+pub fn name_parts(name: &ast::ObjectName) -> Result<Vec<String>, SqlError> {
+    name.0
+        .iter()
+        .map(|p| match p {
+            ast::ObjectNamePart::Identifier(i) => Ok(i.value.clone()),
+            other => unsupported(other.to_string()),
+        })
+        .collect()
+}
+
+/// `[db.]table`.
+pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), SqlError> {
+    let mut parts = name_parts(name)?;
+    match (parts.pop(), parts.pop(), parts.is_empty()) {
+        (Some(table), db, true) => Ok((db, table)),
+        _ => Err(SqlError::WrongTableName(name.to_string())),
+    }
+}
+
+/// Calls a function on the scans of a query's own tables, and on those of its derived tables too with `inside`.
+fn each_scan(
+    plan: &mut Plan,
+    inside: bool,
+    f: &mut impl FnMut(&mut Scan) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
+    match plan {
+        Plan::Scan(scan) if inside || !scan.inside => f(scan),
+        Plan::Scan(_) => Ok(()),
+        plan => plan.inputs_mut().into_iter().try_for_each(|input| each_scan(input, inside, f)),
+    }
+}
+
+impl<'a> Binder<'a> {
+    /// For one statement.
+    pub fn new(env: &'a dyn Environment) -> Binder<'a> {
+        Binder {
+            env,
+            columns: Columns::default(),
+            subqueries: Vec::new(),
+            blocks: Vec::new(),
+            ctes: Vec::new(),
+            next_param: 0,
+            clause: "field list",
+            depth: 0,
+            inserted: HashMap::new(),
+            describing: false,
+            locked: Vec::new(),
+        }
+    }
+
+    fn block(&mut self) -> &mut Block {
+        if self.blocks.is_empty() {
+            self.blocks.push(Block::default());
+        }
+        let last = self.blocks.len() - 1;
+        &mut self.blocks[last]
+    }
+
+    fn in_clause<T>(
+        &mut self,
+        clause: &'static str,
+        f: impl FnOnce(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let old = std::mem::replace(&mut self.clause, clause);
+        let result = f(self);
+        self.clause = old;
+        result
+    }
+
+    /// Opens a block over these columns, for statements that are no queries (UPDATE, INSERT).
+    pub fn open(&mut self, visible: Vec<Visible>) {
+        self.blocks.push(Block { visible, ..Block::default() });
+    }
+
+    /// Closes it again.
+    pub fn close(&mut self) -> Result<(), SqlError> {
+        match self.blocks.pop() {
+            Some(b) if !b.applies.is_empty() => unsupported("correlated subqueries in this place"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the pending correlated subqueries under what uses them.
+    pub fn place_applies(&mut self, mut plan: Plan) -> Plan {
+        for subquery in std::mem::take(&mut self.block().applies) {
+            plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
+        }
+        plan
+    }
+
+    // ---- Names ----
+
+    fn resolve(&mut self, parts: &[String]) -> Result<Expr, SqlError> {
+        let written = parts.join(".");
+        let (db, table, name) = match parts {
+            [name] => (None, None, name),
+            [table, name] => (None, Some(table), name),
+            [db, table, name] => (Some(db), Some(table), name),
+            _ => return Err(SqlError::UnknownColumn { column: written, clause: self.clause.into() }),
+        };
+        let matches = |v: &&Visible| {
+            v.name.eq_ignore_ascii_case(name)
+                && table.is_none_or(|t| v.table.eq_ignore_ascii_case(t))
+                && db.is_none_or(|d| v.database.eq_ignore_ascii_case(d))
+        };
+        for level in (0..self.blocks.len()).rev() {
+            let block = &self.blocks[level];
+            let alias = || block.aliases.iter().find(|a| a.0.eq_ignore_ascii_case(name)).map(|a| a.1.clone());
+            if block.use_aliases
+                && block.aliases_first
+                && !block.in_aggregate
+                && table.is_none()
+                && let Some(e) = alias()
+            {
+                return Ok(e);
+            }
+            let mut found = block.visible.iter().filter(matches).filter(|v| table.is_some() || !v.merged);
+            if let Some(v) = found.next() {
+                if found.any(|other| other.id != v.id) {
+                    return Err(SqlError::AmbiguousColumn { column: written, clause: self.clause.into() });
+                }
+                let id = v.id;
+                for inner in &mut self.blocks[level + 1..] {
+                    inner.outer.insert(id);
+                }
+                return Ok(self.columns.expr(id));
+            }
+            if block.use_aliases
+                && !block.in_aggregate
+                && table.is_none()
+                && let Some(e) = alias()
+            {
+                return Ok(e);
+            }
+        }
+        Err(SqlError::UnknownColumn { column: written, clause: self.clause.into() })
+    }
+}
+
+/// Whether a sort key is descending.
+pub fn is_desc(key: &ast::OrderByExpr) -> Result<bool, SqlError> {
+    if key.options.nulls_first.is_some() {
+        return unsupported("NULLS FIRST and NULLS LAST");
+    }
+    match &key.options.sort {
+        None | Some(ast::OrderBySort::Asc) => Ok(false),
+        Some(ast::OrderBySort::Desc) => Ok(true),
+        Some(_) => unsupported("ORDER BY … USING"),
+    }
+}
+
+/// `ORDER BY 2`.
+fn position(e: &ast::Expr) -> Option<usize> {
+    match e {
+        ast::Expr::Value(v) => match &v.value {
+            ast::Value::Number(n, _) => n.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}

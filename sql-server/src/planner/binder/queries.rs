@@ -1,0 +1,317 @@
+//! What is around a query's blocks: WITH, set operations, ORDER BY and LIMIT of their results, lock clauses.
+
+use std::collections::HashMap;
+
+use codec::datum::Datum;
+use codec::types::FieldType;
+use query::expr::Expr;
+use sqlparser::ast;
+
+use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey};
+use super::super::{aggregate, expr as build};
+use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, is_desc, position, table_name, unsupported};
+use crate::error::SqlError;
+
+impl Binder<'_> {
+    /// A whole query: WITH, body, ORDER BY, LIMIT, locks.
+    pub fn bind_query(&mut self, query: &ast::Query) -> Result<Bound, SqlError> {
+        if self.depth >= MAX_DEPTH {
+            return Err(SqlError::StackOverrun);
+        }
+        self.depth += 1;
+        let levels = self.ctes.len();
+        let bound = self.bind_query_with(query);
+        self.ctes.truncate(levels);
+        self.depth -= 1;
+        bound
+    }
+
+    fn bind_query_with(&mut self, query: &ast::Query) -> Result<Bound, SqlError> {
+        if let Some(with) = &query.with {
+            if with.recursive {
+                return unsupported("WITH RECURSIVE");
+            }
+            for cte in &with.cte_tables {
+                let names = cte.alias.columns.iter().map(|c| c.name.value.clone()).collect();
+                let level = self.ctes.len();
+                let entry = ((*cte.query).clone(), names, level);
+                self.ctes.push(HashMap::from([(cte.alias.name.value.to_lowercase(), entry)]));
+            }
+        }
+        let foreign = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
+        if foreign || query.fetch.is_some() || query.for_clause.is_some() {
+            return unsupported("this query clause");
+        }
+        let order: &[ast::OrderByExpr] = match &query.order_by {
+            None => &[],
+            Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(list), .. }) => list,
+            Some(_) => return unsupported("ORDER BY ALL"),
+        };
+        let limit = self.bind_limit(query.limit_clause.as_ref())?;
+        let mut bound = match &*query.body {
+            ast::SetExpr::Select(select) => self.bind_select(select, order, limit)?,
+            ast::SetExpr::Query(inner) => {
+                let inner = self.bind_query(inner)?;
+                self.order_result(inner, order, limit)?
+            }
+            body @ (ast::SetExpr::SetOperation { .. } | ast::SetExpr::Values(_) | ast::SetExpr::Table(_)) => {
+                let inner = self.bind_set(body)?;
+                self.order_result(inner, order, limit)?
+            }
+            other => return unsupported(other.to_string()),
+        };
+        for lock in &query.locks {
+            if lock.nonblock == Some(ast::NonBlock::SkipLocked) {
+                return unsupported("SKIP LOCKED");
+            }
+            // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
+            // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
+            let of = lock.of.as_ref().map(table_name).transpose()?;
+            self.lock_scans(&mut bound.plan, of, Lock { nowait: lock.nonblock.is_some() })?;
+        }
+        Ok(bound)
+    }
+
+    /// Has the rows of the query's tables locked, those of table `of` or all. Tables of subqueries and derived tables are
+    /// not among them, as in MySQL: they have clauses of their own.
+    fn lock_scans(
+        &mut self,
+        plan: &mut Plan,
+        of: Option<(Option<String>, String)>,
+        lock: Lock,
+    ) -> Result<(), SqlError> {
+        let (columns, locked) = (&mut self.columns, &mut self.locked);
+        let before = locked.len();
+        each_scan(plan, false, &mut |scan| {
+            let named = of.as_ref().is_none_or(|(database, alias)| {
+                scan.alias.eq_ignore_ascii_case(alias)
+                    && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
+            });
+            if !named {
+                return Ok(());
+            }
+            if scan.lock.replace(lock).is_some() {
+                return Err(SqlError::DuplicateTableLock(scan.alias.clone()));
+            }
+            scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
+            locked.push(scan.table.clone());
+            Ok(())
+        })?;
+        match of {
+            Some((_, table)) if locked.len() == before => Err(SqlError::UnresolvedTableLock(table)),
+            _ => Ok(()),
+        }
+    }
+
+    fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
+        let (limit, offset) = match clause {
+            None => return Ok(None),
+            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                if !limit_by.is_empty() {
+                    return unsupported("LIMIT BY");
+                }
+                (limit.as_ref(), offset.as_ref().map(|o| &o.value))
+            }
+            Some(ast::LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+        };
+        let limit = limit.map(|e| self.row_count(e)).transpose()?.unwrap_or(u64::MAX);
+        let offset = offset.map(|e| self.row_count(e)).transpose()?.unwrap_or(0);
+        Ok((limit != u64::MAX || offset != 0).then_some((limit, offset)))
+    }
+
+    /// A number of rows: a literal or a parameter.
+    pub fn row_count(&mut self, e: &ast::Expr) -> Result<u64, SqlError> {
+        match self.bind_expr(e)?.as_const() {
+            Some(Datum::Int(n)) if *n >= 0 => Ok(*n as u64),
+            Some(Datum::UInt(n)) => Ok(*n),
+            Some(Datum::Null) if self.describing => Ok(0),
+            _ => Err(SqlError::WrongArguments("LIMIT".into())),
+        }
+    }
+
+    fn bind_set(&mut self, body: &ast::SetExpr) -> Result<Bound, SqlError> {
+        match body {
+            ast::SetExpr::Select(select) => self.bind_select(select, &[], None),
+            ast::SetExpr::Query(query) => self.bind_query(query),
+            ast::SetExpr::Values(values) => {
+                let rows: Vec<&[ast::Expr]> = values.rows.iter().map(|r| &r.content[..]).collect();
+                self.bind_values_rows(&rows)
+            }
+            ast::SetExpr::Table(t) => {
+                let parts =
+                    t.schema_name.iter().chain(t.table_name.iter()).map(|p| ast::Ident::with_quote('`', p.as_str()));
+                let name = ast::ObjectName::from(parts.collect::<Vec<_>>());
+                let (db, table) = self.find_table(&name)?;
+                let (plan, columns, _) = self.scan(&db, &table, &table.name.original.clone(), false);
+                Ok(Bound { plan, columns })
+            }
+            ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                let all = match set_quantifier {
+                    ast::SetQuantifier::All => true,
+                    ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
+                    other => return unsupported(format!("{op} {other}")),
+                };
+                let sides = match op {
+                    ast::SetOperator::Union => None,
+                    ast::SetOperator::Intersect => Some(LEFT | RIGHT),
+                    ast::SetOperator::Except => Some(LEFT),
+                    ast::SetOperator::Minus => return unsupported("MINUS"),
+                };
+                if all && sides.is_some() {
+                    return unsupported(format!("{op} ALL"));
+                }
+                let left = self.bind_set(left)?;
+                let right = self.bind_set(right)?;
+                match sides {
+                    None => self.union(left, right, all),
+                    Some(sides) => self.rows_of_sides(left, right, sides),
+                }
+            }
+            other => unsupported(other.to_string()),
+        }
+    }
+
+    fn bind_values_rows(&mut self, rows: &[&[ast::Expr]]) -> Result<Bound, SqlError> {
+        let mut bound: Vec<Vec<Expr>> = Vec::new();
+        for row in rows {
+            bound.push(row.iter().map(|e| self.bind_expr(e)).collect::<Result<_, _>>()?);
+        }
+        let width = bound.first().map_or(0, Vec::len);
+        if let Some(at) = bound.iter().position(|r| r.len() != width) {
+            return Err(SqlError::ColumnCountMismatch(at as u64 + 1));
+        }
+        let mut ids = Vec::new();
+        let mut columns = Vec::new();
+        for i in 0..width {
+            let mut ty = bound[0][i].ty().clone();
+            for row in &bound[1..] {
+                ty = build::union_type(&ty, row[i].ty())?;
+            }
+            for row in &mut bound {
+                row[i] = build::cast_to(row[i].clone(), &ty, self.env.eval())?;
+            }
+            let name = format!("column_{i}");
+            let id = self.columns.add(name.clone(), ty);
+            ids.push(id);
+            columns.push(self.computed(id, name));
+        }
+        Ok(Bound { plan: Plan::Values { ids, rows: bound }, columns })
+    }
+
+    pub(super) fn computed(&self, id: ColId, name: String) -> Visible {
+        Visible {
+            id,
+            name,
+            table: String::new(),
+            database: String::new(),
+            org_table: String::new(),
+            org_name: String::new(),
+            merged: false,
+        }
+    }
+
+    fn union(&mut self, left: Bound, right: Bound, all: bool) -> Result<Bound, SqlError> {
+        let Bound { plan, columns } = self.union_all(left, right, None)?;
+        let plan = if all { plan } else { Plan::Distinct(Box::new(plan)) };
+        Ok(Bound { plan, columns })
+    }
+
+    /// INTERSECT and EXCEPT: both sides' rows, grouped by all of their columns (so that NULL is NULL, and a collation's
+    /// equals are equal), of which those stay that were on just these sides.
+    fn rows_of_sides(&mut self, left: Bound, right: Bound, sides: i64) -> Result<Bound, SqlError> {
+        let side = self.columns.add("side", FieldType::bigint());
+        let Bound { plan, mut columns } = self.union_all(left, right, Some(side))?;
+        let (args, ty) = aggregate::infer("bit_or", vec![self.columns.expr(side)])?;
+        let found = self.columns.add("sides", ty.clone());
+        let call = AggCall { name: "bit_or".into(), args, distinct: false, order_by: Vec::new(), separator: None, ty };
+        let mut group = Vec::new();
+        for c in &mut columns {
+            let e = self.columns.expr(c.id);
+            c.id = self.columns.add(self.columns.name(c.id), e.ty().clone());
+            group.push((e, c.id));
+        }
+        let plan = Plan::Aggregate { input: Box::new(plan), group, aggs: vec![(call, found)], merge: false };
+        let wanted = self.call("=", vec![self.columns.expr(found), Expr::constant(sides)])?;
+        let plan = Plan::Filter { input: Box::new(plan), conditions: vec![wanted] };
+        let exprs = columns
+            .iter_mut()
+            .map(|c| {
+                let e = self.columns.expr(c.id);
+                c.id = self.columns.add(self.columns.name(c.id), e.ty().clone());
+                (e, c.id)
+            })
+            .collect();
+        Ok(Bound { plan: Plan::Project { input: Box::new(plan), exprs }, columns })
+    }
+
+    /// The rows of both, in columns of types that hold the values of both; `side` becomes a last one that tells where a row
+    /// is from.
+    fn union_all(&mut self, left: Bound, right: Bound, side: Option<ColId>) -> Result<Bound, SqlError> {
+        if left.columns.len() != right.columns.len() {
+            return Err(SqlError::UnionColumnCount);
+        }
+        let mut ids = Vec::new();
+        let mut columns = Vec::new();
+        let (mut casts_left, mut casts_right) = (Vec::new(), Vec::new());
+        for (l, r) in left.columns.iter().zip(&right.columns) {
+            let ty = build::union_type(self.columns.ty(l.id), self.columns.ty(r.id))?;
+            for (casts, side) in [(&mut casts_left, l), (&mut casts_right, r)] {
+                let e = build::cast_to(self.columns.expr(side.id), &ty, self.env.eval())?;
+                let id = self.columns.add(side.name.clone(), ty.clone());
+                casts.push((e, id));
+            }
+            let id = self.columns.add(l.name.clone(), ty);
+            ids.push(id);
+            columns.push(self.computed(id, l.name.clone()));
+        }
+        if let Some(side) = side {
+            for (casts, number) in [(&mut casts_left, LEFT), (&mut casts_right, RIGHT)] {
+                casts.push((Expr::constant(number), self.columns.add("side", FieldType::bigint())));
+            }
+            ids.push(side);
+        }
+        let input = |plan: Plan, exprs| Plan::Project { input: Box::new(plan), exprs };
+        let plan = Plan::Union { inputs: vec![input(left.plan, casts_left), input(right.plan, casts_right)], ids };
+        Ok(Bound { plan, columns })
+    }
+
+    /// ORDER BY and LIMIT over a result whose own columns are all that can be named.
+    fn order_result(
+        &mut self,
+        bound: Bound,
+        order: &[ast::OrderByExpr],
+        limit: Option<(u64, u64)>,
+    ) -> Result<Bound, SqlError> {
+        let Bound { mut plan, columns } = bound;
+        if !order.is_empty() {
+            self.blocks.push(Block { visible: columns.clone(), ..Block::default() });
+            let keys = self.in_clause("order clause", |b| {
+                order
+                    .iter()
+                    .map(|o| {
+                        let expr = match position(&o.expr) {
+                            Some(n) => match n.checked_sub(1).and_then(|i| columns.get(i)) {
+                                Some(c) => b.columns.expr(c.id),
+                                None => return Err(SqlError::UnknownOrderPosition(n.to_string())),
+                            },
+                            None => b.bind_expr(&o.expr)?,
+                        };
+                        Ok(SortKey { expr, desc: is_desc(o)? })
+                    })
+                    .collect::<Result<Vec<_>, _>>()
+            });
+            let closed = self.close();
+            plan = Plan::Sort { input: Box::new(plan), keys: keys?, limit: None };
+            closed?;
+        }
+        if let Some((count, offset)) = limit {
+            plan = Plan::Limit { input: Box::new(plan), offset, count };
+        }
+        Ok(Bound { plan, columns })
+    }
+}
+
+/// Sides of INTERSECT and EXCEPT, as bits.
+const LEFT: i64 = 1;
+
+const RIGHT: i64 = 2;

@@ -1,0 +1,439 @@
+//! A query block: SELECT with its grouping, aggregates and order.
+
+use std::collections::HashSet;
+
+use query::expr::{ColumnName, Expr, Sql};
+use sqlparser::ast;
+
+use super::super::plan::{AggCall, ColId, Plan, SortKey};
+use super::expressions::has_aggregate;
+use super::{Binder, Block, Bound, Visible, is_desc, position, table_name, unsupported};
+use crate::error::SqlError;
+
+impl Binder<'_> {
+    pub(super) fn bind_select(
+        &mut self,
+        select: &ast::Select,
+        order: &[ast::OrderByExpr],
+        limit: Option<(u64, u64)>,
+    ) -> Result<Bound, SqlError> {
+        self.blocks.push(Block::default());
+        let bound = self.bind_select_block(select, order, limit);
+        let block = self.blocks.pop();
+        let bound = bound?;
+        // What this block reads from outside, the enclosing blocks must know, except the one that has it.
+        if let (Some(block), Some(parent)) = (block, self.blocks.last_mut()) {
+            let own: HashSet<ColId> = parent.visible.iter().map(|v| v.id).collect();
+            let outer: Vec<ColId> = block.outer.iter().copied().filter(|c| !own.contains(c)).collect();
+            parent.outer.extend(outer);
+        }
+        Ok(bound)
+    }
+
+    fn bind_select_block(
+        &mut self,
+        select: &ast::Select,
+        order: &[ast::OrderByExpr],
+        limit: Option<(u64, u64)>,
+    ) -> Result<Bound, SqlError> {
+        check_clauses(select)?;
+        let (mut plan, visible) = self.bind_from(&select.from)?;
+        self.block().visible = visible;
+
+        if let Some(selection) = &select.selection {
+            let mut conditions = Vec::new();
+            self.in_clause("where clause", |b| b.bind_condition(selection))?.split_and(&mut conditions);
+            plan = self.place_applies(plan);
+            plan = Plan::Filter { input: Box::new(plan), conditions };
+        }
+
+        // Select items first without aggregates' meaning: `*` and names.
+        let items = self.expand_items(&select.projection, !select.from.is_empty())?;
+
+        let groups: &[ast::Expr] = match &select.group_by {
+            ast::GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
+            ast::GroupByExpr::Expressions(..) => return unsupported("WITH ROLLUP"),
+            ast::GroupByExpr::All(_) => return unsupported("GROUP BY ALL"),
+        };
+        let aggregated = !groups.is_empty()
+            || items.iter().any(|i| matches!(i, Item::Expr(e, _) if has_aggregate(e)))
+            || select.having.as_ref().is_some_and(has_aggregate)
+            || order.iter().any(|o| has_aggregate(&o.expr));
+
+        // GROUP BY: columns come before aliases.
+        let mut group: Vec<(Expr, ColId)> = Vec::new();
+        for g in groups {
+            let e = match position(g) {
+                Some(n) => match n.checked_sub(1).and_then(|i| items.get(i)) {
+                    Some(item) => self.bind_item(item)?,
+                    None => {
+                        return Err(SqlError::UnknownColumn {
+                            column: n.to_string(),
+                            clause: "group statement".into(),
+                        });
+                    }
+                },
+                None => {
+                    let bound = self.in_clause("group statement", |b| b.bind_expr(g));
+                    match (bound, g) {
+                        (Err(SqlError::UnknownColumn { .. }), ast::Expr::Identifier(name)) => {
+                            match items
+                                .iter()
+                                .find(|i| matches!(i, Item::Expr(_, alias) if alias.eq_ignore_ascii_case(&name.value)))
+                            {
+                                Some(item) => self.bind_item(item)?,
+                                None => {
+                                    return Err(SqlError::UnknownColumn {
+                                        column: name.value.clone(),
+                                        clause: "group statement".into(),
+                                    });
+                                }
+                            }
+                        }
+                        (bound, _) => bound?,
+                    }
+                }
+            };
+            let id = self.columns.add(g.to_string(), e.ty().clone());
+            self.columns.call_in_messages(id, Sql(&e).to_string());
+            group.push((e, id));
+        }
+        if aggregated && !self.block().applies.is_empty() {
+            plan = self.place_applies(plan);
+        }
+
+        self.block().aggregates = aggregated.then(Vec::new);
+        let mut exprs: Vec<Expr> = Vec::new();
+        let mut columns: Vec<Visible> = Vec::new();
+        for item in &items {
+            let e = self.bind_item(item)?;
+            let v = match item {
+                Item::Column(v) => v.clone(),
+                Item::Expr(ast, name) => {
+                    let source = match &e {
+                        Expr::Column { index, .. } if !matches!(ast, ast::Expr::Subquery(_)) => {
+                            self.block().visible.iter().find(|v| v.id == *index).cloned()
+                        }
+                        _ => None,
+                    };
+                    match source {
+                        Some(v) => Visible { name: name.clone(), merged: false, ..v },
+                        None => self.computed(usize::MAX, name.clone()),
+                    }
+                }
+            };
+            exprs.push(e);
+            columns.push(v);
+        }
+        let aliases: Vec<(String, Expr)> = columns.iter().map(|c| c.name.clone()).zip(exprs.iter().cloned()).collect();
+        self.block().aliases = aliases;
+
+        let having = match &select.having {
+            None => None,
+            Some(h) => {
+                self.block().use_aliases = true;
+                let bound = self.in_clause("having clause", |b| b.bind_condition(h));
+                self.block().use_aliases = false;
+                Some(bound?)
+            }
+        };
+        let mut keys: Vec<(Expr, bool)> = Vec::new();
+        for o in order {
+            let desc = is_desc(o)?;
+            let e = match position(&o.expr) {
+                Some(n) => match n.checked_sub(1).and_then(|i| exprs.get(i)) {
+                    Some(e) => e.clone(),
+                    None => return Err(SqlError::UnknownOrderPosition(n.to_string())),
+                },
+                None => {
+                    self.block().use_aliases = true;
+                    self.block().aliases_first = true;
+                    let bound = self.in_clause("order clause", |b| b.bind_expr(&o.expr));
+                    self.block().use_aliases = false;
+                    self.block().aliases_first = false;
+                    bound?
+                }
+            };
+            keys.push((e, desc));
+        }
+
+        let mut having = having;
+        if aggregated {
+            let mut aggs = self.block().aggregates.take().unwrap_or_default();
+            let strict = self.env.eval().has_mode(query::context::sql_mode::ONLY_FULL_GROUP_BY);
+            let determined = self.determined(&group);
+            let no_groups = group.is_empty();
+            let mut position = 0;
+            let mut rewrite = |b: &mut Self, e: &Expr, clause: &str, position: usize| {
+                b.after_group(e, &group, &mut aggs, &determined, strict).map_err(|column| match no_groups {
+                    true => SqlError::MixOfGroupAndFields { position, column },
+                    false => SqlError::NotInGroupBy { position, clause: clause.into(), column },
+                })
+            };
+            for e in &mut exprs {
+                position += 1;
+                *e = rewrite(self, e, "SELECT list", position)?;
+            }
+            if let Some(h) = &mut having {
+                *h = rewrite(self, h, "HAVING clause", 1)?;
+            }
+            for (i, (e, _)) in keys.iter_mut().enumerate() {
+                *e = rewrite(self, e, "ORDER BY clause", i + 1)?;
+            }
+            let applies = std::mem::take(&mut self.block().applies);
+            if !applies.is_empty() {
+                return unsupported("correlated subqueries over groups");
+            }
+            plan = Plan::Aggregate { input: Box::new(plan), group, aggs, merge: false };
+        }
+        plan = self.place_applies(plan);
+        if let Some(h) = having {
+            let mut conditions = Vec::new();
+            h.split_and(&mut conditions);
+            plan = Plan::Filter { input: Box::new(plan), conditions };
+        }
+
+        let distinct = match &select.distinct {
+            None | Some(ast::Distinct::All) => false,
+            Some(ast::Distinct::Distinct) => true,
+            Some(ast::Distinct::On(_)) => return unsupported("DISTINCT ON"),
+        };
+        // Every output gets its own number, so that one column selected twice is two.
+        let mut project: Vec<(Expr, ColId)> = Vec::new();
+        for (e, v) in exprs.iter().zip(&mut columns) {
+            let name = match e {
+                Expr::Column { index, .. } => self.columns.name(*index),
+                _ => v.name.clone(),
+            };
+            v.id = self.columns.add(name, e.ty().clone());
+            if matches!(e, Expr::Column { .. }) {
+                self.columns.call_in_messages(v.id, Sql(e).to_string());
+            }
+            v.merged = false;
+            project.push((e.clone(), v.id));
+        }
+        let visible_width = project.len();
+        let mut sort = Vec::new();
+        for (e, desc) in keys {
+            if e.is_constant() {
+                continue;
+            }
+            let known = project.iter().find(|(p, _)| *p == e).map(|p| p.1);
+            let id = match known {
+                Some(id) => id,
+                None if distinct => {
+                    return Err(SqlError::Other(format!(
+                        "Expression #{} of ORDER BY clause is not in SELECT list; this is incompatible with DISTINCT",
+                        sort.len() + 1
+                    )));
+                }
+                None => {
+                    let id = self.columns.add(format!("{e}"), e.ty().clone());
+                    project.push((e, id));
+                    id
+                }
+            };
+            sort.push(SortKey { expr: self.columns.expr(id), desc });
+        }
+        let extra = project.len() > visible_width;
+        plan = Plan::Project { input: Box::new(plan), exprs: project };
+        if distinct {
+            plan = Plan::Distinct(Box::new(plan));
+        }
+        if !sort.is_empty() {
+            plan = Plan::Sort { input: Box::new(plan), keys: sort, limit: None };
+        }
+        if let Some((count, offset)) = limit {
+            plan = Plan::Limit { input: Box::new(plan), offset, count };
+        }
+        if extra {
+            let exprs = columns
+                .iter_mut()
+                .map(|v| {
+                    let e = self.columns.expr(v.id);
+                    v.id = self.columns.add(self.columns.name(v.id), e.ty().clone());
+                    if let Expr::Column { name: ColumnName(Some(name)), .. } = &e {
+                        self.columns.call_in_messages(v.id, name.clone());
+                    }
+                    (e, v.id)
+                })
+                .collect();
+            plan = Plan::Project { input: Box::new(plan), exprs };
+        }
+        Ok(Bound { plan, columns })
+    }
+
+    fn bind_item(&mut self, item: &Item) -> Result<Expr, SqlError> {
+        match item {
+            Item::Column(v) => Ok(self.columns.expr(v.id)),
+            Item::Expr(e, _) => self.bind_expr(e),
+        }
+    }
+
+    fn expand_items(&mut self, items: &[ast::SelectItem], has_from: bool) -> Result<Vec<Item>, SqlError> {
+        let mut out = Vec::new();
+        for item in items {
+            match item {
+                ast::SelectItem::UnnamedExpr(e) => out.push(Item::Expr(e.clone(), item_name(e))),
+                ast::SelectItem::ExprWithAlias { expr, alias } => {
+                    out.push(Item::Expr(expr.clone(), alias.value.clone()))
+                }
+                ast::SelectItem::Wildcard(options) if *options == Default::default() => {
+                    if !has_from {
+                        return Err(SqlError::NoTablesUsed);
+                    }
+                    out.extend(self.block().visible.iter().filter(|v| !v.merged).cloned().map(Item::Column));
+                }
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options)
+                    if *options == Default::default() =>
+                {
+                    let (db, table) = table_name(name)?;
+                    let before = out.len();
+                    // A table's columns were numbered in its order, which a join may have changed.
+                    let mut visible = self.block().visible.clone();
+                    visible.sort_by_key(|v| v.id);
+                    for v in &visible {
+                        if v.table.eq_ignore_ascii_case(&table)
+                            && db.as_ref().is_none_or(|d| v.database.eq_ignore_ascii_case(d))
+                        {
+                            out.push(Item::Column(v.clone()));
+                        }
+                    }
+                    if out.len() == before {
+                        return Err(SqlError::UnknownTable(table));
+                    }
+                }
+                other => return unsupported(other.to_string()),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Columns that the group keys determine: those of tables whose whole primary or unique key is among them.
+    fn determined(&mut self, group: &[(Expr, ColId)]) -> HashSet<ColId> {
+        let keys: HashSet<ColId> = group
+            .iter()
+            .filter_map(|(e, _)| if let Expr::Column { index, .. } = e { Some(*index) } else { None })
+            .collect();
+        let mut out = keys.clone();
+        let visible = self.block().visible.clone();
+        let mut tables: Vec<(&str, &str, &str)> =
+            visible.iter().map(|v| (v.database.as_str(), v.org_table.as_str(), v.table.as_str())).collect();
+        tables.dedup();
+        for (db, org, alias) in tables {
+            let Some(table) = self.env.schema().table(db, org) else { continue };
+            let of = |name: &str| {
+                visible
+                    .iter()
+                    .find(|v| v.table == alias && v.database == db && v.org_name.eq_ignore_ascii_case(name))
+                    .map(|v| v.id)
+            };
+            let covered = |names: Vec<&str>| {
+                !names.is_empty() && names.iter().all(|n| of(n).is_some_and(|id| keys.contains(&id)))
+            };
+            let primary = covered(table.primary_key().iter().map(|c| c.name.as_str()).collect());
+            let unique = table.public_indexes().filter(|i| i.unique).any(|i| {
+                let not_null =
+                    i.columns.iter().all(|c| table.columns.get(c.offset).is_some_and(|c| c.field_type.is_not_null()));
+                not_null && covered(i.columns.iter().map(|c| c.name.as_str()).collect())
+            });
+            if primary || unique {
+                out.extend(visible.iter().filter(|v| v.table == alias && v.database == db).map(|v| v.id));
+            }
+        }
+        out
+    }
+
+    /// An expression over groups: group keys and aggregates stay, other columns become any value of the group if the
+    /// group determines it (or the SQL mode does not care). Otherwise the column's name is the error.
+    fn after_group(
+        &mut self,
+        e: &Expr,
+        group: &[(Expr, ColId)],
+        aggs: &mut Vec<(AggCall, ColId)>,
+        determined: &HashSet<ColId>,
+        strict: bool,
+    ) -> Result<Expr, String> {
+        if let Some((_, id)) = group.iter().find(|(g, _)| g.computes_same(e)) {
+            return Ok(self.columns.expr(*id));
+        }
+        match e {
+            Expr::Const { .. } => Ok(e.clone()),
+            Expr::Column { index, ty, .. } => {
+                let own = self.block().visible.iter().any(|v| v.id == *index);
+                if !own || aggs.iter().any(|a| a.1 == *index) {
+                    return Ok(e.clone());
+                }
+                if strict && !determined.contains(index) {
+                    return Err(self.columns.name(*index));
+                }
+                let call = AggCall {
+                    name: "firstrow".into(),
+                    args: vec![e.clone()],
+                    distinct: false,
+                    order_by: Vec::new(),
+                    separator: None,
+                    ty: ty.clone(),
+                };
+                if let Some((_, id)) = aggs.iter().find(|(a, _)| *a == call) {
+                    return Ok(self.columns.expr(*id));
+                }
+                let id = self.columns.add(self.columns.name(*index), ty.clone());
+                self.columns.call_in_messages(id, Sql(e).to_string());
+                aggs.push((call, id));
+                Ok(self.columns.expr(id))
+            }
+            Expr::Call(call) => {
+                let args = call.args.iter().map(|a| self.after_group(a, group, aggs, determined, strict));
+                Ok(Expr::call(call.func, args.collect::<Result<_, _>>()?, call.ty.clone()))
+            }
+        }
+    }
+}
+
+/// Refuses what the grammar takes beside MySQL's clauses, and what is not done.
+pub fn check_clauses(select: &ast::Select) -> Result<(), SqlError> {
+    let clauses = [
+        (select.into.is_some(), "SELECT … INTO"),
+        (!select.named_window.is_empty(), "WINDOW"),
+        (select.select_modifiers.as_ref().is_some_and(|m| m.sql_calc_found_rows), "SQL_CALC_FOUND_ROWS"),
+        (select.top.is_some(), "TOP"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.exclude.is_some(), "EXCLUDE"),
+        (select.prewhere.is_some(), "PREWHERE"),
+        (!select.connect_by.is_empty(), "CONNECT BY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+        (select.value_table_mode.is_some(), "SELECT AS"),
+    ];
+    match clauses.iter().find(|(present, _)| *present) {
+        Some((_, name)) => unsupported(*name),
+        None => Ok(()),
+    }
+}
+
+/// An item of the select list.
+enum Item {
+    /// From `*`.
+    Column(Visible),
+    /// Written out, with its name.
+    Expr(ast::Expr, String),
+}
+
+/// The name MySQL gives to an item without alias: the column's, or the text.
+fn item_name(e: &ast::Expr) -> String {
+    match e {
+        ast::Expr::Identifier(i) => i.value.clone(),
+        ast::Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()).unwrap_or_default(),
+        ast::Expr::Nested(inner) if matches!(**inner, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) => {
+            item_name(inner)
+        }
+        ast::Expr::Value(v) => match &v.value {
+            ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => s.clone(),
+            _ => e.to_string(),
+        },
+        _ => e.to_string(),
+    }
+}

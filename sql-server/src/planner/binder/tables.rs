@@ -1,0 +1,312 @@
+//! FROM: tables, derived tables, common table expressions, and their joins.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use codec::types::FieldType;
+use sqlparser::ast;
+
+use super::super::expr as build;
+use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
+use super::{Binder, Visible, each_scan, name_parts, table_name, unsupported};
+use crate::catalog::{TableInfo, TableKind};
+use crate::error::SqlError;
+
+impl Binder<'_> {
+    /// A table by name.
+    pub fn find_table(&self, name: &ast::ObjectName) -> Result<(String, Arc<TableInfo>), SqlError> {
+        let (db, table) = table_name(name)?;
+        let db = match db {
+            Some(db) => db,
+            None => self.env.database().ok_or(SqlError::NoDatabaseSelected)?.to_owned(),
+        };
+        match self.env.schema().table(&db, &table) {
+            Some(t) => Ok((db, t.clone())),
+            None if self.env.schema().database(&db).is_none() => Err(SqlError::UnknownDatabase(db)),
+            None => Err(SqlError::NoSuchTable { database: db, table }),
+        }
+    }
+
+    /// A scan of all public columns of a table. With `all`, every column in any state and the row handle.
+    pub fn scan(
+        &mut self,
+        database: &str,
+        table: &Arc<TableInfo>,
+        alias: &str,
+        all: bool,
+    ) -> (Plan, Vec<Visible>, Option<ColId>) {
+        let mut columns = Vec::new();
+        let mut visible = Vec::new();
+        for c in table.columns.iter().filter(|c| all || c.is_public()) {
+            let id = self.columns.add(format!("{database}.{alias}.{}", c.name), c.field_type.clone());
+            // A row that is only a set of values has no alias.
+            self.columns.call_in_messages(
+                id,
+                match alias {
+                    "" => format!("values(`{}`)", c.name),
+                    alias => format!("`{database}`.`{alias}`.`{}`", c.name),
+                },
+            );
+            columns.push((c.offset, id));
+            if c.is_public() {
+                visible.push(Visible {
+                    id,
+                    name: c.name.original.clone(),
+                    table: alias.to_owned(),
+                    database: database.to_owned(),
+                    org_table: table.name.original.clone(),
+                    org_name: c.name.original.clone(),
+                    merged: false,
+                });
+            }
+        }
+        if table.kind == TableKind::Memory {
+            let plan = Plan::Memory { table: table.clone(), database: database.to_owned(), columns };
+            return (plan, visible, None);
+        }
+        let handle = all.then(|| self.columns.add(format!("{database}.{alias}._tidb_rowid"), FieldType::bigint()));
+        let plan = Plan::Scan(Box::new(Scan {
+            table: table.clone(),
+            database: database.to_owned(),
+            alias: alias.to_owned(),
+            columns,
+            handle,
+            filters: Vec::new(),
+            access: Default::default(),
+            order: None,
+            pushed: Pushed::default(),
+            residual: Vec::new(),
+            hints: Vec::new(),
+            lock: None,
+            inside: false,
+            estimate: 10_000.0,
+        }));
+        (plan, visible, handle)
+    }
+
+    fn bind_factor(&mut self, factor: &ast::TableFactor) -> Result<(Plan, Vec<Visible>), SqlError> {
+        match factor {
+            ast::TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+            } if with_hints.is_empty() => {
+                if !partitions.is_empty() {
+                    return unsupported("PARTITION selection");
+                }
+                if alias.as_ref().is_some_and(|a| !a.columns.is_empty() || a.at.is_some()) {
+                    return unsupported("column aliases of a table");
+                }
+                let parts = name_parts(name)?;
+                if let [single] = &parts[..]
+                    && let Some((query, columns, level)) = self.find_cte(single)
+                {
+                    let alias_name = alias.as_ref().map_or(single.clone(), |a| a.name.value.clone());
+                    // A CTE sees only the CTEs before it.
+                    let hidden = self.ctes.split_off(level);
+                    let bound = self.derived(&query, &alias_name, &columns);
+                    self.ctes.extend(hidden);
+                    return bound;
+                }
+                if parts.len() == 1 && parts[0].eq_ignore_ascii_case("dual") && self.find_table(name).is_err() {
+                    return Ok((Plan::One, Vec::new()));
+                }
+                let (db, table) = self.find_table(name)?;
+                let alias_name = alias.as_ref().map_or(table.name.original.clone(), |a| a.name.value.clone());
+                let (mut plan, visible, _) = self.scan(&db, &table, &alias_name, false);
+                if let Plan::Scan(scan) = &mut plan {
+                    for hint in index_hints {
+                        let kind = match hint.hint_type {
+                            ast::TableIndexHintType::Ignore => IndexHint::Ignore,
+                            _ => IndexHint::Use,
+                        };
+                        let names: Vec<String> = hint.index_names.iter().map(|i| i.value.clone()).collect();
+                        for name in &names {
+                            let known = table.public_indexes().any(|i| i.name.matches(name))
+                                || (name.eq_ignore_ascii_case("primary") && table.pk_is_handle);
+                            if !known {
+                                return Err(SqlError::NoSuchKey {
+                                    key: name.clone(),
+                                    table: table.name.original.clone(),
+                                });
+                            }
+                        }
+                        scan.hints.push((kind, names));
+                    }
+                }
+                Ok((plan, visible))
+            }
+            ast::TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+                let alias = alias.as_ref().ok_or(SqlError::DerivedNeedsAlias)?;
+                let columns: Vec<String> = alias.columns.iter().map(|c| c.name.value.clone()).collect();
+                self.derived(subquery, &alias.name.value, &columns)
+            }
+            ast::TableFactor::NestedJoin { table_with_joins, alias: None } => self.bind_joins(table_with_joins),
+            other => unsupported(other.to_string()),
+        }
+    }
+
+    fn find_cte(&self, name: &str) -> Option<(ast::Query, Vec<String>, usize)> {
+        self.ctes.iter().rev().find_map(|level| level.get(&name.to_lowercase())).cloned()
+    }
+
+    /// A subquery in FROM. It does not see the block's own columns.
+    fn derived(&mut self, query: &ast::Query, alias: &str, names: &[String]) -> Result<(Plan, Vec<Visible>), SqlError> {
+        let own = self.blocks.pop();
+        let bound = self.bind_query(query);
+        self.blocks.extend(own);
+        let mut bound = bound?;
+        each_scan(&mut bound.plan, true, &mut |scan| {
+            scan.inside = true;
+            Ok(())
+        })?;
+        if !names.is_empty() && names.len() != bound.columns.len() {
+            return Err(SqlError::ViewColumnCount);
+        }
+        for (i, c) in bound.columns.iter_mut().enumerate() {
+            c.table = alias.to_owned();
+            c.database = String::new();
+            c.merged = false;
+            if let Some(n) = names.get(i) {
+                c.name = n.clone();
+            }
+            if self.columns.in_messages(c.id).is_none() {
+                self.columns.call_in_messages(c.id, format!("`{alias}`.`{}`", c.name));
+            }
+        }
+        let mut seen = HashSet::new();
+        for c in &bound.columns {
+            if !seen.insert(c.name.to_lowercase()) {
+                return Err(SqlError::DuplicateColumn(c.name.clone()));
+            }
+        }
+        Ok((bound.plan, bound.columns))
+    }
+
+    /// A table with its joins.
+    pub fn bind_joins(&mut self, from: &ast::TableWithJoins) -> Result<(Plan, Vec<Visible>), SqlError> {
+        use ast::JoinOperator as Op;
+        let (mut plan, mut visible) = self.bind_factor(&from.relation)?;
+        for join in &from.joins {
+            if join.global {
+                return unsupported("GLOBAL JOIN");
+            }
+            let (right, right_visible) = self.bind_factor(&join.relation)?;
+            let (constraint, left_outer, right_outer) = match &join.join_operator {
+                Op::Join(c) | Op::Inner(c) | Op::CrossJoin(c) | Op::StraightJoin(c) => (c, false, false),
+                Op::Left(c) | Op::LeftOuter(c) => (c, true, false),
+                Op::Right(c) | Op::RightOuter(c) => (c, false, true),
+                other => return unsupported(format!("{other:?}").split('(').next().unwrap_or("JOIN").to_uppercase()),
+            };
+            check_aliases(&visible, &right_visible)?;
+            let left_visible = visible.clone();
+            visible.extend(right_visible.clone());
+            let using: Option<Vec<String>> = match constraint {
+                ast::JoinConstraint::Using(names) => Some(
+                    names
+                        .iter()
+                        .map(|n| Ok(name_parts(n)?.pop().unwrap_or_default()))
+                        .collect::<Result<_, SqlError>>()?,
+                ),
+                ast::JoinConstraint::Natural => Some(
+                    left_visible
+                        .iter()
+                        .filter(|l| !l.merged && right_visible.iter().any(|r| r.name.eq_ignore_ascii_case(&l.name)))
+                        .map(|l| l.name.clone())
+                        .collect(),
+                ),
+                _ => None,
+            };
+            let mut conditions = Vec::new();
+            if let Some(names) = using {
+                let mut shown = HashSet::new();
+                for name in names {
+                    let find = |side: &[Visible]| {
+                        side.iter().find(|v| !v.merged && v.name.eq_ignore_ascii_case(&name)).map(|v| v.id)
+                    };
+                    let (Some(l), Some(r)) = (find(&left_visible), find(&right_visible)) else {
+                        return Err(SqlError::UnknownColumn { column: name, clause: "from clause".into() });
+                    };
+                    conditions.push(build::call(
+                        "=",
+                        vec![self.columns.expr(l), self.columns.expr(r)],
+                        self.env.eval(),
+                    )?);
+                    // One of the two stands for both: the side whose rows are all there.
+                    let (show, hide) = if right_outer { (r, l) } else { (l, r) };
+                    shown.insert(show);
+                    for v in &mut visible {
+                        v.merged |= v.id == hide;
+                    }
+                }
+                // These come before all others; a RIGHT JOIN shows its columns as the equivalent LEFT JOIN does.
+                if right_outer {
+                    visible.rotate_left(left_visible.len());
+                }
+                visible.sort_by_key(|v| !shown.contains(&v.id));
+            } else if let ast::JoinConstraint::On(on) = constraint {
+                let saved = std::mem::replace(&mut self.block().visible, visible.clone());
+                let bound = self.in_clause("on clause", |b| b.bind_condition(on));
+                self.block().visible = saved;
+                bound?.split_and(&mut conditions);
+                if !self.block().applies.is_empty() {
+                    return unsupported("correlated subqueries in a join condition");
+                }
+            }
+            let (left, right) = if right_outer { (right, plan) } else { (plan, right) };
+            let kind = if left_outer || right_outer { JoinKind::Left } else { JoinKind::Inner };
+            plan = Plan::Join {
+                kind,
+                left: Box::new(left),
+                right: Box::new(right),
+                equal: Vec::new(),
+                other: conditions,
+                lookup: None,
+            };
+        }
+        Ok((plan, visible))
+    }
+
+    /// A FROM list.
+    pub fn bind_from(&mut self, from: &[ast::TableWithJoins]) -> Result<(Plan, Vec<Visible>), SqlError> {
+        let mut result: Option<(Plan, Vec<Visible>)> = None;
+        for item in from {
+            let (plan, visible) = self.bind_joins(item)?;
+            result = Some(match result {
+                None => (plan, visible),
+                Some((left, mut all)) => {
+                    check_aliases(&all, &visible)?;
+                    all.extend(visible);
+                    let join = Plan::Join {
+                        kind: JoinKind::Inner,
+                        left: Box::new(left),
+                        right: Box::new(plan),
+                        equal: Vec::new(),
+                        other: Vec::new(),
+                        lookup: None,
+                    };
+                    (join, all)
+                }
+            });
+        }
+        Ok(result.unwrap_or((Plan::One, Vec::new())))
+    }
+}
+
+fn check_aliases(left: &[Visible], right: &[Visible]) -> Result<(), SqlError> {
+    for r in right {
+        let same =
+            |l: &&Visible| l.table.eq_ignore_ascii_case(&r.table) && l.database.eq_ignore_ascii_case(&r.database);
+        if !r.table.is_empty() && left.iter().any(|l| same(&l)) {
+            return Err(SqlError::DuplicateAlias(r.table.clone()));
+        }
+    }
+    Ok(())
+}
