@@ -4,14 +4,14 @@
 //! `1.0`), but not of its equality. Up to 38 digits live in an `i128`; only larger numbers cost an allocation.
 //!
 //! Rounding is MySQL's: half away from zero. Result scales are MySQL's: the larger of both for `+` and `-`, the sum for
-//! `*`, the dividend's plus four (`div_precision_increment`) for `/`; never over 30.
+//! `*`, what is asked for with `/`, whose digits beyond are cut; never over 30.
 //!
 //! ```
 //! use codec::decimal::Decimal;
 //! let a: Decimal = "10.50".parse().unwrap();
 //! let b: Decimal = "3".parse().unwrap();
 //! assert_eq!(a.add(&b).unwrap().to_string(), "13.50");
-//! assert_eq!(a.div(&b, 4).unwrap().unwrap().to_string(), "3.500000");
+//! assert_eq!(a.div(&b, 6).unwrap().unwrap().to_string(), "3.500000");
 //! assert_eq!(a.round(0).to_string(), "11");
 //! ```
 //!
@@ -315,20 +315,20 @@ impl Decimal {
         Decimal { unscaled: Unscaled::from_big(self.unscaled.big() * other.unscaled.big()), scale }.checked()
     }
 
-    /// Quotient rounded at the dividend's scale plus `increment` (at most 30); `None` when dividing by zero.
-    pub fn div(&self, other: &Decimal, increment: u8) -> Option<Result<Decimal>> {
-        let scale = self.scale.saturating_add(increment).min(MAX_SCALE).max(self.scale);
+    /// Quotient cut at a scale (at most 30); `None` when dividing by zero.
+    pub fn div(&self, other: &Decimal, scale: u8) -> Option<Result<Decimal>> {
+        let scale = scale.min(MAX_SCALE);
         if other.is_zero() {
             return None;
         }
-        // One digit more than wanted, and a sticky idea is not needed: rounding half away looks at that digit only.
-        let shift = u32::from(scale) + 1 + u32::from(other.scale) - u32::from(self.scale);
-        let a = scale_up(&self.unscaled, shift);
+        let shift = u32::from(scale) + u32::from(other.scale);
+        let a = scale_up(&self.unscaled, shift.saturating_sub(self.scale.into()));
         let q = match (&a, &other.unscaled) {
             (Small(x), Small(y)) if *x != i128::MIN => Small(x / y),
             (a, b) => Unscaled::from_big(a.big() / b.big()),
         };
-        Some(Decimal { unscaled: scale_down(&q, 1, Rounding::HalfAway), scale }.checked())
+        let excess = u32::from(self.scale).saturating_sub(shift);
+        Some(Decimal { unscaled: scale_down(&q, excess, Rounding::Truncate), scale }.checked())
     }
 
     /// Integer part of the quotient (`DIV`), toward zero; `None` when dividing by zero.
@@ -712,9 +712,10 @@ mod tests {
         assert_eq!(d("1.10").sub(&d("2.205")).unwrap().to_string(), "-1.105");
         assert_eq!(d("1.10").mul(&d("2.205")).unwrap().to_string(), "2.42550");
         assert_eq!(d("1").div(&d("3"), 4).unwrap().unwrap().to_string(), "0.3333");
-        assert_eq!(d("2").div(&d("3"), 4).unwrap().unwrap().to_string(), "0.6667");
-        assert_eq!(d("-2").div(&d("3"), 4).unwrap().unwrap().to_string(), "-0.6667");
-        assert_eq!(d("5.05").div(&d("0.014"), 4).unwrap().unwrap().to_string(), "360.714286");
+        assert_eq!(d("2").div(&d("3"), 4).unwrap().unwrap().to_string(), "0.6666");
+        assert_eq!(d("-2").div(&d("3"), 4).unwrap().unwrap().to_string(), "-0.6666");
+        assert_eq!(d("5.05").div(&d("0.014"), 6).unwrap().unwrap().to_string(), "360.714285");
+        assert_eq!(d("5.0550").div(&d("5"), 1).unwrap().unwrap().to_string(), "1.0");
         assert!(d("1").div(&d("0.00"), 4).is_none());
         assert_eq!(d("-7.5").rem(&d("2")).unwrap().unwrap().to_string(), "-1.5");
         assert_eq!(d("-7.5").int_div(&d("2")).unwrap().unwrap().to_string(), "-3");

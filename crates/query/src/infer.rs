@@ -495,6 +495,11 @@ fn arith_domain(e: &Expr) -> Domain {
 /// Digits in a word of MySQL's decimals: a quotient is computed to whole words, and shown with fewer digits.
 const WORD_DIGITS: i32 = 9;
 
+/// Digits of the words that this many digits take. Division cuts its result there.
+pub(crate) fn to_words(digits: i32) -> i32 {
+    (digits + WORD_DIGITS - 1) / WORD_DIGITS * WORD_DIGITS
+}
+
 /// A quotient with all the digits that are computed of it, for what goes on computing: `ROUND(1 / 3, 6)` is 0.333333
 /// though `1 / 3` is 0.3333. Anything else as it is; control flow hands the digits through.
 pub fn exact(e: Expr) -> Expr {
@@ -505,11 +510,10 @@ pub fn exact(e: Expr) -> Expr {
     let results: Vec<usize> = match call.func {
         Func::Arith(ArithOp::Div, _) => {
             let (dividend, divisor) = (decimal_shape(call.args[0].ty()).1, decimal_shape(call.args[1].ty()).1);
-            let words = |digits: i32| (digits + WORD_DIGITS - 1) / WORD_DIGITS * WORD_DIGITS;
             let shown = call.ty.decimal;
-            let spare = words(dividend) - dividend + words(divisor) - divisor;
+            let spare = to_words(dividend) - dividend + to_words(divisor) - divisor;
             let more = (shown - dividend - spare).max(0);
-            let computed = words(words(dividend) + words(divisor) + more).clamp(shown, 30);
+            let computed = to_words(to_words(dividend) + to_words(divisor) + more).clamp(shown, 30);
             call.ty = decimal_type(call.ty.flen - shown + computed, computed).with_flags(call.ty.flags);
             return Expr::Call(call);
         }

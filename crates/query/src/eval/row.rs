@@ -297,7 +297,7 @@ fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &m
                 ArithOp::Add => Some(x.add(&y)),
                 ArithOp::Sub => Some(x.sub(&y)),
                 ArithOp::Mul => Some(x.mul(&y)),
-                ArithOp::Div => x.div(&y, u8::try_from(scale - i32::from(x.scale())).unwrap_or(0)),
+                ArithOp::Div => x.div(&y, crate::infer::to_words(scale).clamp(0, 30) as u8),
                 ArithOp::IntDiv => x.int_div(&y),
                 ArithOp::Mod => x.rem(&y),
             };
