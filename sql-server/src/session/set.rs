@@ -70,6 +70,13 @@ impl Session {
                     false => Err(SqlError::NotSupported(format!("SET {} = '{value}'", variable.name))),
                 }
             }
+            // `mysql --safe-updates` sets it when it connects, and goes away when that fails.
+            "max_join_size" => {
+                if variable.normalize(value)? != variable.default {
+                    self.state.push_warning(super::Level::Warning, &SqlError::OptionIgnored("max_join_size".into()));
+                }
+                Ok(())
+            }
             "last_insert_id" | "identity" => {
                 self.state.last_insert_id = variable.accept(value)?.parse().unwrap_or(0);
                 Ok(())
