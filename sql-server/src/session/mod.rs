@@ -262,7 +262,12 @@ impl Session {
             Statement::Kill { id, query_only } => self.kill(*id, *query_only),
             Statement::Flush(things) => flush(things),
             Statement::UnlockTables => Ok(Outcome::ok()),
-            Statement::LockTables(_) => Err(SqlError::NotSupported("LOCK TABLES".into())),
+            // As in TiDB, so that what mysqldump wrote can be read: nothing is locked, and a warning says so.
+            Statement::LockTables(_) => {
+                self.state.commit(&self.server).await?;
+                self.state.push_warning(Level::Warning, &SqlError::NotSupported("LOCK TABLES".into()));
+                Ok(Outcome::ok())
+            }
             Statement::MaintainTable { op: "check", .. } => self.run_definition(statement, text).await,
             Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
             Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
