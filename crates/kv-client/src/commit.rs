@@ -172,7 +172,8 @@ impl Driver {
         let Some(finished) = self.work.next().await else {
             let outputs = self.committer.step(Input::GiveUp {
                 error: Error::Refused("nothing is left to try".into()),
-                maybe_executed: Vec::new(),
+                keys: Vec::new(),
+                maybe_executed: false,
             });
             return self.act(outputs);
         };
@@ -204,8 +205,9 @@ impl Driver {
     }
 }
 
-fn give_up(error: Error) -> Vec<Next> {
-    vec![Next::Input(Input::GiveUp { error, maybe_executed: Vec::new() })]
+/// These keys are not tried any more; the last request for them was surely not executed.
+fn give_up(error: Error, keys: Keys) -> Vec<Next> {
+    vec![Next::Input(Input::GiveUp { error, keys, maybe_executed: false })]
 }
 
 impl Shared {
@@ -244,7 +246,7 @@ where
 {
     let groups = match shared.group(&keys).await {
         Ok(groups) => groups,
-        Err(e) => return give_up(e),
+        Err(e) => return give_up(e, keys),
     };
     let mut batches = Vec::new();
     for (region, members) in groups {
@@ -304,7 +306,7 @@ async fn prewrite(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
             let maybe_executed = failure.maybe_executed;
             return vec![Next::Input(match shared.wait(failure).await {
                 Ok(()) => Input::Prewritten(keys, Prewrite::Again { maybe_executed }),
-                Err(error) => Input::GiveUp { error, maybe_executed: if maybe_executed { keys } else { Vec::new() } },
+                Err(error) => Input::GiveUp { error, keys, maybe_executed },
             })];
         }
         Ok(response) if response.errors.is_empty() => {
@@ -328,7 +330,7 @@ async fn prewrite(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
                 *shared.backoff.lock() = backoff;
                 match resolved {
                     Ok(()) => Prewrite::Again { maybe_executed: false },
-                    Err(e) => return give_up(e),
+                    Err(e) => return give_up(e, keys),
                 }
             }
         },
@@ -339,12 +341,12 @@ async fn prewrite(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
 async fn fetch_commit_ts(shared: Arc<Shared>) -> Vec<Next> {
     let ts = match shared.job.client.timestamp().await {
         Ok(ts) => ts,
-        Err(e) => return give_up(e),
+        Err(e) => return give_up(e, Vec::new()),
     };
     if let Some(check) = &shared.job.check
         && let Err(reason) = check(ts)
     {
-        return give_up(Error::SchemaChanged(reason));
+        return give_up(Error::SchemaChanged(reason), Vec::new());
     }
     vec![Next::Input(Input::CommitTs(ts))]
 }
@@ -353,12 +355,12 @@ async fn fetch_commit_ts(shared: Arc<Shared>) -> Vec<Next> {
 async fn commit_primary(shared: Arc<Shared>, keys: Keys, ts: Timestamp) -> Vec<Next> {
     let groups = match shared.group(&keys).await {
         Ok(groups) => groups,
-        Err(e) => return give_up(e),
+        Err(e) => return give_up(e, keys),
     };
     let primary = shared.job.primary;
     match groups.into_iter().find(|(_, members)| members.contains(&primary)) {
         Some((region, members)) => commit_keys(shared, region, members, ts).await,
-        None => give_up(Error::Refused("the primary is in no group".into())),
+        None => give_up(Error::Refused("the primary is in no group".into()), keys),
     }
 }
 
@@ -379,7 +381,7 @@ async fn commit_keys(shared: Arc<Shared>, region: Arc<Region>, keys: Keys, ts: T
             let maybe_executed = failure.maybe_executed;
             return vec![Next::Input(match shared.wait(failure).await {
                 Ok(()) => Input::Committed(keys, Commit::Again { maybe_executed }),
-                Err(error) => Input::GiveUp { error, maybe_executed: if maybe_executed { keys } else { Vec::new() } },
+                Err(error) => Input::GiveUp { error, keys, maybe_executed },
             })];
         }
         Ok(response) => match response.error {
@@ -403,7 +405,7 @@ async fn rollback(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
     match job.client.send(&region, request, REQUEST_TIMEOUT).await {
         Err(failure) => match shared.wait(failure).await {
             Ok(()) => vec![Next::Input(Input::RollbackAgain(keys))],
-            Err(e) => give_up(e),
+            Err(e) => give_up(e, keys),
         },
         Ok(response) => {
             if let Some(error) = response.error {

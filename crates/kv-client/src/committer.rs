@@ -100,8 +100,10 @@ pub enum Input {
     GiveUp {
         /// Why.
         error: Error,
-        /// The keys whose last request may have been executed.
-        maybe_executed: Keys,
+        /// The group of keys that is not tried any more; empty when it was not about keys.
+        keys: Keys,
+        /// Whether that group's last request may have been executed.
+        maybe_executed: bool,
     },
 }
 
@@ -190,7 +192,7 @@ impl Committer {
                 self.over_when_done()
             }
             (Phase::RollingBack, Input::RollbackAgain(keys)) => vec![Output::Rollback(keys)],
-            (_, Input::GiveUp { error, maybe_executed }) => self.on_give_up(error, &maybe_executed),
+            (_, Input::GiveUp { error, keys, maybe_executed }) => self.on_give_up(error, &keys, maybe_executed),
             // Late answers of a phase that is over: a prewrite that was under way when another key was refused. Its
             // lock is covered by the rollback, which leaves a record that keeps a later prewrite out.
             _ => Vec::new(),
@@ -223,12 +225,17 @@ impl Committer {
         }
     }
 
+    /// Whether the transaction is committed as soon as all of its keys are locked, or one request is executed.
+    fn decides_by_locks(&self) -> bool {
+        self.plan.one_pc || self.plan.async_commit
+    }
+
     /// Whether what was sent and not settled may have committed the transaction.
     fn may_be_committed(&self) -> bool {
         match self.phase {
             // Every key must be locked (or, in one phase, written) for that.
             Phase::Prewriting => {
-                (self.plan.one_pc || self.plan.async_commit)
+                self.decides_by_locks()
                     && self.maybe.contains(&true)
                     && self.done.iter().zip(&self.maybe).all(|(done, maybe)| *done || *maybe)
             }
@@ -356,10 +363,19 @@ impl Committer {
         vec![Output::Finish(Err(error)), Output::Rollback(self.remaining())]
     }
 
-    fn on_give_up(&mut self, error: Error, maybe_executed: &[usize]) -> Vec<Output> {
-        self.mark_maybe(maybe_executed);
+    fn on_give_up(&mut self, error: Error, keys: &[usize], maybe_executed: bool) -> Vec<Output> {
+        if maybe_executed {
+            self.mark_maybe(keys);
+        }
+        // Other groups may be under way, and locked before their rollback arrives: only these keys are known.
+        let surely_missing = self.phase == Phase::Prewriting && keys.iter().any(|&k| !self.done[k] && !self.maybe[k]);
+        let open = match self.phase {
+            Phase::Prewriting if keys.is_empty() => self.may_be_committed(),
+            Phase::Prewriting => self.decides_by_locks() && !surely_missing,
+            _ => self.may_be_committed(),
+        };
         match self.phase {
-            _ if self.may_be_committed() => {
+            _ if open => {
                 self.phase = Phase::Over;
                 vec![Output::Finish(Err(Error::Undetermined(error.to_string())))]
             }
@@ -416,8 +432,8 @@ mod tests {
         }
     }
 
-    fn give_up(maybe_executed: &[usize]) -> Input {
-        Input::GiveUp { error: refused(), maybe_executed: maybe_executed.to_vec() }
+    fn give_up(keys: &[usize], maybe_executed: bool) -> Input {
+        Input::GiveUp { error: refused(), keys: keys.to_vec(), maybe_executed }
     }
 
     fn refused() -> Error {
@@ -476,7 +492,7 @@ mod tests {
                 (Input::CommitTs(TS(9)), "primary [0]@9"),
                 (again(true), "primary [0]@9"),
                 (again(false), "primary [0]@9"),
-                (give_up(&[]), "unknown"),
+                (give_up(&[0], false), "unknown"),
             ],
         );
         assert!(c.is_over());
@@ -501,7 +517,7 @@ mod tests {
                 (locked(&[0], 0), "ts"),
                 (Input::CommitTs(TS(9)), "primary [0]@9"),
                 (again(false), "primary [0]@9"),
-                (give_up(&[]), "err storage refused: no; rollback [0]"),
+                (give_up(&[0], false), "err storage refused: no; rollback [0]"),
             ],
         );
     }
@@ -570,12 +586,33 @@ mod tests {
         let again = || Input::Prewritten(vec![1], Prewrite::Again { maybe_executed: true });
         let mut c = asynchronous(2);
         c.start();
-        check(&mut c, vec![(locked(&[0], 8), ""), (again(), "prewrite [1]"), (give_up(&[]), "unknown")]);
+        check(&mut c, vec![(locked(&[0], 8), ""), (again(), "prewrite [1]"), (give_up(&[1], false), "unknown")]);
         let mut c = asynchronous(2);
         c.start();
-        check(&mut c, vec![(locked(&[0], 8), ""), (give_up(&[1]), "unknown")]);
+        check(&mut c, vec![(locked(&[0], 8), ""), (give_up(&[1], true), "unknown")]);
         let mut c = asynchronous(2);
         c.start();
-        check(&mut c, vec![(again(), "prewrite [1]"), (give_up(&[]), "err storage refused: no; rollback [0, 1]")]);
+        check(
+            &mut c,
+            vec![(again(), "prewrite [1]"), (give_up(&[0], false), "err storage refused: no; rollback [0, 1]")],
+        );
+    }
+
+    #[test]
+    fn a_commit_given_up_while_other_locks_are_under_way_is_not_told_as_failed() {
+        // Key 1 was sent and is not answered: it may be locked before a rollback arrives, and with the lock of key 2,
+        // which may exist, the transaction is committed for everybody who meets it.
+        let mut c = asynchronous(3);
+        c.start();
+        check(&mut c, vec![(locked(&[0], 8), ""), (give_up(&[2], true), "unknown")]);
+        assert!(c.is_over());
+
+        // Key 2 is surely not locked: whatever becomes of key 1, nothing is committed.
+        let mut c = asynchronous(3);
+        c.start();
+        check(
+            &mut c,
+            vec![(locked(&[0], 8), ""), (give_up(&[2], false), "err storage refused: no; rollback [0, 1, 2]")],
+        );
     }
 }
