@@ -363,7 +363,8 @@ fn write_locks(
     let mut memory_locks = None;
     let mut min_commit_ts = Timestamp::ZERO;
     // A request that was prewritten in two phases before stays so; its locks say.
-    let asynchronous = cmd.async_commit.is_some() && repeated.iter().all(|lock| lock.use_async_commit);
+    let all_async = repeated.iter().all(|lock| lock.use_async_commit);
+    let asynchronous = cmd.async_commit.is_some() && all_async;
     if let Some(secondaries) = cmd.async_commit.as_ref().filter(|_| asynchronous) {
         let floor = commit_floor(cmd, writes.iter().map(|(_, lock, _)| lock).chain(repeated));
         let (ts, guard) = manager.lock_keys(floor, |ts| {
@@ -384,8 +385,9 @@ fn write_locks(
             memory_locks = Some(guard);
         }
     }
-    if writes.is_empty() && asynchronous {
-        // All of it was there: the locks say when.
+    if writes.is_empty() && all_async {
+        // All of it was there, and the locks say when, even to a request that would have two phases now: others may find
+        // the transaction committed by these locks, and it must not be committed at another time.
         min_commit_ts = repeated.iter().map(|lock| lock.min_commit_ts).max().unwrap_or(min_commit_ts);
     }
     let mut changes = Changes::default();

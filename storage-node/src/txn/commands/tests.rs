@@ -688,6 +688,22 @@ fn async_commit_is_decided_by_its_locks() {
 }
 
 #[test]
+fn a_repeated_async_prewrite_that_would_have_two_phases_now_is_not_committed_twice() {
+    let mut db = Db::default();
+    db.manager.update_max_ts(Timestamp(20));
+    let mut cmd = db.cmd("a=1 b=2", 5);
+    cmd.async_commit = Some(vec![b"b".to_vec()]);
+    assert_eq!(db.run_prewrite(&cmd).unwrap().min_commit_ts, Timestamp(21));
+    // The answer was lost, and the next leader can't reach PD: it prewrites in two phases. But the locks say 21 to
+    // whoever meets them, so the client must hear it too, or it would commit at a time of its own.
+    cmd.async_commit = None;
+    assert_eq!(db.run_prewrite(&cmd).unwrap().min_commit_ts, Timestamp(21));
+    // A lock that was not there before makes it two phases for everybody.
+    let wider = Prewrite { mutations: mutations("a=1 b=2 c=3"), ..cmd };
+    assert_eq!(db.run_prewrite(&wider).unwrap().min_commit_ts, Timestamp::ZERO);
+}
+
+#[test]
 fn a_missing_secondary_rolls_an_async_commit_back() {
     let mut db = Db::default();
     let mut cmd = db.cmd("a=1", 5);
