@@ -13,13 +13,14 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::client::{Client, REQUEST_TIMEOUT};
 
-/// How long a lock lives after its last heartbeat: long enough to survive a leader change, short enough that the locks
-/// of a crashed client go away while others still wait.
-pub(crate) const LOCK_TTL_MS: u64 = 20_000;
+/// How long a lock lives after its last heartbeat: long enough to survive a leader change and one lost heartbeat, short
+/// enough that the rows which a crashed client had locked are free within the 15 s in which a cluster gets over a crash.
+pub(crate) const LOCK_TTL_MS: u64 = 12_000;
 /// Between two heartbeats: a third of the life, so that one may be lost.
 const INTERVAL: Duration = Duration::from_millis(LOCK_TTL_MS / 3);
 /// How often the task looks.
-const TICK: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(1);
+const _: () = assert!(LOCK_TTL_MS < 15_000 && INTERVAL.as_millis() * 2 + TICK.as_millis() < LOCK_TTL_MS as u128);
 /// A transaction older than this gets no more heartbeats: it was most likely forgotten, and its locks hurt others.
 const AGE_MAX: Duration = Duration::from_secs(3600);
 
