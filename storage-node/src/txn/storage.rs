@@ -192,7 +192,7 @@ impl<R: Replication> Storage<R> {
         &self.0.replication
     }
 
-    /// The timestamps read at on this node. A replica that reads elsewhere by read-index must raise it on the leader.
+    /// The timestamps read at on this node. Who reads at another replica must raise it here first.
     pub fn concurrency(&self) -> &ConcurrencyManager {
         &self.0.manager
     }
@@ -214,7 +214,7 @@ impl<R: Replication> Storage<R> {
     ) -> Result<Option<Bytes>, CommandError> {
         let key = Key::from_user(user_key);
         self.before_read(params, |manager| manager.check_key(&key, params))?;
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.replication.snapshot(&readable(ctx, params)).await?;
         check_key(&view.region, key.encoded())?;
         Ok(point::get(&view.engine, &key, params)?.map(|(value, _)| value))
     }
@@ -228,7 +228,7 @@ impl<R: Replication> Storage<R> {
     ) -> Result<Vec<RowResult>, CommandError> {
         let keys: Vec<Key> = user_keys.iter().map(|k| Key::from_user(k)).collect();
         self.before_read(params, |manager| keys.iter().try_for_each(|key| manager.check_key(key, params)))?;
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.replication.snapshot(&readable(ctx, params)).await?;
         let mut rows = Vec::with_capacity(keys.len());
         for (key, user) in keys.iter().zip(user_keys) {
             check_key(&view.region, key.encoded())?;
@@ -253,7 +253,7 @@ impl<R: Replication> Storage<R> {
     ) -> Result<Vec<RowResult>, CommandError> {
         let range = encode_range(range);
         self.before_read(&params, |manager| manager.check_range(&range, &params))?;
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.replication.snapshot(&readable(ctx, &params)).await?;
         let range = range.intersect(&view.region.range);
         let mut scanner = Scanner::open(view.engine, &range, params, options)?;
         let mut rows = Vec::new();
@@ -278,7 +278,7 @@ impl<R: Replication> Storage<R> {
         self.before_read(&params, |manager| {
             ranges.iter().try_for_each(|range| manager.check_range(&encode_range(range), &params))
         })?;
-        let view = self.0.replication.snapshot(ctx).await?;
+        let view = self.0.replication.snapshot(&readable(ctx, &params)).await?;
         Ok(MvccView::new(view.engine, view.region.range, params))
     }
 
@@ -293,7 +293,7 @@ impl<R: Replication> Storage<R> {
         let range = encode_range(range);
         let params = ReadParams::at(max_ts);
         self.before_read(&params, |manager| manager.check_range(&range, &params))?;
-        let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(ctx).await?);
+        let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(&readable(ctx, &params)).await?);
         let range = range.intersect(&view.region.range);
         let reader = MvccReader::new(&view.engine);
         let (locks, _) = reader.scan_locks(&range, limit, |lock| lock.start_ts <= max_ts)?;
@@ -996,6 +996,13 @@ impl<R: Replication> Storage<R> {
         drop(view);
         Ok(self.0.replication.write(ctx, batch).await?)
     }
+}
+
+/// Where a read may be served. One at a timestamp is the leader's alone: a follower does not tell it what was read, so that
+/// the leader could choose a commit timestamp that the reader should have seen.
+fn readable(ctx: &RegionContext, params: &ReadParams) -> RegionContext {
+    let any_replica = ctx.replica_read && params.isolation == Isolation::ReadCommitted;
+    RegionContext { replica_read: any_replica, ..ctx.clone() }
 }
 
 fn deadlock_error(cmd: &PessimisticLock, info: &LockInfo, chain: deadlock::Circle) -> CommandError {

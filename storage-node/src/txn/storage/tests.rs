@@ -439,3 +439,22 @@ async fn locks_in_memory_are_replicated_before_another_node_leads() {
     assert_eq!((stored_locks(&storage), storage.0.lock_table.len()), (0, 1));
     assert_eq!(storage.load(), (0, 0));
 }
+
+#[test]
+fn a_follower_asked_to_read_at_a_timestamp_sends_to_the_leader_who_has_to_know_of_the_read() {
+    use crate::raftstore::sim::Cluster;
+    let mut cluster = Cluster::new(1, 2);
+    let region = cluster.bootstrap(1);
+    cluster.add_voter(region, 2);
+    cluster.transfer(region, 1);
+    let ctx = RegionContext { replica_read: true, ..cluster.context(key("k").encoded()) };
+    let follower = Storage::new(cluster.handle(2), None, StorageOptions::default());
+    let mut get = |isolation| {
+        let (storage, ctx) = (follower.clone(), ctx.clone());
+        let params = ReadParams { isolation, ..ReadParams::at(Timestamp(9)) };
+        cluster.block_on(async move { storage.get(&ctx, b"k", &params).await })
+    };
+    let refused = get(Isolation::Snapshot);
+    assert!(matches!(refused, Err(CommandError::Region(RegionError::NotLeader { .. }))), "{refused:?}");
+    assert_eq!(get(Isolation::ReadCommitted).unwrap(), None, "whoever reads the newest, whatever it is, may");
+}
