@@ -83,7 +83,7 @@ pub enum Input {
     Propose(Command, oneshot::Sender<Result<Answer, StoreError>>),
     /// Tell when this member has applied everything that was committed before now.
     Read(oneshot::Sender<Result<(), StoreError>>),
-    /// Ask or extend a lease's time (leader only).
+    /// Ask or extend a lease's time (leader only). Answered when a majority has confirmed the leader.
     Lease(LeaseRequest, oneshot::Sender<LeaseResponse>),
     /// A message from another member.
     Message(Box<Message>),
@@ -120,7 +120,22 @@ pub struct Shared {
     pub revision: watch::Sender<i64>,
 }
 
-type ReadReply = oneshot::Sender<Result<(), StoreError>>;
+/// Who waits for the leader's confirmation.
+enum ReadReply {
+    Read(oneshot::Sender<Result<(), StoreError>>),
+    /// What this member said of a lease as the leader of a term. It counts only once the others confirm that no later
+    /// leader existed when it was said: that one would have given the lease another end, and told others of it.
+    Lease(u64, LeaseResponse, oneshot::Sender<LeaseResponse>),
+}
+
+impl ReadReply {
+    fn is_closed(&self) -> bool {
+        match self {
+            ReadReply::Read(reply) => reply.is_closed(),
+            ReadReply::Lease(_, _, reply) => reply.is_closed(),
+        }
+    }
+}
 
 /// The member without thread and sockets; time is milliseconds of a monotonic clock.
 pub struct Core {
@@ -201,9 +216,14 @@ impl Core {
     pub fn handle(&mut self, input: Input, now_ms: u64) -> bool {
         match input {
             Input::Propose(command, reply) => self.propose(command, reply),
-            Input::Read(reply) => self.reads_new.push(reply),
+            Input::Read(reply) => self.reads_new.push(ReadReply::Read(reply)),
             Input::Lease(request, reply) => {
-                let _ = reply.send(self.lease(&request, now_ms));
+                let answer = self.lease(&request, now_ms);
+                if answer.found {
+                    self.reads_new.push(ReadReply::Lease(self.node.raft.term, answer, reply));
+                } else {
+                    let _ = reply.send(answer);
+                }
             }
             Input::Message(message) => {
                 if let Err(e) = self.node.step(*message) {
@@ -334,7 +354,7 @@ impl Core {
 
     fn lease(&mut self, request: &LeaseRequest, now_ms: u64) -> LeaseResponse {
         if !self.leading {
-            return LeaseResponse { not_leader: true, ..Default::default() };
+            return not_leader();
         }
         if request.renew && self.lessor.renew(request.id, now_ms).is_none() {
             return LeaseResponse::default();
@@ -398,8 +418,32 @@ impl Core {
         let (done, waiting) = std::mem::take(&mut self.reads_confirmed).into_iter().partition(|(i, _)| *i <= applied);
         self.reads_confirmed = waiting;
         let done: Vec<(u64, Vec<_>)> = done;
+        let term = self.node.raft.term;
         for reply in done.into_iter().flat_map(|(_, replies)| replies) {
-            let _ = reply.send(Ok(()));
+            match reply {
+                ReadReply::Read(reply) => {
+                    let _ = reply.send(Ok(()));
+                }
+                ReadReply::Lease(said_in, answer, reply) => {
+                    let counts = self.leading && said_in == term;
+                    let _ = reply.send(if counts { answer } else { not_leader() });
+                }
+            }
+        }
+    }
+
+    /// Those who asked this member about leases ask the next leader.
+    fn refuse_leases(&mut self) {
+        let asked = self.reads_asked.iter_mut().map(|(_, _, replies)| replies);
+        for replies in asked.chain([&mut self.reads_new]).chain(self.reads_confirmed.iter_mut().map(|(_, r)| r)) {
+            for reply in std::mem::take(replies) {
+                match reply {
+                    ReadReply::Lease(_, _, reply) => {
+                        let _ = reply.send(not_leader());
+                    }
+                    read => replies.push(read),
+                }
+            }
         }
     }
 
@@ -462,6 +506,7 @@ impl Core {
             } else {
                 self.lessor.demote();
                 self.history.clear();
+                self.refuse_leases();
                 tracing::info!(term = self.node.raft.term, "metastore: this member follows");
             }
         }
@@ -472,6 +517,10 @@ impl Core {
             last: self.node.raft.raft_log.last_index(),
         };
     }
+}
+
+fn not_leader() -> LeaseResponse {
+    LeaseResponse { not_leader: true, ..Default::default() }
 }
 
 /// Starts the thread that owns a member. It ends on [`Input::Stop`], when all senders are gone, or when the disk fails
@@ -523,3 +572,7 @@ fn run(core: &mut Core, receiver: &Receiver<Input>, send: &mut dyn FnMut(Message
 pub fn holds_snapshot(message: &Message) -> bool {
     message.msg_type == MessageType::MsgSnapshot
 }
+
+#[cfg(test)]
+#[path = "raft_tests.rs"]
+mod tests;

@@ -1,0 +1,103 @@
+//! Claims about the group of members, several in one thread: their clock, their network and no disk.
+use proto::etcdserverpb::LeaseGrantRequest;
+
+use super::*;
+
+struct Group {
+    members: Vec<Core>,
+    in_flight: Vec<Message>,
+    /// A member that nobody hears and that hears nobody.
+    alone: Option<u64>,
+    now_ms: u64,
+}
+
+impl Group {
+    fn new(size: u64) -> Group {
+        let voters: Vec<u64> = (1..=size).collect();
+        let core = |id| Core::new(id, Wal::open(None, &voters).unwrap(), false).unwrap();
+        Group { members: (1..=size).map(core).collect(), in_flight: Vec::new(), alone: None, now_ms: 0 }
+    }
+
+    fn member(&mut self, id: u64) -> &mut Core {
+        &mut self.members[id as usize - 1]
+    }
+
+    /// One tick, and messages until there are none.
+    fn tick(&mut self) {
+        self.now_ms += TICK.as_millis() as u64;
+        for member in &mut self.members {
+            member.tick(self.now_ms);
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            for message in std::mem::take(&mut self.in_flight) {
+                if self.alone.is_none_or(|alone| message.from != alone && message.to != alone) {
+                    let now_ms = self.now_ms;
+                    self.member(message.to).handle(Input::Message(Box::new(message)), now_ms);
+                }
+            }
+            for member in &mut self.members {
+                member.advance(self.now_ms, &mut |message| self.in_flight.push(message)).unwrap();
+            }
+            if self.in_flight.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// The newest leader, when it is another than `not`.
+    fn leader(&mut self, not: u64) -> u64 {
+        for _ in 0..200 {
+            self.tick();
+            let leading = self.members.iter().filter(|m| m.leading && m.shared.id != not);
+            if let Some(leader) = leading.max_by_key(|m| m.node.raft.term) {
+                return leader.shared.id;
+            }
+        }
+        panic!("no leader");
+    }
+
+    fn ask<T>(&mut self, id: u64, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> oneshot::Receiver<T> {
+        let (reply, answer) = oneshot::channel();
+        let now_ms = self.now_ms;
+        self.member(id).handle(input(reply), now_ms);
+        answer
+    }
+}
+
+fn renew(reply: oneshot::Sender<LeaseResponse>) -> Input {
+    Input::Lease(LeaseRequest { id: 7, renew: true }, reply)
+}
+
+#[test]
+fn a_deposed_leader_that_does_not_know_it_renews_no_lease() {
+    let mut group = Group::new(3);
+    let old = group.leader(0);
+    let grant = Command::LeaseGrant(LeaseGrantRequest { id: 7, ttl: 3 });
+    let mut granted = group.ask(old, |reply| Input::Propose(grant, reply));
+    group.settle();
+    granted.try_recv().unwrap().unwrap();
+    let mut renewed = group.ask(old, renew);
+    group.settle();
+    assert!(renewed.try_recv().unwrap().found, "a leader that is heard renews at once");
+
+    // Cut off, it leads for its own eyes for a while; elsewhere the lease's time runs already.
+    group.alone = Some(old);
+    let mut answers = Vec::new();
+    let mut next = 0;
+    for _ in 0..60 {
+        if group.member(old).leading {
+            answers.push(group.ask(old, renew));
+        }
+        group.tick();
+        let leading = group.members.iter().find(|m| m.leading && m.shared.id != old);
+        next = leading.map_or(next, |m| m.shared.id);
+    }
+    assert!(next != 0 && !answers.is_empty());
+    for answer in &mut answers {
+        assert!(answer.try_recv().is_ok_and(|a| a.not_leader), "who asked it asks the next leader");
+    }
+}
