@@ -89,6 +89,13 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }));
+    let (reader, reader_stop, told) = (client.clone(), Rc::clone(&stop), Arc::clone(&ledger));
+    tasks.push(tokio::task::spawn_local(async move {
+        while !reader_stop.get() {
+            let _ = bank::check_newest(&reader, &told).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }));
     tokio::time::sleep(STORM).await;
 
     world.lock().heal();

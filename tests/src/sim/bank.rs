@@ -111,6 +111,24 @@ pub async fn check_sum(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
+/// Reads what each client was last told to be committed, without a timestamp as a point read does, and in a new snapshot:
+/// neither may be older than what was told before.
+pub async fn check_newest(client: &Client, ledger: &Ledger) -> Result<(), Error> {
+    let mut newest: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for (receipt, _) in ledger.lock().iter().filter(|(_, told)| **told == Told::Committed) {
+        newest.insert(receipt[..b"receipt/00".len()].to_vec(), receipt.clone());
+    }
+    for receipt in newest.into_values() {
+        let show = String::from_utf8_lossy(&receipt).into_owned();
+        let point = client.snapshot(codec::timestamp::Timestamp::MAX).get(&receipt).await?;
+        assert!(point.is_some(), "{show} was acknowledged, and a point read after that does not see it");
+        let ts = client.timestamp().await?;
+        let value = client.snapshot(ts).get(&receipt).await?;
+        assert!(value.is_some(), "{show} was acknowledged before {ts}, and the snapshot at {ts} does not show it");
+    }
+    Ok(())
+}
+
 /// Compares what is stored with what the clients were told. Returns how many transfers were committed.
 pub async fn check_ledger(client: &Client, ledger: &Ledger) -> Result<usize, Error> {
     let ts = client.timestamp().await?;

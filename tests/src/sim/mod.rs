@@ -217,7 +217,7 @@ impl World {
         self.draw_next_fault();
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
         let id = ids[self.rng.random_range(0..ids.len())];
-        let kind = match self.rng.random_range(0..10) {
+        let kind = match self.rng.random_range(0..11) {
             // Where links are cut already they are healed as often, or most of a run would pass without a quorum.
             4..=6 if !self.cut.is_empty() && self.rng.random_bool(0.5) => 7,
             kind => kind,
@@ -253,6 +253,14 @@ impl World {
                 self.note(format!("PD fails over, its clock jumps by {jump_ms} ms"));
                 self.pd.fail_over(self.now_ms(), jump_ms);
             }
+            9 => {
+                let ms = self.rng.random_range(300..6_000);
+                self.note(format!("the thread of store {id} sleeps for {ms} ms, its readers do not"));
+                let until = self.now() + ms * MS;
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.sleep_until(until);
+                }
+            }
             _ => self.split_somewhere(),
         }
     }
@@ -281,6 +289,7 @@ impl World {
         self.note("everything is healed");
         self.faults = Faults::NONE;
         self.cut.clear();
+        self.nodes.values_mut().for_each(|node| node.sleep_until(0));
         let down: Vec<u64> = self.nodes.iter().filter(|(_, n)| !n.is_running()).map(|(id, _)| *id).collect();
         for id in down {
             self.restart(id);

@@ -65,14 +65,16 @@ pub struct Node {
     drift: f64,
     /// Which life this is: jobs of an earlier one are forgotten.
     life: u64,
+    /// Until then, in the world's time, the store's thread gets no turn.
+    asleep_until: u64,
     running: Option<Running>,
 }
 
 impl Node {
     /// A node with an empty disk, not running.
     pub fn new(id: u64, world_now: Arc<AtomicU64>, drift: f64) -> Node {
-        let node =
-            Node { id, engine: MemoryEngine::new(), log: MemoryLog::new(), world_now, drift, life: 0, running: None };
+        let (engine, log) = (MemoryEngine::new(), MemoryLog::new());
+        let node = Node { id, engine, log, world_now, drift, life: 0, asleep_until: 0, running: None };
         let ident = proto::meridian_raft::StoreIdent { cluster_id: 1, store_id: id };
         store::write_ident(&node.engine, ident).expect("an empty disk takes an identity");
         node
@@ -113,9 +115,15 @@ impl Node {
     /// Ends it; of what was not synced, the share `keep` stays.
     pub fn crash(&mut self, keep: f64) {
         self.running = None;
+        self.asleep_until = 0;
         let part = |unsynced: u64| (unsynced as f64 * keep) as u64;
         self.engine.crash_keeping(part(self.engine.unsynced_batches()));
         self.log.crash(part(self.log.unsynced() as u64) as usize);
+    }
+
+    /// The store's thread gets no turn until then; messages wait, and other threads go on.
+    pub(super) fn sleep_until(&mut self, world_time: u64) {
+        self.asleep_until = world_time;
     }
 
     /// Takes a message in.
@@ -165,7 +173,8 @@ impl World {
     /// A store's rounds until nothing is ready, as its driver does them.
     pub(super) fn run_node(&mut self, id: u64) {
         let crash_at_write = self.faults.crash_at_write;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let world_now = self.now();
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.asleep_until <= world_now) else { return };
         let now = (node.clock())();
         let Some(running) = &mut node.running else { return };
         let fail = |e: &dyn std::fmt::Display| -> ! { panic!("store {id} stopped: {e}") };
