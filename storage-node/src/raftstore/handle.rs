@@ -26,6 +26,7 @@ use proto::raft_serverpb::{RaftMessage, SnapshotChunk};
 use protobuf::Message as _;
 use tokio::sync::oneshot;
 
+use super::keys;
 use super::msg::{Msg, ReadKind, Reply};
 use super::snapshot;
 use crate::replication::{
@@ -331,6 +332,19 @@ impl<E: Engine> RaftStoreHandle<E> {
         check_context(ctx, self.shared.store_id, &state.peer, &state.region)?;
         if !state.valid {
             return Err(RegionError::RegionNotFound(ctx.region_id));
+        }
+        if !ctx.replica_read {
+            // What is written on the strength of this view is accepted in its term. So the view must hold what leaders of
+            // earlier terms acknowledged, even if this peer lost the lead and won it back since it was asked.
+            if state.leader.is_none_or(|leader| leader.id != state.peer.id) {
+                return Err(RegionError::NotLeader { region: ctx.region_id, leader: state.leader });
+            }
+            let applied = keys::read_apply_state(&engine, ctx.region_id)
+                .map_err(|source| RegionError::Storage { region: ctx.region_id, source })?;
+            if applied.is_none_or(|applied| applied.term != state.term) {
+                let reason = "the leader was elected anew".to_owned();
+                return Err(RegionError::ReadIndexNotReady { region: ctx.region_id, reason });
+            }
         }
         Ok(RegionSnapshot { engine, region: Region::clone(&state.region), term: state.term })
     }

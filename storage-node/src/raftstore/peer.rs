@@ -283,7 +283,8 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
             reads: Reads::default(),
             delegate: Arc::new(delegate),
             offered_term: 0,
-            votes_from_tick: if restarted && voters > 1 { ticks + cfg.election_ticks as u64 } else { 0 },
+            // (Without data it does not know the voters.)
+            votes_from_tick: if restarted && voters != 1 { ticks + cfg.election_ticks as u64 } else { 0 },
             lease_nanos: cfg.lease_nanos(),
             nonce: rng.random(),
             election_timeout,
@@ -407,6 +408,9 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         if kind == MessageType::MsgTransferLeader {
             return; // only PD hands over leadership, through the leader's own store
         }
+        if self.damaged && kind == MessageType::MsgTimeoutNow {
+            return; // its log is as good as the leader's, but it has no data to serve, and a leader is sent none
+        }
         if self.region().peers.iter().all(|p| p.id != from.id) {
             self.strangers.insert(from.id, from);
         }
@@ -421,21 +425,23 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         }
     }
 
-    /// Takes a snapshot: its data, and the message that makes Raft restart from it.
+    /// Takes a snapshot: its data, and the message that makes Raft restart from it. Returns whether it will.
     pub(crate) fn step_snapshot(
         &mut self,
         cx: &mut Context<'_, E>,
         from: PeerMeta,
         message: Message,
         chunks: Vec<Vec<u8>>,
-    ) {
+    ) -> bool {
         let index = message.get_snapshot().get_metadata().index;
-        self.received = Some((index, chunks));
+        // One that is not taken (an old one, late) leaves the data of one that was.
+        let before = self.received.replace((index, chunks));
         self.step(cx, from, message);
         let accepted = self.node.raft.snap().is_some_and(|s| s.get_metadata().index == index);
         if !accepted {
-            self.received = None;
+            self.received = before;
         }
+        accepted
     }
 
     /// A store was not reached: whatever was sent to its peer may be lost.

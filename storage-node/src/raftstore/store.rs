@@ -78,6 +78,9 @@ pub struct Store<E: Engine, L: RaftLog> {
     peers: BTreeMap<u64, Peer<E, L>>,
     /// Initialized regions by the end of their range: they never overlap.
     ranges: BTreeMap<RangeEnd, u64>,
+    /// Ranges that regions here are about to have: their snapshots are being written. Nothing may be created over them, or
+    /// two regions would hold the same keys: a snapshot from before a split, and one of a part that the split made.
+    arriving: BTreeMap<u64, KeyRange>,
     /// Ranges whose data is being removed; nothing may be created over them.
     deleting: Vec<(u64, KeyRange)>,
     /// Vote requests for regions whose range another still holds here: most likely it is about to be split, and the
@@ -174,6 +177,7 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
             shared,
             peers: BTreeMap::new(),
             ranges: BTreeMap::new(),
+            arriving: BTreeMap::new(),
             deleting: Vec::new(),
             early_votes: VecDeque::new(),
             dirty: BTreeSet::new(),
@@ -458,6 +462,7 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
     }
 
     fn on_region_change(&mut self, id: u64, before: &Region) {
+        self.arriving.remove(&id);
         if !before.peers.is_empty() && self.ranges.get(&range_end(&before.range)) == Some(&id) {
             self.ranges.remove(&range_end(&before.range));
         }
@@ -544,8 +549,11 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
                 self.with_peer(region_id, |peer, cx| peer.step(cx, from, inner));
             }
             Some(chunks) => {
-                if self.may_apply(&inner, region_id, to.id) {
-                    self.with_peer(region_id, |peer, cx| peer.step_snapshot(cx, from, inner, chunks));
+                if let Some(range) = self.may_apply(&inner, region_id, to.id)
+                    && let Some(true) =
+                        self.with_peer(region_id, |peer, cx| peer.step_snapshot(cx, from, inner, chunks))
+                {
+                    self.arriving.insert(region_id, range);
                 }
             }
         }
@@ -578,7 +586,9 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         }
         tracing::info!(region = id, peer = to.id, "peer created, waiting for its snapshot");
         let region = Region { id, range: KeyRange::default(), epoch: Epoch::default(), peers: Vec::new() };
-        self.add_peer(region, to, ApplyState::default(), false, false)?;
+        // It may have been here before the node was started, without data, and have promised a lease.
+        let known = self.log.state(id)?.is_some_and(|state| state.peer_id == to.id);
+        self.add_peer(region, to, ApplyState::default(), false, known)?;
         Ok(true)
     }
 
@@ -601,7 +611,8 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
 
     /// Whether a range is held by other regions here, or still being emptied. Holders that lost their leader are checked.
     fn is_taken(&mut self, range: &KeyRange, except: u64) -> bool {
-        if self.deleting.iter().any(|(_, r)| overlap(r, range)) {
+        let arriving = self.arriving.iter().any(|(id, r)| *id != except && overlap(r, range));
+        if arriving || self.deleting.iter().any(|(_, r)| overlap(r, range)) {
             return true;
         }
         let first = (false, range.start.clone());
@@ -628,14 +639,13 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         !holders.is_empty()
     }
 
-    fn may_apply(&mut self, inner: &Message, region_id: u64, me: u64) -> bool {
+    /// The range that a snapshot brings, if it may be written here.
+    fn may_apply(&mut self, inner: &Message, region_id: u64, me: u64) -> Option<KeyRange> {
         let data = &inner.get_snapshot().data[..];
-        let Some(region) = <SnapshotMeta as prost::Message>::decode(data).ok().and_then(|m| m.region) else {
-            return false;
-        };
+        let region = <SnapshotMeta as prost::Message>::decode(data).ok()?.region?;
         let region = convert::region_from_proto(&region);
         let fits = region.id == region_id && region.peers.iter().any(|p| p.id == me);
-        fits && !self.is_taken(&region.range, region_id)
+        (fits && !self.is_taken(&region.range, region_id)).then_some(region.range)
     }
 
     fn on_tombstone(&mut self, region_id: u64, to: PeerMeta, epoch: Epoch) -> Result<(), StoreFailure> {
@@ -651,6 +661,7 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
     /// Removes a peer from this store: its state becomes a tombstone at once, its data goes in the background.
     fn destroy(&mut self, region_id: u64, epoch: Epoch) -> Result<(), StoreFailure> {
         let Some(mut peer) = self.peers.remove(&region_id) else { return Ok(()) };
+        self.arriving.remove(&region_id);
         peer.shut();
         self.shared.delegates.write().remove(&region_id);
         let mut region = peer.region().clone();

@@ -132,6 +132,51 @@ fn a_leader_cut_off_cannot_serve_a_stale_read_after_another_is_elected() {
     assert!(matches!(read_at(&mut cluster, 1, "k", false), Err(RegionError::NotLeader { .. })));
 }
 
+/// Store 1 leads and says that it may be read, loses the lead to store 2, which acknowledges a write and dies, and wins
+/// it back. What the reader is given then, if it came to that.
+fn view_over_two_elections(seed: u64) -> Option<Result<Option<String>, RegionError>> {
+    let (mut cluster, region) = three(seed);
+    cluster.transfer(region, 1);
+    write(&mut cluster, "k", "old");
+    cluster.run_ticks(20);
+    let (handle, ctx) = (cluster.handle(1), cluster.context(b"k"));
+    let mut reader = std::pin::pin!(async move {
+        let snapshot = handle.snapshot(&ctx).await?;
+        let value = snapshot.engine.get(Cf::Default, b"k").expect("in memory");
+        Ok(value.map(|v| String::from_utf8_lossy(&v).into_owned()))
+    });
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    if reader.as_mut().poll(&mut cx).is_ready() {
+        return None; // served under the lease
+    }
+    cluster.run_ticks(5); // confirmed, but the reader's thread does not run
+    cluster.transfer(region, 2);
+    cluster.run_ticks(5);
+    let (handle, ctx) = (cluster.handle(2), cluster.context(b"k"));
+    cluster.block_on(async move { handle.write(&ctx, put("k", "new")).await }).ok()?;
+    cluster.crash(2);
+    for _ in 0..1000 {
+        let peer = cluster.store(1)?.peer(region)?;
+        if peer.is_leader() && peer.term() > 6 && cluster.raw(1, b"k").as_deref() == Some(b"old") {
+            return match reader.as_mut().poll(&mut cx) {
+                std::task::Poll::Ready(outcome) => Some(outcome),
+                std::task::Poll::Pending => None,
+            };
+        }
+        cluster.step();
+    }
+    None
+}
+
+#[test]
+fn a_view_for_a_write_is_not_older_than_what_another_leader_acknowledged_in_between() {
+    let outcomes: Vec<_> = (0..60).filter_map(view_over_two_elections).collect();
+    assert!(!outcomes.is_empty(), "no seed came to the situation");
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(RegionError::ReadIndexNotReady { .. })), "{outcome:?}");
+    }
+}
+
 #[test]
 fn a_handover_ends_the_lease() {
     let (mut cluster, region) = three(5);
@@ -185,8 +230,8 @@ fn a_follower_that_slept_through_truncation_gets_a_snapshot() {
     assert_eq!(cluster.raw(3, b"k299").as_deref(), Some(&b"v"[..]));
 }
 
-#[test]
-fn a_store_that_stopped_while_writing_a_snapshot_votes_and_gets_another() {
+/// Three stores of which store 3 is stopped, in the middle of writing a snapshot over what it had.
+fn stopped_while_writing_a_snapshot() -> (Cluster, u64) {
     use proto::meridian_raft::{RegionState, region_state};
     let (mut cluster, region) = three(15);
     write(&mut cluster, "k", "v");
@@ -206,12 +251,130 @@ fn a_store_that_stopped_while_writing_a_snapshot_votes_and_gets_another() {
     super::keys::put_region_state(&mut batch, region, &mark);
     batch.delete(Cf::Default, "k");
     engine::Engine::write(&cluster.engine(3), batch).expect("in memory");
+    (cluster, region)
+}
+
+#[test]
+fn leadership_handed_to_a_store_without_its_data_is_not_taken() {
+    use super::msg::Msg;
+    let (mut cluster, region) = stopped_while_writing_a_snapshot();
+    let members = cluster.region_of(b"k").expect("a region").peers;
+    let (leader, damaged) = (members[0], members.iter().find(|p| p.store_id == 3).copied().expect("a member"));
+    let term = cluster.store(1).and_then(|s| s.peer(region)).expect("it leads").term();
+    let mut offer = raft::eraftpb::Message { from: leader.id, to: damaged.id, term, ..Default::default() };
+    offer.set_msg_type(raft::eraftpb::MessageType::MsgTimeoutNow);
+    cluster.start(3);
+    cluster.push(3, Msg::Raft(Box::new(message_for(region, 1, 3, &offer))));
+    for _ in 0..100 {
+        cluster.step();
+        let peer = cluster.store(3).and_then(|s| s.peer(region)).expect("it votes");
+        assert!(!peer.damaged || !peer.is_leader());
+    }
+    cluster.run_until("its data to be back", |c| c.raw(3, b"k").is_some());
+}
+
+#[test]
+fn a_store_that_stopped_while_writing_a_snapshot_votes_and_gets_another() {
+    let (mut cluster, region) = stopped_while_writing_a_snapshot();
     cluster.start(3);
     // Its vote is needed for another leader, and it must not become one itself.
     cluster.isolate(1);
     cluster.run_until("another leader", |c| c.leader(region) == Some(2));
     write(&mut cluster, "k2", "v2");
     cluster.run_until("its data to be back", |c| c.raw(3, b"k").is_some() && c.raw(3, b"k2").is_some());
+}
+
+/// A message to a store about a region whose bounds are not taken there.
+fn message_for(region: u64, from: u64, to: u64, inner: &raft::eraftpb::Message) -> proto::raft_serverpb::RaftMessage {
+    use protobuf::Message as _;
+    let peer = |id, store_id| Some(proto::metapb::Peer { id, store_id, ..Default::default() });
+    proto::raft_serverpb::RaftMessage {
+        region_id: region,
+        from_peer: peer(inner.from, from),
+        to_peer: peer(inner.to, to),
+        message: inner.write_to_bytes().expect("in memory"),
+        region_epoch: Some(proto::metapb::RegionEpoch { conf_ver: 3, version: 1 }),
+        ..Default::default()
+    }
+}
+
+/// What makes a new peer on store 2 of a region that begins at `start`, led on store 1: a heartbeat and a snapshot.
+fn snapshot_for(cluster: &mut Cluster, region: u64, start: &str, index: u64) {
+    use super::msg::Msg;
+    use prost::Message as _;
+    use raft::eraftpb::MessageType;
+    let (leader, me) = (region * 10 + 1, region * 10 + 2);
+    let peer = |id, store_id| proto::metapb::Peer { id, store_id, ..Default::default() };
+    let bounds = proto::metapb::Region {
+        id: region,
+        start_key: start.into(),
+        region_epoch: Some(proto::metapb::RegionEpoch { conf_ver: 3, version: 1 }),
+        peers: vec![peer(leader, 1), peer(me, 2)],
+        ..Default::default()
+    };
+    let mut hello = raft::eraftpb::Message { from: leader, to: me, term: 6, ..Default::default() };
+    hello.set_msg_type(MessageType::MsgHeartbeat);
+    let mut hello = message_for(region, 1, 2, &hello);
+    hello.start_key = start.into();
+    cluster.push(2, Msg::Raft(Box::new(hello)));
+    let mut inner = raft::eraftpb::Message { from: leader, to: me, term: 6, ..Default::default() };
+    inner.set_msg_type(MessageType::MsgSnapshot);
+    let snapshot = inner.mut_snapshot();
+    snapshot.data = proto::meridian_raft::SnapshotMeta { region: Some(bounds) }.encode_to_vec().into();
+    snapshot.mut_metadata().index = index;
+    snapshot.mut_metadata().term = 6;
+    snapshot.mut_metadata().mut_conf_state().voters = vec![leader, me];
+    cluster.push(2, Msg::Snapshot { message: Box::new(message_for(region, 1, 2, &inner)), chunks: Vec::new() });
+}
+
+#[test]
+fn two_regions_never_hold_the_same_keys_though_a_snapshot_from_before_the_split_is_still_being_written() {
+    let mut cluster = Cluster::new(33, 2);
+    cluster.faults.job_steps_max = 1000;
+    let applied = |c: &Cluster, region| c.store(2).and_then(|s| s.peer(region)).map_or(0, |p| p.applied());
+    snapshot_for(&mut cluster, 7, "", 20);
+    cluster.step();
+    assert!(cluster.store(2).is_some_and(|s| s.peer(7).is_some()) && applied(&cluster, 7) == 0, "it takes time");
+    // Its right half was split off meanwhile, and is on its way, too.
+    snapshot_for(&mut cluster, 8, "m", 30);
+    cluster.run_until("the first snapshot to be written", |c| applied(c, 7) == 20);
+    cluster.run_ticks(200);
+    assert_eq!(applied(&cluster, 8), 0, "it has to wait until the first region learns of the split");
+}
+
+#[test]
+fn an_older_snapshot_that_comes_late_does_not_stop_the_store() {
+    let mut cluster = Cluster::new(31, 2);
+    // Both at once: the second must not cost the first its data.
+    snapshot_for(&mut cluster, 7, "", 20);
+    snapshot_for(&mut cluster, 7, "", 15);
+    cluster.run_ticks(2);
+    assert_eq!(cluster.store(2).and_then(|s| s.peer(7)).map(|p| p.applied()), Some(20));
+}
+
+#[test]
+fn a_peer_without_data_that_restarted_grants_no_vote_while_it_may_have_promised_a_lease() {
+    use super::msg::Msg;
+    use raft::eraftpb::MessageType;
+    let mut cluster = Cluster::new(32, 3);
+    let ask = |from: u64, store: u64, term: u64| {
+        let mut vote = raft::eraftpb::Message { from, to: 72, term, index: 20, log_term: 6, ..Default::default() };
+        vote.set_msg_type(MessageType::MsgRequestVote);
+        Msg::Raft(Box::new(message_for(7, store, 2, &vote)))
+    };
+    cluster.push(2, ask(71, 1, 6));
+    cluster.run_ticks(1);
+    let term = |c: &Cluster| c.store(2).and_then(|s| s.peer(7)).map(|p| p.term());
+    assert_eq!(term(&cluster), Some(6), "the first vote is granted at once");
+    cluster.stop(2);
+    cluster.start(2);
+    cluster.push(2, ask(73, 3, 7));
+    cluster.run_ticks(1);
+    assert_eq!(term(&cluster), Some(6), "it may have answered heartbeats of the leader of term 6");
+    cluster.run_ticks(20);
+    cluster.push(2, ask(73, 3, 7));
+    cluster.run_ticks(1);
+    assert_eq!(term(&cluster), Some(7));
 }
 
 #[test]
