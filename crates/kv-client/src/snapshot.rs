@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use codec::timestamp::Timestamp;
@@ -18,10 +19,11 @@ use crate::client::{Client, REQUEST_TIMEOUT};
 use crate::error::{Error, Result, from_key_error};
 use crate::region::Region;
 
-/// Rows asked for at once when a scan has no smaller limit.
-const SCAN_BATCH: usize = 1024;
-/// Keys in one batch-get request.
-const GET_BATCH: usize = 1024;
+/// Values asked for at once, when a scan has no smaller limit: until it is known how large they are, and at most.
+const FIRST_BATCH: usize = 32;
+const BATCH_MAX: usize = 1024;
+/// Bytes that an answer should have at most: it is one message, which has a limit.
+const ANSWER_BYTES: usize = 8 << 20;
 
 /// A key and its value.
 pub type KvPair = (Vec<u8>, Vec<u8>);
@@ -33,11 +35,29 @@ pub struct Snapshot {
     ts: Timestamp,
     /// Transactions whose locks this snapshot passes: they cannot commit before `ts`. Grows only.
     passed: Arc<Mutex<Vec<u64>>>,
+    /// Average bytes of the values of the last answer; 0 before the first.
+    value_bytes: Arc<AtomicUsize>,
 }
 
 impl Snapshot {
     pub(crate) fn new(client: Client, ts: Timestamp) -> Self {
-        Self { client, ts, passed: Arc::default() }
+        Self { client, ts, passed: Arc::default(), value_bytes: Arc::default() }
+    }
+
+    /// How many values to ask for at once.
+    fn batch(&self) -> usize {
+        match self.value_bytes.load(Ordering::Relaxed) {
+            0 => FIRST_BATCH,
+            average => (ANSWER_BYTES / average).clamp(1, BATCH_MAX),
+        }
+    }
+
+    /// Learns from an answer how large values are.
+    fn measure(&self, pairs: &[kvrpcpb::KvPair]) {
+        let bytes: usize = pairs.iter().map(|pair| pair.value.len()).sum();
+        if let Some(average) = bytes.checked_div(pairs.len()) {
+            self.value_bytes.store(average.max(1), Ordering::Relaxed);
+        }
     }
 
     /// The timestamp read at.
@@ -102,7 +122,7 @@ impl Snapshot {
                 .into_iter()
                 .flat_map(|(region, members)| {
                     let members: Vec<usize> = members.into_iter().map(|position| left[position]).collect();
-                    let chunks: Vec<Vec<usize>> = members.chunks(GET_BATCH).map(<[usize]>::to_vec).collect();
+                    let chunks: Vec<Vec<usize>> = members.chunks(self.batch()).map(<[usize]>::to_vec).collect();
                     chunks.into_iter().map(move |chunk| (region.clone(), chunk))
                 })
                 .map(|(region, members)| async move {
@@ -129,6 +149,7 @@ impl Snapshot {
                             left.extend(members);
                             continue;
                         }
+                        self.measure(&response.pairs);
                         let mut locked = Vec::new();
                         for pair in response.pairs {
                             match pair.error {
@@ -177,7 +198,7 @@ impl Snapshot {
             if pairs.len() >= limit || (!end.is_empty() && start >= end) {
                 break;
             }
-            let batch = (limit - pairs.len()).min(SCAN_BATCH);
+            let batch = (limit - pairs.len()).min(self.batch());
             rest = self.scan_some(start, end, batch, reverse, key_only, &mut pairs).await?;
         }
         Ok(pairs)
@@ -224,6 +245,7 @@ impl Snapshot {
                 self.on_locks(vec![lock], &mut backoff).await?;
                 continue;
             }
+            self.measure(&response.pairs);
             let returned = response.pairs.len();
             let mut last = None;
             let mut lock = None;

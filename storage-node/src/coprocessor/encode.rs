@@ -43,6 +43,11 @@ impl Output {
         self.rows
     }
 
+    /// Bytes so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds rows.
     pub(super) fn push(&mut self, batch: &Batch, ctx: &EvalContext) -> Result<(), CopError> {
         let zone = match &ctx.time_zone {

@@ -14,8 +14,8 @@
 //! - an expression that fails on a row: `error` in the `SelectResponse`, with MySQL's number;
 //! - anything unknown or unsupported (an executor, a signature, a column type): `other_error`, by name.
 //!
-//! With paging, a page ends after at least `paging_size` rows of result; `range` tells what was read, and a client goes on
-//! behind it. No `range` means that all of the request's ranges are done.
+//! With paging, a page ends after at least `paging_size` rows of result, or [`PAGE_BYTES_MAX`]; `range` tells what was
+//! read, and a client goes on behind it. No `range` means that all of the request's ranges are done.
 //!
 //! Not here: region epochs and leadership (checked before the view exists), choosing what to push down (`query::pb`).
 
@@ -39,6 +39,9 @@ use crate::mvcc::{MvccError, ReadView};
 
 /// `Request.tp` of a DAG request.
 pub const REQ_TYPE_DAG: i64 = 103;
+
+/// Bytes after which a page ends, however few rows it has: an answer is one message, and a client holds several.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Time that a request may take when it names none.
 const DURATION_MAX: Duration = Duration::from_secs(60);
@@ -124,7 +127,7 @@ fn run(request: &Request, view: &dyn ReadView) -> Result<(tipb::SelectResponse, 
             break;
         };
         pipeline.push(batch, &mut ctx, &mut |b, ctx| out.push(b, ctx))?;
-        if paging_size > 0 && out.rows() >= paging_size {
+        if paging_size > 0 && (out.rows() >= paging_size || out.bytes() >= PAGE_BYTES_MAX) {
             break;
         }
     }

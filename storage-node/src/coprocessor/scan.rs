@@ -23,6 +23,8 @@ use crate::mvcc::{ReadView, ScanOptions};
 
 /// Rows of the first batch.
 const BATCH_ROWS_MIN: usize = 32;
+/// Bytes of stored rows after which a batch ends, however few rows they are.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Column id of the row handle.
 const HANDLE_ID: i64 = -1;
 
@@ -62,6 +64,7 @@ pub(super) struct Scan<'a> {
     zone: Option<TimeZone>,
     last_key: Option<Vec<u8>>,
     batch_rows: usize,
+    batch_bytes: usize,
     produced: u64,
     iterations: u64,
     started: Instant,
@@ -148,6 +151,7 @@ impl<'a> Scan<'a> {
             zone,
             last_key: None,
             batch_rows: BATCH_ROWS_MIN,
+            batch_bytes: 0,
             produced: 0,
             iterations: 0,
             started: Instant::now(),
@@ -165,7 +169,8 @@ impl<'a> Scan<'a> {
         self.started = Instant::now();
         let limit = self.batch_rows;
         self.batch_rows = (limit * 2).min(BATCH_ROWS_MAX);
-        while self.builder.len() < limit {
+        self.batch_bytes = 0;
+        while self.builder.len() < limit && self.batch_bytes < BATCH_BYTES_MAX {
             let Some(range) = self.ranges.get(self.current) else { break };
             if let Some(rows) = &mut self.rows {
                 match rows.next() {
@@ -203,6 +208,7 @@ impl<'a> Scan<'a> {
 
     /// Decodes a pair into the columns.
     fn add(&mut self, key: &[u8], value: &Bytes) -> Result<(), CopError> {
+        self.batch_bytes += value.len();
         let table = self.table_id;
         let broken = |source| CopError::Row { table, source };
         match &self.kind {
