@@ -31,6 +31,13 @@ pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Res
     }
     let Some(point) = match_query(ctx, query) else { return Ok(None) };
     let Point { table, columns, key, metas } = point;
+    // Rows that the transaction has written may have other entries than in its snapshot: the long way knows.
+    if let (Key::Entry(_), Some(txn)) = (&key, ctx.session.txn.kv()) {
+        let (start, end) = table::record_range(table.id);
+        if txn.iter_buffer(&start, &end).next().is_some() {
+            return Ok(None);
+        }
+    }
     let snapshot = match &key {
         _ if !ctx.is_autocommit() => snapshot_of(ctx, false).await?,
         Key::Never | Key::Handle(_) => ctx.server.kv()?.snapshot(Timestamp::MAX),

@@ -28,8 +28,10 @@ use crate::planner::plan::{Access, ColId, Lock, Scan};
 
 /// Pairs asked for at once when pairs are scanned.
 const SCAN_PAIRS: usize = 1024;
-/// Rows fetched by key at once.
+/// Rows fetched at once: at first, at most, and the bytes that they should have at most.
+const FETCH_ROWS_FIRST: usize = 32;
 const FETCH_ROWS: usize = 1024;
+const FETCH_BYTES: usize = 8 << 20;
 
 /// Keys that differ from the snapshot: `None` is a deleted one.
 pub type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -61,6 +63,34 @@ impl Reader {
     pub fn is_dirty(&self, table: &TableInfo) -> bool {
         let (start, end) = table::table_range(table.id);
         self.overlay.range(start..end).next().is_some()
+    }
+
+    /// The same for reads through an index: rows that the transaction has written count with the entries that they have
+    /// now, written or not. In the snapshot a row may have other entries, or none, if somebody else changed it before the
+    /// transaction did; such entries are told by [`Reader::is_stale`].
+    fn through(&self, table: &TableInfo, index: &IndexInfo) -> Result<Reader, SqlError> {
+        let (start, end) = table::record_range(table.id);
+        let mut overlay = None;
+        let decoder = rows::full_decoder(table);
+        for (key, value) in self.overlay.range(start..end) {
+            let Some(value) = value else { continue };
+            let handle = table::decode_handle(key).map_err(rows::damaged)?;
+            let row = decoder.decode(value, handle).map_err(rows::damaged)?;
+            let entry = rows::index_entry(table, index, &row, handle)?;
+            overlay.get_or_insert_with(|| (*self.overlay).clone()).insert(entry.key, Some(entry.value));
+        }
+        Ok(match overlay {
+            Some(overlay) => Reader::with_overlay(self.snapshot.clone(), overlay),
+            None => self.clone(),
+        })
+    }
+
+    /// Whether an entry of the index that is read through belongs to a version of the row that the transaction has
+    /// replaced.
+    fn is_stale(&self, table: i64, key: &[u8], handle: i64) -> bool {
+        !self.overlay.is_empty()
+            && !self.overlay.contains_key(key)
+            && self.overlay.contains_key(&table::record_key(table, handle))
     }
 
     /// Values of keys, in their order.
@@ -130,9 +160,10 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
         let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
         conditions.map(|c| resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
     };
-    let rows_from = |source: Source| -> Result<Box<dyn Operator>, SqlError> {
+    let rows_from = |reader: Reader, source: Source| -> Result<Box<dyn Operator>, SqlError> {
         Ok(Box::new(RowReader {
             rt: rt.clone(),
+            reader,
             decoder: row_decoder(scan),
             table: scan.table.clone(),
             column_types: scan
@@ -147,8 +178,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             source,
             // What a limit needs first; more only if that was not enough.
             batch: match scan.pushed.limit {
-                Some(n) => usize::try_from(n).unwrap_or(FETCH_ROWS).clamp(1, FETCH_ROWS),
-                None => FETCH_ROWS,
+                Some(n) => usize::try_from(n).unwrap_or(FETCH_ROWS).clamp(1, FETCH_ROWS_FIRST),
+                None => FETCH_ROWS_FIRST,
             },
             done: false,
         }))
@@ -157,7 +188,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
         Access::Empty => Ok(Box::new(super::operator::Fixed::new(vec![]))),
         Access::PointHandles(handles) => {
             let keys = handles.iter().map(|h| (table::record_key(scan.table.id, *h), *h)).collect();
-            rows_from(Source::Keys(keys))
+            rows_from(rt.reader.clone(), Source::Keys(keys))
         }
         Access::PointIndex { index, keys } => {
             let index = find_index(&scan.table, *index)?;
@@ -166,12 +197,12 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 .iter()
                 .map(|k| table::index_values_key(scan.table.id, index.id, &parts, k).map_err(rows::damaged))
                 .collect::<Result<VecDeque<_>, _>>()?;
-            rows_from(Source::UniqueKeys(keys))
+            rows_from(rt.reader.through(&scan.table, index)?, Source::UniqueKeys(keys))
         }
         Access::Full | Access::Handles(_) => {
             let ranges = record_ranges(scan, desc);
             if dirty || !rt.pushdown {
-                return rows_from(Source::Ranges { ranges, desc });
+                return rows_from(rt.reader.clone(), Source::Ranges { ranges, desc });
             }
             let sent = with_handle_if_bare(scan);
             let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
@@ -187,11 +218,13 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if *covering && (dirty || !rt.pushdown || scan.lock.is_some()) {
                 return Ok(Box::new(IndexReader {
                     rt: rt.clone(),
+                    reader: rt.reader.through(&scan.table, index)?,
+                    table: scan.table.id,
                     index: index_columns(&scan.table, index),
                     wanted: index_positions(scan, index),
                     handle_type: scan.table.handle_column().map(|c| c.field_type.clone()),
                     handle: scan.handle.is_some(),
-                    lock: scan.lock.map(|lock| (scan.table.id, lock)),
+                    lock: scan.lock,
                     types,
                     filters: root_filters(true)?,
                     ranges,
@@ -205,7 +238,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 return pushed_reader(scan, request, names, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
-            rows_from(Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
+            let reader = rt.reader.through(&scan.table, index)?;
+            rows_from(reader, Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
         }
     }
 }
@@ -255,6 +289,7 @@ enum Source {
 /// Rows decoded here.
 struct RowReader {
     rt: Arc<Runtime>,
+    reader: Reader,
     decoder: RowDecoder,
     table: Arc<TableInfo>,
     column_types: Vec<FieldType>,
@@ -271,9 +306,8 @@ struct RowReader {
 impl RowReader {
     /// The next handles and row values.
     async fn fetch(&mut self) -> Result<Vec<(i64, Vec<u8>)>, SqlError> {
-        let reader = self.rt.reader.clone();
+        let reader = self.reader.clone();
         let batch = self.batch;
-        self.batch = (batch * 4).min(FETCH_ROWS);
         match &mut self.source {
             Source::Keys(keys) => {
                 let some: Vec<(Vec<u8>, i64)> = keys.drain(..keys.len().min(batch)).collect();
@@ -286,8 +320,12 @@ impl RowReader {
                 let some: Vec<Vec<u8>> = keys.drain(..keys.len().min(batch)).collect();
                 self.done = keys.is_empty();
                 let mut handles = Vec::new();
-                for value in reader.batch_get(&some).await?.into_iter().flatten() {
-                    handles.push(table::decode_unique_handle(&value).map_err(rows::damaged)?);
+                for (key, value) in some.iter().zip(reader.batch_get(&some).await?) {
+                    let Some(value) = value else { continue };
+                    let handle = table::decode_unique_handle(&value).map_err(rows::damaged)?;
+                    if !reader.is_stale(self.table.id, key, handle) {
+                        handles.push(handle);
+                    }
                 }
                 fetch_rows(&reader, self.table.id, handles).await
             }
@@ -314,10 +352,13 @@ impl RowReader {
                 }
                 self.done = ranges.is_empty();
                 let columns: Vec<(i64, &FieldType)> = columns.iter().map(|(id, t)| (*id, t)).collect();
-                let handles = pairs
-                    .iter()
-                    .map(|(k, v)| Ok(table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?.1))
-                    .collect::<Result<Vec<i64>, SqlError>>()?;
+                let mut handles = Vec::with_capacity(pairs.len());
+                for (k, v) in &pairs {
+                    let handle = table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?.1;
+                    if !reader.is_stale(self.table.id, k, handle) {
+                        handles.push(handle);
+                    }
+                }
                 fetch_rows(&reader, self.table.id, handles).await
             }
         }
@@ -336,9 +377,12 @@ impl Operator for RowReader {
         while !self.done {
             self.rt.check_interrupted()?;
             let found = self.fetch().await?;
+            self.batch = (self.batch * 4).min(FETCH_ROWS);
             if found.is_empty() {
                 continue;
             }
+            let bytes: usize = found.iter().map(|(_, value)| value.len()).sum();
+            self.batch = self.batch.min(FETCH_BYTES / (bytes / found.len()).max(1)).max(1);
             let mut builder = BatchBuilder::new(self.types.clone(), found.len());
             let mut handles = Vec::with_capacity(if self.lock.is_some() { found.len() } else { 0 });
             for (handle, value) in found {
@@ -373,11 +417,13 @@ impl Operator for RowReader {
 /// Index entries decoded here.
 struct IndexReader {
     rt: Arc<Runtime>,
+    reader: Reader,
+    table: i64,
     index: Vec<(i64, FieldType)>,
     wanted: Vec<Option<usize>>,
     handle_type: Option<FieldType>,
     handle: bool,
-    lock: Option<(i64, Lock)>,
+    lock: Option<Lock>,
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
@@ -389,7 +435,7 @@ impl Operator for IndexReader {
     async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
         while let Some((start, end)) = self.ranges.pop_front() {
             self.rt.check_interrupted()?;
-            let (pairs, rest) = self.rt.reader.scan(start, end, SCAN_PAIRS, self.desc).await?;
+            let (pairs, rest) = self.reader.scan(start, end, SCAN_PAIRS, self.desc).await?;
             if let Some(rest) = rest {
                 self.ranges.push_front(rest);
             }
@@ -401,6 +447,9 @@ impl Operator for IndexReader {
             let mut handles = Vec::new();
             for (k, v) in &pairs {
                 let (values, handle) = table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?;
+                if self.reader.is_stale(self.table, k, handle) {
+                    continue;
+                }
                 let mut row: Vec<Datum> = self
                     .wanted
                     .iter()
@@ -417,9 +466,9 @@ impl Operator for IndexReader {
                 handles.push(handle);
             }
             let (batch, kept) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
-            if let Some((table_id, lock)) = self.lock {
+            if let Some(lock) = self.lock {
                 let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(table_id, *h)));
+                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table, *h)));
             }
             if !batch.is_empty() {
                 return Ok(Some(batch));
