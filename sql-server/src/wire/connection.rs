@@ -15,6 +15,7 @@ use std::time::Duration;
 use codec::datum::Datum;
 use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{self, Plugin, Verifier};
@@ -613,6 +614,16 @@ impl Connection {
             Rows::Batches(rows) => rows,
         };
         let interrupt = Arc::clone(&session.state.interrupt);
+        // The time that the statement has left also holds for what is computed while it is sent.
+        let taken = (chrono::Utc::now() - session.state.statement_start).to_std().unwrap_or_default();
+        let deadline = session.state.time_limit.map(|limit| Instant::now() + limit.saturating_sub(taken));
+        let timeout = async {
+            match deadline {
+                None => std::future::pending().await,
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+            }
+        };
+        tokio::pin!(timeout);
         let mut rows = rows;
         let mut found = 0;
         // The first batch is waited for before the columns go out, so that an early error is an ordinary error.
@@ -622,7 +633,11 @@ impl Connection {
                 biased;
                 batch = rows.next() => batch,
                 () = interrupt.killed() => return Ok(Err(SqlError::Interrupted)),
+                () = &mut timeout => return Ok(Err(SqlError::ExecutionTimeout)),
             };
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Err(SqlError::ExecutionTimeout));
+            }
             let batch = match batch {
                 Some(Ok(batch)) => batch,
                 Some(Err(e)) => return Ok(Err(e)),
