@@ -327,7 +327,8 @@ impl Time {
 
     /// The date with this TO_DAYS number.
     pub fn from_day_number(n: i64) -> Result<Time> {
-        Time::from_epoch_micros((n - 719_528).checked_mul(MICROS_PER_DAY).ok_or(BAD_TIME)?, TimeKind::Date, 0)
+        let micros = n.checked_sub(719_528).and_then(|days| days.checked_mul(MICROS_PER_DAY));
+        Time::from_epoch_micros(micros.ok_or(BAD_TIME)?, TimeKind::Date, 0)
     }
 
     /// Monday is 0.

@@ -22,12 +22,13 @@ pub fn format_float(v: f64) -> String {
     exponent_form(&format!("{v:e}"))
 }
 
-/// A FLOAT as MySQL prints it.
+/// A FLOAT as MySQL prints it: with no more digits than every FLOAT is sure to keep.
 pub fn format_float32(v: f32) -> String {
     if v == 0.0 {
         return if v.is_sign_negative() { "-0".into() } else { "0".into() };
     }
-    exponent_form(&format!("{v:e}"))
+    let v = f64::from(v);
+    exponent_form(&format!("{:e}", format!("{v:.5e}").parse().unwrap_or(v)))
 }
 
 fn exponent_form(text: &str) -> String {

@@ -111,6 +111,12 @@ pub enum EvalError {
     /// A JSON text that is none.
     #[error("Invalid JSON text: {0}")]
     InvalidJson(String),
+    /// An object's member without a name.
+    #[error("JSON documents may not contain NULL member names.")]
+    JsonNullName,
+    /// A JSON path that is none, and where.
+    #[error("Invalid JSON path expression. The error is around character position {0}.")]
+    InvalidJsonPath(usize),
     /// A path with `*` where it must lead to one place.
     #[error("In this situation, path expressions may not contain the * and ** tokens or an array range.")]
     JsonPathWildcard,
@@ -128,6 +134,9 @@ pub enum EvalError {
     /// A kernel refused its input: our bug.
     #[error("arrow: {0}")]
     Arrow(String),
+    /// The values of one column of a batch are too many bytes.
+    #[error("Memory capacity of {0} bytes for 'a column of one batch' exceeded.")]
+    MemoryCapacity(usize),
     /// Memory or time budget used up, or the statement was killed.
     #[error("Query execution was interrupted")]
     Interrupted,
@@ -158,7 +167,10 @@ impl EvalError {
             TooLarge(..) => 1301,
             Unsupported(_) => 1235,
             InvalidJson(_) => 3140,
+            InvalidJsonPath(_) => 3143,
             JsonPathWildcard => 3149,
+            JsonNullName => 3158,
+            MemoryCapacity(_) => 3170,
             Interrupted => 1317,
             Mismatch { .. } | Codec(_) | Arrow(_) => 1105,
         }
@@ -183,11 +195,11 @@ pub fn sqlstate_of(code: u16) -> &'static str {
         1048 => "23000",
         1292 => "22007",
         1365 => "22012",
-        1305 | 1582 | 3149 => "42000",
+        1305 | 1582 | 3143 | 3149 => "42000",
         1241 => "21000",
         1139 | 1235 => "42000",
         1317 => "70100",
-        3140 => "22032",
+        3140 | 3158 => "22032",
         _ => "HY000",
     }
 }

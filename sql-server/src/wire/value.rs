@@ -182,18 +182,14 @@ fn bit_bytes(bits: u64, ty: &FieldType) -> Vec<u8> {
     bits.to_be_bytes()[8 - width..].to_vec()
 }
 
-/// FLOAT and DOUBLE as MySQL prints them: the shortest digits that read back as the value, with an exponent outside
-/// 1e-15 … 1e15, or a fixed number of decimals if the type has one.
+/// FLOAT and DOUBLE as MySQL prints them, with a fixed number of decimals if the type has one.
 fn float_text(v: f64, ty: &FieldType) -> String {
     if (0..types::NOT_FIXED_DEC).contains(&ty.decimal) && ty.decimal != types::UNSPECIFIED_LENGTH {
         return format!("{v:.*}", ty.decimal as usize);
     }
-    let exponent = v != 0.0 && !(1e-15..1e15).contains(&v.abs());
-    match (ty.tp == TypeCode::Float, exponent) {
-        (true, false) => format!("{}", v as f32),
-        (true, true) => format!("{:e}", v as f32),
-        (false, false) => format!("{v}"),
-        (false, true) => format!("{v:e}"),
+    match ty.tp {
+        TypeCode::Float => query::cast::format_float32(v as f32),
+        _ => query::cast::format_float(v),
     }
 }
 

@@ -256,7 +256,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
             let start = match int(&v[1]) {
                 0 => return bytes(Vec::new()),
                 p if p > 0 => p - 1,
-                p if -p > len => return bytes(Vec::new()),
+                p if p < -len => return bytes(Vec::new()),
                 p => len + p,
             };
             let take = v.get(2).map_or(i64::MAX, int);
@@ -758,7 +758,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
                 F::PeriodDiff => first - months(int(&v[1]))?,
                 _ => {
                     let sum = first.saturating_add(int(&v[1]));
-                    sum.div_euclid(12) * 100 + sum.rem_euclid(12) + 1
+                    sum.div_euclid(12).saturating_mul(100).saturating_add(sum.rem_euclid(12) + 1)
                 }
             })
         }
@@ -884,8 +884,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
             }
             let mut members = Vec::new();
             for (pair, args) in v.chunks(2).zip(call.args.chunks(2)) {
-                let key = cast::to_text(&pair[0], args[0].ty())
-                    .ok_or_else(|| EvalError::InvalidJson("JSON documents may not contain NULL member names".into()))?;
+                let key = cast::to_text(&pair[0], args[0].ty()).ok_or(EvalError::JsonNullName)?;
                 members.push((String::from_utf8_lossy(&key).into_owned(), cast::to_json(&pair[1], args[1].ty())));
             }
             Datum::Json(Json::object(members))
@@ -1085,10 +1084,11 @@ enum Step {
 
 /// `$.a."b c"[0].*`; and whether it has a wildcard.
 fn json_path(path: &str) -> Result<(Vec<Step>, bool)> {
-    let bad = || EvalError::InvalidJson(format!("invalid JSON path expression '{path}'"));
+    let unsupported = |what: &str| Err(EvalError::Unsupported(format!("{what} in JSON path {path}")));
     let mut steps = Vec::new();
-    let mut rest = path.trim().strip_prefix('$').ok_or_else(bad)?;
+    let mut rest = path.trim().strip_prefix('$').ok_or(EvalError::InvalidJsonPath(1))?;
     while !rest.is_empty() {
+        let bad = || EvalError::InvalidJsonPath(path.trim_end().len() - rest.len() + 1);
         if let Some(r) = rest.strip_prefix(".*") {
             steps.push(Step::AllMembers);
             rest = r;
@@ -1108,8 +1108,14 @@ fn json_path(path: &str) -> Result<(Vec<Step>, bool)> {
             rest = &r[end..];
         } else if let Some(r) = rest.strip_prefix('[') {
             let end = r.find(']').ok_or_else(bad)?;
-            steps.push(Step::Index(r[..end].trim().parse().map_err(|_| bad())?));
+            let index = r[..end].trim();
+            if index.starts_with("last") || index.contains(" to ") {
+                return unsupported(index);
+            }
+            steps.push(Step::Index(index.parse().map_err(|_| bad())?));
             rest = &r[end + 1..];
+        } else if rest.starts_with("**") {
+            return unsupported("**");
         } else {
             return Err(bad());
         }
