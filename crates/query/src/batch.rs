@@ -248,6 +248,17 @@ impl Batch {
         Ok(Batch { types: types.clone(), columns: columns.collect::<std::result::Result<_, _>>()?, rows })
     }
 
+    /// Bytes that its values take, without those that it only shares with others.
+    pub fn data_bytes(&self) -> usize {
+        /// Of a value that is no string, about.
+        const VALUE_BYTES: usize = 16;
+        let strings = |c: &ArrayRef| {
+            let offsets = c.as_binary_opt::<i32>()?.value_offsets();
+            Some((offsets.last()? - offsets.first()?) as usize)
+        };
+        self.columns().iter().map(|c| self.num_rows() * VALUE_BYTES + strings(c).unwrap_or(0)).sum()
+    }
+
     /// Bytes of memory that the columns hold.
     pub fn memory_bytes(&self) -> usize {
         self.columns.iter().map(|c| c.get_array_memory_size()).sum()
@@ -349,6 +360,18 @@ enum Inner {
     Json(BinaryBuilder),
 }
 
+/// Bytes of the values of one column: offsets have 32 bits.
+const COLUMN_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Adds a value, if it has room.
+fn append(builder: &mut BinaryBuilder, value: &[u8]) -> Result<()> {
+    if builder.values_slice().len() + value.len() > COLUMN_BYTES_MAX {
+        return Err(EvalError::MemoryCapacity(COLUMN_BYTES_MAX));
+    }
+    builder.append_value(value);
+    Ok(())
+}
+
 impl ColumnBuilder {
     /// An empty column of type `ty` with room for `capacity` values.
     pub fn new(ty: &FieldType, capacity: usize) -> ColumnBuilder {
@@ -406,13 +429,13 @@ impl ColumnBuilder {
             (Inner::Decimal256(b, s), Datum::Decimal(d)) => {
                 b.append_value(decimal_to_i256(d, *s).ok_or_else(|| out_of_range("DECIMAL", value))?);
             }
-            (Inner::Bytes(b), Datum::Bytes(v)) => b.append_value(v),
+            (Inner::Bytes(b), Datum::Bytes(v)) => append(b, v)?,
             (Inner::Time(b), Datum::Time(t)) => b.append_value(t.to_packed()),
             (Inner::Duration(b), Datum::Duration(d)) => b.append_value(d.to_nanos()),
             (Inner::Json(b), Datum::Json(j)) => {
                 let mut bytes = Vec::new();
                 j.encode(&mut bytes);
-                b.append_value(bytes);
+                append(b, &bytes)?;
             }
             _ => {
                 return Err(EvalError::Mismatch { expected: self.ty.declaration(), found: format!("{value:?}") });
@@ -424,7 +447,7 @@ impl ColumnBuilder {
     /// Adds a string without a [`Datum`]; refused by columns that hold none.
     pub fn push_bytes(&mut self, value: &[u8]) -> Result<()> {
         match &mut self.inner {
-            Inner::Bytes(b) => b.append_value(value),
+            Inner::Bytes(b) => append(b, value)?,
             _ => return Err(EvalError::Mismatch { expected: self.ty.declaration(), found: "a string".into() }),
         }
         Ok(())

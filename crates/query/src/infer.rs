@@ -400,15 +400,83 @@ pub fn in_list(e: Expr, list: Vec<Expr>) -> Result<Expr> {
     Ok(any(calls.collect::<Result<Vec<_>>>()?))
 }
 
-/// The disjunction of these, as flat a tree as can be; FALSE when there are none.
-pub fn any(mut parts: Vec<Expr>) -> Expr {
-    match parts.len() {
-        0 => Expr::bool(false),
-        1 => parts.remove(0),
-        n => {
-            let right = parts.split_off(n / 2);
-            or(any(parts), any(right))
+/// `e op ANY (list)` and, with `all`, `e op ALL (list)`: true if one of the comparisons is (if all are), and of no
+/// comparison FALSE (TRUE). `list` are constants, each once; strings compare by `collation` where it is given, because
+/// the column that they are from may insist on it more than a constant does.
+pub fn quantified(op: CmpOp, all: bool, e: Expr, list: Vec<Expr>, collation: Option<Collation>) -> Result<Expr> {
+    match (op, all) {
+        _ if list.is_empty() => return Ok(Expr::bool(all)),
+        (CmpOp::Eq, false) => return Ok(by_collation(in_list(e, list)?, collation)),
+        (CmpOp::Ne, true) => return Ok(not(by_collation(in_list(e, list)?, collation))),
+        _ => {}
+    }
+    let tests = list.into_iter().map(|value| Ok(by_collation(compare(op, e.clone(), value)?, collation)));
+    let tests = deciding(op, all, tests.collect::<Result<Vec<_>>>()?);
+    Ok(if all { every(tests) } else { any(tests) })
+}
+
+/// The same comparisons, of strings by this collation.
+fn by_collation(e: Expr, collation: Option<Collation>) -> Expr {
+    let (Some(collation), Expr::Call(mut call)) = (collation, e.clone()) else { return e };
+    match call.func {
+        Func::Compare(op, Domain::String, _) => call.func = Func::Compare(op, Domain::String, collation),
+        Func::In(Domain::String, _) => call.func = Func::In(Domain::String, collation),
+        Func::Or => call.args = call.args.into_iter().map(|arg| by_collation(arg, Some(collation))).collect(),
+        _ => {}
+    }
+    Expr::Call(call)
+}
+
+/// Of comparisons with constants those that decide for all: with the least or greatest value, or with two different
+/// ones; and with NULL. Where values must be cast first, or not all in the same way, all stay.
+fn deciding(op: CmpOp, all: bool, tests: Vec<Expr>) -> Vec<Expr> {
+    let is_null = |e: &Expr| e.args().iter().any(Expr::is_null_const);
+    let (nulls, mut tests): (Vec<Expr>, Vec<Expr>) = tests.into_iter().partition(is_null);
+    let how = |e: &Expr| match e {
+        Expr::Call(call) => match (call.func, call.args.last()) {
+            (Func::Compare(_, domain, collation), Some(Expr::Const { .. })) => Some((domain, collation)),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some((domain, collation)) = tests.first().and_then(how)
+        && tests.iter().all(|t| how(t) == Some((domain, collation)))
+    {
+        let order = |a: &Expr, b: &Expr| match (a.args().last(), b.args().last()) {
+            (Some(Expr::Const { value: a, .. }), Some(Expr::Const { value: b, .. })) => {
+                crate::eval::compare_datums(domain, collation, a, b)
+            }
+            _ => std::cmp::Ordering::Equal,
+        };
+        tests.sort_by(order);
+        tests.dedup_by(|a, b| order(a, b).is_eq());
+        match op {
+            CmpOp::Eq | CmpOp::Ne | CmpOp::NullEq => tests.truncate(2),
+            // More than all is more than the greatest, more than any is more than the least.
+            CmpOp::Gt | CmpOp::Ge if all => drop(tests.drain(..tests.len() - 1)),
+            CmpOp::Lt | CmpOp::Le if !all => drop(tests.drain(..tests.len() - 1)),
+            CmpOp::Gt | CmpOp::Ge | CmpOp::Lt | CmpOp::Le => tests.truncate(1),
         }
+    }
+    tests.extend(nulls.into_iter().next());
+    tests
+}
+
+/// The disjunction of these, as flat a tree as can be; FALSE when there are none.
+pub fn any(parts: Vec<Expr>) -> Expr {
+    flat(parts, or).unwrap_or_else(|| Expr::bool(false))
+}
+
+/// The conjunction of these, as flat a tree as can be; TRUE when there are none.
+pub fn every(parts: Vec<Expr>) -> Expr {
+    flat(parts, and).unwrap_or_else(|| Expr::bool(true))
+}
+
+fn flat(mut parts: Vec<Expr>, join: fn(Expr, Expr) -> Expr) -> Option<Expr> {
+    let right = parts.split_off(parts.len() / 2);
+    match parts.is_empty() {
+        true => right.into_iter().next(),
+        false => Some(join(flat(parts, join)?, flat(right, join)?)),
     }
 }
 

@@ -54,6 +54,17 @@ pub fn build(
     }))
 }
 
+/// What a collected value takes beside its bytes.
+const VALUE_BYTES: usize = 64;
+
+fn bytes_of(d: &Datum) -> usize {
+    match d {
+        Datum::Bytes(b) => b.len(),
+        Datum::Json(json) => json.to_string().len(),
+        _ => 0,
+    }
+}
+
 /// State of one function in one group.
 enum State {
     Count(i64),
@@ -117,8 +128,13 @@ impl State {
                     *v = Some(args[0].clone());
                 }
             }
-            State::Array(items) => items.push(query::cast::to_json(&args[0], call.args[0].ty())),
+            State::Array(items) => {
+                rt.hold(VALUE_BYTES + bytes_of(&args[0]))?;
+                items.push(query::cast::to_json(&args[0], call.args[0].ty()));
+            }
+            State::Object(_) if args[0].is_null() => return Err(query::error::EvalError::JsonNullName.into()),
             State::Object(items) => {
+                rt.hold(VALUE_BYTES + bytes_of(&args[0]) + bytes_of(&args[1]))?;
                 let key = super::convert::text_of(&args[0], Some(call.args[0].ty()));
                 items.push((
                     String::from_utf8_lossy(&key).into_owned(),
@@ -253,6 +269,8 @@ impl State {
                 }
                 Datum::Bytes(text)
             }
+            State::Array(items) if items.is_empty() => Datum::Null,
+            State::Object(items) if items.is_empty() => Datum::Null,
             State::Array(items) => Datum::Json(Json::Array(items)),
             State::Object(items) => Datum::Json(Json::object(items)),
         })

@@ -36,7 +36,7 @@ use futures::StreamExt;
 use kv_client::Snapshot;
 use query::batch::Batch;
 use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
-use query::expr::Expr;
+use query::expr::{CmpOp, Domain, Expr, Func};
 
 use crate::catalog::{Schema, TableInfo};
 use crate::error::SqlError;
@@ -239,8 +239,8 @@ fn write_context(ctx: &ExecContext<'_>, ignore: bool) -> EvalContext {
     cx
 }
 
-/// Hands the warnings of expressions to the session.
-pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) {
+/// Hands the warnings of expressions to the session, and what `LAST_INSERT_ID(id)` said; says so too.
+pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Option<u64> {
     let cx = rt.take_context();
     for w in cx.warnings {
         ctx.session.push_diagnostic(Level::Warning, w.code, w.message);
@@ -248,6 +248,7 @@ pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) {
     if let Some(id) = cx.set_last_insert_id {
         ctx.session.last_insert_id = id;
     }
+    cx.set_last_insert_id
 }
 
 /// Pending writes of these tables.
@@ -306,7 +307,8 @@ async fn query_runtime(
 #[derive(Default)]
 pub struct SubqueryValues {
     values: HashMap<ColId, Expr>,
-    lists: HashMap<ColId, Vec<Expr>>,
+    /// Lists of values, and whether the comparison must hold for all of them.
+    lists: HashMap<ColId, (bool, Vec<Expr>)>,
 }
 
 impl SubqueryValues {
@@ -333,28 +335,22 @@ impl SubqueryValues {
         Ok(())
     }
 
-    /// `x IN (slot)` becomes `x IN (values)`.
+    /// `x IN (slot)` becomes `x IN (values)`, and `x op slot` what `x op ANY` or `x op ALL` of the values is.
     fn splice(&self, e: &Expr) -> Result<Expr, SqlError> {
         let Expr::Call(call) = e else { return Ok(e.clone()) };
-        if matches!(call.func, query::expr::Func::In(..))
-            && call.args.len() == 2
-            && let [slot] = call.args[1].columns()[..]
-            && let Some(list) = self.lists.get(&slot)
+        let (op, collation) = match call.func {
+            Func::In(Domain::String, collation) => (Some(CmpOp::Eq), Some(collation)),
+            Func::In(..) => (Some(CmpOp::Eq), None),
+            Func::Compare(op, Domain::String, collation) => (Some(op), Some(collation)),
+            Func::Compare(op, ..) => (Some(op), None),
+            _ => (None, None),
+        };
+        if let (Some(op), [probe, slot]) = (op, &call.args[..])
+            && let [slot] = slot.columns()[..]
+            && let Some((all, list)) = self.lists.get(&slot)
         {
-            return Ok(match list.is_empty() {
-                true => Expr::bool(false),
-                false => query::infer::in_list(call.args[0].clone(), list.clone())?,
-            });
-        }
-        // `IN` of one value may have become an equality.
-        if let query::expr::Func::Compare(query::expr::CmpOp::Eq, ..) = call.func
-            && let [slot] = call.args[1].columns()[..]
-            && let Some(list) = self.lists.get(&slot)
-        {
-            return Ok(match list.is_empty() {
-                true => Expr::bool(false),
-                false => query::infer::in_list(call.args[0].clone(), list.clone())?,
-            });
+            // The probe may be another such comparison.
+            return Ok(query::infer::quantified(op, *all, self.splice(probe)?, list.clone(), collation)?);
         }
         let args = call.args.iter().map(|a| self.splice(a)).collect::<Result<Vec<_>, _>>()?;
         Ok(Expr::call(call.func, args, call.ty.clone()))
@@ -366,15 +362,15 @@ async fn run_subqueries(subqueries: Vec<Subquery>, rt: &Arc<Runtime>) -> Result<
     let mut values = SubqueryValues::default();
     for mut s in subqueries {
         values.apply(&mut s.plan)?;
-        match &s.kind {
-            SubqueryKind::In(_) => {
-                let batches = operator::run_plan(&s.plan, rt).await?;
-                values.lists.insert(s.slot, operator::constants(&batches));
+        match s.kind {
+            SubqueryKind::List { all } => {
+                let list = operator::list(s.plan, rt).await?;
+                values.lists.insert(s.slot, (all, list));
             }
-            SubqueryKind::Exists | SubqueryKind::Scalar => {
-                let value = operator::run_subquery(&s, rt).await?;
-                let ty = rt.columns.ty(s.slot).clone();
-                values.values.insert(s.slot, Expr::Const { value, ty });
+            _ => {
+                let (slot, ty) = (s.slot, rt.columns.ty(s.slot).clone());
+                let value = operator::run_subquery(s, rt).await?;
+                values.values.insert(slot, Expr::Const { value, ty });
             }
         }
     }
@@ -412,6 +408,8 @@ async fn load_memory_tables(
 struct Planned {
     plan: Plan,
     rt: Arc<Runtime>,
+    /// For what is not in the plan.
+    subqueries: SubqueryValues,
 }
 
 /// Plans a bound query: subqueries run, rules applied.
@@ -433,7 +431,7 @@ async fn plan_query(
     let values = run_subqueries(subqueries, &rt).await?;
     values.apply(&mut plan)?;
     let plan = optimize(plan, &rt);
-    Ok(Planned { plan, rt })
+    Ok(Planned { plan, rt, subqueries: values })
 }
 
 /// Applies the rules.
@@ -462,7 +460,7 @@ async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Res
     let locking = !locked.is_empty();
     let pessimistic = locking && ctx.txn().await?.is_pessimistic();
     let cx = eval_context(ctx, false);
-    let Planned { plan, rt } = plan_query(ctx, cx, plan, columns, subqueries, pessimistic).await?;
+    let Planned { plan, rt, .. } = plan_query(ctx, cx, plan, columns, subqueries, pessimistic).await?;
     let mut op = operator::build(&plan, &rt)?;
     let mut batches = Vec::new();
     let mut complete = false;

@@ -20,7 +20,9 @@ use query::expr::Expr;
 use super::reader::{self, Reader};
 use crate::error::SqlError;
 use crate::planner::optimize::{Rules, positions};
-use crate::planner::plan::{ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, bind_values};
+use crate::planner::plan::{
+    ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values,
+};
 use crate::session::state::Interrupt;
 
 /// Facts that all operators of a statement share.
@@ -111,6 +113,16 @@ impl Runtime {
     /// Fails when the statement was killed.
     pub fn check_interrupted(&self) -> Result<(), SqlError> {
         if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Bytes that operators hold now.
+    fn held(&self) -> usize {
+        self.held.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Goes back to what was held, when what held more is gone.
+    fn release_to(&self, bytes: usize) {
+        self.held.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Counts bytes that an operator keeps; fails over the limit.
@@ -244,7 +256,14 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         Plan::Project { input, exprs } => {
             let types = rt.columns.types(&plan.outputs());
             let exprs = resolve_all(exprs.iter().map(|e| &e.0), &at(input))?;
-            Box::new(Project { input: build(input, rt)?, exprs, types, rt: rt.clone() })
+            Box::new(Project {
+                input: build(input, rt)?,
+                exprs,
+                types,
+                current: None,
+                slice: SLICE_ROWS_MIN,
+                rt: rt.clone(),
+            })
         }
         Plan::Join { kind, left, right, equal, other, lookup } => {
             build_join(*kind, left, right, equal, other, *lookup, rt)?
@@ -277,7 +296,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         Plan::Apply { input, subquery } => {
             let inputs = input.outputs();
             let types = rt.columns.types(&plan.outputs());
-            Box::new(Apply { input: build(input, rt)?, inputs, subquery: (**subquery).clone(), types, rt: rt.clone() })
+            Box::new(Apply::new(build(input, rt)?, inputs, (**subquery).clone(), types, rt.clone()))
         }
     })
 }
@@ -311,6 +330,7 @@ fn build_join(
         other: resolve_all(other, &positions(&all))?,
         right_types: rt.columns.types(&right_ids),
         table: None,
+        current: None,
         rt: rt.clone(),
     }))
 }
@@ -357,15 +377,44 @@ struct Project {
     input: Input,
     exprs: Vec<Expr>,
     types: Arc<[FieldType]>,
+    /// Rows of the input that are still to be computed.
+    current: Option<Batch>,
+    /// How many of them at once.
+    slice: usize,
     rt: Arc<Runtime>,
 }
+
+/// Rows for which strings are computed at first, and the bytes that those of one batch should have at most:
+/// `REPEAT(a, 1000000)` of a thousand rows is never in memory.
+const SLICE_ROWS_MIN: usize = 32;
+const SLICE_BYTES: usize = 8 << 20;
 
 #[async_trait]
 impl Operator for Project {
     async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        let Some(batch) = self.input.next().await? else { return Ok(None) };
-        let columns = self.exprs.iter().map(|e| self.rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Batch::new(self.types.clone(), columns, batch.num_rows())))
+        let batch = match self.current.take() {
+            Some(batch) => batch,
+            None => match self.input.next().await? {
+                Some(batch) => batch,
+                None => return Ok(None),
+            },
+        };
+        let computed =
+            |e: &&Expr| !matches!(e, Expr::Column { .. }) && (e.ty().tp.is_string() || e.ty().tp == TypeCode::Json);
+        let rows = match self.exprs.iter().any(|e| computed(&e)) {
+            true => self.slice.min(batch.num_rows()),
+            false => batch.num_rows(),
+        };
+        let part = if rows < batch.num_rows() { batch.slice(0, rows) } else { batch.clone() };
+        let columns = self.exprs.iter().map(|e| self.rt.column(e, &part)).collect::<Result<Vec<_>, _>>()?;
+        let out = Batch::new(self.types.clone(), columns, rows);
+        if rows < batch.num_rows() {
+            self.current = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        if let Some(bytes) = out.data_bytes().checked_div(rows) {
+            self.slice = (SLICE_BYTES / bytes.max(1)).clamp(1, self.slice * 8);
+        }
+        Ok(Some(out))
     }
 }
 
@@ -481,7 +530,7 @@ impl Sort {
         let Some(mut input) = self.input.take() else { return Ok(Fixed::new(Vec::new())) };
         let keep = self.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n < 1 << 20);
         while let Some(batch) = input.next().await? {
-            self.rt.hold(batch.memory_bytes())?;
+            self.rt.hold(batch.data_bytes())?;
             keys.extend(sort_keys(&self.keys, &batch, &self.rt)?);
             batches.push(batch);
             // With a limit, throw away what cannot be among the first rows any more.
@@ -555,11 +604,23 @@ struct Join {
     other: Vec<Expr>,
     right_types: Arc<[FieldType]>,
     table: Option<HashTable>,
+    current: Option<LeftRows>,
     rt: Arc<Runtime>,
 }
 
-/// Pairs that a join makes at once.
-const JOIN_ROWS_MAX: usize = 16 * BATCH_ROWS_MAX;
+/// Left rows that are being joined, and how far that has come.
+struct LeftRows {
+    batch: Batch,
+    keys: Vec<(ArrayRef, FieldType)>,
+    row: usize,
+    /// Matches of this row that were paired already, and whether one of the pairs was kept.
+    paired: usize,
+    matched: bool,
+}
+
+/// Pairs that a join makes at once, and their bytes: a product of tables is never in memory, however large it is.
+const JOIN_ROWS_MAX: usize = 4 * BATCH_ROWS_MAX;
+const JOIN_BYTES: usize = 32 << 20;
 
 impl Join {
     fn hash(&self, batches: Vec<Batch>) -> Result<HashTable, SqlError> {
@@ -582,7 +643,7 @@ impl Join {
                     return Ok(());
                 }
                 while let Some(b) = input.next().await? {
-                    self.rt.hold(b.memory_bytes())?;
+                    self.rt.hold(b.data_bytes())?;
                     batches.push(b);
                 }
             }
@@ -632,84 +693,96 @@ impl Join {
         Ok(())
     }
 
-    fn join(&self, left: &Batch, table: &HashTable) -> Result<Vec<Batch>, SqlError> {
-        let mut out = Vec::new();
-        let columns = key_columns(&self.left_keys, left, &self.rt)?;
-        let everything: Vec<u32> = match self.left_keys.is_empty() {
-            true => (0..table.rows.num_rows() as u32).collect(),
-            false => Vec::new(),
-        };
-        let mut row = 0;
-        while row < left.num_rows() {
-            // As many left rows as make a batch of pairs.
-            let first = row;
-            let (mut l, mut r) = (Vec::new(), Vec::new());
-            while row < left.num_rows() && l.len() < JOIN_ROWS_MAX {
-                let matches: &[u32] = if self.left_keys.is_empty() {
-                    &everything
-                } else {
-                    match row_key(&columns, row, false)? {
-                        Some(key) => table.by_key.get(&key).map_or(&[], Vec::as_slice),
-                        None => &[],
-                    }
+    /// The next pairs and the left rows that turned out to have no match.
+    fn join(&self, left: &mut LeftRows, table: &HashTable) -> Result<Batch, SqlError> {
+        let everything = table.rows.num_rows();
+        let batch = &left.batch;
+        let row_bytes = |b: &Batch| b.data_bytes() / b.num_rows().max(1);
+        let pair_bytes = (row_bytes(batch) + row_bytes(&table.rows)).max(1);
+        let pairs_max = (JOIN_BYTES / pair_bytes).clamp(1, JOIN_ROWS_MAX);
+        let first = left.row;
+        let (mut l, mut r): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        // Whether each row from the first on has a kept pair; the first may have had one before.
+        let mut matched = vec![left.matched];
+        while left.row < batch.num_rows() && l.len() < pairs_max {
+            let room = pairs_max - l.len();
+            let (skip, before) = (left.paired, r.len());
+            let all = if self.left_keys.is_empty() {
+                r.extend((skip..everything).take(room).map(|i| i as u32));
+                everything
+            } else {
+                let matches: &[u32] = match row_key(&left.keys, left.row, false)? {
+                    Some(key) => table.by_key.get(&key).map_or(&[], Vec::as_slice),
+                    None => &[],
                 };
-                l.extend(std::iter::repeat_n(row as u32, matches.len()));
-                r.extend_from_slice(matches);
-                row += 1;
-            }
-            self.rt.check_interrupted()?;
-            let pairs = left.take(&UInt32Array::from(l.clone()))?.zip(&table.rows.take(&UInt32Array::from(r))?);
-            let (pairs, kept) = filter_batch(pairs, &self.other, &self.rt)?;
-            if self.kind == JoinKind::Left {
-                let mut matched = vec![false; row - first];
-                for (i, l) in l.iter().enumerate() {
-                    if kept.as_ref().is_none_or(|k| k[i]) {
-                        matched[*l as usize - first] = true;
-                    }
-                }
-                let lonely: Vec<u32> = (first..row).filter(|i| !matched[i - first]).map(|i| i as u32).collect();
-                if !lonely.is_empty() {
-                    let n = lonely.len();
-                    let nulls = self
-                        .right_types
-                        .iter()
-                        .map(|t| query::batch::repeat(&Datum::Null, t, n))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let nulls = Batch::new(self.right_types.clone(), nulls, n);
-                    out.push(left.take(&UInt32Array::from(lonely))?.zip(&nulls));
-                }
-            }
-            if !pairs.is_empty() {
-                out.push(pairs);
+                r.extend(matches[skip..].iter().take(room));
+                matches.len()
+            };
+            let taken = r.len() - before;
+            l.extend(std::iter::repeat_n(left.row as u32, taken));
+            left.paired += taken;
+            if left.paired == all {
+                left.row += 1;
+                left.paired = 0;
+                matched.push(false);
             }
         }
-        Ok(out)
+        let pairs = batch.take(&UInt32Array::from(l.clone()))?.zip(&table.rows.take(&UInt32Array::from(r))?);
+        let (pairs, kept) = filter_batch(pairs, &self.other, &self.rt)?;
+        for (i, row) in l.iter().enumerate() {
+            matched[*row as usize - first] |= kept.as_ref().is_none_or(|k| k[i]);
+        }
+        left.matched = matched.pop().unwrap_or(false);
+        if self.kind == JoinKind::Inner {
+            return Ok(pairs);
+        }
+        let lonely: Vec<u32> = (first..left.row).filter(|row| !matched[row - first]).map(|row| row as u32).collect();
+        if lonely.is_empty() {
+            return Ok(pairs);
+        }
+        let n = lonely.len();
+        let nulls =
+            self.right_types.iter().map(|t| query::batch::repeat(&Datum::Null, t, n)).collect::<Result<Vec<_>, _>>()?;
+        let nulls = Batch::new(self.right_types.clone(), nulls, n);
+        let lonely = batch.take(&UInt32Array::from(lonely))?.zip(&nulls);
+        if pairs.is_empty() {
+            return Ok(lonely);
+        }
+        Ok(Batch::concat(&lonely.types().clone(), &[lonely, pairs])?)
     }
 }
 
 #[async_trait]
 impl Operator for Join {
     async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        while let Some(left) = self.left.next().await? {
-            if left.is_empty() {
+        loop {
+            // Nothing else here may ever wait, and others want to run: KILL, time limits, other sessions.
+            tokio::task::yield_now().await;
+            if self.current.is_none() {
+                let Some(batch) = self.left.next().await? else { return Ok(None) };
+                if batch.is_empty() {
+                    continue;
+                }
+                self.read_right(&batch).await?;
+                let keys = key_columns(&self.left_keys, &batch, &self.rt)?;
+                self.current = Some(LeftRows { batch, keys, row: 0, paired: 0, matched: false });
+            }
+            let (Some(mut left), Some(table)) = (self.current.take(), &self.table) else { continue };
+            if self.kind == JoinKind::Inner && table.rows.is_empty() {
+                if matches!(self.right, Right::Build(_)) {
+                    return Ok(None);
+                }
                 continue;
             }
-            self.read_right(&left).await?;
-            let Some(table) = &self.table else { continue };
-            if self.kind == JoinKind::Inner && table.rows.is_empty() && matches!(self.right, Right::Build(_)) {
-                return Ok(None);
+            self.rt.check_interrupted()?;
+            let out = self.join(&mut left, table)?;
+            if left.row < left.batch.num_rows() {
+                self.current = Some(left);
             }
-            let out = self.join(&left, table)?;
-            match out.len() {
-                0 => {}
-                1 => return Ok(out.into_iter().next()),
-                _ => {
-                    let types = out[0].types().clone();
-                    return Ok(Some(Batch::concat(&types, &out)?));
-                }
+            if !out.is_empty() {
+                return Ok(Some(out));
             }
         }
-        Ok(None)
     }
 }
 
@@ -717,9 +790,71 @@ impl Operator for Join {
 struct Apply {
     input: Input,
     inputs: Vec<ColId>,
+    /// Positions of the input that the subquery reads.
+    used: Vec<usize>,
     subquery: Subquery,
+    /// Its rows, where only the test of them depends on the input.
+    rows: Rows,
     types: Arc<[FieldType]>,
     rt: Arc<Runtime>,
+}
+
+/// A subquery's rows.
+enum Rows {
+    /// Other ones for each row of the input.
+    Dependent,
+    /// The same for all; not read yet.
+    Unread,
+    /// Read.
+    Known(Vec<ColId>, Vec<Batch>),
+}
+
+impl Apply {
+    fn new(
+        input: Input,
+        inputs: Vec<ColId>,
+        mut subquery: Subquery,
+        types: Arc<[FieldType]>,
+        rt: Arc<Runtime>,
+    ) -> Self {
+        let mut read = HashSet::new();
+        subquery.plan.each_expr(&mut |e| read.extend(e.columns()));
+        let rows = if inputs.iter().any(|id| read.contains(id)) { Rows::Dependent } else { Rows::Unread };
+        subquery.each_expr(&mut |e| read.extend(e.columns()));
+        let used = (0..inputs.len()).filter(|i| read.contains(&inputs[*i])).collect();
+        Apply { input, inputs, used, subquery, rows, types, rt }
+    }
+
+    async fn answer(&mut self, constants: &HashMap<ColId, Expr>) -> Result<Datum, SqlError> {
+        if matches!(self.rows, Rows::Unread) {
+            let plan = super::optimize(self.subquery.plan.clone(), &self.rt);
+            let mut op = build(&plan, &self.rt)?;
+            let mut batches = Vec::new();
+            while let Some(b) = op.next().await? {
+                self.rt.hold(b.data_bytes())?;
+                batches.push(b);
+            }
+            self.rows = Rows::Known(plan.outputs(), batches);
+        }
+        let held = self.rt.held();
+        let answer = match &self.rows {
+            Rows::Known(ids, batches) => {
+                let mut kind = self.subquery.kind.clone();
+                if let SubqueryKind::Test { condition, .. } = &mut kind {
+                    bind_values(condition, constants);
+                }
+                answer(&kind, ids, &mut Fixed::new(batches.clone()), &self.rt).await
+            }
+            _ => {
+                let mut subquery = self.subquery.clone();
+                subquery.bind_values(constants);
+                run_subquery(subquery, &self.rt).await
+            }
+        };
+        // What its operators held is gone with them.
+        self.rt.release_to(held);
+        answer
+    }
 }
 
 #[async_trait]
@@ -729,38 +864,26 @@ impl Operator for Apply {
         let mut builder = BatchBuilder::new(self.types.clone(), batch.num_rows());
         // Rows with equal outer values have equal answers.
         let mut known: HashMap<Vec<u8>, Datum> = HashMap::new();
-        let mut used: Vec<usize> = Vec::new();
-        let mut plan = self.subquery.plan.clone();
-        plan.each_expr(&mut |e| {
-            used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c)))
-        });
-        if let SubqueryKind::In(e) = &self.subquery.kind {
-            used.extend(e.columns().iter().filter_map(|c| self.inputs.iter().position(|i| i == c)));
-        }
-        used.sort_unstable();
-        used.dedup();
         for row in 0..batch.num_rows() {
             self.rt.check_interrupted()?;
+            tokio::task::yield_now().await;
             let mut values = batch.row(row);
             let mut key = Vec::new();
-            for i in &used {
-                datum::encode_key(&mut key, &values[*i], None).map_err(super::rows::damaged)?;
+            for i in &self.used {
+                match &values[*i] {
+                    Datum::Json(json) => key.extend(format!("{json:?},").into_bytes()),
+                    d => datum::encode_key(&mut key, d, None).map_err(super::rows::damaged)?,
+                }
             }
             let answer = match known.get(&key) {
                 Some(d) => d.clone(),
                 None => {
-                    let constants: HashMap<ColId, Expr> = used
-                        .iter()
-                        .map(|i| {
-                            (self.inputs[*i], Expr::Const { value: values[*i].clone(), ty: batch.types()[*i].clone() })
-                        })
-                        .collect();
-                    let mut subquery = self.subquery.clone();
-                    subquery.plan.bind_values(&constants);
-                    if let SubqueryKind::In(e) = &mut subquery.kind {
-                        bind_values(e, &constants);
-                    }
-                    let d = run_subquery(&subquery, &self.rt).await?;
+                    let constant = |i: &usize| {
+                        let value = Expr::Const { value: values[*i].clone(), ty: batch.types()[*i].clone() };
+                        (self.inputs[*i], value)
+                    };
+                    let constants = self.used.iter().map(constant).collect();
+                    let d = self.answer(&constants).await?;
                     known.insert(key, d.clone());
                     d
                 }
@@ -772,56 +895,90 @@ impl Operator for Apply {
     }
 }
 
-/// All rows of a plan that is not optimized yet.
-pub async fn run_plan(plan: &Plan, rt: &Arc<Runtime>) -> Result<Vec<Batch>, SqlError> {
-    let plan = super::optimize(plan.clone(), rt);
-    let mut op = build(&plan, rt)?;
-    let mut out = Vec::new();
-    while let Some(b) = op.next().await? {
-        if !b.is_empty() {
-            out.push(b);
-        }
-    }
-    Ok(out)
-}
-
 /// The value of a subquery whose outer values are bound.
-pub async fn run_subquery(subquery: &Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
-    let batches = run_plan(&subquery.plan, rt).await?;
-    let rows: usize = batches.iter().map(Batch::num_rows).sum();
-    Ok(match &subquery.kind {
-        SubqueryKind::Exists => Datum::Int((rows > 0).into()),
-        SubqueryKind::Scalar => match rows {
-            0 => Datum::Null,
-            1 => batches[0].datum(0, 0),
-            _ => return Err(SqlError::SubqueryManyRows),
-        },
-        SubqueryKind::In(probe) => {
-            if rows == 0 {
-                return Ok(Datum::Int(0));
-            }
-            let list = constants(&batches);
-            let e = query::infer::in_list(probe.clone(), list)?;
-            let column = rt.column(&e, &Batch::one_empty_row())?;
-            query::batch::datum_at(&column, 0, e.ty())
-        }
-    })
+pub async fn run_subquery(subquery: Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
+    let plan = super::optimize(subquery.plan, rt);
+    let mut rows = build(&plan, rt)?;
+    answer(&subquery.kind, &plan.outputs(), &mut *rows, rt).await
 }
 
-/// The first column's values as constants, each once.
-pub fn constants(batches: &[Batch]) -> Vec<Expr> {
+/// What a subquery's rows answer. No more of them are read than it takes.
+async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt: &Runtime) -> Result<Datum, SqlError> {
+    match kind {
+        SubqueryKind::Exists => {
+            while let Some(batch) = rows.next().await? {
+                if !batch.is_empty() {
+                    return Ok(Datum::Int(1));
+                }
+            }
+            Ok(Datum::Int(0))
+        }
+        SubqueryKind::Scalar => {
+            let mut value = None;
+            while let Some(batch) = rows.next().await? {
+                for row in 0..batch.num_rows() {
+                    if value.replace(batch.datum(row, 0)).is_some() {
+                        return Err(SqlError::SubqueryManyRows);
+                    }
+                }
+            }
+            Ok(value.unwrap_or_default())
+        }
+        SubqueryKind::Test { condition, rows: which } => {
+            let condition = resolve(condition, &positions(ids))?;
+            // What decides for all rows, whatever the others say.
+            let decisive = match which {
+                TestRows::One => None,
+                TestRows::Any => Some(true),
+                TestRows::All => Some(false),
+            };
+            let (mut seen, mut last, mut unknown) = (0_usize, None, false);
+            while let Some(batch) = rows.next().await? {
+                rt.check_interrupted()?;
+                let truth = rt.eval(|cx| query::eval::eval_truth(&condition, &batch, cx))?;
+                for row in 0..batch.num_rows() {
+                    seen += 1;
+                    last = truth.is_valid(row).then(|| truth.value(row));
+                    unknown |= last.is_none();
+                    if last.is_some() && last == decisive {
+                        return Ok(Datum::Int(i64::from(last == Some(true))));
+                    }
+                }
+                if decisive.is_none() && seen > 1 {
+                    return Err(SqlError::SubqueryManyRows);
+                }
+            }
+            let truth = match decisive {
+                None => last,
+                Some(_) if unknown => None,
+                Some(decisive) => Some(!decisive),
+            };
+            Ok(truth.map_or(Datum::Null, |truth| Datum::Int(i64::from(truth))))
+        }
+        SubqueryKind::List { .. } => Err(SqlError::internal("subquery", "a list of values is not one value")),
+    }
+}
+
+/// The values of the one column of a plan that is not optimized yet, each once, as constants.
+pub async fn list(plan: Plan, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
+    /// What a value takes beside its bytes.
+    const VALUE_BYTES: usize = 256;
+    let plan = super::optimize(plan, rt);
+    let mut op = build(&plan, rt)?;
     let mut seen = HashSet::new();
     let mut out = Vec::new();
-    for b in batches {
-        let ty = &b.types()[0];
-        for row in 0..b.num_rows() {
-            let value = b.datum(row, 0);
+    while let Some(batch) = op.next().await? {
+        rt.check_interrupted()?;
+        let ty = &batch.types()[0];
+        for row in 0..batch.num_rows() {
+            let value = batch.datum(row, 0);
             let mut key = Vec::new();
             if ty.tp != TypeCode::Json && key_bytes(&mut key, &value, ty).is_ok() && !seen.insert(key) {
                 continue;
             }
+            rt.hold(VALUE_BYTES)?;
             out.push(Expr::Const { value, ty: ty.clone() });
         }
     }
-    out
+    Ok(out)
 }

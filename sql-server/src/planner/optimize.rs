@@ -298,7 +298,8 @@ pub fn estimate(plan: &Plan) -> f64 {
 
 // ---- Conditions move down ----
 
-fn filter(plan: Plan, conditions: Vec<Expr>) -> Plan {
+/// The plan's rows for which all conditions are true.
+pub fn filter(plan: Plan, conditions: Vec<Expr>) -> Plan {
     if conditions.is_empty() { plan } else { Plan::Filter { input: Box::new(plan), conditions } }
 }
 
@@ -564,10 +565,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
                 return prune(*input, needed);
             }
             let mut below = needed.clone();
-            subquery.plan.each_expr(&mut |e| below.extend(e.columns()));
-            if let super::plan::SubqueryKind::In(e) = &subquery.kind {
-                need(e, &mut below);
-            }
+            subquery.each_expr(&mut |e| below.extend(e.columns()));
             Plan::Apply { input: Box::new(prune(*input, &below)), subquery }
         }
         Plan::Scan(mut scan) => {

@@ -230,8 +230,30 @@ pub enum SubqueryKind {
     Scalar,
     /// Whether it has rows.
     Exists,
-    /// Whether this is among its values. `None`: the values are spliced into an `IN` call later.
-    In(Expr),
+    /// The values of its one column, which are put where the slot is compared with: `x IN (slot)`, and `x op slot` for
+    /// `x op ANY` and, with `all`, `x op ALL`.
+    List {
+        /// `ALL`.
+        all: bool,
+    },
+    /// What a condition on a row outside and a row of it says of its rows.
+    Test {
+        /// Reads columns of both.
+        condition: Expr,
+        /// Of which rows.
+        rows: TestRows,
+    },
+}
+
+/// Of which rows a condition is to be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestRows {
+    /// Of the only one; NULL without rows, and more are an error.
+    One,
+    /// Of at least one.
+    Any,
+    /// Of all.
+    All,
 }
 
 /// A subquery of an expression. Where its value is needed stands column `slot`.
@@ -245,10 +267,26 @@ pub struct Subquery {
     pub plan: Plan,
 }
 
+impl Subquery {
+    /// Calls `f` on every expression in it.
+    pub fn each_expr(&mut self, f: &mut dyn FnMut(&mut Expr)) {
+        if let SubqueryKind::Test { condition, .. } = &mut self.kind {
+            f(condition);
+        }
+        self.plan.each_expr(f);
+    }
+
+    /// Replaces columns by other expressions: by constants, once what the subquery depends on is known.
+    pub fn bind_values(&mut self, values: &HashMap<ColId, Expr>) {
+        self.each_expr(&mut |e| bind_values(e, values));
+    }
+}
+
 /// A plan.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Plan {
     /// One row without columns.
+    #[default]
     One,
     /// No rows, with these columns.
     Nothing(Vec<ColId>),
@@ -438,19 +476,9 @@ impl Plan {
                 aggs.iter_mut().for_each(|a| calls(&mut a.0, f));
             }
             Plan::Sort { keys, .. } => keys.iter_mut().for_each(|k| f(&mut k.expr)),
-            Plan::Apply { subquery, .. } => {
-                if let SubqueryKind::In(e) = &mut subquery.kind {
-                    f(e);
-                }
-                subquery.plan.each_expr(f);
-            }
+            Plan::Apply { subquery, .. } => subquery.each_expr(f),
             _ => {}
         }
-    }
-
-    /// Replaces columns by constants: what a subquery depends on, once it is known.
-    pub fn bind_values(&mut self, values: &HashMap<ColId, Expr>) {
-        self.each_expr(&mut |e| bind_values(e, values));
     }
 
     /// Every base table that is read.
@@ -465,7 +493,7 @@ impl Plan {
     }
 }
 
-/// Replaces columns by constants in one expression.
+/// Replaces columns by other expressions in one expression.
 pub fn bind_values(e: &mut Expr, values: &HashMap<ColId, Expr>) {
     if e.columns().iter().any(|c| values.contains_key(c)) {
         let old = e.clone();

@@ -2,10 +2,10 @@
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::error::EvalError;
-use query::expr::{Expr, Sql};
+use query::expr::{CmpOp, Expr, Sql};
 use sqlparser::ast;
 
-use super::super::plan::{AggCall, Plan, SortKey, Subquery, SubqueryKind};
+use super::super::plan::{AggCall, Plan, SortKey, Subquery, SubqueryKind, TestRows};
 use super::super::{aggregate, expr as build};
 use super::{AGGREGATES, Binder, Block, MAX_DEPTH, Visible, is_desc, name_parts, unsupported};
 use crate::error::SqlError;
@@ -82,9 +82,11 @@ impl Binder<'_> {
                 self.not(both, *negated)
             }
             E::InList { expr, list, negated } => {
-                if let E::Tuple(items) = &**expr {
-                    let rows = list.iter().map(|row| self.bind_row_compare(items, row)).collect::<Result<_, _>>()?;
-                    return self.not(query::infer::any(rows), *negated);
+                if let Some(items) = row_items(expr) {
+                    let probe = self.bind_all(&items)?;
+                    let rows = list.iter().map(|row| self.compare_with_row(CmpOp::Eq, &probe, row));
+                    let found = query::infer::any(rows.collect::<Result<_, _>>()?);
+                    return self.not(found, *negated);
                 }
                 let mut args = vec![self.bind_expr(expr)?];
                 for item in list {
@@ -210,24 +212,16 @@ impl Binder<'_> {
                 self.not(e, *negated)
             }
             E::InSubquery { expr, subquery, negated } => {
-                let probe = self.bind_expr(expr)?;
-                let e = self.in_subquery(probe, subquery)?;
-                self.not(e, *negated)
+                let found = self.quantified(expr, CmpOp::Eq, subquery, false)?;
+                self.not(found, *negated)
             }
-            E::AnyOp { left, compare_op: ast::BinaryOperator::Eq, right, .. } => match &**right {
-                E::Subquery(q) => {
-                    let probe = self.bind_expr(left)?;
-                    self.in_subquery(probe, q)
-                }
-                other => unsupported(format!("ANY {other}")),
+            E::AnyOp { left, compare_op, right, .. } => match (compare_op_of(compare_op), &**right) {
+                (Some(op), E::Subquery(q)) if op != CmpOp::NullEq => self.quantified(left, op, q, false),
+                (_, other) => unsupported(format!("{compare_op} ANY {other}")),
             },
-            E::AllOp { left, compare_op: ast::BinaryOperator::NotEq, right } => match &**right {
-                E::Subquery(q) => {
-                    let probe = self.bind_expr(left)?;
-                    let e = self.in_subquery(probe, q)?;
-                    self.not(e, true)
-                }
-                other => unsupported(format!("ALL {other}")),
+            E::AllOp { left, compare_op, right } => match (compare_op_of(compare_op), &**right) {
+                (Some(op), E::Subquery(q)) if op != CmpOp::NullEq => self.quantified(left, op, q, true),
+                (_, other) => unsupported(format!("{compare_op} ALL {other}")),
             },
             E::Tuple(items) if items.len() == 1 => self.bind_expr(&items[0]),
             E::Tuple(_) => Err(SqlError::OperandColumns(1)),
@@ -235,16 +229,55 @@ impl Binder<'_> {
         }
     }
 
-    fn in_subquery(&mut self, probe: Expr, subquery: &ast::Query) -> Result<Expr, SqlError> {
+    fn bind_all(&mut self, list: &[&ast::Expr]) -> Result<Vec<Expr>, SqlError> {
+        list.iter().map(|e| self.bind_expr(e)).collect()
+    }
+
+    /// `left op ANY (subquery)` and, with `all`, `left op ALL (subquery)`. `IN` is `= ANY`.
+    fn quantified(&mut self, left: &ast::Expr, op: CmpOp, subquery: &ast::Query, all: bool) -> Result<Expr, SqlError> {
+        if let Some(items) = row_items(left) {
+            // Rows have no order here, as in MySQL.
+            if !matches!((op, all), (CmpOp::Eq, false) | (CmpOp::Ne, true)) {
+                return Err(SqlError::OperandColumns(1));
+            }
+            let probe = self.bind_all(&items)?;
+            return self.test_rows(op, probe, subquery, if all { TestRows::All } else { TestRows::Any });
+        }
+        let probe = self.bind_expr(left)?;
         let (plan, columns, correlated) = self.bind_subquery(subquery)?;
         let [column] = &columns[..] else { return Err(SqlError::OperandColumns(1)) };
         if correlated {
-            return Ok(self.add_subquery(SubqueryKind::In(probe), plan, query::expr::bool_type(), true));
+            let condition = build::call(op.symbol(), vec![probe, self.columns.expr(column.id)], self.env.eval())?;
+            let rows = if all { TestRows::All } else { TestRows::Any };
+            let kind = SubqueryKind::Test { condition, rows };
+            return Ok(self.add_subquery(kind, plan, query::expr::bool_type(), true));
         }
-        // The slot stands for the list until the values are known; see `splice_in`.
+        // The slot stands for the list until the values are known: the executor puts them in.
         let ty = self.columns.ty(column.id).clone();
-        let slot = self.add_subquery(SubqueryKind::In(Expr::null()), plan, ty, false);
-        self.call("in", vec![probe, slot])
+        let slot = self.add_subquery(SubqueryKind::List { all }, plan, ty, false);
+        match (op, all) {
+            (CmpOp::Eq, false) => self.call("in", vec![probe, slot]),
+            _ => Ok(query::infer::compare(op, probe, slot)?),
+        }
+    }
+
+    /// Compares a row with the rows of a subquery.
+    fn test_rows(
+        &mut self,
+        op: CmpOp,
+        probe: Vec<Expr>,
+        subquery: &ast::Query,
+        rows: TestRows,
+    ) -> Result<Expr, SqlError> {
+        let (plan, columns, correlated) = self.bind_subquery(subquery)?;
+        if columns.len() != probe.len() {
+            return Err(SqlError::OperandColumns(probe.len()));
+        }
+        // Once for all rows, if it depends on none.
+        let depends = correlated || probe.iter().any(|e| !e.is_constant());
+        let columns = columns.iter().map(|c| self.columns.expr(c.id)).collect();
+        let condition = query::infer::compare_rows(op, probe, columns)?;
+        Ok(self.add_subquery(SubqueryKind::Test { condition, rows }, plan, query::expr::bool_type(), depends))
     }
 
     /// A subquery's plan, columns, and whether it reads columns of the blocks around it.
@@ -277,36 +310,54 @@ impl Binder<'_> {
         self.not(e, negated)
     }
 
-    fn bind_row_compare(&mut self, left: &[ast::Expr], right: &ast::Expr) -> Result<Expr, SqlError> {
-        let ast::Expr::Tuple(right) = right else { return Err(SqlError::OperandColumns(left.len())) };
-        if left.len() != right.len() {
-            return Err(SqlError::OperandColumns(left.len()));
-        }
-        let mut all: Option<Expr> = None;
-        for (l, r) in left.iter().zip(right) {
-            let (l, r) = (self.bind_expr(l)?, self.bind_expr(r)?);
-            let eq = self.call("=", vec![l, r])?;
-            all = Some(match all {
-                Some(a) => self.call("and", vec![a, eq])?,
-                None => eq,
-            });
-        }
-        Ok(all.unwrap_or_else(|| Expr::bool(true)))
+    fn compare_with_row(&mut self, op: CmpOp, left: &[Expr], right: &ast::Expr) -> Result<Expr, SqlError> {
+        let right = match row_items(right) {
+            Some(right) if left.len() == right.len() => self.bind_all(&right)?,
+            _ => return Err(SqlError::OperandColumns(left.len())),
+        };
+        Ok(query::infer::compare_rows(op, left.to_vec(), right)?)
     }
 
     fn bind_binary(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr) -> Result<Expr, SqlError> {
         use ast::BinaryOperator as B;
-        if let (ast::Expr::Tuple(l), ast::Expr::Tuple(_)) = (left, right)
-            && l.len() > 1
-        {
-            return match op {
-                B::Eq => self.bind_row_compare(l, right),
-                B::NotEq => {
-                    let eq = self.bind_row_compare(l, right)?;
-                    self.not(eq, true)
+        if let Some(op) = compare_op_of(op) {
+            match (row_items(left), row_items(right)) {
+                (Some(row), None) => {
+                    let probe = self.bind_all(&row)?;
+                    return match right {
+                        ast::Expr::Subquery(q) => self.test_rows(op, probe, q, TestRows::One),
+                        _ => Err(SqlError::OperandColumns(row.len())),
+                    };
                 }
-                other => unsupported(format!("row comparison {other}")),
-            };
+                (None, Some(row)) => {
+                    let probe = self.bind_all(&row)?;
+                    return match left {
+                        ast::Expr::Subquery(q) => self.test_rows(op.swap(), probe, q, TestRows::One),
+                        _ => Err(SqlError::OperandColumns(1)),
+                    };
+                }
+                (Some(row), Some(_)) => {
+                    let probe = self.bind_all(&row)?;
+                    return self.compare_with_row(op, &probe, right);
+                }
+                (None, None) => {}
+            }
+        }
+        // Conditions by the hundreds are one long chain: it is bound, and becomes a tree, without as deep a recursion.
+        if matches!(op, B::And | B::Or) {
+            let mut operands = vec![right];
+            let mut rest = left;
+            while let ast::Expr::BinaryOp { left, op: same, right } = rest
+                && same == op
+            {
+                operands.push(right);
+                rest = left;
+            }
+            operands.push(rest);
+            operands.reverse();
+            let operands = self.bind_all(&operands)?;
+            let join = if *op == B::And { query::infer::every } else { query::infer::any };
+            return Ok(build::fold(join(operands), self.env.eval()));
         }
         if let (B::Plus | B::Minus, ast::Expr::Interval(i)) = (op, right) {
             let date = self.bind_expr(left)?;
@@ -323,15 +374,9 @@ impl Binder<'_> {
             B::Divide => "/",
             B::Modulo => "%",
             B::MyIntegerDivide | B::DuckIntegerDivide => "div",
-            B::Gt => ">",
-            B::Lt => "<",
-            B::GtEq => ">=",
-            B::LtEq => "<=",
-            B::Spaceship => "<=>",
-            B::Eq => "=",
-            B::NotEq => "<>",
-            B::And => "and",
-            B::Or => "or",
+            B::Gt | B::Lt | B::GtEq | B::LtEq | B::Spaceship | B::Eq | B::NotEq => {
+                compare_op_of(op).map_or("", CmpOp::symbol)
+            }
             B::Xor => "xor",
             B::BitwiseOr => "|",
             B::BitwiseAnd => "&",
@@ -498,12 +543,18 @@ impl Binder<'_> {
         if self.block().in_aggregate || self.block().aggregates.is_none() {
             return Err(SqlError::InvalidGroupFunction);
         }
+        let pending = std::mem::take(&mut self.block().applies);
         self.block().in_aggregate = true;
         let bound = self.bind_aggregate_call(name, args, distinct, clauses);
         self.block().in_aggregate = false;
+        // Subqueries of its arguments run for each row, those around it for each group.
+        let inner = std::mem::replace(&mut self.block().applies, pending);
+        self.block().applies_of_rows.extend(inner);
         let call = bound?;
-        if !self.block().applies.is_empty() {
-            return unsupported("correlated subqueries inside an aggregate");
+        let mut read = call.args.iter().flat_map(Expr::columns).peekable();
+        if read.peek().is_some() && read.all(|id| self.is_outer(id)) {
+            // MySQL computes it over the rows of the block whose columns these are.
+            return unsupported(format!("{name} over columns of an outer query"));
         }
         if name == "avg" {
             let count = AggCall { name: "count".into(), ty: FieldType::bigint(), ..call.clone() };
@@ -588,6 +639,40 @@ impl Binder<'_> {
     }
 }
 
+fn compare_op_of(op: &ast::BinaryOperator) -> Option<CmpOp> {
+    use ast::BinaryOperator as B;
+    Some(match op {
+        B::Eq => CmpOp::Eq,
+        B::NotEq => CmpOp::Ne,
+        B::Lt => CmpOp::Lt,
+        B::LtEq => CmpOp::Le,
+        B::Gt => CmpOp::Gt,
+        B::GtEq => CmpOp::Ge,
+        B::Spaceship => CmpOp::NullEq,
+        _ => return None,
+    })
+}
+
+/// The items of `(a, b)` and `ROW(a, b)`.
+fn row_items(e: &ast::Expr) -> Option<Vec<&ast::Expr>> {
+    match e {
+        ast::Expr::Nested(inner) => row_items(inner),
+        ast::Expr::Tuple(items) if items.len() > 1 => Some(items.iter().collect()),
+        ast::Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("row") => match &f.args {
+            ast::FunctionArguments::List(list) if list.args.len() > 1 => list
+                .args
+                .iter()
+                .map(|a| match a {
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => Some(e),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// `CEIL(x)`, and not to some digit or unit of time.
 const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime);
 
@@ -609,7 +694,7 @@ fn bit_bytes(bits: &str) -> Result<Vec<u8>, SqlError> {
 }
 
 /// Whether an expression calls an aggregate function of this block (not in a subquery).
-pub(super) fn has_aggregate(e: &ast::Expr) -> bool {
+pub fn has_aggregate(e: &ast::Expr) -> bool {
     use ast::Expr as E;
     match e {
         E::Function(f) => {

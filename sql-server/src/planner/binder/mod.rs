@@ -24,6 +24,7 @@ use sqlparser::ast;
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
 use crate::catalog::{Schema, TableInfo};
 use crate::error::SqlError;
+pub use expressions::has_aggregate;
 pub use select::check_clauses;
 
 /// What names and variables mean outside the statement.
@@ -76,6 +77,8 @@ struct Block {
     outer: HashSet<ColId>,
     /// Correlated subqueries whose Apply is not placed yet.
     applies: Vec<Subquery>,
+    /// Those inside the arguments of aggregates: their place is below the groups.
+    applies_of_rows: Vec<Subquery>,
     /// Aggregates, while the select list, HAVING and ORDER BY are bound.
     aggregates: Option<Vec<(AggCall, ColId)>>,
     /// Inside an aggregate's argument.
@@ -226,6 +229,12 @@ impl<'a> Binder<'a> {
             plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
         }
         plan
+    }
+
+    /// Whether a column belongs to a block around this one.
+    fn is_outer(&self, id: ColId) -> bool {
+        let around = self.blocks.len().saturating_sub(1);
+        self.blocks[..around].iter().any(|block| block.visible.iter().any(|v| v.id == id))
     }
 
     // ---- Names ----

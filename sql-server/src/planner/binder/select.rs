@@ -1,11 +1,11 @@
 //! A query block: SELECT with its grouping, aggregates and order.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use query::expr::{ColumnName, Expr, Sql};
 use sqlparser::ast;
 
-use super::super::plan::{AggCall, ColId, Plan, SortKey};
+use super::super::plan::{AggCall, ColId, Plan, SortKey, SubqueryKind};
 use super::expressions::has_aggregate;
 use super::{Binder, Block, Bound, Visible, is_desc, position, table_name, unsupported};
 use crate::error::SqlError;
@@ -180,9 +180,26 @@ impl Binder<'_> {
             for (i, (e, _)) in keys.iter_mut().enumerate() {
                 *e = rewrite(self, e, "ORDER BY clause", i + 1)?;
             }
-            let applies = std::mem::take(&mut self.block().applies);
-            if !applies.is_empty() {
-                return unsupported("correlated subqueries over groups");
+            // What subqueries read of a row, they read of its group now.
+            let mut applies = std::mem::take(&mut self.block().applies);
+            for subquery in &mut applies {
+                if let SubqueryKind::Test { condition, .. } = &mut subquery.kind {
+                    *condition = rewrite(self, condition, "SELECT list", 1)?;
+                }
+                let mut read = HashSet::new();
+                subquery.plan.each_expr(&mut |e| read.extend(e.columns()));
+                let own: Vec<ColId> =
+                    self.block().visible.iter().map(|v| v.id).filter(|id| read.contains(id)).collect();
+                let mut values = HashMap::new();
+                for id in own {
+                    let e = self.columns.expr(id);
+                    values.insert(id, rewrite(self, &e, "SELECT list", 1)?);
+                }
+                subquery.bind_values(&values);
+            }
+            self.block().applies = applies;
+            for subquery in std::mem::take(&mut self.block().applies_of_rows) {
+                plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
             }
             plan = Plan::Aggregate { input: Box::new(plan), group, aggs, merge: false };
         }

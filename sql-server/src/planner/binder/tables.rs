@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use codec::types::FieldType;
+use query::expr::Expr;
 use sqlparser::ast;
 
 use super::super::expr as build;
+use super::super::optimize::filter;
 use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
 use super::{Binder, Visible, each_scan, name_parts, table_name, unsupported};
 use crate::catalog::{TableInfo, TableKind};
@@ -198,7 +200,7 @@ impl Binder<'_> {
             if join.global {
                 return unsupported("GLOBAL JOIN");
             }
-            let (right, right_visible) = self.bind_factor(&join.relation)?;
+            let (mut right, right_visible) = self.bind_factor(&join.relation)?;
             let (constraint, left_outer, right_outer) = match &join.join_operator {
                 Op::Join(c) | Op::Inner(c) | Op::CrossJoin(c) | Op::StraightJoin(c) => (c, false, false),
                 Op::Left(c) | Op::LeftOuter(c) => (c, true, false),
@@ -225,6 +227,7 @@ impl Binder<'_> {
                 _ => None,
             };
             let mut conditions = Vec::new();
+            let mut above = Vec::new();
             if let Some(names) = using {
                 let mut shown = HashSet::new();
                 for name in names {
@@ -256,20 +259,42 @@ impl Binder<'_> {
                 let bound = self.in_clause("on clause", |b| b.bind_condition(on));
                 self.block().visible = saved;
                 bound?.split_and(&mut conditions);
-                if !self.block().applies.is_empty() {
-                    return unsupported("correlated subqueries in a join condition");
+                // A subquery runs for the rows of the side that it reads; one that reads both, for what is joined.
+                for mut subquery in std::mem::take(&mut self.block().applies) {
+                    let mut read = HashSet::new();
+                    subquery.each_expr(&mut |e| read.extend(e.columns()));
+                    let reads = |side: &[Visible]| side.iter().any(|v| read.contains(&v.id));
+                    let input = match (reads(&left_visible), reads(&right_visible)) {
+                        (false, _) => &mut right,
+                        (true, false) => &mut plan,
+                        (true, true) if left_outer || right_outer => {
+                            return unsupported("a subquery that reads both sides of an outer join in its condition");
+                        }
+                        (true, true) => {
+                            above.push(subquery);
+                            continue;
+                        }
+                    };
+                    *input = Plan::Apply { input: Box::new(std::mem::take(input)), subquery: Box::new(subquery) };
                 }
             }
             let (left, right) = if right_outer { (right, plan) } else { (plan, right) };
             let kind = if left_outer || right_outer { JoinKind::Left } else { JoinKind::Inner };
+            let (over_all, other) = conditions
+                .into_iter()
+                .partition(|c: &Expr| c.columns().iter().any(|id| above.iter().any(|s| s.slot == *id)));
             plan = Plan::Join {
                 kind,
                 left: Box::new(left),
                 right: Box::new(right),
                 equal: Vec::new(),
-                other: conditions,
+                other,
                 lookup: None,
             };
+            for subquery in above {
+                plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
+            }
+            plan = filter(plan, over_all);
         }
         Ok((plan, visible))
     }
