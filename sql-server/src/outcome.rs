@@ -34,10 +34,14 @@ impl Outcome {
 pub struct Done {
     /// Rows that changed. `REPLACE` counts deleted and inserted ones, `ON DUPLICATE KEY UPDATE` counts 1 or 2.
     pub affected_rows: u64,
-    /// Rows that an `UPDATE` found, reported instead when the client asked for found rows. `None`: same as affected.
+    /// Rows that an `UPDATE` found (`ON DUPLICATE KEY UPDATE` too, also if it left them as they were), reported instead
+    /// when the client asked for found rows. `None`: same as affected.
     pub matched_rows: Option<u64>,
-    /// First automatically generated id, or 0.
+    /// What the client is told: the first id that was generated, else that of `LAST_INSERT_ID(id)`, else the last one
+    /// given by hand, or 0.
     pub last_insert_id: u64,
+    /// The first id that was generated: what `LAST_INSERT_ID()` is from now on. 0: it stays.
+    pub generated_id: u64,
     /// `Records: 2  Duplicates: 0  Warnings: 0`, `Rows matched: 1  Changed: 1  Warnings: 0`, or empty.
     pub info: String,
 }

@@ -259,11 +259,6 @@ impl Batch {
         self.columns().iter().map(|c| self.num_rows() * VALUE_BYTES + strings(c).unwrap_or(0)).sum()
     }
 
-    /// Bytes of memory that the columns hold.
-    pub fn memory_bytes(&self) -> usize {
-        self.columns.iter().map(|c| c.get_array_memory_size()).sum()
-    }
-
     /// As Arrow's own batch, for its kernels; columns are named by position.
     pub fn to_record_batch(&self) -> Result<RecordBatch> {
         let fields: Vec<_> = (self.columns.iter().enumerate())

@@ -94,6 +94,8 @@ impl AutoIds {
         let count = i64::try_from(count.max(1)).map_err(|_| SqlError::AutoIncrementExhausted)?;
         let batch = self.batch(table.id, kind);
         let mut batch = batch.lock().await;
+        // ALTER TABLE … AUTO_INCREMENT = n may have been said since the batch was taken.
+        batch.next = batch.next.max(start_of(table, kind).saturating_add(1));
         if let Some(first) = batch.take(count) {
             return Ok(first);
         }

@@ -206,7 +206,10 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             table.indexes[at].invisible = *invisible;
             Ok(Next::Done)
         }
-        Action::TableOptions { comment, charset, .. } => {
+        Action::TableOptions { comment, charset, auto_increment } => {
+            if let Some(least) = auto_increment {
+                table.auto_inc_start = table.auto_inc_start.max(*least);
+            }
             if let Some(comment) = comment {
                 table.comment = comment.clone();
             }

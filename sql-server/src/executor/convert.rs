@@ -53,6 +53,22 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// As a warning it may have another number than as an error.
+    pub fn of_warning(self, ty: &FieldType) -> Problem {
+        match self {
+            Problem::TooLong if ty.tp == TypeCode::Bit => Problem::OutOfRange,
+            Problem::TooLong => Problem::Truncated,
+            Problem::Wrong("date" | "datetime" | "time", value) => {
+                // Digits that are no date, or no date here, are out of range.
+                match value.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+                    true => Problem::OutOfRange,
+                    false => Problem::Truncated,
+                }
+            }
+            other => other,
+        }
+    }
+
     /// The error of this problem.
     pub fn error(&self, cx: &Context<'_>) -> SqlError {
         let (column, row) = (cx.column.to_owned(), cx.row);
@@ -164,6 +180,7 @@ fn exact(d: &Datum, kind: &'static str) -> (Decimal, Option<Problem>) {
         Datum::Decimal(v) => (v.clone(), None),
         Datum::Float(v) => match Decimal::from_f64(*v) {
             Some(d) => (d, None),
+            None if *v < 0.0 => (Decimal::max_value(65, 0).neg(), Some(Problem::OutOfRange)),
             None => (Decimal::max_value(65, 0), Some(Problem::OutOfRange)),
         },
         Datum::Time(t) => (Decimal::from(t.round_fraction(0).unwrap_or(*t).to_number()), None),
@@ -195,35 +212,46 @@ fn exact(d: &Datum, kind: &'static str) -> (Decimal, Option<Problem>) {
     }
 }
 
+/// A float as the nearest whole number, of two equally near ones the even one. Exact numbers round by themselves, up.
+fn whole(d: &Datum) -> Datum {
+    match d {
+        Datum::Float(v) => Datum::Float(v.round_ties_even()),
+        d => d.clone(),
+    }
+}
+
 fn integer(d: &Datum, ty: &FieldType) -> Fit {
     if ty.is_unsigned() {
         let max = ty.unsigned_max();
         let (v, problem) = match d {
             Datum::UInt(v) => (Ok(*v), None),
             Datum::Int(v) => (u64::try_from(*v).map_err(|_| 0), None),
+            // Not even what rounds to zero.
+            Datum::Decimal(v) if v.is_negative() && !v.is_zero() => (Err(0), None),
             // Negative floats round to zero only within half.
             other => {
-                let (n, problem) = exact(other, "integer");
+                let (n, problem) = exact(&whole(other), "integer");
                 (n.to_u64(), problem)
             }
         };
         match v {
             Ok(v) if v <= max => (Datum::UInt(v), problem),
-            Ok(_) => (Datum::UInt(max), problem.or(Some(Problem::OutOfRange))),
-            Err(v) => (Datum::UInt(v.min(max)), problem.or(Some(Problem::OutOfRange))),
+            Ok(_) => (Datum::UInt(max), Some(Problem::OutOfRange)),
+            Err(v) => (Datum::UInt(v.min(max)), Some(Problem::OutOfRange)),
         }
     } else {
         let (min, max) = ty.signed_range();
         let (v, problem) = match d {
             Datum::Int(v) => (Ok(*v), None),
             other => {
-                let (n, problem) = exact(other, "integer");
+                let (n, problem) = exact(&whole(other), "integer");
                 (n.to_i64(), problem)
             }
         };
         match v {
             Ok(v) if (min..=max).contains(&v) => (Datum::Int(v), problem),
-            Ok(v) | Err(v) => (Datum::Int(v.clamp(min, max)), problem.or(Some(Problem::OutOfRange))),
+            // What follows the number does not matter then.
+            Ok(v) | Err(v) => (Datum::Int(v.clamp(min, max)), Some(Problem::OutOfRange)),
         }
     }
 }
@@ -510,7 +538,8 @@ mod tests {
         assert_eq!(fitted("abc".into(), &tiny), (Datum::Int(0), Some(Problem::Wrong("integer", "abc".into()))));
         let unsigned = FieldType::new(TypeCode::Long).with_flags(flags::UNSIGNED);
         assert_eq!(fitted(Datum::Int(-1), &unsigned), (Datum::UInt(0), Some(Problem::OutOfRange)));
-        assert_eq!(fitted(Datum::Float(2.5), &unsigned), (Datum::UInt(3), None));
+        assert_eq!(fitted(Datum::Float(2.5), &unsigned), (Datum::UInt(2), None));
+        assert_eq!(fitted("2.5".into(), &unsigned), (Datum::UInt(3), None));
     }
 
     #[test]

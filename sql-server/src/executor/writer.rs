@@ -35,6 +35,11 @@ impl Writer {
         Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new() }
     }
 
+    /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
+    pub(super) fn into_duplicates(self) -> HashMap<Vec<u8>, SqlError> {
+        self.duplicates
+    }
+
     fn error(&self, e: kv_client::Error) -> SqlError {
         match &e {
             kv_client::Error::KeyExists { key } => match self.duplicates.get(key) {

@@ -191,8 +191,8 @@ impl Session {
         match &result {
             Ok(Outcome::Ok(done)) => {
                 self.state.row_count = i64::try_from(done.affected_rows).unwrap_or(i64::MAX);
-                if done.last_insert_id != 0 {
-                    self.state.last_insert_id = done.last_insert_id;
+                if done.generated_id != 0 {
+                    self.state.last_insert_id = done.generated_id;
                 }
             }
             Ok(Outcome::Rows(_)) => self.state.row_count = -1,

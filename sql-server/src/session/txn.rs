@@ -10,7 +10,7 @@
 //!
 //! Commits go through [`Server::begin_commit`]: tables that a transaction changed must still be as it saw them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kv_client::{Stage, Transaction, TxnOptions};
@@ -37,6 +37,8 @@ pub struct TxnState {
     schema: Option<Arc<Schema>>,
     /// Tables whose rows it changes or locks: id and revision as it saw them.
     used: BTreeSet<(i64, i64)>,
+    /// What to say of keys that its commit finds to exist.
+    pub duplicates: HashMap<Vec<u8>, SqlError>,
     /// What `SET TRANSACTION …` said.
     pub next: NextTransaction,
 }
@@ -147,6 +149,7 @@ impl SessionState {
         let used: Vec<UsedTable> =
             self.txn.used.iter().map(|(id, revision)| UsedTable { id: *id, revision: *revision }).collect();
         let schema = self.txn.schema.clone();
+        let mut duplicates = std::mem::take(&mut self.txn.duplicates);
         let Some(mut txn) = self.txn.reset() else { return Ok(()) };
         if txn.is_readonly() {
             // Nothing to commit and nothing locked.
@@ -174,7 +177,13 @@ impl SessionState {
                 if !matches!(e, kv_client::Error::Undetermined(_)) && !txn.is_finished() {
                     roll_back(txn).await;
                 }
-                // A duplicate that only the commit found: its key says which columns and values.
+                // A duplicate that only the commit found. Its key says which columns and values, as far as the collation
+                // keeps them.
+                if let kv_client::Error::KeyExists { key } = &e
+                    && let Some(duplicate) = duplicates.remove(key)
+                {
+                    return Err(duplicate);
+                }
                 if let (kv_client::Error::KeyExists { key }, Some(schema)) = (&e, &schema) {
                     let zone = crate::executor::time_zone(self);
                     return Err(crate::executor::rows::duplicate_key(schema, key, &zone));

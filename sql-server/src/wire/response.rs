@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn found_rows_are_told_to_those_who_asked() {
-        let done = Done { affected_rows: 1, matched_rows: Some(3), last_insert_id: 7, info: "x".into() };
+        let done =
+            Done { affected_rows: 1, matched_rows: Some(3), last_insert_id: 7, generated_id: 0, info: "x".into() };
         let mut writer = PacketWriter::default();
         put_ok(&mut writer, &done, Tail { status: 2, warnings: 1 }, 0);
         assert_eq!(writer.bytes(), [9, 0, 0, 0, 0, 1, 7, 2, 0, 1, 0, 1, b'x']);

@@ -20,7 +20,7 @@ use super::super::{
     snapshot_of, will_lock, write_context,
 };
 use super::fitting::Fitting;
-use super::{column_name, row_handle, touch, unsupported, writable};
+use super::{column_name, row_handle, same_row, touch, unsupported, writable};
 use crate::catalog::{AutoIdKind, TableInfo};
 use crate::error::SqlError;
 use crate::outcome::{Done, Outcome};
@@ -92,6 +92,8 @@ fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
             widen(left, binder, targets);
             widen(right, binder, targets);
         }
+        // A subquery in a join condition.
+        Plan::Apply { input, .. } | Plan::Filter { input, .. } => widen(input, binder, targets),
         _ => {}
     }
 }
@@ -306,30 +308,21 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
     let memory = super::super::load_memory_tables(ctx, &plans).await?;
     let txn = ctx.txn().await?;
-    let overlay = overlay_of(txn, &tables);
 
-    // Rows by key are locked before they are read: one request instead of two.
+    // Rows by key are locked before they are read: one request instead of two. Of the pending writes only theirs count.
     if pessimistic && single && subqueries.is_empty() {
-        let probe = Runtime::new(
-            Reader::with_overlay(txn.snapshot().clone(), overlay.clone()),
-            columns.clone(),
-            cx.clone(),
-            interrupt.clone(),
-        );
+        let probe = Runtime::new(Reader::new(txn.snapshot().clone()), columns.clone(), cx.clone(), interrupt.clone());
         let placed = optimize(plan.clone(), &probe);
         if let Some(keys) = point_keys(&placed) {
             let locked = lock_points(txn, &keys, wait).await?;
-            let mut overlay = overlay;
-            for (k, v) in locked.values {
-                overlay.entry(k).or_insert(v);
-            }
-            let reader = Reader::with_overlay(client.snapshot(locked.ts), overlay);
+            let reader = Reader::with_overlay(client.snapshot(locked.ts), locked.values);
             let mut runtime = Runtime::new(reader, columns, cx, interrupt);
             runtime.memory = memory;
             let rt = Arc::new(runtime);
             return collect_rows(placed, rt, targets, assignments).await;
         }
     }
+    let overlay = overlay_of(ctx.txn().await?, &tables);
     let reader = Reader::with_overlay(snapshot_of(ctx, true).await?, overlay);
     let mut runtime = Runtime::new(reader, columns, cx, interrupt);
     runtime.memory = memory;
@@ -419,6 +412,7 @@ fn point_keys(plan: &Plan) -> Option<PointKeys> {
 
 struct LockedPoints {
     ts: codec::timestamp::Timestamp,
+    /// What is at the keys now: pending, or committed.
     values: Overlay,
 }
 
@@ -449,7 +443,10 @@ async fn lock_points(
     if !row_keys.is_empty() {
         let locked = txn.lock_keys(row_keys.clone(), options()).await?;
         ts = ts.max(locked.for_update_ts);
-        values.extend(row_keys.into_iter().zip(locked.values));
+        values.extend(row_keys.into_iter().zip(locked.values).map(|(k, v)| {
+            let pending = txn.buffer().get(&k).map(|entry| entry.value.clone());
+            (k, pending.unwrap_or(v))
+        }));
     }
     Ok(LockedPoints { ts, values })
 }
@@ -466,7 +463,7 @@ async fn collect_rows(
     while let Some(b) = op.next().await? {
         rt.sleep().await?;
         if !b.is_empty() {
-            rt.hold(b.memory_bytes())?;
+            rt.hold(b.data_bytes())?;
             batches.push(b);
         }
     }
@@ -560,26 +557,22 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
     {
         ctx.server.domain()?.auto_ids().rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
-    for w in &mut writers {
+    for mut w in writers {
         let txn = ctx.txn().await?;
         w.finish(txn, wait).await?;
+        if !txn.is_pessimistic() {
+            ctx.session.txn.duplicates.extend(w.into_duplicates());
+        }
     }
-    collect_context(ctx, &found.rt);
+    let said_id = collect_context(ctx, &found.rt);
     let warnings = fitting.report(ctx);
     Ok(Outcome::Ok(Done {
         affected_rows: changed,
         matched_rows: Some(matched),
-        last_insert_id: 0,
+        last_insert_id: said_id.unwrap_or(0),
+        generated_id: 0,
         info: format!("Rows matched: {matched}  Changed: {changed}  Warnings: {warnings}"),
     }))
-}
-
-/// Whether a change changes nothing: bytes count, not collations.
-fn same_row(table: &TableInfo, old: &[Datum], new: &[Datum]) -> bool {
-    old.iter().zip(new).zip(&table.columns).all(|((a, b), c)| match (a, b) {
-        (Datum::Float(x), Datum::Float(y)) => x.to_bits() == y.to_bits(),
-        (a, b) => a == b || !c.is_writable(),
-    })
 }
 
 /// DELETE.

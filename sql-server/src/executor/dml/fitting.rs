@@ -57,7 +57,10 @@ impl Fitting {
             Datum::Bytes(b) if from.has(flags::BIT_LITERAL) && column.field_type.tp.is_numeric() => {
                 Datum::UInt(query::infer::number_of_bytes(&b))
             }
-            Datum::Bit(_) if column.field_type.tp.is_string() => Datum::Bytes(convert::text_of(&d, Some(from))),
+            // How a value reads is a matter of the type it has: digits of a FLOAT, zeros of ZEROFILL, bytes of a BIT.
+            Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if column.field_type.tp.is_string() => {
+                Datum::Bytes(query::cast::to_text(&d, from).unwrap_or_default())
+            }
             d => d,
         };
         let zone = self.zone.clone();
@@ -67,7 +70,7 @@ impl Fitting {
             None => {}
             Some(Problem::Note) => self.warnings.push((false, Problem::Note.error(&cx))),
             Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(p.error(&cx)),
-            Some(p) => self.warnings.push((true, p.error(&cx))),
+            Some(p) => self.warnings.push((true, p.of_warning(&column.field_type).error(&cx))),
         }
         Ok(rows::to_stored(fitted.value, &column.field_type, &zone))
     }
@@ -91,6 +94,23 @@ impl Fitting {
                 Ok(implicit_default(&column.field_type))
             }
         }
+    }
+
+    /// Columns that the statement does not name and that have no default: told once, whatever the number of rows.
+    pub(super) fn check_unnamed<'c>(&mut self, columns: impl Iterator<Item = &'c ColumnInfo>) -> Result<(), SqlError> {
+        for column in columns.filter(|c| needs_value(c)) {
+            let error = SqlError::NoDefaultValue(column.name.original.clone());
+            if self.strict && !self.ignore {
+                return Err(error);
+            }
+            self.warnings.push((true, error));
+        }
+        Ok(())
+    }
+
+    /// What such a column holds, and every other that the statement does not name.
+    pub(super) fn unnamed(&mut self, column: &ColumnInfo) -> Result<Datum, SqlError> {
+        if needs_value(column) { Ok(implicit_default(&column.field_type)) } else { self.default(column) }
     }
 
     pub(super) fn now(&self, ty: &FieldType) -> Datum {
@@ -119,6 +139,15 @@ impl Fitting {
         }
         n
     }
+}
+
+/// Whether a value must be given. (Without one, an ENUM has its first member.)
+fn needs_value(column: &ColumnInfo) -> bool {
+    let ty = &column.field_type;
+    column.default == ColumnDefault::None
+        && ty.is_not_null()
+        && !ty.has(flags::AUTO_INCREMENT)
+        && ty.tp != TypeCode::Enum
 }
 
 trait Pipe: Sized {

@@ -17,12 +17,12 @@ use super::super::{
     Env, collect_context, lock_rows, lock_wait, plan_query, rows, run_subqueries, will_lock, write_context,
 };
 use super::fitting::Fitting;
-use super::{column_name, find_column, row_handle, touch, unsupported, writable};
+use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
 use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use crate::error::SqlError;
 use crate::outcome::{Done, Outcome};
-use crate::planner::binder::{Binder, Environment};
-use crate::planner::plan::ColId;
+use crate::planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
+use crate::planner::plan::{ColId, Plan};
 use crate::session::context::ExecContext;
 
 /// Where a column's value comes from.
@@ -82,6 +82,8 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
     binder.open(visible.clone());
     let mut sources: Vec<Vec<Source>> = Vec::new();
     let mut query_plan = None;
+    // Columns of the query: those that are inserted, and those that only ON DUPLICATE KEY UPDATE may read.
+    let mut source_columns: Vec<Visible> = Vec::new();
     let is_default = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
     let bind_value = |binder: &mut Binder<'_>, e: &ast::Expr, column: &ColumnInfo| -> Result<Source, SqlError> {
         if is_default(e) {
@@ -136,11 +138,14 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
             }
             Some(query) => {
                 binder.close()?;
-                let bound = binder.bind_query(query)?;
-                if bound.columns.len() != assigned.len() {
+                let with_tables = insert.on.as_ref().and_then(|_| with_all_columns(query));
+                let bound = binder.bind_query(with_tables.as_ref().unwrap_or(query))?;
+                let items = bound.columns.iter().position(|c| c.name == END_OF_ITEMS).unwrap_or(bound.columns.len());
+                if items != assigned.len() {
                     return Err(SqlError::ColumnCountMismatch(1));
                 }
                 binder.open(visible.clone());
+                source_columns = bound.columns;
                 query_plan = Some(bound.plan);
             }
         }
@@ -176,6 +181,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                     all.push(v);
                 }
             }
+            all.extend(source_columns.iter().skip(assigned.len()).cloned());
             binder.open(all);
             for a in assignments {
                 let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
@@ -193,6 +199,25 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
         Some(_) => return unsupported("ON CONFLICT"),
     }
 
+    if let Some(plan) = query_plan.take() {
+        let read: Vec<ColId> = on_duplicate.iter().flat_map(|(_, e)| e.columns()).collect();
+        let mut at = 2 * width;
+        let mut ids: Vec<ColId> = source_columns.iter().map(|v| v.id).collect();
+        for id in ids.split_off(assigned.len()) {
+            if read.contains(&id) {
+                old_ids.insert(id, at);
+                at += 1;
+                ids.push(id);
+            }
+        }
+        query_plan = Some(match ids.len() == source_columns.len() {
+            true => plan,
+            false => {
+                let exprs = ids.iter().map(|id| (binder.columns.expr(*id), *id)).collect();
+                Plan::Project { input: Box::new(plan), exprs }
+            }
+        });
+    }
     let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
     let locked = std::mem::take(&mut binder.locked);
@@ -202,16 +227,23 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
 
     // Rows of a SELECT, or expressions evaluated one by one.
     let mut fitting = Fitting::new(ctx, insert.ignore);
+    fitting.check_unnamed(table.public_columns().filter(|c| !assigned.iter().any(|(a, _)| a.id == c.id)))?;
     let assigned_offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
     let mut new_rows: Vec<Vec<Datum>> = Vec::new();
+    // What ON DUPLICATE KEY UPDATE reads of the query's tables, for each row.
+    let mut source_rows: Vec<Vec<Datum>> = Vec::new();
     let cx = write_context(ctx, insert.ignore);
     let rt;
     match query_plan {
         Some(plan) => {
             let planned = plan_query(ctx, cx, plan, columns, subqueries, true).await?;
+            for (_, e) in &mut on_duplicate {
+                planned.subqueries.apply_expr(e)?;
+            }
             let mut op = operator::build(&planned.plan, &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
+                planned.rt.hold(batch.data_bytes())?;
                 for r in 0..batch.num_rows() {
                     n += 1;
                     let mut row = vec![None; width];
@@ -220,6 +252,8 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                         row[*offset] = Some(d);
                     }
                     new_rows.push(complete_row(&table, row, &mut fitting, false)?);
+                    let others = assigned_offsets.len()..batch.types().len();
+                    source_rows.push(others.map(|i| batch.datum(r, i)).collect());
                 }
             }
             rt = planned.rt;
@@ -268,27 +302,36 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
     lock_rows(ctx, &rt).await?;
 
     let records = new_rows.len() as u64;
-    let (handles, last_insert_id) = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
+    let ids = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
+    let auto = table.auto_increment_column().map(|c| c.offset);
+    let auto_value = |row: &[Datum]| auto.and_then(|offset| rows::handle_of(&row[offset])).map_or(0, |v| v as u64);
     let wait = lock_wait(ctx.session, false);
-    let found_rows = false;
     let zone = fitting.zone.clone();
     let mut writer = Writer::new(table.clone(), zone.clone());
-    let mut affected = 0;
+    let (mut affected, mut unchanged) = (0, 0);
     let mut duplicates = 0;
+    // The first id that was generated for a row which is there now, and the id of the last row inserted or updated.
+    let (mut generated_id, mut last_id) = (0, 0);
     let careful = insert.ignore || insert.replace_into || !on_duplicate.is_empty();
-    let mut updated_id = 0;
     if !careful {
         let txn = ctx.txn().await?;
-        for (row, (handle, fresh)) in new_rows.iter().zip(&handles) {
-            writer.insert(txn, row, *handle, *fresh)?;
+        for (row, id) in new_rows.iter().zip(&ids) {
+            writer.insert(txn, row, id.handle, id.fresh)?;
             affected += 1;
+            if generated_id == 0 {
+                generated_id = id.generated;
+            }
+            last_id = auto_value(row);
         }
         writer.finish(txn, wait).await?;
+        if !txn.is_pessimistic() {
+            ctx.session.txn.duplicates.extend(writer.into_duplicates());
+        }
     } else {
         // Everything that may be in the way is read (and locked) at once.
         let mut all: Vec<Vec<u8>> = Vec::new();
-        for (row, (handle, fresh)) in new_rows.iter().zip(&handles) {
-            all.extend(writer.conflict_keys(row, *handle, *fresh)?.into_iter().map(|k| k.0));
+        for (row, id) in new_rows.iter().zip(&ids) {
+            all.extend(writer.conflict_keys(row, id.handle, id.fresh)?.into_iter().map(|k| k.0));
         }
         all.sort();
         all.dedup();
@@ -297,12 +340,13 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
         let values = writer.current(txn, &all, wait).await?;
         known.extend(all.into_iter().zip(values));
         let decoder = rows::full_decoder(&table);
-        'rows: for (n, (row, (handle, fresh))) in new_rows.iter().zip(&handles).enumerate() {
+        'rows: for (n, (row, id)) in new_rows.iter().zip(&ids).enumerate() {
             let row_number = n as u64 + 1;
+            let (handle, fresh) = (id.handle, id.fresh);
             loop {
                 // The first key that is in the way: the primary key before the others.
                 let mut conflict = None;
-                for (key, index) in writer.conflict_keys(row, *handle, *fresh)? {
+                for (key, index) in writer.conflict_keys(row, handle, fresh)? {
                     let value = match txn.buffer().get(&key) {
                         Some(entry) => entry.value.clone(),
                         None => known.get(&key).cloned().flatten(),
@@ -313,12 +357,12 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                     }
                 }
                 let Some((index_id, value)) = conflict else {
-                    let mut probe = Writer::new(table.clone(), zone.clone());
-                    std::mem::swap(&mut probe, &mut writer);
-                    let result = probe.insert(txn, row, *handle, *fresh);
-                    writer = probe;
-                    result?;
+                    writer.insert(txn, row, handle, fresh)?;
                     affected += 1;
+                    if generated_id == 0 {
+                        generated_id = id.generated;
+                    }
+                    last_id = auto_value(row);
                     continue 'rows;
                 };
                 duplicates += 1;
@@ -328,7 +372,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                     continue 'rows;
                 }
                 let old_handle = match index {
-                    None => *handle,
+                    None => handle,
                     Some(_) => codec::table::decode_unique_handle(&value).map_err(rows::damaged)?,
                 };
                 let old_key = codec::table::record_key(table.id, old_handle);
@@ -342,6 +386,14 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                 };
                 let old = decoder.decode(&old_value, old_handle).map_err(rows::damaged)?;
                 if insert.replace_into {
+                    // MySQL updates a row that can be in the way only once, and an update that changes nothing is not
+                    // counted.
+                    let uniques = table.public_indexes().filter(|i| i.unique).map(|i| i.id);
+                    if uniques.last() == index_id && same_row(&table, &old, row) {
+                        affected += 1;
+                        last_id = auto_value(row);
+                        continue 'rows;
+                    }
                     writer.remove(txn, &old, old_handle)?;
                     affected += 1;
                     continue;
@@ -352,37 +404,80 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                     let column = &table.columns[*offset];
                     let mut both = local_values(&table, &new, &zone);
                     both.extend(local_values(&table, row, &zone));
+                    both.extend(source_rows.get(n).into_iter().flatten().cloned());
                     let e = resolve(e, &old_ids)?;
                     let d = rt.eval(|cx| query::eval::eval_row(&e, &both, cx))?;
                     let d = fitting.fit(d, e.ty(), column, row_number)?;
                     new[*offset] = fitting.check_null(d, column, true)?;
                 }
                 if new == old {
-                    affected += u64::from(found_rows);
+                    unchanged += 1;
                 } else {
                     touch(&table, &mut new, &on_duplicate.iter().map(|d| d.0).collect::<Vec<_>>(), &fitting);
                     let new_handle = row_handle(&table, &new).unwrap_or(old_handle);
                     writer.update(txn, &old, old_handle, &new, new_handle)?;
                     affected += 2;
                 }
-                if let Some(c) = table.auto_increment_column() {
-                    updated_id = new.get(c.offset).and_then(rows::handle_of).map_or(0, |v| v as u64);
-                }
+                last_id = auto_value(&new);
                 continue 'rows;
             }
         }
         writer.finish(txn, wait).await?;
     }
-    collect_context(ctx, &rt);
+    let said_id = collect_context(ctx, &rt);
     let warnings = fitting.report(ctx);
     let info = if records > 1 || insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_))) {
         format!("Records: {records}  Duplicates: {duplicates}  Warnings: {warnings}")
     } else {
         String::new()
     };
-    let last_insert_id =
-        if duplicates > 0 && updated_id != 0 && !on_duplicate.is_empty() { updated_id } else { last_insert_id };
-    Ok(Outcome::Ok(Done { affected_rows: affected, matched_rows: None, last_insert_id, info }))
+    let last_insert_id = match generated_id {
+        0 => said_id.unwrap_or(last_id),
+        id => id,
+    };
+    let matched_rows = (!on_duplicate.is_empty()).then_some(affected + unchanged);
+    Ok(Outcome::Ok(Done { affected_rows: affected, matched_rows, last_insert_id, generated_id, info }))
+}
+
+/// The name of a column that comes after a query's own items. Nothing that is written can be called so.
+const END_OF_ITEMS: &str = "\0";
+
+/// The query with all columns of its tables after its own items: ON DUPLICATE KEY UPDATE may name them. Only where each of
+/// its rows is one of the tables', or of their join.
+fn with_all_columns(query: &ast::Query) -> Option<ast::Query> {
+    let mut query = query.clone();
+    let ast::SetExpr::Select(select) = &mut *query.body else { return None };
+    let plain_items = select.projection.iter().all(|item| match item {
+        ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. } => !has_aggregate(e),
+        _ => true,
+    });
+    let grouped = !matches!(&select.group_by, ast::GroupByExpr::Expressions(list, _) if list.is_empty());
+    if !plain_items || grouped || select.having.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let mut names = Vec::new();
+    for from in &select.from {
+        for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
+            names.push(match factor {
+                ast::TableFactor::Table { alias: Some(alias), .. }
+                | ast::TableFactor::Derived { alias: Some(alias), .. } => alias.name.value.clone(),
+                ast::TableFactor::Table { name, .. } => match table_name(name).ok()?.1 {
+                    dual if dual.eq_ignore_ascii_case("dual") => continue,
+                    name => name,
+                },
+                _ => return None,
+            });
+        }
+    }
+    let end = ast::Expr::Value(ast::Value::Null.with_empty_span());
+    let alias = ast::Ident::new(END_OF_ITEMS);
+    select.projection.push(ast::SelectItem::ExprWithAlias { expr: end, alias });
+    select.projection.extend(names.into_iter().map(|name| {
+        let name = ast::ObjectName::from(vec![ast::Ident::with_quote('`', name)]);
+        let kind = ast::SelectItemQualifiedWildcardKind::ObjectName(name);
+        ast::SelectItem::QualifiedWildcard(kind, Default::default())
+    }));
+    Some(query)
 }
 
 /// The row so far as expressions see it: TIMESTAMPs in the session's zone, unset columns NULL.
@@ -416,7 +511,7 @@ fn complete_row(
                 ColumnDefault::CurrentTimestamp => fitting.now(&c.field_type),
                 _ => rows::origin_default(c),
             },
-            None => fitting.default(c)?,
+            None => fitting.unnamed(c)?,
         };
         out.push(if auto { d } else { fitting.check_null(d, c, single)? });
     }
@@ -430,73 +525,91 @@ fn next_of_series(from: i64, step: u64, offset: u64) -> Option<i64> {
     from.checked_add((offset - from).rem_euclid(step))
 }
 
-/// Gives handles and AUTO_INCREMENT values to new rows: (handle, whether it is certainly new) of each, and the first value
-/// generated.
+/// What identifies a new row.
+struct NewId {
+    handle: i64,
+    /// The handle was made for the row, and cannot exist.
+    fresh: bool,
+    /// The AUTO_INCREMENT value, if it was made for the row; else 0.
+    generated: u64,
+}
+
+/// Gives handles and AUTO_INCREMENT values to new rows. Values that are generated rise, and are above those given by hand
+/// in the rows before.
 async fn assign_ids(
     ctx: &mut ExecContext<'_>,
     table: &Arc<TableInfo>,
     new_rows: &mut [Vec<Datum>],
     fitting: &mut Fitting,
-) -> Result<(Vec<(i64, bool)>, u64), SqlError> {
+) -> Result<Vec<NewId>, SqlError> {
     let domain = ctx.server.domain()?;
     let ids = domain.auto_ids();
-    let mut first = 0_u64;
+    let mut generated = vec![0; new_rows.len()];
     if let Some(column) = table.auto_increment_column() {
-        let generate = |d: &Datum| match d {
+        let zero_is_value = fitting.zero_is_value;
+        let to_generate = |row: &[Datum]| match &row[column.offset] {
             Datum::Null => true,
-            Datum::Int(0) | Datum::UInt(0) => !fitting.zero_is_value,
-            Datum::Float(v) => *v == 0.0 && !fitting.zero_is_value,
+            Datum::Int(0) | Datum::UInt(0) => !zero_is_value,
+            Datum::Float(v) => *v == 0.0 && !zero_is_value,
             _ => false,
         };
-        let wanted = new_rows.iter().filter(|r| generate(&r[column.offset])).count() as u64;
-        let given = new_rows.iter().filter(|r| !generate(&r[column.offset])).filter_map(|r| match &r[column.offset] {
-            Datum::Float(v) => Some(*v as i64),
-            d => d.as_i64(),
-        });
-        if let Some(most) = given.max()
-            && most > 0
-        {
-            ids.rebase(table, AutoIdKind::AutoIncrement, most).await?;
-        }
-        if wanted > 0 {
-            let settings = ctx.session.vars.settings();
-            let (step, offset) = (settings.auto_increment_increment, settings.auto_increment_offset);
-            // Among `wanted * step` neighbours, `wanted` are of the series.
-            let taken = ids.allocate(table, AutoIdKind::AutoIncrement, wanted.saturating_mul(step)).await?;
-            let start = next_of_series(taken, step, offset).ok_or(SqlError::AutoIncrementExhausted)?;
-            let (_, max) = column.field_type.signed_range();
-            let limit = if column.field_type.is_unsigned() { column.field_type.unsigned_max() } else { max as u64 };
-            let mut next = Some(start);
-            first = start as u64;
-            for row in new_rows.iter_mut().filter(|r| generate(&r[column.offset])) {
-                let Some(value) = next.filter(|value| *value as u64 <= limit) else {
-                    return Err(SqlError::AutoIncrementExhausted);
-                };
-                row[column.offset] = match column.field_type.tp {
-                    TypeCode::Float | TypeCode::Double => Datum::Float(value as f64),
-                    _ => rows::handle_datum(value, &column.field_type),
-                };
-                next = value.checked_add(step as i64);
+        let settings = ctx.session.vars.settings();
+        let (step, offset) = (settings.auto_increment_increment, settings.auto_increment_offset);
+        let (_, max) = column.field_type.signed_range();
+        let limit = if column.field_type.is_unsigned() { column.field_type.unsigned_max() } else { max as u64 };
+        let mut left = new_rows.iter().filter(|row| to_generate(row)).count() as u64;
+        // The next value that is allocated already, and the greatest given by hand that the allocator has not heard of.
+        let (mut next, mut given): (Option<i64>, i64) = (None, 0);
+        for (row, generated) in new_rows.iter_mut().zip(&mut generated) {
+            if !to_generate(row) {
+                given = given.max(match &row[column.offset] {
+                    Datum::Float(v) => *v as i64,
+                    d => d.as_i64().unwrap_or(0),
+                });
+                continue;
             }
+            let value = match next.filter(|next| *next > given) {
+                Some(value) => value,
+                None => {
+                    if given > 0 {
+                        ids.rebase(table, AutoIdKind::AutoIncrement, given).await?;
+                    }
+                    // Among `left * step` neighbours, `left` are of the series.
+                    let from = ids.allocate(table, AutoIdKind::AutoIncrement, left.saturating_mul(step)).await?;
+                    next_of_series(from, step, offset).ok_or(SqlError::AutoIncrementExhausted)?
+                }
+            };
+            if value as u64 > limit {
+                return Err(SqlError::AutoIncrementExhausted);
+            }
+            row[column.offset] = match column.field_type.tp {
+                TypeCode::Float | TypeCode::Double => Datum::Float(value as f64),
+                _ => rows::handle_datum(value, &column.field_type),
+            };
+            *generated = value as u64;
+            next = value.checked_add(step as i64);
+            left -= 1;
+        }
+        if given > 0 {
+            ids.rebase(table, AutoIdKind::AutoIncrement, given).await?;
         }
     }
     if table.pk_is_handle {
-        let mut handles = Vec::with_capacity(new_rows.len());
-        for row in new_rows.iter() {
+        let ids = new_rows.iter().zip(generated).map(|(row, generated)| {
             let handle = row_handle(table, row).ok_or_else(|| {
                 SqlError::ColumnCannotBeNull(
                     table.handle_column().map_or_else(String::new, |c| c.name.original.clone()),
                 )
             })?;
-            handles.push((handle, false));
-        }
-        return Ok((handles, first));
+            Ok(NewId { handle, fresh: false, generated })
+        });
+        return ids.collect();
     }
     let start = match new_rows.len() as u64 {
         0 => 0,
         n => ids.allocate(table, AutoIdKind::RowId, n).await?,
     };
-    Ok(((0..new_rows.len() as i64).map(|i| (start + i, true)).collect(), first))
+    Ok((start..).zip(generated).map(|(handle, generated)| NewId { handle, fresh: true, generated }).collect())
 }
 
 #[cfg(test)]

@@ -50,3 +50,11 @@ fn touch(table: &TableInfo, new: &mut [Datum], set: &[usize], fitting: &Fitting)
         new[c.offset] = fitting.now(&c.field_type);
     }
 }
+
+/// Whether a change changes nothing: bytes count, not collations.
+fn same_row(table: &TableInfo, old: &[Datum], new: &[Datum]) -> bool {
+    old.iter().zip(new).zip(&table.columns).all(|((a, b), c)| match (a, b) {
+        (Datum::Float(x), Datum::Float(y)) => x.to_bits() == y.to_bits(),
+        (a, b) => a == b || !c.is_writable(),
+    })
+}
