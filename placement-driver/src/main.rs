@@ -34,7 +34,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         let client = bind("client-urls", config.client_address()?).await?;
         let peer = bind("peer-urls", config.peer_address()?).await?;
         tracing::info!(name = %config.name, client = %config.client_urls, data = %config.data_dir.display(), "starting");
-        let pd = Pd::start(config, Listeners { client, peer }).await?;
+        let pd = Pd::start(config, Listeners { client, peer })?;
         stop.cancelled().await;
         pd.shutdown().await;
         anyhow::Ok(())

@@ -144,13 +144,13 @@ pub struct Pd {
 
 impl Pd {
     /// Starts a member on bound listeners. It serves from the moment this returns, and elects a leader with the other
-    /// members in the background.
-    pub async fn start(config: Config, listeners: Listeners) -> Result<Pd, StartError> {
-        Pd::start_with_clock(config, listeners, system_clock()).await
+    /// members in the background, on the runtime within which it is called.
+    pub fn start(config: Config, listeners: Listeners) -> Result<Pd, StartError> {
+        Pd::start_with_clock(config, listeners, system_clock())
     }
 
     /// Starts with another wall clock.
-    pub async fn start_with_clock(mut config: Config, listeners: Listeners, clock: Clock) -> Result<Pd, StartError> {
+    pub fn start_with_clock(mut config: Config, listeners: Listeners, clock: Clock) -> Result<Pd, StartError> {
         config.validate()?;
         metrics::register();
         if config.security.is_set() {

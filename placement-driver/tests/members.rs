@@ -54,7 +54,7 @@ impl Members {
                 lease: net::config::Span::secs(2),
                 ..Config::default()
             };
-            let running = Pd::start_with_clock(config.clone(), listeners, clock.clone()).await.unwrap();
+            let running = Pd::start_with_clock(config.clone(), listeners, clock.clone()).unwrap();
             members.push(Member { config, client, peer, running: Some(running) });
         }
         Members { _dir: dir, members, clock }
@@ -85,7 +85,7 @@ impl Members {
         };
         let listeners = Listeners { client: bind(member.client.clone()).await, peer: bind(member.peer.clone()).await };
         let config = member.config.clone();
-        member.running = Some(Pd::start_with_clock(config, listeners, self.clock.clone()).await.unwrap());
+        member.running = Some(Pd::start_with_clock(config, listeners, self.clock.clone()).unwrap());
     }
 
     async fn client(&self, index: usize) -> (PdClient<Channel>, RequestHeader) {
@@ -391,7 +391,7 @@ async fn a_data_directory_that_cannot_be_is_named() {
     let config = Config { data_dir: file, ..Config::default() };
     let client = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let error = Pd::start(config, Listeners { client, peer }).await.err().unwrap().to_string();
+    let error = Pd::start(config, Listeners { client, peer }).err().unwrap().to_string();
     assert!(error.contains("file"), "{error}");
 }
 

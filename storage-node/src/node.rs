@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::routing::get;
 use engine::Engine;
 use engine::disk::{FjallEngine, FjallOptions};
+use futures::future::BoxFuture;
 use kv_client::pd::{PdClient, PdError};
 use net::grpc::{Channels, ServeOptions};
 use proto::meridian_raft::StoreIdent;
@@ -109,7 +110,14 @@ impl DetectorLocator for FirstRegionLeader {
 
 impl Node<FjallEngine> {
     /// Starts a node on the data of `config.data_dir`.
-    pub async fn start(config: Config, parts: NodeParts) -> anyhow::Result<Node<FjallEngine>> {
+    ///
+    /// Boxed, as what starts whole machines is here: an `async fn` is compiled with those who await it, so that every
+    /// program and test that starts a node would compile the node once more.
+    pub fn start(config: Config, parts: NodeParts) -> BoxFuture<'static, anyhow::Result<Node<FjallEngine>>> {
+        Box::pin(Self::open(config, parts))
+    }
+
+    async fn open(config: Config, parts: NodeParts) -> anyhow::Result<Node<FjallEngine>> {
         let dir = config.data_dir.clone();
         let options = FjallOptions {
             cache_bytes: config.engine.block_cache.0,

@@ -93,7 +93,7 @@ impl Cluster {
                 ..placement_driver::Config::default()
             };
             endpoints.push(listeners.client.local_addr().expect("a bound address").to_string());
-            pds.push(Some(Pd::start(config.clone(), listeners).await.expect("a PD member")));
+            pds.push(Some(Pd::start(config.clone(), listeners).expect("a PD member")));
             pd_configs.push(config);
         }
         let mut cluster = Cluster { dir, pd_configs, pds, nodes: Vec::new(), sqls: Vec::new(), endpoints };
@@ -118,7 +118,7 @@ impl Cluster {
         let address = |found: Result<String, _>| found.expect("an address that was bound before");
         let client = rebind(&address(config.client_address())).await;
         let peer = rebind(&address(config.peer_address())).await;
-        self.pds[index] = Some(Pd::start(config, Listeners { client, peer }).await.expect("a PD member"));
+        self.pds[index] = Some(Pd::start(config, Listeners { client, peer }).expect("a PD member"));
     }
 
     /// Starts one more storage node.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codec::timestamp::Timestamp;
+use futures::future::BoxFuture;
 use net::grpc::Channels;
 use parking_lot::RwLock;
 use proto::{errorpb, kvrpcpb, metapb};
@@ -110,9 +111,11 @@ impl Failure {
 
 impl Client {
     /// Connects to a cluster through its PD endpoints.
-    pub async fn connect(pd_endpoints: &[String], channels: Channels, options: ClientOptions) -> Result<Self> {
-        let pd = GrpcPd::connect(pd_endpoints, channels.clone()).await?;
-        Ok(Self::with_pd(Arc::new(pd), channels, options))
+    pub fn connect(pd_endpoints: &[String], channels: Channels, options: ClientOptions) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let pd = GrpcPd::connect(pd_endpoints, channels.clone()).await?;
+            Ok(Self::with_pd(Arc::new(pd), channels, options))
+        })
     }
 
     /// A client over a PD client that exists already.

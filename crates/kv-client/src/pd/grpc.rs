@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use codec::timestamp::Timestamp;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use net::grpc::{Channels, MESSAGE_BYTES_MAX};
 use parking_lot::RwLock;
@@ -79,8 +80,10 @@ struct State {
 impl GrpcPd {
     /// Connects to a PD cluster through any of its members (`host:port` or URLs), waiting for a leader up to the
     /// deadline of the options.
-    pub async fn connect(endpoints: &[String], channels: Channels) -> Result<Self> {
-        Self::connect_with(endpoints, channels, PdOptions::default()).await
+    ///
+    /// Boxed, so that the client is compiled here and not with everybody who connects one.
+    pub fn connect(endpoints: &[String], channels: Channels) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(Self::connect_with(endpoints, channels, PdOptions::default()))
     }
 
     /// The same with other options.

@@ -37,7 +37,7 @@ impl Cluster {
             initial_cluster: format!("pd=http://{peer}"),
             ..Default::default()
         };
-        let pd = Pd::start(config, listeners).await.unwrap();
+        let pd = Pd::start(config, listeners).unwrap();
         let endpoints = vec![client.to_string()];
         let mut cluster = Cluster { _dir: dir, pd, endpoints, nodes: Vec::new() };
         for n in 0..nodes {

@@ -1,0 +1,12 @@
+//! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
+
+mod bad_input;
+mod global_variables;
+mod golden;
+mod kv;
+mod playground_commands;
+mod playground_scenario;
+mod simulation;
+mod storage_kill;
+mod tikv_client;
+mod without_a_cluster;
