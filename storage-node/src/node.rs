@@ -111,8 +111,8 @@ impl DetectorLocator for FirstRegionLeader {
 impl Node<FjallEngine> {
     /// Starts a node on the data of `config.data_dir`.
     ///
-    /// Boxed, as what starts whole machines is here: an `async fn` is compiled with those who await it, so that every
-    /// program and test that starts a node would compile the node once more.
+    /// Boxed, so that the node is compiled here: an `async fn` is compiled with those who await it, once more in every
+    /// program and test that starts a node.
     pub fn start(config: Config, parts: NodeParts) -> BoxFuture<'static, anyhow::Result<Node<FjallEngine>>> {
         Box::pin(Self::open(config, parts))
     }

@@ -67,7 +67,8 @@ pub struct RegionContext {
     pub store_id: u64,
     /// The term in which the sender saw the leader; zero when it names none.
     pub term: u64,
-    /// Whether a follower may answer after a read-index round to the leader.
+    /// Whether a follower may answer after a read-index round to the leader: not what is read at a timestamp, which the
+    /// leader must know of (see `txn::Storage`).
     pub replica_read: bool,
 }
 

@@ -23,7 +23,7 @@ use arrow_array::builder::{
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Decimal256Type, Float64Type, Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use arrow_buffer::i256;
 use arrow_schema::DataType;
 use codec::datum::Datum;
@@ -257,19 +257,6 @@ impl Batch {
             Some((offsets.last()? - offsets.first()?) as usize)
         };
         self.columns().iter().map(|c| self.num_rows() * VALUE_BYTES + strings(c).unwrap_or(0)).sum()
-    }
-
-    /// As Arrow's own batch, for its kernels; columns are named by position.
-    pub fn to_record_batch(&self) -> Result<RecordBatch> {
-        let fields: Vec<_> = (self.columns.iter().enumerate())
-            .map(|(i, c)| arrow_schema::Field::new(i.to_string(), c.data_type().clone(), true))
-            .collect();
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(self.rows));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::new(arrow_schema::Schema::new(fields)),
-            self.columns.clone(),
-            &options,
-        )?)
     }
 }
 

@@ -416,15 +416,18 @@ pub fn quantified(op: CmpOp, all: bool, e: Expr, list: Vec<Expr>, collation: Opt
 }
 
 /// The same comparisons, of strings by this collation.
-fn by_collation(e: Expr, collation: Option<Collation>) -> Expr {
-    let (Some(collation), Expr::Call(mut call)) = (collation, e.clone()) else { return e };
-    match call.func {
-        Func::Compare(op, Domain::String, _) => call.func = Func::Compare(op, Domain::String, collation),
-        Func::In(Domain::String, _) => call.func = Func::In(Domain::String, collation),
-        Func::Or => call.args = call.args.into_iter().map(|arg| by_collation(arg, Some(collation))).collect(),
-        _ => {}
+fn by_collation(mut e: Expr, collation: Option<Collation>) -> Expr {
+    if let (Some(new), Expr::Call(call)) = (collation, &mut e) {
+        match &mut call.func {
+            Func::Compare(_, Domain::String, old) | Func::In(Domain::String, old) => *old = new,
+            Func::Or => {
+                let args = std::mem::take(&mut call.args);
+                call.args = args.into_iter().map(|arg| by_collation(arg, collation)).collect();
+            }
+            _ => {}
+        }
     }
-    Expr::Call(call)
+    e
 }
 
 /// Of comparisons with constants those that decide for all: with the least or greatest value, or with two different

@@ -92,7 +92,7 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
     let (reader, reader_stop, told) = (client.clone(), Rc::clone(&stop), Arc::clone(&ledger));
     tasks.push(tokio::task::spawn_local(async move {
         while !reader_stop.get() {
-            let _ = bank::check_newest(&reader, &told).await;
+            let _ = bank::check_newest(&reader, &told).await; // the same: what was acknowledged and is not seen panics
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }));

@@ -340,7 +340,10 @@ impl Binder<'_> {
                     let probe = self.bind_all(&row)?;
                     return self.compare_with_row(op, &probe, right);
                 }
-                (None, None) => {}
+                (None, None) => {
+                    let (l, r) = (self.bind_expr(left)?, self.bind_expr(right)?);
+                    return self.call(op.symbol(), vec![l, r]);
+                }
             }
         }
         // Conditions by the hundreds are one long chain: it is bound, and becomes a tree, without as deep a recursion.
@@ -374,9 +377,6 @@ impl Binder<'_> {
             B::Divide => "/",
             B::Modulo => "%",
             B::MyIntegerDivide | B::DuckIntegerDivide => "div",
-            B::Gt | B::Lt | B::GtEq | B::LtEq | B::Spaceship | B::Eq | B::NotEq => {
-                compare_op_of(op).map_or("", CmpOp::symbol)
-            }
             B::Xor => "xor",
             B::BitwiseOr => "|",
             B::BitwiseAnd => "&",
