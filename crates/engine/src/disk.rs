@@ -209,13 +209,13 @@ impl Snapshot for FjallSnapshot {
             return Ok(None);
         }
         let value = self.view.get(&self.keyspaces[cf as usize], key).map_err(from_fjall)?;
-        Ok(value.map(|v| Bytes::copy_from_slice(&v)))
+        Ok(value.map(Bytes::from_owner))
     }
 
     fn scan(&self, cf: Cf, range: &KeyRange, direction: Direction) -> ScanIter {
         let decode = |guard: fjall::Guard| {
             let (key, value) = guard.into_inner().map_err(from_fjall)?;
-            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
+            Ok((Bytes::from_owner(key), Bytes::from_owner(value)))
         };
         let iter = self.iter(cf, range);
         match direction {

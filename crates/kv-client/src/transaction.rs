@@ -79,8 +79,9 @@ pub struct LockOptions {
     pub return_values: bool,
     /// Whether to return if the keys have values.
     pub check_existence: bool,
-    /// The timestamp that the caller has read at: a key committed since is a [`Error::WriteConflict`]. Without it a
-    /// fresh one is taken, and conflicts are retried here.
+    /// The timestamp that the caller has read at: a key committed since is a [`Error::WriteConflict`]. Without it the
+    /// keys are locked as they are now: first at the newest timestamp that the transaction knows, which spares asking PD,
+    /// and at a fresh one when a key has changed since.
     pub for_update_ts: Option<Timestamp>,
 }
 
@@ -111,6 +112,9 @@ pub struct Transaction {
     primary: Option<Vec<u8>>,
     /// The newest timestamp that keys were locked at.
     for_update_ts: Timestamp,
+    /// Whether the last call for locks failed or was dropped. What it may have locked is released in the background,
+    /// locks up to its timestamp: the next ones are taken at a fresh timestamp, or that would release them too.
+    gave_up: bool,
     check: Option<CommitCheck>,
     finished: bool,
 }
@@ -136,6 +140,7 @@ impl Transaction {
             locked_at_commit: BTreeSet::new(),
             primary: None,
             for_update_ts: start_ts,
+            gave_up: false,
             check: None,
             finished: false,
         }
@@ -319,8 +324,8 @@ impl Transaction {
         }
         let mut ts = match options.for_update_ts {
             Some(ts) => ts,
-            None if keys.is_empty() => self.for_update_ts,
-            None => self.client.timestamp().await?,
+            None if self.gave_up && !keys.is_empty() => self.client.timestamp().await?,
+            None => self.for_update_ts,
         };
         let wait = match options.wait {
             LockWait::Default => LOCK_WAIT,
@@ -333,9 +338,11 @@ impl Transaction {
         fresh.dedup();
         let mut found = HashMap::new();
         if !fresh.is_empty() {
+            self.gave_up = true;
             loop {
                 match self.lock_fresh(&fresh, ts, &options, deadline).await {
                     Ok(answers) => {
+                        self.gave_up = false;
                         found = answers;
                         break;
                     }

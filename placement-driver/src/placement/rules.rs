@@ -72,8 +72,7 @@ impl RuleSet {
         let rule = default_rule(replicas, location_labels);
         let mut set =
             RuleSet { rules: BTreeMap::from([(rule.key(), rule)]), groups: BTreeMap::new(), segments: Vec::new() };
-        set.segments = set.build().unwrap_or_default();
-        debug_assert!(!set.segments.is_empty());
+        set.segments = set.build().expect("the default rule covers the whole key space");
         set
     }
 

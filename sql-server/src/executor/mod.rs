@@ -12,6 +12,7 @@
 //! | query, no transaction | a fresh timestamp; one row by key: the newest version |
 //! | query in a transaction | its start, over its pending writes; pessimistic under READ COMMITTED: a fresh timestamp |
 //! | `FOR UPDATE` and `FOR SHARE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
+//! | rows by key that a change locks before it reads them, pessimistic | as they are when the lock is taken, for which PD is asked only if one is newer than what the transaction knows |
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 
 pub mod aggregate;

@@ -53,7 +53,7 @@ pub async fn rows(server: &Arc<Server>, schema: &Arc<Schema>, table: &TableInfo)
         "ddl_jobs" => cluster::ddl_jobs(server).await?,
         _ => Vec::new(),
     };
-    debug_assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);
+    assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);
     Ok(rows)
 }
 

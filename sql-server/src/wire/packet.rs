@@ -190,7 +190,7 @@ impl PacketWriter {
 
     /// Begins a packet; the payload goes to the returned buffer's end.
     pub fn begin(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.open.is_none(), "a packet is open");
+        assert!(self.open.is_none(), "a packet is open");
         self.open = Some(self.out.len());
         self.out.extend_from_slice(&[0; HEADER_BYTES]);
         &mut self.out

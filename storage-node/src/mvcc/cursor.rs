@@ -43,7 +43,7 @@ impl<S: Snapshot> Cursor<S> {
 
     /// Moves a forward cursor to the first entry at or after `key`. It never moves back.
     pub(crate) fn seek(&mut self, key: &[u8]) -> Result<()> {
-        debug_assert_eq!(self.direction, Direction::Forward);
+        assert_eq!(self.direction, Direction::Forward);
         for _ in 0..NEAR_SEEK_ENTRIES {
             match &self.current {
                 Some((k, _)) if k.as_ref() < key => self.advance()?,
@@ -58,7 +58,7 @@ impl<S: Snapshot> Cursor<S> {
 
     /// Moves a backward cursor to the last entry before `key`. It never moves back.
     pub(crate) fn seek_before(&mut self, key: &[u8]) -> Result<()> {
-        debug_assert_eq!(self.direction, Direction::Backward);
+        assert_eq!(self.direction, Direction::Backward);
         for _ in 0..NEAR_SEEK_ENTRIES {
             match &self.current {
                 Some((k, _)) if k.as_ref() >= key => self.advance()?,

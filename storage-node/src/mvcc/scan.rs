@@ -123,13 +123,17 @@ impl<S: Snapshot> Scanner<S> {
     }
 
     fn take_versions_forward(&mut self, key: &Key) -> Result<Option<Bytes>> {
-        self.writes.seek(&key.at(self.params.ts))?;
+        // Most keys have one version, and it is visible: where to seek to is made up only when a seek is needed.
+        let too_new = match self.writes.current() {
+            Some((versioned, _)) => point::split(versioned)?.1 > self.params.ts,
+            None => false,
+        };
+        if too_new {
+            self.writes.seek(&key.at(self.params.ts))?;
+        }
         let mut value = None;
-        while let Some((versioned, data)) = self.writes.current() {
-            let (encoded, _) = point::split(versioned)?;
-            if encoded != key.encoded() {
-                return Ok(value);
-            }
+        while self.is_on_version_of(key)? {
+            let Some((versioned, data)) = self.writes.current() else { break };
             let write = point::parse_write(versioned, data)?;
             if !write.kind.is_change() {
                 self.writes.advance()?;
@@ -138,14 +142,24 @@ impl<S: Snapshot> Scanner<S> {
             if write.kind == WriteKind::Put && write.survives_gc_fence(self.params.ts) {
                 value = Some(match self.options.key_only {
                     true => Bytes::new(),
-                    false => point::value_of_write(&self.snapshot, encoded, data, &write)?,
+                    false => point::value_of_write(&self.snapshot, key.encoded(), data, &write)?,
                 });
             }
             self.writes.advance()?;
-            self.skip_versions(key, true)?;
-            return Ok(value);
+            if self.is_on_version_of(key)? {
+                self.skip_versions(key, true)?;
+            }
+            break;
         }
         Ok(value)
+    }
+
+    /// Whether the write cursor stands on a version of the key.
+    fn is_on_version_of(&self, key: &Key) -> Result<bool> {
+        match self.writes.current() {
+            Some((versioned, _)) => Ok(point::split(versioned)?.0 == key.encoded()),
+            None => Ok(false),
+        }
     }
 
     fn take_versions_backward(&mut self, key: &Key) -> Result<Option<Bytes>> {

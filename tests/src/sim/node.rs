@@ -242,7 +242,7 @@ impl World {
         let (region_id, to) = (message.region_id, message.to_peer.unwrap_or_default());
         let chunks: Vec<Vec<u8>> =
             SnapshotChunks::new(view, range).collect::<Result<_, _>>().expect("memory can be read");
-        debug_assert!(raft::eraftpb::Message::parse_from_bytes(&message.message).is_ok());
+        assert!(raft::eraftpb::Message::parse_from_bytes(&message.message).is_ok());
         let sent = |ok| Msg::SnapshotSent { region_id, to_peer: to.id, ok };
         match self.delay(from, to.store_id).filter(|_| self.nodes.get(&to.store_id).is_some_and(Node::is_running)) {
             Some(delay) => {

@@ -264,6 +264,45 @@ async fn locks_of_a_statement_that_is_killed_are_released_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn locks_are_taken_at_a_known_time_unless_a_key_has_changed_since_or_a_call_was_given_up() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    put(&client, &[("a", "1"), ("b", "1")]).await;
+    let mut txn = pessimistic(&client).await;
+    let as_now = || LockOptions { return_values: true, wait: LockWait::NoWait, ..LockOptions::default() };
+    // Nobody has changed "a": PD need not be asked for the time.
+    let a = txn.lock_keys(vec![b"a".to_vec()], as_now()).await.unwrap();
+    assert_eq!((a.for_update_ts, &a.values[..]), (txn.start_ts(), &[Some(b"1".to_vec())][..]));
+    // "b" changes: it is locked as it is now, and so is what did not exist and does.
+    let changed = put(&client, &[("b", "2"), ("c", "2")]).await;
+    let b = txn.lock_keys(vec![b"b".to_vec(), b"c".to_vec()], as_now()).await.unwrap();
+    assert!(b.for_update_ts > changed, "{b:?}");
+    assert_eq!(b.values, [Some(b"2".to_vec()), Some(b"2".to_vec())]);
+    // What was locked is read as it is, at whatever time.
+    let again = txn.lock_keys(vec![b"a".to_vec(), b"b".to_vec()], as_now()).await.unwrap();
+    assert_eq!(again.values, [Some(b"1".to_vec()), Some(b"2".to_vec())]);
+    let d = txn.lock_keys(vec![b"d".to_vec()], as_now()).await.unwrap();
+    assert_eq!(d.for_update_ts, b.for_update_ts);
+
+    // A refused call releases what it locked in the background; that must not reach the locks of the next call.
+    let mut holder = pessimistic(&client).await;
+    lock(&mut holder, "f", LockWait::NoWait).await.unwrap();
+    let refused = txn.lock_keys(vec![b"e".to_vec(), b"f".to_vec()], as_now()).await;
+    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"f"), "{refused:?}");
+    let e = txn.lock_keys(vec![b"e".to_vec()], as_now()).await.unwrap();
+    assert!(e.for_update_ts > d.for_update_ts, "{e:?}");
+    holder.rollback().await.unwrap();
+    for key in ["a", "b", "c", "d", "e"] {
+        let mut probe = pessimistic(&client).await;
+        let held = lock(&mut probe, key, LockWait::NoWait).await;
+        assert!(matches!(&held, Err(Error::LockNoWait { .. })), "{key}: {held:?}");
+        probe.rollback().await.unwrap();
+    }
+    txn.rollback().await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_is_found_and_the_other_transaction_goes_on() {
     let cluster = Cluster::start(1, 1).await;
     let client = cluster.client().await;
