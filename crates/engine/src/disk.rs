@@ -203,6 +203,8 @@ impl FjallSnapshot {
     }
 }
 
+/// What it returns are the tree's own bytes, not copies: each keeps a block or an entry of a memtable in memory, so that
+/// it is not for keeping.
 impl Snapshot for FjallSnapshot {
     fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
         if !(1..=KEY_BYTES_MAX).contains(&key.len()) {

@@ -124,21 +124,20 @@ impl<S: Snapshot> Scanner<S> {
 
     fn take_versions_forward(&mut self, key: &Key) -> Result<Option<Bytes>> {
         // Most keys have one version, and it is visible: where to seek to is made up only when a seek is needed.
-        let too_new = match self.writes.current() {
+        let too_new = match self.version_of(key)? {
             Some((versioned, _)) => point::split(versioned)?.1 > self.params.ts,
             None => false,
         };
         if too_new {
             self.writes.seek(&key.at(self.params.ts))?;
         }
-        let mut value = None;
-        while self.is_on_version_of(key)? {
-            let Some((versioned, data)) = self.writes.current() else { break };
+        while let Some((versioned, data)) = self.version_of(key)? {
             let write = point::parse_write(versioned, data)?;
             if !write.kind.is_change() {
                 self.writes.advance()?;
                 continue;
             }
+            let mut value = None;
             if write.kind == WriteKind::Put && write.survives_gc_fence(self.params.ts) {
                 value = Some(match self.options.key_only {
                     true => Bytes::new(),
@@ -146,19 +145,19 @@ impl<S: Snapshot> Scanner<S> {
                 });
             }
             self.writes.advance()?;
-            if self.is_on_version_of(key)? {
+            if self.version_of(key)?.is_some() {
                 self.skip_versions(key, true)?;
             }
-            break;
+            return Ok(value);
         }
-        Ok(value)
+        Ok(None)
     }
 
-    /// Whether the write cursor stands on a version of the key.
-    fn is_on_version_of(&self, key: &Key) -> Result<bool> {
+    /// The entry under the write cursor, if it is a version of the key.
+    fn version_of(&self, key: &Key) -> Result<Option<(&Bytes, &Bytes)>> {
         match self.writes.current() {
-            Some((versioned, _)) => Ok(point::split(versioned)?.0 == key.encoded()),
-            None => Ok(false),
+            Some(entry) => Ok((point::split(entry.0)?.0 == key.encoded()).then_some(entry)),
+            None => Ok(None),
         }
     }
 
