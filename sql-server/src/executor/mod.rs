@@ -460,8 +460,7 @@ async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Res
     will_lock(ctx, &locked);
     let locking = !locked.is_empty();
     let pessimistic = locking && ctx.txn().await?.is_pessimistic();
-    let cx = eval_context(ctx, false);
-    let Planned { plan, rt, .. } = plan_query(ctx, cx, plan, columns, subqueries, pessimistic).await?;
+    let Planned { plan, rt, .. } = plan_query(ctx, env.eval, plan, columns, subqueries, pessimistic).await?;
     let mut op = operator::build(&plan, &rt)?;
     let mut batches = Vec::new();
     let mut complete = false;

@@ -5,9 +5,9 @@
 //! replies: whatever is there when the connection can send goes out as one message: [3, 5], later [4]
 //! ```
 //!
-//! Point reads cost less than a task switch, so that the reading task runs them itself as far as they go without
-//! waiting. The requests under way on a stream are bounded: past that, it is not read further, and the client's
-//! flow-control window fills.
+//! Point reads and locks of a few keys cost less than a task switch, so that the reading task runs them itself as far as
+//! they go without waiting, and so a short scan, if no other request of the message waits behind it. The requests under
+//! way on a stream are bounded: past that, it is not read further, and the client's flow-control window fills.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const UNDER_WAY_MAX: usize = 4096;
 /// Answers in one message at most.
 const GATHERED_MAX: usize = 256;
 
-/// Keys up to which a batch read runs on the reading task.
+/// Keys up to which a batch read or a lock runs on the reading task.
 const INLINE_KEYS_MAX: usize = 8;
 
 /// An answer, and the place among those under way that it gives back when it is sent.
@@ -55,7 +55,8 @@ async fn read<R: Replication, C: RaftCalls>(
     // An error or the end: the client is gone, and has no use for answers.
     while let Ok(Some(message)) = requests.message().await {
         let mut ready: Vec<Ready> = Vec::new();
-        for (id, request) in message.request_ids.into_iter().zip(message.requests) {
+        let mut requests = message.request_ids.into_iter().zip(message.requests);
+        while let Some((id, request)) = requests.next() {
             let Some(request) = request.cmd else { continue };
             let place = match places.clone().try_acquire_owned() {
                 Ok(place) => place,
@@ -65,7 +66,7 @@ async fn read<R: Replication, C: RaftCalls>(
                     place
                 }
             };
-            let inline = is_short(&request);
+            let inline = is_short(&request, requests.len() == 0);
             let mut answer = Box::pin(answer(service.clone(), request));
             if inline && let Poll::Ready(answer) = futures::poll!(answer.as_mut()) {
                 ready.push((id, answer, place));
@@ -89,12 +90,14 @@ fn send(sender: &mpsc::UnboundedSender<Ready>, ready: &mut Vec<Ready>) {
     }
 }
 
-/// Whether the request is worth running at once.
-fn is_short(request: &Request) -> bool {
+/// Whether the request is worth running at once; `last`: no other of its message waits for it.
+fn is_short(request: &Request, last: bool) -> bool {
     match request {
         Request::Get(_) | Request::RawGet(_) | Request::Empty(_) => true,
         Request::BatchGet(batch) => batch.keys.len() <= INLINE_KEYS_MAX,
         Request::RawBatchGet(batch) => batch.keys.len() <= INLINE_KEYS_MAX,
+        Request::PessimisticLock(lock) => lock.mutations.len() <= INLINE_KEYS_MAX,
+        Request::Coprocessor(scan) => last && handlers::is_short_scan(scan),
         _ => false,
     }
 }

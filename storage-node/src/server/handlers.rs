@@ -1,6 +1,7 @@
 //! One function per request: message in, message out. Errors are part of the message, so none of them fails.
 
 use bytes::Bytes;
+use codec::table::{self, RECORD_KEY_LEN};
 use codec::timestamp::Timestamp;
 use engine::Cf;
 use proto::coprocessor::{Request as CopRequest, Response as CopResponse};
@@ -20,6 +21,9 @@ use crate::txn::storage::LockWait;
 use crate::txn::{Assertion, CommandError, TxnError};
 
 type Service<R, C> = TikvService<R, C>;
+
+/// Rows up to which a scan is not worth a thread of its own: they take less than a millisecond.
+const SHORT_SCAN_ROWS_MAX: u64 = 256;
 
 /// Refuses a request by its context, as a region error.
 macro_rules! accept {
@@ -663,12 +667,36 @@ pub(super) async fn coprocessor<R: Replication, C: RaftCalls>(s: &Service<R, C>,
         Err(e) => return CopResponse { other_error: e.to_string(), ..Default::default() },
     };
     let coprocessor = s.coprocessor.clone();
-    let work = tokio::task::spawn_blocking(move || {
+    let is_short = is_short_scan(&r);
+    let work = move || {
         let _slot = slot;
         coprocessor.handle(&r, &view)
-    });
-    work.await.unwrap_or_else(|e| {
-        tracing::error!(error = %e, "coprocessor request failed");
+    };
+    // A panic is this request's alone, on whichever thread.
+    let response = match is_short {
+        true => std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok(),
+        false => tokio::task::spawn_blocking(work).await.ok(),
+    };
+    response.unwrap_or_else(|| {
+        tracing::error!("coprocessor request failed");
         CopResponse { other_error: "the coprocessor failed on this request".into(), ..Default::default() }
     })
+}
+
+/// Whether the request reads so few rows that another thread would cost more than the work.
+pub(super) fn is_short_scan(r: &CopRequest) -> bool {
+    let mut rows_max = 0u64;
+    r.ranges.iter().all(|range| {
+        rows_max = rows_max.saturating_add(handles_between(&range.start, &range.end).unwrap_or(u64::MAX));
+        rows_max <= SHORT_SCAN_ROWS_MAX
+    })
+}
+
+/// How many row handles there are between two keys; none if that is not plain to see.
+fn handles_between(start: &[u8], end: &[u8]) -> Option<u64> {
+    let (first, last) = (table::decode_handle(start).ok()?, table::decode_handle(end.get(..RECORD_KEY_LEN)?).ok()?);
+    // What follows the last handle only lets it in.
+    let bounds = u64::from(end.len() > RECORD_KEY_LEN);
+    let same_table = start[..table::PREFIX_LEN] == end[..table::PREFIX_LEN];
+    (same_table && first <= last).then(|| last.abs_diff(first).saturating_add(bounds))
 }

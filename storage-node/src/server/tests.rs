@@ -16,11 +16,12 @@ use super::*;
 use crate::bare::BareReplication;
 use crate::txn::StorageOptions;
 
-/// Counts the rows of its ranges.
+/// Counts the rows of its ranges; panics when told to.
 struct Counter;
 
 impl Coprocessor for Counter {
     fn handle(&self, request: &CopRequest, view: &dyn ReadView) -> CopResponse {
+        assert_ne!(request.data, b"panic");
         let mut count = 0u64;
         for range in &request.ranges {
             let range = engine::KeyRange::new(range.start.clone(), range.end.clone());
@@ -178,6 +179,57 @@ async fn requests_on_a_stream_are_answered_by_id() {
     }
     drop(sender);
     assert!(replies.message().await.unwrap().is_none());
+}
+
+fn scan(ranges: &[(&[u8], &[u8])]) -> CopRequest {
+    let ranges =
+        ranges.iter().map(|&(start, end)| proto::coprocessor::KeyRange { start: start.into(), end: end.into() });
+    CopRequest { context: context(), start_ts: 100, ranges: ranges.collect(), ..CopRequest::default() }
+}
+
+#[test]
+fn a_scan_is_short_if_its_ranges_hold_few_handles() {
+    use codec::table::{index_range, record_key, record_range, record_range_between};
+    let is_short = |ranges: &[codec::table::Range]| {
+        handlers::is_short_scan(&scan(&ranges.iter().map(|(a, b)| (a.as_slice(), b.as_slice())).collect::<Vec<_>>()))
+    };
+    let rows = |low, high| record_range_between(7, low, high);
+    assert!(is_short(&[]));
+    assert!(is_short(&[rows(1, 256)]));
+    assert!(!is_short(&[rows(1, 257)]));
+    assert!(is_short(&[rows(-128, 127)]));
+    assert!(!is_short(&[rows(i64::MIN, i64::MAX - 1)]));
+    assert!(!is_short(&[rows(1, 200), rows(1000, 1200)]), "together they are many");
+    // One key is written as the key and the key behind it.
+    let one = |handle| (record_key(7, handle), [&record_key(7, handle)[..], &[0]].concat());
+    assert!(is_short(&(0..256).map(one).collect::<Vec<_>>()));
+    assert!(!is_short(&(0..257).map(one).collect::<Vec<_>>()));
+    // Nobody can tell without reading, or the range makes no sense.
+    assert!(!is_short(&[record_range(7)]));
+    assert!(!is_short(&[index_range(7, 1)]));
+    assert!(!is_short(&[(record_key(7, 1), record_key(8, 1))]));
+    assert!(!is_short(&[(record_key(7, 2), record_key(7, 1))]));
+    assert!(!is_short(&[(Vec::new(), Vec::new())]));
+}
+
+#[tokio::test]
+async fn a_scan_that_panics_fails_alone_wherever_it_runs() {
+    let (mut client, _) = start().await;
+    let (sender, receiver) = tokio::sync::mpsc::channel(8);
+    let mut replies = client.batch_commands(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    let (start, end) = codec::table::record_range_between(7, 1, 10);
+    let (short, long): (&[(&[u8], &[u8])], &[(&[u8], &[u8])]) = (&[(&start, &end)], &[(b"a", b"z")]);
+    for (id, ranges, data) in [(0, short, "panic"), (1, long, "panic"), (2, short, ""), (3, long, "")] {
+        let cmd = Some(Cmd::Coprocessor(CopRequest { data: data.into(), ..scan(ranges) }));
+        let message = BatchCommandsRequest { requests: vec![BatchRequest { cmd }], request_ids: vec![id] };
+        sender.send(message).await.unwrap();
+        let mut reply = replies.message().await.unwrap().unwrap();
+        assert_eq!(reply.request_ids, [id]);
+        let Some(Answer::Coprocessor(answer)) = reply.responses.remove(0).cmd else { panic!("{id}") };
+        let failed = "the coprocessor failed on this request";
+        assert_eq!(answer.other_error, if data.is_empty() { "" } else { failed }, "{id}");
+        assert_eq!(answer.data, if data.is_empty() { 0u64.to_be_bytes().to_vec() } else { Vec::new() });
+    }
 }
 
 /// Prints what a point read through the stream costs; run it by name with `--run-ignored`.
