@@ -22,7 +22,7 @@ use crate::txn::{Assertion, CommandError, TxnError};
 
 type Service<R, C> = TikvService<R, C>;
 
-/// Rows up to which a scan is not worth a thread of its own: they take less than a millisecond.
+/// Rows up to which a scan is not worth a thread of its own: with few versions each, they take less than a millisecond.
 const SHORT_SCAN_ROWS_MAX: u64 = 256;
 
 /// Refuses a request by its context, as a region error.
