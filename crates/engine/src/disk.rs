@@ -6,10 +6,15 @@
 //! ```
 //!
 //! A write goes to the journal's page-cache buffer and the memtables: it survives the death of the process at once and
-//! that of the machine after [`Engine::sync`]. Range deletion is a scan that writes tombstones, under a lock that
-//! keeps other writers out between the scan and the write.
+//! that of the machine after [`Engine::sync`]. Range deletion is a scan that writes tombstones.
 //!
-//! Memory is bounded by the block cache plus, per column family, up to five memtables (one active, four being flushed).
+//! There is one writer at a time, as in `fjall` itself: nothing comes between a range deletion's scan and its write, and
+//! the keys of the lock family can be followed in memory, so that who looks for locks reads no tombstones.
+//!
+//! Memory is bounded by the block cache plus, per column family, up to five memtables (one active, four being flushed),
+//! plus the keys of the locks held.
+
+mod live;
 
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -18,11 +23,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 
+use self::live::LiveKeys;
 use crate::{
     Cf, Direction, Engine, EngineError, KEY_BYTES_MAX, KeyRange, Modify, Result, ScanIter, Snapshot, WriteBatch,
 };
+
+/// Locks that are read one by one; for more of them, the tree is scanned.
+const FEW_LOCKS: usize = 16;
 
 /// How much memory and disk the engine may use.
 #[derive(Clone, Debug)]
@@ -58,12 +67,15 @@ pub struct FjallEngine(Arc<Inner>);
 
 struct Inner {
     db: Database,
-    /// In the order of [`Cf::ALL`].
-    keyspaces: [Keyspace; 4],
-    /// Shared by ordinary writes, exclusive for a batch with a range deletion: what the deletion's scan saw is what
-    /// its tombstones cover.
-    range_delete: RwLock<()>,
+    keyspaces: Keyspaces,
+    /// Held by who writes, from what it reads to what it has written.
+    writer: Mutex<()>,
+    /// Keys that [`Cf::Lock`] may hold. Held for moments only, and while no file is written: readers wait for it.
+    locks: Mutex<LiveKeys>,
 }
+
+/// In the order of [`Cf::ALL`].
+type Keyspaces = Arc<[Keyspace; 4]>;
 
 impl FjallEngine {
     /// Opens the engine in `dir`, which is created when missing. One process at a time may have it open.
@@ -78,8 +90,12 @@ impl FjallEngine {
             let create = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
             db.keyspace(cf.name(), create).map_err(from_fjall)
         };
-        let keyspaces = [open(Cf::ALL[0])?, open(Cf::ALL[1])?, open(Cf::ALL[2])?, open(Cf::ALL[3])?];
-        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, range_delete: RwLock::new(()) })))
+        let keyspaces = Arc::new([open(Cf::ALL[0])?, open(Cf::ALL[1])?, open(Cf::ALL[2])?, open(Cf::ALL[3])?]);
+        let mut locks = LiveKeys::default();
+        for entry in db.snapshot().iter(&keyspaces[Cf::Lock as usize]) {
+            locks.add(&entry.key().map_err(from_fjall)?);
+        }
+        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, writer: Mutex::new(()), locks: Mutex::new(locks) })))
     }
 }
 
@@ -88,10 +104,27 @@ impl Inner {
         &self.keyspaces[cf as usize]
     }
 
+    fn snapshot(&self) -> FjallSnapshot {
+        let locks = self.locks.lock();
+        let tree = self.db.snapshot();
+        FjallSnapshot(Arc::new(View { tree, locks: locks.clone(), keyspaces: self.keyspaces.clone() }))
+    }
+
     /// Commits modifies without range deletions. All entries of a `fjall` batch share one sequence number, so only
     /// the last change of each key may go in.
     fn commit(&self, modifies: Vec<Modify>) -> Result<()> {
         let keep = last_of_each_key(&modifies);
+        let kept = || modifies.iter().zip(&keep).filter_map(|(modify, keep)| keep.then_some(modify));
+        let mut unlocked = Vec::new();
+        let mut locks = self.locks.lock();
+        for modify in kept() {
+            match modify {
+                Modify::Put(Cf::Lock, key, _) => locks.add(key),
+                Modify::Delete(Cf::Lock, key) => unlocked.push(key.clone()),
+                _ => {}
+            }
+        }
+        drop(locks);
         let mut batch = self.db.batch();
         for (modify, keep) in modifies.into_iter().zip(keep) {
             match modify {
@@ -101,13 +134,18 @@ impl Inner {
                 Modify::DeleteRange(..) => unreachable!("expanded by the caller"),
             }
         }
-        batch.commit().map_err(from_fjall)
+        batch.commit().map_err(from_fjall)?;
+        if !unlocked.is_empty() {
+            let mut locks = self.locks.lock();
+            unlocked.iter().for_each(|key| locks.take_away(key));
+        }
+        Ok(())
     }
 
     /// Replaces each range deletion by deletions of the keys it covers: those stored and those put before it in the
     /// same batch.
     fn expand_range_deletes(&self, modifies: Vec<Modify>) -> Result<Vec<Modify>> {
-        let view = FjallSnapshot { view: Arc::new(self.db.snapshot()), keyspaces: self.keyspaces.clone() };
+        let view = self.snapshot();
         let mut expanded = Vec::with_capacity(modifies.len());
         for modify in modifies {
             let Modify::DeleteRange(cf, range) = modify else {
@@ -141,18 +179,17 @@ impl Engine for FjallEngine {
     type Snapshot = FjallSnapshot;
 
     fn snapshot(&self) -> FjallSnapshot {
-        FjallSnapshot { view: Arc::new(self.0.db.snapshot()), keyspaces: self.0.keyspaces.clone() }
+        self.0.snapshot()
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {
         batch.check()?;
-        if batch.modifies.iter().any(|m| matches!(m, Modify::DeleteRange(..))) {
-            let _exclusive = self.0.range_delete.write();
-            let expanded = self.0.expand_range_deletes(batch.modifies)?;
-            return self.0.commit(expanded);
+        let _writer = self.0.writer.lock();
+        let mut modifies = batch.modifies;
+        if modifies.iter().any(|m| matches!(m, Modify::DeleteRange(..))) {
+            modifies = self.0.expand_range_deletes(modifies)?;
         }
-        let _shared = self.0.range_delete.read();
-        self.0.commit(batch.modifies)
+        self.0.commit(modifies)
     }
 
     fn sync(&self) -> Result<()> {
@@ -161,7 +198,7 @@ impl Engine for FjallEngine {
 
     fn approximate_size(&self, cf: Cf, range: &KeyRange) -> Result<u64> {
         let mut bytes = 0;
-        for entry in self.snapshot().iter(cf, range) {
+        for entry in self.snapshot().0.iter(cf, range) {
             let (key, value) = entry.into_inner().map_err(from_fjall)?;
             bytes += (key.len() + value.len()) as u64;
         }
@@ -171,18 +208,29 @@ impl Engine for FjallEngine {
 
 /// A consistent view of a [`FjallEngine`]. It keeps overwritten values from being collected while it lives.
 #[derive(Clone)]
-pub struct FjallSnapshot {
-    view: Arc<fjall::Snapshot>,
-    keyspaces: [Keyspace; 4],
+pub struct FjallSnapshot(Arc<View>);
+
+struct View {
+    tree: fjall::Snapshot,
+    locks: LiveKeys,
+    keyspaces: Keyspaces,
 }
 
-impl FjallSnapshot {
+impl View {
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
+        if cf == Cf::Lock && !self.locks.contains(key) {
+            return Ok(None);
+        }
+        let value = self.tree.get(&self.keyspaces[cf as usize], key).map_err(from_fjall)?;
+        Ok(value.map(Bytes::from))
+    }
+
     fn iter(&self, cf: Cf, range: &KeyRange) -> fjall::Iter {
         let keyspace = &self.keyspaces[cf as usize];
         // The tree panics on an inverted range and on bounds longer than a key may be. No key lies between such a
         // bound and its longest permitted prefix, so that the prefix does instead.
         if range.is_empty() {
-            return self.view.range(keyspace, *b"-"..*b"-");
+            return self.tree.range(keyspace, *b"-"..*b"-");
         }
         let prefix = |bound: &[u8]| bound[..KEY_BYTES_MAX].to_vec();
         let start = match range.start.len() <= KEY_BYTES_MAX {
@@ -196,9 +244,9 @@ impl FjallSnapshot {
         };
         match (&start, &end) {
             (Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) if a >= b => {
-                self.view.range(keyspace, *b"-"..*b"-")
+                self.tree.range(keyspace, *b"-"..*b"-")
             }
-            _ => self.view.range::<Vec<u8>, _>(keyspace, (start, end)),
+            _ => self.tree.range::<Vec<u8>, _>(keyspace, (start, end)),
         }
     }
 }
@@ -210,16 +258,29 @@ impl Snapshot for FjallSnapshot {
         if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
             return Ok(None);
         }
-        let value = self.view.get(&self.keyspaces[cf as usize], key).map_err(from_fjall)?;
-        Ok(value.map(Bytes::from_owner))
+        self.0.get(cf, key)
     }
 
     fn scan(&self, cf: Cf, range: &KeyRange, direction: Direction) -> ScanIter {
+        if range.is_empty() {
+            return Box::new(std::iter::empty());
+        }
+        if cf == Cf::Lock
+            && let Some(keys) = self.0.locks.few_of(range, FEW_LOCKS)
+        {
+            let view = self.clone();
+            let lock =
+                move |key: Box<[u8]>| Some(view.0.get(Cf::Lock, &key).transpose()?.map(|lock| (key.into(), lock)));
+            return match direction {
+                Direction::Forward => Box::new(keys.into_iter().filter_map(lock)),
+                Direction::Backward => Box::new(keys.into_iter().rev().filter_map(lock)),
+            };
+        }
         let decode = |guard: fjall::Guard| {
             let (key, value) = guard.into_inner().map_err(from_fjall)?;
-            Ok((Bytes::from_owner(key), Bytes::from_owner(value)))
+            Ok((key.into(), value.into()))
         };
-        let iter = self.iter(cf, range);
+        let iter = self.0.iter(cf, range);
         match direction {
             Direction::Forward => Box::new(iter.map(decode)),
             Direction::Backward => Box::new(iter.rev().map(decode)),

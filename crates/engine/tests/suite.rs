@@ -102,6 +102,7 @@ suite! {
     scans_in_both_directions, empty_and_inverted_ranges_are_empty, range_delete_sees_the_batch_before_it,
     large_values_survive, synced_batches_survive_a_crash, reopening_keeps_everything, size_is_that_of_live_data,
     long_scans_cross_chunks, refuses_keys_of_a_wrong_length, behaves_as_a_map, concurrent_batches_are_seen_whole,
+    concurrent_locks_are_seen_with_what_came_with_them, many_locks_and_few_are_found_alike,
 }
 
 fn put<E: Engine>(engine: &E, cf: Cf, key: &[u8], value: &[u8]) {
@@ -352,6 +353,64 @@ fn concurrent_batches_are_seen_whole<S: Subject>() {
     });
 }
 
+/// The disk engine follows the lock family's keys in memory: what a snapshot says of them is what the tree says.
+fn concurrent_locks_are_seen_with_what_came_with_them<S: Subject>() {
+    let subject = S::new();
+    let engine = subject.engine();
+    std::thread::scope(|scope| {
+        for writer in 0..2u8 {
+            let engine = engine.clone();
+            scope.spawn(move || {
+                for _ in 0..300 {
+                    let (mut lock, mut unlock) = (WriteBatch::new(), WriteBatch::new());
+                    for cf in [Cf::Default, Cf::Lock] {
+                        lock.put(cf, [writer], *b"held");
+                        unlock.delete(cf, [writer]);
+                    }
+                    engine.write(lock).unwrap();
+                    engine.write(unlock).unwrap();
+                }
+            });
+        }
+        for _ in 0..300 {
+            let view = engine.snapshot();
+            let held = keys(&view, Cf::Default, &KeyRange::default(), Direction::Forward);
+            assert_eq!(keys(&view, Cf::Lock, &KeyRange::default(), Direction::Forward), held);
+            for writer in 0..2u8 {
+                assert_eq!(view.get(Cf::Lock, &[writer]).unwrap().is_some(), held.contains(&vec![writer]));
+            }
+        }
+    });
+    assert_eq!(keys(&engine.snapshot(), Cf::Lock, &KeyRange::default(), Direction::Forward).len(), 0);
+}
+
+fn many_locks_and_few_are_found_alike<S: Subject>() {
+    let mut subject = S::new();
+    let mut model = Model::new();
+    let mut write = |engine: S::Engine, modifies: Vec<Modify>| {
+        let batch = WriteBatch { modifies };
+        apply(&mut model, &batch);
+        engine.write(batch).unwrap();
+        model.clone()
+    };
+    let put = |n: u8| Modify::Put(Cf::Lock, vec![n], vec![n, n]);
+    let all = write(subject.engine(), (0..60).map(put).collect());
+    let before = subject.engine().snapshot();
+    write(subject.engine(), (0..60).filter(|n| n % 3 != 0).map(|n| Modify::Delete(Cf::Lock, vec![n])).collect());
+    let left = write(subject.engine(), vec![Modify::DeleteRange(Cf::Lock, KeyRange::new(*b"\x28", *b"\x32")), put(41)]);
+    let check = |view: &_, model: &_| {
+        for (start, end) in [(0, 60), (0, 16), (0, 17), (5, 5), (7, 22), (30, 55), (41, 42)] {
+            check_range(view, model, &KeyRange::new([start], [end])).unwrap();
+        }
+        check_range(view, model, &KeyRange::default()).unwrap();
+    };
+    check(&subject.engine().snapshot(), &left);
+    check(&before, &all);
+    drop(before);
+    subject.reopen();
+    check(&subject.engine().snapshot(), &left);
+}
+
 type Model = BTreeMap<(Cf, Vec<u8>), Vec<u8>>;
 
 fn apply(model: &mut Model, batch: &WriteBatch) {
@@ -373,7 +432,7 @@ fn any_row_key() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_modify() -> impl Strategy<Value = Modify> {
-    let cf = prop::sample::select(vec![Cf::Default, Cf::Write]);
+    let cf = prop::sample::select(vec![Cf::Default, Cf::Lock, Cf::Write]);
     prop_oneof![
         4 => (cf.clone(), any_row_key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(c, k, v)| Modify::Put(c, k, v)),
         2 => (cf.clone(), any_row_key()).prop_map(|(c, k)| Modify::Delete(c, k)),
