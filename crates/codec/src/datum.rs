@@ -224,13 +224,7 @@ pub fn encode_key(buf: &mut Vec<u8>, d: &Datum, ty: Option<&FieldType>) -> Resul
             buf.push(flag::DECIMAL);
             encode_decimal(buf, v, ty)?;
         }
-        Datum::Bytes(v) => {
-            buf.push(flag::BYTES);
-            match ty {
-                Some(t) => bytes::encode_bytes(buf, &t.collation.sort_key(v)),
-                None => bytes::encode_bytes(buf, v),
-            }
-        }
+        Datum::Bytes(v) => encode_string_key(buf, v, ty),
         Datum::Time(v) => {
             buf.push(flag::UINT);
             number::encode_u64(buf, v.to_packed());
@@ -246,6 +240,15 @@ pub fn encode_key(buf: &mut Vec<u8>, d: &Datum, ty: Option<&FieldType>) -> Resul
         Datum::Max => buf.push(flag::MAX),
     }
     Ok(())
+}
+
+/// The same for a string that is in no datum.
+pub fn encode_string_key(buf: &mut Vec<u8>, v: &[u8], ty: Option<&FieldType>) {
+    buf.push(flag::BYTES);
+    match ty {
+        Some(t) => bytes::encode_bytes(buf, &t.collation.sort_key(v)),
+        None => bytes::encode_bytes(buf, v),
+    }
 }
 
 /// Appends flag and compact bytes.

@@ -260,6 +260,11 @@ impl Batch {
     }
 }
 
+/// The bytes of a value whose datum would be a copy of them; none for NULL and for other types.
+pub fn bytes_at<'a>(column: &'a ArrayRef, row: usize, ty: &FieldType) -> Option<&'a [u8]> {
+    (column.is_valid(row) && Physical::of(ty) == Physical::Bytes).then(|| column.as_binary::<i32>().value(row))
+}
+
 /// One value of a column of type `ty`.
 pub fn datum_at(column: &ArrayRef, row: usize, ty: &FieldType) -> Datum {
     if column.is_null(row) {

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use codec::datum::{self, Datum};
 use codec::types::{FieldType, TypeCode};
 use parking_lot::Mutex;
-use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
+use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, bytes_at, datum_at};
 use query::context::{EvalContext, TimeZone};
 use query::expr::Expr;
 
@@ -206,15 +206,28 @@ pub fn key_bytes(buf: &mut Vec<u8>, d: &Datum, ty: &FieldType) -> Result<(), Sql
 
 /// The key of a row over evaluated columns; `None` when a value is NULL and NULLs do not match.
 fn row_key(columns: &[(ArrayRef, FieldType)], row: usize, nulls: bool) -> Result<Option<Vec<u8>>, SqlError> {
-    let mut key = Vec::with_capacity(columns.len() * 10);
+    let mut key = Vec::with_capacity(columns.iter().map(|(column, ty)| key_capacity(column, row, ty)).sum());
     for (column, ty) in columns {
-        let d = query::batch::datum_at(column, row, ty);
-        if d.is_null() && !nulls {
+        if column.is_null(row) && !nulls {
             return Ok(None);
         }
-        key_bytes(&mut key, &d, ty)?;
+        cell_key_bytes(&mut key, column, row, ty)?;
     }
     Ok(Some(key))
+}
+
+/// [`key_bytes`] of a value in its column.
+fn cell_key_bytes(buf: &mut Vec<u8>, column: &ArrayRef, row: usize, ty: &FieldType) -> Result<(), SqlError> {
+    match bytes_at(column, row, ty) {
+        Some(bytes) => datum::encode_string_key(buf, bytes, Some(ty)),
+        None => key_bytes(buf, &datum_at(column, row, ty), ty)?,
+    }
+    Ok(())
+}
+
+/// Bytes that [`cell_key_bytes`] appends, if the value is a number or a string that its collation leaves as it is.
+fn key_capacity(column: &ArrayRef, row: usize, ty: &FieldType) -> usize {
+    1 + bytes_at(column, row, ty).map_or(size_of::<u64>(), |bytes| codec::bytes::encoded_len(bytes.len()))
 }
 
 fn key_columns(exprs: &[Expr], batch: &Batch, rt: &Runtime) -> Result<Vec<(ArrayRef, FieldType)>, SqlError> {
@@ -232,7 +245,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let one = Batch::one_empty_row();
             let mut builder = BatchBuilder::new(types, rows.len());
             for row in rows {
-                let values = row.iter().map(|e| Ok(query::batch::datum_at(&rt.column(e, &one)?, 0, e.ty())));
+                let values = row.iter().map(|e| Ok(datum_at(&rt.column(e, &one)?, 0, e.ty())));
                 builder.push(&values.collect::<Result<Vec<_>, SqlError>>()?)?;
             }
             Box::new(Fixed::new(vec![builder.finish()]))
@@ -478,9 +491,9 @@ impl Operator for Distinct {
             let mut keep = Vec::new();
             for row in 0..batch.num_rows() {
                 let key = row_key(&columns, row, true)?.unwrap_or_default();
-                if !self.seen.contains(&key) {
-                    self.rt.hold(key.len() + 48)?;
-                    self.seen.insert(key);
+                let bytes = key.len() + 48;
+                if self.seen.insert(key) {
+                    self.rt.hold(bytes)?;
                     keep.push(row as u32);
                 }
             }
@@ -510,10 +523,10 @@ pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<Vec<Ve
         .collect::<Result<Vec<_>, SqlError>>()?;
     (0..batch.num_rows())
         .map(|row| {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(columns.iter().map(|(column, ty)| key_capacity(column, row, ty)).sum());
             for (k, (column, ty)) in keys.iter().zip(&columns) {
                 let start = bytes.len();
-                key_bytes(&mut bytes, &query::batch::datum_at(column, row, ty), ty)?;
+                cell_key_bytes(&mut bytes, column, row, ty)?;
                 if k.desc {
                     bytes[start..].iter_mut().for_each(|b| *b = !*b);
                 }
@@ -652,7 +665,7 @@ impl Join {
                 let values = self.rt.column(key, left)?;
                 let mut distinct = HashMap::new();
                 for row in 0..left.num_rows() {
-                    let d = query::batch::datum_at(&values, row, key.ty());
+                    let d = datum_at(&values, row, key.ty());
                     if !d.is_null() {
                         let mut k = Vec::new();
                         key_bytes(&mut k, &d, key.ty())?;
