@@ -64,6 +64,13 @@ pub(crate) struct BenchArgs {
     size: SizeArgs,
 }
 
+impl BenchArgs {
+    /// Whether it starts a cluster to measure.
+    pub(crate) fn own_cluster(&self) -> bool {
+        self.mysql_host.is_none()
+    }
+}
+
 /// One thing to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Load {
