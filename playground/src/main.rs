@@ -168,7 +168,7 @@ fn main() {
 
 /// Makes this process, and with it the servers that it starts, batch processes as far as Linux's scheduler goes: who is
 /// sent a message waits for a core instead of taking the sender's. A cluster on one machine has more processes than
-/// cores, each of which does better to finish what it has gathered. (On two cores it commits a tenth more.)
+/// cores, each of which does better to finish what it has gathered. (On two cores it commits up to a tenth more.)
 ///
 /// Before there are threads, which keep what they were born with. Where it cannot be had, nothing is lost but that.
 fn share_the_cores() {
