@@ -8,8 +8,9 @@
 //! A write goes to the journal's page-cache buffer and the memtables: it survives the death of the process at once and
 //! that of the machine after [`Engine::sync`]. Range deletion is a scan that writes tombstones.
 //!
-//! There is one writer at a time, as in `fjall` itself: nothing comes between a range deletion's scan and its write, and
-//! the keys of the lock family can be followed in memory, so that who looks for locks reads no tombstones.
+//! There is one writer at a time, as in `fjall` itself, and snapshots are taken between writes: a flush that ends during
+//! a write would make the half that is done visible to them. So nothing comes between a range deletion's scan and its
+//! write either, and the keys of the lock family can be followed in memory: who looks for locks reads no tombstones.
 //!
 //! Memory is bounded by the block cache plus, per column family, up to five memtables (one active, four being flushed),
 //! plus the keys of the locks held.
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use self::live::LiveKeys;
 use crate::{
@@ -68,10 +69,9 @@ pub struct FjallEngine(Arc<Inner>);
 struct Inner {
     db: Database,
     keyspaces: Keyspaces,
-    /// Held by who writes, from what it reads to what it has written.
-    writer: Mutex<()>,
-    /// Keys that [`Cf::Lock`] may hold. Held for moments only, and while no file is written: readers wait for it.
-    locks: Mutex<LiveKeys>,
+    /// Keys that [`Cf::Lock`] holds. Exclusive for a write, from what it reads to what it has written; shared while a
+    /// snapshot is taken.
+    locks: RwLock<LiveKeys>,
 }
 
 /// In the order of [`Cf::ALL`].
@@ -95,7 +95,7 @@ impl FjallEngine {
         for entry in db.snapshot().iter(&keyspaces[Cf::Lock as usize]) {
             locks.add(&entry.key().map_err(from_fjall)?);
         }
-        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, writer: Mutex::new(()), locks: Mutex::new(locks) })))
+        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, locks: RwLock::new(locks) })))
     }
 }
 
@@ -104,27 +104,24 @@ impl Inner {
         &self.keyspaces[cf as usize]
     }
 
-    fn snapshot(&self) -> FjallSnapshot {
-        let locks = self.locks.lock();
+    fn snapshot(&self, locks: &LiveKeys) -> FjallSnapshot {
         let tree = self.db.snapshot();
         FjallSnapshot(Arc::new(View { tree, locks: locks.clone(), keyspaces: self.keyspaces.clone() }))
     }
 
     /// Commits modifies without range deletions. All entries of a `fjall` batch share one sequence number, so only
     /// the last change of each key may go in.
-    fn commit(&self, modifies: Vec<Modify>) -> Result<()> {
+    fn commit(&self, locks: &mut LiveKeys, modifies: Vec<Modify>) -> Result<()> {
         let keep = last_of_each_key(&modifies);
-        let kept = || modifies.iter().zip(&keep).filter_map(|(modify, keep)| keep.then_some(modify));
         let mut unlocked = Vec::new();
-        let mut locks = self.locks.lock();
-        for modify in kept() {
+        for (modify, keep) in modifies.iter().zip(&keep) {
             match modify {
+                _ if !keep => {}
                 Modify::Put(Cf::Lock, key, _) => locks.add(key),
                 Modify::Delete(Cf::Lock, key) => unlocked.push(key.clone()),
                 _ => {}
             }
         }
-        drop(locks);
         let mut batch = self.db.batch();
         for (modify, keep) in modifies.into_iter().zip(keep) {
             match modify {
@@ -135,17 +132,14 @@ impl Inner {
             }
         }
         batch.commit().map_err(from_fjall)?;
-        if !unlocked.is_empty() {
-            let mut locks = self.locks.lock();
-            unlocked.iter().for_each(|key| locks.take_away(key));
-        }
+        unlocked.iter().for_each(|key| locks.take_away(key));
         Ok(())
     }
 
     /// Replaces each range deletion by deletions of the keys it covers: those stored and those put before it in the
     /// same batch.
-    fn expand_range_deletes(&self, modifies: Vec<Modify>) -> Result<Vec<Modify>> {
-        let view = self.snapshot();
+    fn expand_range_deletes(&self, locks: &LiveKeys, modifies: Vec<Modify>) -> Result<Vec<Modify>> {
+        let view = self.snapshot(locks);
         let mut expanded = Vec::with_capacity(modifies.len());
         for modify in modifies {
             let Modify::DeleteRange(cf, range) = modify else {
@@ -179,17 +173,17 @@ impl Engine for FjallEngine {
     type Snapshot = FjallSnapshot;
 
     fn snapshot(&self) -> FjallSnapshot {
-        self.0.snapshot()
+        self.0.snapshot(&self.0.locks.read())
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {
         batch.check()?;
-        let _writer = self.0.writer.lock();
+        let mut locks = self.0.locks.write();
         let mut modifies = batch.modifies;
         if modifies.iter().any(|m| matches!(m, Modify::DeleteRange(..))) {
-            modifies = self.0.expand_range_deletes(modifies)?;
+            modifies = self.0.expand_range_deletes(&locks, modifies)?;
         }
-        self.0.commit(modifies)
+        self.0.commit(&mut locks, modifies)
     }
 
     fn sync(&self) -> Result<()> {
@@ -217,14 +211,6 @@ struct View {
 }
 
 impl View {
-    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
-        if cf == Cf::Lock && !self.locks.contains(key) {
-            return Ok(None);
-        }
-        let value = self.tree.get(&self.keyspaces[cf as usize], key).map_err(from_fjall)?;
-        Ok(value.map(Bytes::from))
-    }
-
     fn iter(&self, cf: Cf, range: &KeyRange) -> fjall::Iter {
         let keyspace = &self.keyspaces[cf as usize];
         // The tree panics on an inverted range and on bounds longer than a key may be. No key lies between such a
@@ -258,19 +244,21 @@ impl Snapshot for FjallSnapshot {
         if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
             return Ok(None);
         }
-        self.0.get(cf, key)
+        let View { tree, locks, keyspaces } = &*self.0;
+        if cf == Cf::Lock && !locks.contains(key) {
+            return Ok(None);
+        }
+        let value = tree.get(&keyspaces[cf as usize], key).map_err(from_fjall)?;
+        Ok(value.map(Bytes::from))
     }
 
     fn scan(&self, cf: Cf, range: &KeyRange, direction: Direction) -> ScanIter {
-        if range.is_empty() {
-            return Box::new(std::iter::empty());
-        }
         if cf == Cf::Lock
+            && !range.is_empty()
             && let Some(keys) = self.0.locks.few_of(range, FEW_LOCKS)
         {
             let view = self.clone();
-            let lock =
-                move |key: Box<[u8]>| Some(view.0.get(Cf::Lock, &key).transpose()?.map(|lock| (key.into(), lock)));
+            let lock = move |key: Box<[u8]>| Some(view.get(Cf::Lock, &key).transpose()?.map(|lock| (key.into(), lock)));
             return match direction {
                 Direction::Forward => Box::new(keys.into_iter().filter_map(lock)),
                 Direction::Backward => Box::new(keys.into_iter().rev().filter_map(lock)),

@@ -328,27 +328,32 @@ fn refuses_keys_of_a_wrong_length<S: Subject>() {
     }
 }
 
+/// Checks snapshots as long as two threads write.
+fn beside_two_writers<E: Engine>(engine: &E, write: impl Fn(u8) + Sync, check: impl Fn(E::Snapshot)) {
+    let write = &write;
+    std::thread::scope(|scope| {
+        let writers = [0, 1].map(|writer| scope.spawn(move || write(writer)));
+        while writers.iter().any(|w| !w.is_finished()) {
+            check(engine.snapshot());
+        }
+    });
+}
+
 fn concurrent_batches_are_seen_whole<S: Subject>() {
     let subject = S::new();
     let engine = subject.engine();
-    std::thread::scope(|scope| {
-        for writer in 0..2u8 {
-            let engine = engine.clone();
-            scope.spawn(move || {
-                for n in 0..300u32 {
-                    let mut batch = WriteBatch::new();
-                    batch.put(Cf::Default, [writer, 1], n.to_be_bytes());
-                    batch.put(Cf::Write, [writer, 2], n.to_be_bytes());
-                    engine.write(batch).unwrap();
-                }
-            });
+    let write = |writer: u8| {
+        for n in 0..300u32 {
+            let mut batch = WriteBatch::new();
+            batch.put(Cf::Default, [writer, 1], n.to_be_bytes());
+            batch.put(Cf::Write, [writer, 2], n.to_be_bytes());
+            engine.write(batch).unwrap();
         }
-        for _ in 0..300 {
-            let view = engine.snapshot();
-            for writer in 0..2u8 {
-                let left = view.get(Cf::Default, &[writer, 1]).unwrap();
-                assert_eq!(left, view.get(Cf::Write, &[writer, 2]).unwrap());
-            }
+    };
+    beside_two_writers(&engine, write, |view| {
+        for writer in 0..2u8 {
+            let left = view.get(Cf::Default, &[writer, 1]).unwrap();
+            assert_eq!(left, view.get(Cf::Write, &[writer, 2]).unwrap());
         }
     });
 }
@@ -357,28 +362,22 @@ fn concurrent_batches_are_seen_whole<S: Subject>() {
 fn concurrent_locks_are_seen_with_what_came_with_them<S: Subject>() {
     let subject = S::new();
     let engine = subject.engine();
-    std::thread::scope(|scope| {
-        for writer in 0..2u8 {
-            let engine = engine.clone();
-            scope.spawn(move || {
-                for _ in 0..300 {
-                    let (mut lock, mut unlock) = (WriteBatch::new(), WriteBatch::new());
-                    for cf in [Cf::Default, Cf::Lock] {
-                        lock.put(cf, [writer], *b"held");
-                        unlock.delete(cf, [writer]);
-                    }
-                    engine.write(lock).unwrap();
-                    engine.write(unlock).unwrap();
-                }
-            });
-        }
-        for _ in 0..300 {
-            let view = engine.snapshot();
-            let held = keys(&view, Cf::Default, &KeyRange::default(), Direction::Forward);
-            assert_eq!(keys(&view, Cf::Lock, &KeyRange::default(), Direction::Forward), held);
-            for writer in 0..2u8 {
-                assert_eq!(view.get(Cf::Lock, &[writer]).unwrap().is_some(), held.contains(&vec![writer]));
+    let write = |writer: u8| {
+        for _ in 0..3000 {
+            let (mut lock, mut unlock) = (WriteBatch::new(), WriteBatch::new());
+            for cf in [Cf::Default, Cf::Lock] {
+                lock.put(cf, [writer], *b"held");
+                unlock.delete(cf, [writer]);
             }
+            engine.write(lock).unwrap();
+            engine.write(unlock).unwrap();
+        }
+    };
+    beside_two_writers(&engine, write, |view| {
+        let held = keys(&view, Cf::Default, &KeyRange::default(), Direction::Forward);
+        assert_eq!(keys(&view, Cf::Lock, &KeyRange::default(), Direction::Forward), held);
+        for writer in 0..2u8 {
+            assert_eq!(view.get(Cf::Lock, &[writer]).unwrap().is_some(), held.contains(&vec![writer]));
         }
     });
     assert_eq!(keys(&engine.snapshot(), Cf::Lock, &KeyRange::default(), Direction::Forward).len(), 0);

@@ -1,17 +1,11 @@
 //! The keys that a column family of short-lived entries may hold, in memory.
 //!
-//! Locks are put and removed with every transaction: the tree of their family is little but overwritten entries and
-//! tombstones, which a scan would read one by one to find nothing. A [`LiveKeys`] knows which few keys are worth a
+//! Locks come and go: the tree of their family is little but overwritten entries and tombstones, which a scan would
+//! read one by one to find nothing. A [`LiveKeys`] knows which few keys are worth a
 //! look.
 //!
-//! ```text
-//! write    add the keys it puts · commit to the tree · take away the keys it removed
-//! snapshot the tree's view and the set, both under the set's mutex
-//! ```
-//!
-//! Invariant: the set of a snapshot holds every key that its view of the tree holds. It may hold more (of a write that
-//! was not committed yet, or failed), so that the tree has the last word. One writer at a time keeps it: with two, the
-//! later commit of one could put the key that the other takes away.
+//! Invariant: the set of a snapshot holds every key that its view of the tree holds. It may hold more, after a write that
+//! failed, so that the tree has the last word.
 
 use rpds::RedBlackTreeSetSync;
 
