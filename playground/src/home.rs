@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::spec::{Cluster, Wanted};
-use crate::{Which, control, ports, process, say, spec};
+use crate::{Which, control, note, ports, process, spec};
 
 /// The layout of a cluster, in its directory.
 pub(crate) const CLUSTER_FILE: &str = "cluster.json";
@@ -40,7 +40,7 @@ impl Turn {
                 Ok(()) => return Ok(Turn { _lock: lock }),
                 Err(TryLockError::WouldBlock) => {
                     if !std::mem::replace(&mut said, true) {
-                        say("Another playground is starting; waiting for it");
+                        note("Another playground is starting; waiting for it");
                     }
                     tokio::time::sleep(TURN_PAUSE).await;
                 }
@@ -51,7 +51,7 @@ impl Turn {
 }
 
 /// Stops and removes clusters without a tag whose playground is gone: no command could name them.
-pub(crate) async fn remove_orphans(base: &Path) {
+async fn remove_orphans(base: &Path) {
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().starts_with(UNTAGGED) {
             continue;
@@ -60,7 +60,7 @@ pub(crate) async fn remove_orphans(base: &Path) {
         let Ok(home) = Home::take(entry.path(), None) else { continue };
         home.stop_leftovers().await;
         if let Err(e) = home.remove() {
-            say(&format!("note: {e:#}"));
+            note(&format!("note: {e:#}"));
         }
     }
 }
@@ -81,6 +81,14 @@ impl Home {
             None => base.join(format!("{UNTAGGED}{}", std::process::id())),
         };
         Home::take(dir, tag)
+    }
+
+    /// The same for a cluster that is about to be started: first stops what would hold the ports of its plan.
+    pub(crate) async fn open_to_start(base: &Path, tag: Option<&str>) -> anyhow::Result<Home> {
+        let home = Home::open(base, tag)?;
+        remove_orphans(base).await;
+        home.stop_leftovers().await;
+        Ok(home)
     }
 
     fn take(dir: PathBuf, tag: Option<&str>) -> anyhow::Result<Home> {
@@ -116,7 +124,7 @@ impl Home {
     pub(crate) async fn stop_leftovers(&self) {
         for (node, _) in self.left_running() {
             if let Some(pid) = process::stop_leftover(&self.dir.join(&node.name)).await {
-                say(&format!("{}: stopped pid {pid}, left behind by an earlier playground", node.name));
+                note(&format!("{}: stopped pid {pid}, left behind by an earlier playground", node.name));
             }
         }
     }

@@ -22,7 +22,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 
 use crate::control::{Control, Request};
-use crate::home::{CLUSTER_FILE, Home, Turn, base_dir, find_running, no_such_cluster, remove_orphans, valid_tag};
+use crate::home::{CLUSTER_FILE, Home, Turn, base_dir, find_running, no_such_cluster, valid_tag};
 use crate::interrupts::Interrupts;
 use crate::spec::{Role, Wanted};
 use crate::supervisor::Supervisor;
@@ -199,6 +199,11 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// A line about what goes on, beside a command's result, for the user of the same terminal.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Starts the cluster and supervises it until Ctrl-C.
 async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let base = base_dir(args.size.data.as_deref())?;
@@ -210,10 +215,7 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
         turn = Turn::wait(&base) => turn?,
         () = interrupts.next() => return Ok(()),
     };
-    let home = Home::open(&base, args.tag.as_deref())?;
-    // They hold the ports that the plan is about to give out.
-    remove_orphans(&base).await;
-    home.stop_leftovers().await;
+    let home = Home::open_to_start(&base, args.tag.as_deref()).await?;
     let cluster = home.plan(args.size.wanted())?;
     for node in &cluster.nodes {
         if let Some(asked) = home.moved_from(node) {
@@ -245,7 +247,9 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
     // A failed start is kept when it has a tag, and is worth a look in any case.
     match (&args.tag, &result) {
         (None, Ok(())) => home.remove()?,
-        (None, Err(_)) => eprintln!("the files of the failed start are in {} until the next start", home.dir.display()),
+        (None, Err(_)) => {
+            note(&format!("the files of the failed start are in {} until the next start", home.dir.display()))
+        }
         (Some(tag), _) => say(&format!(
             "The data is kept; start again with --tag {tag}, or remove it with: ./playground/ctl clean {tag}"
         )),

@@ -15,10 +15,11 @@ use hdrhistogram::Histogram;
 use mysql_async::prelude::Queryable;
 use serde::Serialize;
 
+use crate::home::{Home, Turn, base_dir};
 use crate::interrupts::Interrupts;
-use crate::spec::{Role, plan};
+use crate::spec::Role;
 use crate::supervisor::Supervisor;
-use crate::{SizeArgs, ports, process};
+use crate::{SizeArgs, note, process};
 use workload::{Kind, Worker};
 
 /// What to run and against what.
@@ -114,27 +115,34 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         }
         return measure(&args, &host, args.mysql_port, None).await;
     }
-    let dir = std::env::temp_dir().join(format!("meridian-bench-{}", std::process::id()));
-    let mut wanted = args.size.wanted();
-    (wanted.pd, wanted.kv) = (wanted.pd.or(Some(3)), wanted.kv.or(Some(3)));
-    let cluster = plan(None, &wanted, &mut ports::owner_of)?;
-    let sql = cluster.of(Role::Sql).next().context("a benchmark needs a SQL server")?.clone();
-    let supervisor = Supervisor::new(cluster, dir.clone());
-    let mut quiet = |line: &str| eprintln!("  {line}");
-    eprintln!("Starting a cluster of its own in {}", dir.display());
+    let base = base_dir(args.size.data.as_deref())?;
     let mut interrupts = Interrupts::listen()?;
+    let turn = tokio::select! {
+        turn = Turn::wait(&base) => turn?,
+        () = interrupts.next() => bail!("interrupted"),
+    };
+    let home = Home::open_to_start(&base, None).await?;
+    let mut wanted = args.size.wanted();
+    wanted.pd.get_or_insert(3);
+    let cluster = home.plan(wanted)?;
+    let sql = cluster.of(Role::Sql).next().context("a benchmark needs a SQL server")?.clone();
+    let supervisor = Supervisor::new(cluster, home.dir.clone());
+    let progress = |line: &str| note(&format!("  {line}"));
+    let (mut of_start, mut of_end) = (progress, progress);
+    note(&format!("Starting a cluster of its own in {}", home.dir.display()));
     let work = async {
-        supervisor.start_all(&mut |line| eprintln!("  {line}")).await?;
+        supervisor.start_all(&mut of_start).await?;
+        drop(turn);
         measure(&args, &sql.host, sql.port, Some(&supervisor)).await
     };
     let result = tokio::select! {
         result = work => result,
         () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
     };
-    supervisor.end(&mut interrupts, &mut quiet).await;
+    supervisor.end(&mut interrupts, &mut of_end).await;
     match &result {
-        Ok(()) => std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?,
-        Err(_) => eprintln!("the servers' logs are in {}", dir.display()),
+        Ok(()) => home.remove()?,
+        Err(_) => note(&format!("the servers' logs are in {} until the next start", home.dir.display())),
     }
     result
 }
@@ -164,7 +172,7 @@ async fn measure(args: &BenchArgs, host: &str, port: u16, own: Option<&Superviso
         let mut setup = mysql_async::Conn::new(options(None)).await.context("connect")?;
         setup.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{}`", args.database)).await?;
         setup.query_drop(format!("USE `{}`", args.database)).await?;
-        workload::prepare(&mut setup, args.tables, args.rows, &mut |line| eprintln!("{line}")).await?;
+        workload::prepare(&mut setup, args.tables, args.rows, &mut |line| note(&line)).await?;
         setup.disconnect().await?;
         let mut workers = Vec::new();
         for index in 0..args.connections {
@@ -257,7 +265,7 @@ async fn idle(args: &BenchArgs, supervisor: &Supervisor) -> anyhow::Result<()> {
     let (mut resident_total, mut cpu_total) = (0, Duration::ZERO);
     for ((name, resident, cpu), (_, _, cpu_before)) in after.into_iter().zip(before) {
         let used = cpu.saturating_sub(cpu_before);
-        eprintln!("  {name:<6} {:>4} MiB  {:>4.1} % of a core", resident >> 20, share(used));
+        note(&format!("  {name:<6} {:>4} MiB  {:>4.1} % of a core", resident >> 20, share(used)));
         resident_total += resident;
         cpu_total += used;
     }

@@ -162,3 +162,22 @@ fn playgrounds_that_start_at_once_give_out_different_ports() {
     ports.dedup();
     assert_eq!(ports.len(), 6, "{ports:?}");
 }
+
+#[test]
+fn two_benchmarks_at_once_do_not_take_each_others_ports() {
+    let data = tempfile::tempdir().unwrap();
+    let bench = || {
+        let args = ["bench", "idle", "read-write", "--json", "--rows", "100", "--warmup", "0", "--seconds", "1"];
+        playground(data.path(), &[&args[..], &SMALL].concat())
+    };
+    let results = std::thread::scope(|scope| [scope.spawn(bench), scope.spawn(bench)].map(|run| run.join().unwrap()));
+    for result in results {
+        let lines: Vec<serde_json::Value> =
+            result.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!([&lines[0]["load"], &lines[1]["load"]], ["idle", "read-write"]);
+        assert!(lines[0]["resident_bytes"].as_u64().unwrap() > 1 << 20, "{lines:?}");
+        assert!(lines[1]["transactions"].as_u64().unwrap() > 0, "{lines:?}");
+    }
+    let left: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".starting"]);
+}
