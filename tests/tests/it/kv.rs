@@ -276,7 +276,8 @@ async fn locks_are_taken_at_a_known_time_unless_a_key_has_changed_since_or_a_cal
     // "b" changes: it is locked as it is now, and so is what did not exist and does.
     let changed = put(&client, &[("b", "2"), ("c", "2")]).await;
     let b = txn.lock_keys(vec![b"b".to_vec(), b"c".to_vec()], as_now()).await.unwrap();
-    assert!(b.for_update_ts > changed, "{b:?}");
+    // PD may give out the very time of a commit that took one phase: it is one after the time that PD had told it.
+    assert!(b.for_update_ts >= changed, "{b:?} {changed:?}");
     assert_eq!(b.values, [Some(b"2".to_vec()), Some(b"2".to_vec())]);
     // What was locked is read as it is, at whatever time.
     let again = txn.lock_keys(vec![b"a".to_vec(), b"b".to_vec()], as_now()).await.unwrap();
