@@ -16,6 +16,7 @@ use crate::backoff::{Backoff, Reason};
 use crate::client::{Client, Failure, REQUEST_TIMEOUT};
 use crate::committer::{Commit, Committer, Input, Keys, Output, Plan, Prewrite};
 use crate::error::{Error, Result, from_key_error};
+use crate::heartbeat::LOCK_TTL_MS;
 use crate::metrics::COMMITS;
 use crate::region::Region;
 use crate::resolve::locks_of;
@@ -30,9 +31,8 @@ const ASYNC_KEYS_MAX: usize = 256;
 const ASYNC_KEY_BYTES_MAX: usize = 4096;
 /// A commit timestamp that a store chooses may be at most this far ahead: beyond, the schema may have changed.
 const MAX_COMMIT_AHEAD_MS: i64 = 2000;
-/// Life of an optimistic transaction's locks, by its size: see [`lock_ttl_ms`].
+/// The shortest life of an optimistic transaction's locks: see [`lock_ttl_ms`].
 const TTL_MS_MIN: u64 = 3000;
-const TTL_MS_MAX: u64 = 20_000;
 
 /// Checks a commit before it can happen: `Err` says what changed. See [`crate::Transaction::set_commit_check`].
 pub type CommitCheck = Arc<dyn Fn(Timestamp) -> std::result::Result<(), String> + Send + Sync>;
@@ -89,10 +89,11 @@ enum Next {
     Work(Step),
 }
 
-/// Milliseconds that an optimistic transaction's locks live: grows with the square root of its size.
+/// Milliseconds that an optimistic transaction's locks live: grows with the square root of its size, up to what
+/// heartbeats give to one that takes longer.
 pub(crate) fn lock_ttl_ms(bytes: usize) -> u64 {
     let mib = bytes as f64 / f64::from(1 << 20);
-    ((6000.0 * mib.sqrt()) as u64).clamp(TTL_MS_MIN, TTL_MS_MAX)
+    ((6000.0 * mib.sqrt()) as u64).clamp(TTL_MS_MIN, LOCK_TTL_MS)
 }
 
 /// Commits; returns the commit timestamp when the transaction is committed. Cleaning up goes on in the background.
@@ -425,6 +426,6 @@ mod tests {
         assert_eq!(lock_ttl_ms(0), 3000);
         assert_eq!(lock_ttl_ms(1 << 20), 6000);
         assert_eq!(lock_ttl_ms(4 << 20), 12_000);
-        assert_eq!(lock_ttl_ms(100 << 20), 20_000);
+        assert_eq!(lock_ttl_ms(100 << 20), LOCK_TTL_MS);
     }
 }
