@@ -91,7 +91,7 @@ struct UpArgs {
 /// How large a cluster is and where it listens.
 #[derive(Args, Clone, Debug)]
 struct SizeArgs {
-    /// PD members [default: 1, or as saved under the tag]
+    /// PD members [default: 1, or as saved under the tag; for a benchmark, 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=15))]
     pd: Option<u8>,
     /// Storage nodes [default: 3, or as saved]

@@ -69,7 +69,7 @@ pub struct FjallEngine(Arc<Inner>);
 struct Inner {
     db: Database,
     keyspaces: Keyspaces,
-    /// Keys that [`Cf::Lock`] holds. Exclusive for a write, from what it reads to what it has written; shared while a
+    /// Keys that [`Cf::Lock`] may hold. Exclusive for a write, from what it reads to what it has written; shared while a
     /// snapshot is taken.
     locks: RwLock<LiveKeys>,
 }

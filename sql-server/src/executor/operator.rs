@@ -206,7 +206,7 @@ pub fn key_bytes(buf: &mut Vec<u8>, d: &Datum, ty: &FieldType) -> Result<(), Sql
 
 /// The key of a row over evaluated columns; `None` when a value is NULL and NULLs do not match.
 fn row_key(columns: &[(ArrayRef, FieldType)], row: usize, nulls: bool) -> Result<Option<Vec<u8>>, SqlError> {
-    let mut key = Vec::with_capacity(columns.iter().map(|(column, ty)| key_capacity(column, row, ty)).sum());
+    let mut key = empty_key(columns, row);
     for (column, ty) in columns {
         if column.is_null(row) && !nulls {
             return Ok(None);
@@ -225,9 +225,13 @@ fn cell_key_bytes(buf: &mut Vec<u8>, column: &ArrayRef, row: usize, ty: &FieldTy
     Ok(())
 }
 
-/// Bytes that [`cell_key_bytes`] appends, if the value is a number or a string that its collation leaves as it is.
-fn key_capacity(column: &ArrayRef, row: usize, ty: &FieldType) -> usize {
-    1 + bytes_at(column, row, ty).map_or(size_of::<u64>(), |bytes| codec::bytes::encoded_len(bytes.len()))
+/// A buffer with room for what [`cell_key_bytes`] appends of a row's numbers, and of its strings as far as their
+/// collation leaves them as they are.
+fn empty_key(columns: &[(ArrayRef, FieldType)], row: usize) -> Vec<u8> {
+    let room = |(column, ty): &(ArrayRef, FieldType)| {
+        1 + bytes_at(column, row, ty).map_or(size_of::<u64>(), |bytes| codec::bytes::encoded_len(bytes.len()))
+    };
+    Vec::with_capacity(columns.iter().map(room).sum())
 }
 
 fn key_columns(exprs: &[Expr], batch: &Batch, rt: &Runtime) -> Result<Vec<(ArrayRef, FieldType)>, SqlError> {
@@ -523,7 +527,7 @@ pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<Vec<Ve
         .collect::<Result<Vec<_>, SqlError>>()?;
     (0..batch.num_rows())
         .map(|row| {
-            let mut bytes = Vec::with_capacity(columns.iter().map(|(column, ty)| key_capacity(column, row, ty)).sum());
+            let mut bytes = empty_key(&columns, row);
             for (k, (column, ty)) in keys.iter().zip(&columns) {
                 let start = bytes.len();
                 cell_key_bytes(&mut bytes, column, row, ty)?;

@@ -1,8 +1,7 @@
 //! The keys that a column family of short-lived entries may hold, in memory.
 //!
 //! Locks come and go: the tree of their family is little but overwritten entries and tombstones, which a scan would
-//! read one by one to find nothing. A [`LiveKeys`] knows which few keys are worth a
-//! look.
+//! read one by one to find nothing. A [`LiveKeys`] knows which few keys are worth a look.
 //!
 //! Invariant: the set of a snapshot holds every key that its view of the tree holds. It may hold more, after a write that
 //! failed, so that the tree has the last word.
