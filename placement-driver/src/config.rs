@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use net::config::Span;
+use net::config::{Labels, Span};
 use net::grpc::TlsConfig;
 use net::logging::{LogArgs, LogConfig};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub struct Config {
     pub tso_save_interval: Span,
     /// A member with a higher number takes the PD leadership over.
     pub leader_priority: i32,
+    /// Where this member is, in the terms of the storage nodes' labels.
+    pub labels: Labels,
     /// Local address that connections to other processes are made from.
     pub source_address: Option<IpAddr>,
     /// Defaults for data that no placement rule was written for.
@@ -104,6 +106,7 @@ impl Default for Config {
             lease: Span::secs(3),
             tso_save_interval: Span::secs(3),
             leader_priority: 0,
+            labels: Labels::new(),
             source_address: None,
             replication: ReplicationConfig::default(),
             schedule: ScheduleConfig::default(),
@@ -160,6 +163,9 @@ pub struct Args {
     /// A member with a higher number takes the PD leadership over [default: 0].
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub leader_priority: Option<i32>,
+    /// Where this member is: key=value pairs.
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',')]
+    pub labels: Option<Vec<String>>,
     /// Local address that connections to other processes are made from.
     #[arg(long, value_name = "IP")]
     pub source_address: Option<IpAddr>,
@@ -186,8 +192,8 @@ fn invalid<T>(setting: &'static str, reason: impl Into<String>) -> Result<T, Inv
 }
 
 impl Config {
-    /// Overrides settings with the flags given.
-    pub fn override_with(&mut self, args: Args) {
+    /// Overrides settings with the flags given; labels are added to the file's.
+    pub fn override_with(&mut self, args: Args) -> Result<(), InvalidConfig> {
         fn set<T>(target: &mut T, value: Option<T>) {
             if let Some(value) = value {
                 *target = value;
@@ -205,7 +211,12 @@ impl Config {
         if args.source_address.is_some() {
             self.source_address = args.source_address;
         }
+        match net::config::parse_labels(args.labels.as_deref().unwrap_or_default()) {
+            Ok(labels) => self.labels.extend(labels),
+            Err(reason) => return invalid("labels", reason),
+        }
         self.log.override_with(&args.log);
+        Ok(())
     }
 
     /// Fills in what follows from other settings and checks all of them.
@@ -240,6 +251,9 @@ impl Config {
         }
         if self.tso_save_interval.0.as_millis() < 200 || self.tso_save_interval.0.as_secs() > 60 {
             return invalid("tso-save-interval", format!("{} is not between 200ms and 60s", self.tso_save_interval));
+        }
+        if let Err(reason) = net::config::check_labels(&self.labels) {
+            return invalid("labels", reason);
         }
         if self.replication.max_replicas == 0 {
             return invalid("replication.max-replicas", "must be at least 1");
@@ -301,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn labels_come_from_the_file_and_from_a_flag_as_pairs() {
+        use clap::Parser;
+        let mut config: Config =
+            net::config::parse("labels:\n  region: eu\n  zone: a\n", std::path::Path::new("x")).unwrap();
+        config.override_with(Args::parse_from(["placement-driver", "--labels", "region=us,host=h1"])).unwrap();
+        config.validate().unwrap();
+        let expected = [("host", "h1"), ("region", "us"), ("zone", "a")];
+        assert!(config.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected));
+        let refused = Config::default().override_with(Args::parse_from(["placement-driver", "--labels", "region"]));
+        assert_eq!(refused.unwrap_err().to_string(), "labels: \"region\" is not of the form key=value");
+    }
+
+    #[test]
     fn wrong_settings_are_refused_by_name() {
         let refused = |change: &dyn Fn(&mut Config)| {
             let mut config = Config::default();
@@ -311,6 +338,7 @@ mod tests {
         assert!(refused(&|c| c.client_urls = "127.0.0.1:2379".into()).starts_with("client-urls:"));
         assert!(refused(&|c| c.initial_cluster = "other=http://h:1".into()).contains("'pd' is not in"));
         assert!(refused(&|c| c.initial_cluster = "pd=http://h:1,pd=http://h:2".into()).contains("twice"));
+        assert!(refused(&|c| c.labels = [("region".into(), "a b".into())].into()).starts_with("labels: region=a b"));
         assert!(refused(&|c| c.lease = Span::millis(10)).starts_with("lease:"));
         assert!(refused(&|c| c.replication.isolation_level = "zone".into()).contains("zone"));
         let unknown =

@@ -161,10 +161,13 @@ pub async fn campaign(client: &Client, keys: &Keys, member: &Member, lease: Dura
 pub async fn keep(client: &Client, term: &Term, lease: Duration) {
     let interval = lease / 3;
     while term.clock.is_valid() {
+        let asked = Instant::now();
         let Ok((mut keeper, mut answers)) = timed(client.lease_client().keep_alive(term.lease_id)).await else {
             tokio::time::sleep(RETRY).await;
             continue;
         };
+        // It was renewed to open the stream. Far from the store, campaign and opening have used up much of the lease.
+        term.clock.renewed(asked, lease);
         loop {
             let asked = Instant::now();
             let answer = tokio::time::timeout(term.clock.remaining(), async {

@@ -4,6 +4,7 @@
 //!   /pd/<cluster>/leader                   pdpb.Member of the leader, under its lease
 //!   /pd/<cluster>/next_leader              name of the member that shall lead next, under a short lease
 //!   /pd/<cluster>/member/<name>            pdpb.Member
+//!   /pd/<cluster>/member_labels/<name>     where the member is, JSON
 //!   /pd/<cluster>/timestamp                u64: timestamps below are spent, in milliseconds
 //!   /pd/<cluster>/alloc_id                 u64: ids below are spent
 //!   /pd/<cluster>/raft                     metapb.Cluster: present when bootstrapped
@@ -14,7 +15,7 @@
 //!   /pd/<cluster>/gc/safe_point            u64
 //!   /pd/<cluster>/gc/safe_point/service/*  service safe point, JSON
 //!
-//! Invariant: everything but the first four is written in transactions that compare the leader key's creation
+//! Invariant: everything but the first five is written in transactions that compare the leader key's creation
 //! revision, so a leader that lost its lease can't write over its successor's work.
 
 use std::future::Future;
@@ -85,6 +86,9 @@ impl Keys {
     }
     pub fn member(&self, name: &str) -> String {
         format!("{}/member/{name}", self.root)
+    }
+    pub fn member_labels(&self, name: &str) -> String {
+        format!("{}/member_labels/{name}", self.root)
     }
     pub fn timestamp(&self) -> String {
         format!("{}/timestamp", self.root)

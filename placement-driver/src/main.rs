@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<()> {
     let mut config: Config = net::config::load(args.config.as_deref())?;
-    config.override_with(args);
+    config.override_with(args)?;
     config.validate()?;
     let _log = net::logging::init(&config.log)?;
     // Two workers: the hot path is one stream's counter, the rest is waiting.

@@ -1,10 +1,12 @@
 //! A running member: its ports, its part of the metadata store, and the loop in which it follows or leads.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse};
+use net::config::Labels;
 use net::grpc::{ChannelOptions, Channels, ServeOptions};
 use parking_lot::RwLock;
 use prost::Message as _;
@@ -128,6 +130,20 @@ impl Shared {
         let response = timed(connected.client.kv_client().get(connected.keys.members(), Some(options))).await?;
         let corrupt = |kv: &etcd_client::KeyValue| KvError::Corrupt(String::from_utf8_lossy(kv.key()).into_owned());
         response.kvs().iter().map(|kv| Member::decode(kv.value()).map_err(|_| corrupt(kv))).collect()
+    }
+
+    /// Where the members are that have said so, by name. May be a little old, as [`Shared::members`].
+    pub async fn member_labels(&self) -> Result<BTreeMap<String, Labels>, KvError> {
+        let Some(connected) = self.connected() else { return Ok(BTreeMap::new()) };
+        let prefix = connected.keys.member_labels("");
+        let options = GetOptions::new().with_prefix().with_serializable();
+        let response = timed(connected.client.kv_client().get(prefix.as_str(), Some(options))).await?;
+        let read = |kv: &etcd_client::KeyValue| {
+            let name = kv.key_str().ok()?.strip_prefix(&prefix)?.to_owned();
+            Some((name, serde_json::from_slice(kv.value()).ok()?))
+        };
+        let corrupt = |kv: &etcd_client::KeyValue| KvError::Corrupt(String::from_utf8_lossy(kv.key()).into_owned());
+        response.kvs().iter().map(|kv| read(kv).ok_or_else(|| corrupt(kv))).collect()
     }
 }
 
@@ -325,8 +341,8 @@ async fn try_connect(shared: &Shared, endpoints: &[String]) -> Result<Connected,
         tracing::debug!(error = %e, "metadata store has no leader yet");
         return Err(KvError::Timeout);
     }
-    let options = ConnectOptions::new().with_connect_timeout(Duration::from_secs(3));
-    let client = timed(Client::connect(endpoints, Some(options))).await?;
+    let channel = shared.channels.any(endpoints).map_err(|e| etcd_client::Error::InvalidArgs(e.to_string()))?;
+    let client = timed(Client::from_channel(etcd_client::Channel::Custom(channel), None)).await?;
     let proposed = ((shared.clock)() / 1000) << 32 | u64::from(rand::random::<u32>());
     let absent = Compare::create_revision(CLUSTER_ID, CompareOp::Equal, 0);
     let txn = Txn::new()
@@ -350,7 +366,12 @@ async fn try_connect(shared: &Shared, endpoints: &[String]) -> Result<Connected,
     {
         member.leader_priority = known.leader_priority;
     }
-    timed(client.kv_client().put(keys.member(&member.name), member.encode_to_vec(), None)).await?;
+    let labels = serde_json::to_vec(&shared.config.labels).unwrap_or_default();
+    let announced = Txn::new().and_then([
+        TxnOp::put(keys.member(&member.name), member.encode_to_vec(), None),
+        TxnOp::put(keys.member_labels(&member.name), labels, None),
+    ]);
+    timed(client.kv_client().txn(announced)).await?;
     Ok(Connected { client, cluster_id, keys })
 }
 

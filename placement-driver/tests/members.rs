@@ -1,17 +1,21 @@
 //! Whole members in one process, over real sockets and files: election, failover, restart, and what clients see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kv_client::pd::{GrpcPd, PdClient as _};
+use net::grpc::Channels;
 use placement_driver::leader::{Clock, system_clock};
 use placement_driver::{Config, Listeners, Pd};
 use proto::metapb;
 use proto::pdpb::pd_client::PdClient;
 use proto::pdpb::*;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// No step of these tests takes this long on a machine that is only slow.
@@ -32,11 +36,16 @@ struct Members {
 
 impl Members {
     async fn start(count: usize, clock: Clock) -> Members {
+        Members::start_with(count, clock, |_, _| {}).await
+    }
+
+    /// Member `i` listens on and connects from `127.0.(i + 1).1`; `change` has a last word on its configuration.
+    async fn start_with(count: usize, clock: Clock, change: impl Fn(usize, &mut Config)) -> Members {
         let dir = tempfile::tempdir().unwrap();
         let mut listeners = Vec::new();
-        for _ in 0..count {
-            let client = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for i in 0..count {
+            let client = TcpListener::bind((address(i), 0)).await.unwrap();
+            let peer = TcpListener::bind((address(i), 0)).await.unwrap();
             listeners.push(Listeners { client, peer });
         }
         let peer_of = |l: &Listeners| l.peer.local_addr().unwrap().to_string();
@@ -45,15 +54,18 @@ impl Members {
         let mut members = Vec::new();
         for (i, listeners) in listeners.into_iter().enumerate() {
             let (client, peer) = (listeners.client.local_addr().unwrap().to_string(), peer_of(&listeners));
-            let config = Config {
+            let mut config = Config {
                 name: format!("pd-{i}"),
                 data_dir: dir.path().join(format!("pd-{i}")),
                 client_urls: format!("http://{client}"),
                 peer_urls: format!("http://{peer}"),
                 initial_cluster: initial.join(","),
                 lease: net::config::Span::secs(2),
+                source_address: Some(address(i)),
+                labels: [("region".to_string(), format!("r{i}"))].into(),
                 ..Config::default()
             };
+            change(i, &mut config);
             let running = Pd::start_with_clock(config.clone(), listeners, clock.clone()).unwrap();
             members.push(Member { config, client, peer, running: Some(running) });
         }
@@ -106,6 +118,44 @@ impl Members {
                 pd.shutdown().await;
             }
         }
+    }
+}
+
+/// Where member `i` is.
+fn address(i: usize) -> IpAddr {
+    IpAddr::from([127, 0, i as u8 + 1, 1])
+}
+
+/// Passes connections on, until it is cut: from then on they stand, and new ones are accepted, but nothing moves.
+struct Relay {
+    listener: Option<TcpListener>,
+    address: String,
+    cut: CancellationToken,
+}
+
+impl Relay {
+    async fn bind() -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        Relay { listener: Some(listener), address, cut: CancellationToken::new() }
+    }
+
+    fn run(&mut self, to: String) {
+        let (listener, cut) = (self.listener.take().unwrap(), self.cut.clone());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (to, cut) = (to.clone(), cut.clone());
+                tokio::spawn(async move {
+                    let passing = async {
+                        let mut far = tokio::net::TcpStream::connect(to).await?;
+                        tokio::io::copy_bidirectional(&mut near, &mut far).await
+                    };
+                    if cut.run_until_cancelled(passing).await.is_none() {
+                        std::future::pending::<()>().await;
+                    }
+                });
+            }
+        });
     }
 }
 
@@ -415,4 +465,105 @@ async fn what_a_member_does_not_serve_is_refused_by_its_name() {
     assert_eq!((code, text.as_str()), (12, "the method /etcdserverpb.Maintenance/Defragment is not served here"));
     let (code, text) = refused(client.auth_client().role_list().await.unwrap_err());
     assert_eq!((code, text.as_str()), (12, "the method /etcdserverpb.Auth/RoleList is not served here"));
+}
+
+/// Connections that are open or have just been closed, of one end with one of these ports: the other end's address.
+fn callers_of(ports: &BTreeSet<u16>) -> Vec<(IpAddr, u16)> {
+    const LISTENING: &str = "0A";
+    let end = |text: &str| {
+        let (ip, port) = text.split_once(':').unwrap();
+        let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).unwrap().swap_bytes());
+        (IpAddr::from(ip), u16::from_str_radix(port, 16).unwrap())
+    };
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let connections = rows.filter(|row| row[3] != LISTENING).map(|row| (end(row[1]), end(row[2])));
+    let called = |(local, remote): ((IpAddr, u16), (IpAddr, u16))| match (&local.1, &remote.1) {
+        (local_port, _) if ports.contains(local_port) => Some((remote.0, *local_port)),
+        (_, remote_port) if ports.contains(remote_port) => Some((local.0, *remote_port)),
+        _ => None,
+    };
+    connections.filter_map(called).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_connect_from_their_own_address_and_tell_where_they_are() {
+    let members = Members::start(3, system_clock()).await;
+    let leader = members.wait_leader().await;
+    let outside: IpAddr = "127.0.99.1".parse().unwrap();
+    let http = net::http::Client::new(Some(outside));
+    let get = |page: &str| {
+        let url = format!("http://{}{page}", members.members[(leader + 1) % 3].client);
+        async move { serde_json::from_str::<serde_json::Value>(&http.get(&url, PATIENCE).await.unwrap().text()).unwrap() }
+    };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let known = loop {
+        let known = get("/pd/api/v1/members").await;
+        if known["members"].as_array().is_some_and(|m| m.len() == 3) && known["leader"].is_object() {
+            break known;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{known}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let health = get("/pd/api/v1/health").await;
+    let members_and_health = known["members"].as_array().unwrap().iter().chain(health.as_array().unwrap());
+    for member in members_and_health.chain([&known["leader"], &known["etcd_leader"]]) {
+        let region = member["name"].as_str().unwrap().replace("pd-", "r");
+        assert_eq!(member["labels"], serde_json::json!({ "region": region }), "{member}");
+    }
+    assert!(health.as_array().unwrap().iter().all(|m| m["health"] == true), "{health}");
+    // This is passed on to the leader, over a connection of the follower's own.
+    assert_eq!(get("/pd/api/v1/stores").await["count"], 0);
+
+    let ports: BTreeSet<u16> = members
+        .members
+        .iter()
+        .flat_map(|m| [&m.client, &m.peer])
+        .map(|address| address.rsplit_once(':').unwrap().1.parse().unwrap())
+        .collect();
+    let callers = callers_of(&ports);
+    assert!(callers.len() > 6, "{callers:?}");
+    for (caller, port) in callers {
+        let known = (0..3).map(address).chain([outside]).any(|known| known == caller);
+        assert!(known, "{caller} calls port {port}");
+    }
+    members.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_goes_on_to_the_next_leader_when_the_first_is_silent_behind_a_connection_that_stands() {
+    let mut relays = Vec::new();
+    for _ in 0..3 {
+        relays.push(Relay::bind().await);
+    }
+    let addresses: Vec<String> = relays.iter().map(|relay| relay.address.clone()).collect();
+    let mut members = Members::start_with(3, system_clock(), |i, config| {
+        config.advertise_client_urls = format!("http://{}", addresses[i]);
+    })
+    .await;
+    for (relay, member) in relays.iter_mut().zip(&members.members) {
+        relay.run(member.client.clone());
+    }
+    let leader = members.wait_leader().await;
+    let pd = GrpcPd::connect(&addresses, Channels::default()).await.unwrap();
+    let before = pd.timestamp().await.unwrap();
+    assert_eq!(pd.leader_address().as_ref(), Some(&addresses[leader]));
+
+    relays[leader].cut.cancel();
+    members.crash(leader).await;
+    let started = std::time::Instant::now();
+    let after = pd.timestamp().await.unwrap();
+    let took = started.elapsed();
+    assert!(after > before);
+    assert_ne!(pd.leader_address().as_ref(), Some(&addresses[leader]));
+    assert!(took < Duration::from_secs(12), "{took:?}");
+
+    // Whoever comes now meets the silent one first, and does not wait for it.
+    let mut order = addresses.clone();
+    order.rotate_left(leader);
+    let started = std::time::Instant::now();
+    let newcomer = GrpcPd::connect(&order, Channels::default()).await.unwrap();
+    newcomer.timestamp().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    members.stop().await;
 }

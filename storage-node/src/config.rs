@@ -1,11 +1,10 @@
 //! Configuration of a storage node: the YAML file, the flags that override it, and what must hold between the settings.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use net::config::{ByteSize, Span};
+use net::config::{ByteSize, Labels, Span};
 use net::grpc::TlsConfig;
 use net::logging::{LogArgs, LogConfig};
 use serde::{Deserialize, Serialize};
@@ -29,7 +28,7 @@ pub struct Config {
     /// Where the data is kept.
     pub data_dir: PathBuf,
     /// Where this node is: keys and values that placement rules name.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Space this node may claim to have; the file system's when zero.
     pub capacity: ByteSize,
     /// Local address that connections to other processes are made from.
@@ -123,7 +122,7 @@ impl Default for Config {
             advertise_status_addr: String::new(),
             pd_endpoints: vec!["127.0.0.1:2379".into()],
             data_dir: PathBuf::from("storage-node-data"),
-            labels: BTreeMap::new(),
+            labels: Labels::new(),
             capacity: ByteSize(0),
             source_address: None,
             raft: RaftConfig::default(),
@@ -210,12 +209,8 @@ impl Config {
         if let Some(dir) = &args.data_dir {
             config.data_dir.clone_from(dir);
         }
-        for pair in args.labels.iter().flatten().filter(|p| !p.is_empty()) {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| ConfigError::Invalid(format!("--labels: {pair:?} is not of the form key=value")))?;
-            config.labels.insert(key.trim().to_owned(), value.trim().to_owned());
-        }
+        let labels = net::config::parse_labels(args.labels.as_deref().unwrap_or_default());
+        config.labels.extend(labels.map_err(|reason| ConfigError::Invalid(format!("--labels: {reason}")))?);
         if let Some(capacity) = args.capacity {
             config.capacity = capacity;
         }
@@ -235,11 +230,8 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return fail("data-dir: must not be empty".into());
         }
-        for (key, value) in &self.labels {
-            let ok = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "-_./".contains(c));
-            if !ok(key) || !ok(value) {
-                return fail(format!("labels: {key}={value} may only have letters, digits and - _ . /"));
-            }
+        if let Err(reason) = net::config::check_labels(&self.labels) {
+            return fail(format!("labels: {reason}"));
         }
         let tick = raft.tick_interval.0;
         if tick < Duration::from_millis(10) || tick > Duration::from_secs(5) {

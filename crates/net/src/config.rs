@@ -3,6 +3,7 @@
 //! Structs use `#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]`, so that a misspelt key is
 //! refused by name with its file and line, and a missing one takes its default.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -203,6 +204,27 @@ impl fmt::Display for Span {
             }
         }
         write!(f, "{micros}us")
+    }
+}
+
+/// Where a server is: keys and values that placement rules name, such as `region` and `zone`.
+pub type Labels = BTreeMap<String, String>;
+
+/// Labels of a flag: `region=eu-west-1`, `zone=a`. Empty ones are passed over.
+pub fn parse_labels(pairs: &[String]) -> Result<Labels, String> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form key=value"))?;
+        Ok((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    pairs.iter().filter(|p| !p.is_empty()).map(pair).collect()
+}
+
+/// Refuses labels that a rule could not name, or not without quotes.
+pub fn check_labels(labels: &Labels) -> Result<(), String> {
+    let ok = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "-_./".contains(c));
+    match labels.iter().find(|(key, value)| !ok(key) || !ok(value)) {
+        Some((key, value)) => Err(format!("{key}={value} may only have letters, digits and - _ . /")),
+        None => Ok(()),
     }
 }
 

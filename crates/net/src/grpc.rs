@@ -31,6 +31,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
+use tower::util::BoxCloneSyncService;
+
+use crate::dial::Dialer;
+pub use crate::failover::AnyChannel;
+use crate::failover::Failover;
 
 /// The largest message we send or take: a Raft snapshot chunk or a 100 MiB transaction's batch is far below.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
@@ -106,6 +111,9 @@ pub enum GrpcError {
     /// The address is not `host:port`, `http://host:port` or `https://host:port`.
     #[error("{0:?} is not an address")]
     Address(String),
+    /// One of several servers is to be used, but none is named.
+    #[error("no address is given")]
+    NoAddress,
     /// A certificate or key is missing or unreadable.
     #[error("TLS: {0}")]
     Tls(String),
@@ -117,17 +125,27 @@ pub enum GrpcError {
 /// How channels connect.
 #[derive(Clone, Debug)]
 pub struct ChannelOptions {
-    /// How long a connection attempt may take.
+    /// How long a connection attempt may take, TLS included, and how long the peer may then say nothing.
     pub connect_timeout: Duration,
     /// The local address connections are made from; the system chooses when absent.
     pub source: Option<IpAddr>,
     /// TLS towards every peer; plain text when absent.
     pub tls: Option<TlsConfig>,
+    /// Nothing came for this long: the peer is asked for a sign of life.
+    pub keepalive_interval: Duration,
+    /// A connection is given up when none came for this long.
+    pub keepalive_timeout: Duration,
 }
 
 impl Default for ChannelOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(3), source: None, tls: None }
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            source: None,
+            tls: None,
+            keepalive_interval: KEEPALIVE_INTERVAL,
+            keepalive_timeout: KEEPALIVE_TIMEOUT,
+        }
     }
 }
 
@@ -162,13 +180,29 @@ impl Channels {
         if let Some(channel) = self.inner.channels.read().get(address) {
             return Ok(channel.clone());
         }
-        let channel = self.endpoint(address)?.connect_lazy();
+        let channel = self.dedicated(address)?;
         Ok(self.inner.channels.write().entry(address.to_string()).or_insert(channel).clone())
     }
 
     /// A channel of its own to an address, outside the cache: for streams that deserve a connection for themselves.
     pub fn dedicated(&self, address: &str) -> Result<Channel, GrpcError> {
-        Ok(self.endpoint(address)?.connect_lazy())
+        let options = &self.inner.options;
+        let dialer = Dialer::new(options.source, options.connect_timeout);
+        Ok(self.endpoint(address)?.connect_with_connector_lazy(dialer))
+    }
+
+    /// One channel to several servers of which any will do: the first that answers, until it no longer does.
+    pub fn any(&self, addresses: &[String]) -> Result<AnyChannel, GrpcError> {
+        let channels = addresses.iter().map(|address| self.get(address)).collect::<Result<Vec<_>, _>>()?;
+        if channels.is_empty() {
+            return Err(GrpcError::NoAddress);
+        }
+        Ok(BoxCloneSyncService::new(Failover::new(channels)))
+    }
+
+    /// A client for plain HTTP that connects from the same address.
+    pub fn http(&self) -> crate::http::Client {
+        crate::http::Client::new(self.inner.options.source)
     }
 
     /// Forgets the channel to an address, so that the next use connects anew.
@@ -186,12 +220,10 @@ impl Channels {
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{bare}"))
             .map_err(|_| GrpcError::Address(address.to_string()))?
             .connect_timeout(options.connect_timeout)
-            .tcp_nodelay(true)
-            .local_address(options.source)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_interval(options.keepalive_interval)
+            .keep_alive_timeout(options.keepalive_timeout)
             .keep_alive_while_idle(true);
         if scheme == "https" {
             endpoint = endpoint.tls_config(options.tls.clone().unwrap_or_default().client()?)?;
@@ -455,6 +487,81 @@ mod tests {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(second, idle.read_to_end(&mut rest)).await.expect("closed with the server");
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    /// A call that nobody serves.
+    async fn call(channel: Channel) -> Result<tonic::Code, tonic::transport::Error> {
+        use tower::ServiceExt;
+        let request = Request::builder().method("POST").uri("/a.B/c").header(header::CONTENT_TYPE, "application/grpc");
+        let response = channel.oneshot(request.body(tonic::body::Body::empty()).unwrap()).await?;
+        Ok(tonic::Status::from_header_map(response.headers()).map_or(tonic::Code::Ok, |status| status.code()))
+    }
+
+    #[tokio::test]
+    async fn a_channel_connects_from_the_address_that_it_is_to_connect_from() {
+        let source: IpAddr = "127.0.7.1".parse().unwrap();
+        let options = ChannelOptions { source: Some(source), ..ChannelOptions::default() };
+        for name in ["127.0.0.1", "localhost"] {
+            let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let address = format!("{name}:{}", listener.local_addr().unwrap().port());
+            let channels = Channels::new(options.clone());
+            let channel = channels.any(&[address]).unwrap();
+            tokio::spawn(async move {
+                use tower::ServiceExt;
+                channel.oneshot(Request::builder().body(tonic::body::Body::empty()).unwrap()).await
+            });
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer.ip(), source, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_accepts_and_says_nothing_fails_the_call_when_the_time_to_connect_is_over() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let dir = tempfile::tempdir().unwrap();
+        let ca_path = dir.path().join("ca.pem");
+        std::fs::write(&ca_path, "").unwrap();
+        let tls = TlsConfig { ca_path: Some(ca_path), ..TlsConfig::default() };
+        for tls in [None, Some(tls)] {
+            let options =
+                ChannelOptions { connect_timeout: Duration::from_millis(300), tls, ..ChannelOptions::default() };
+            let channel = Channels::new(options).get(&address).unwrap();
+            // The second call finds the connection dead and makes another.
+            for _ in 0..2 {
+                let failed = tokio::time::timeout(Duration::from_secs(3), call(channel.clone())).await;
+                let error = crate::error_line(&failed.expect("it hangs").expect_err("nobody answers"));
+                assert!(error.contains("300ms") || error.contains("deadline"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_falls_silent_fails_the_calls_that_wait() {
+        let (address, _token, _task) = start(router(tonic::service::Routes::default()), Duration::ZERO).await;
+        let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = relay.local_addr().unwrap().to_string();
+        let cut = CancellationToken::new();
+        tokio::spawn({
+            let cut = cut.clone();
+            async move {
+                let (mut near, _) = relay.accept().await.unwrap();
+                let mut far = TcpStream::connect(address).await.unwrap();
+                let _ = cut.run_until_cancelled(tokio::io::copy_bidirectional(&mut near, &mut far)).await;
+                // Both ends stay open: neither learns anything.
+                std::future::pending::<()>().await;
+            }
+        });
+        let options = ChannelOptions {
+            keepalive_interval: Duration::from_millis(200),
+            keepalive_timeout: Duration::from_millis(200),
+            ..ChannelOptions::default()
+        };
+        let channel = Channels::new(options).get(&at).unwrap();
+        assert_eq!(call(channel.clone()).await.unwrap(), tonic::Code::Unimplemented);
+        cut.cancel();
+        let failed = tokio::time::timeout(Duration::from_secs(3), call(channel)).await;
+        failed.expect("it hangs").expect_err("nobody answers");
     }
 
     #[tokio::test]

@@ -3,14 +3,16 @@
 //! One connection per request: these calls are rare (a schema change, a readiness probe), and a pool would have to be
 //! told when a server restarts. Not here: TLS, redirects, proxies, streaming bodies.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 pub use hyper::Method;
 use hyper::{Request, StatusCode, Uri, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tower::ServiceExt;
+
+use crate::dial;
 
 /// Largest response body that is read, in bytes: region listings of a large cluster fit, a runaway server does not.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -68,13 +70,53 @@ pub enum HttpError {
     },
 }
 
-/// Sends `GET url`.
-pub async fn get(url: &str, timeout: Duration) -> Result<Response, HttpError> {
-    request(Method::GET, url, Bytes::new(), timeout).await
+/// Sends requests. It holds no connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client {
+    source: Option<IpAddr>,
 }
 
-/// Sends a request with a JSON body (empty for none) and reads the whole answer within `timeout`.
+impl Client {
+    /// A client that connects from this local address; from the system's choice without one.
+    pub fn new(source: Option<IpAddr>) -> Self {
+        Client { source }
+    }
+
+    /// Sends `GET url`.
+    pub async fn get(&self, url: &str, timeout: Duration) -> Result<Response, HttpError> {
+        self.request(Method::GET, url, Bytes::new(), timeout).await
+    }
+
+    /// Sends a request with a JSON body (empty for none) and reads the whole answer within `timeout`, which also bounds
+    /// the time to connect.
+    pub async fn request(
+        &self,
+        method: Method,
+        url: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Response, HttpError> {
+        send(self.source, method, url, body, timeout).await
+    }
+}
+
+/// [`Client::get`], from any local address.
+pub async fn get(url: &str, timeout: Duration) -> Result<Response, HttpError> {
+    Client::default().get(url, timeout).await
+}
+
+/// [`Client::request`], from any local address.
 pub async fn request(method: Method, url: &str, body: Bytes, timeout: Duration) -> Result<Response, HttpError> {
+    Client::default().request(method, url, body, timeout).await
+}
+
+async fn send(
+    source: Option<IpAddr>,
+    method: Method,
+    url: &str,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Response, HttpError> {
     let invalid = |reason: &str| HttpError::Url { url: url.to_owned(), reason: reason.to_owned() };
     let uri: Uri = url.parse().map_err(|e| invalid(&format!("{e}")))?;
     if uri.scheme_str() != Some("http") {
@@ -85,13 +127,13 @@ pub async fn request(method: Method, url: &str, body: Bytes, timeout: Duration) 
     let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
 
     let exchange = async {
-        let stream = TcpStream::connect(&address)
+        let stream = dial::tcp(source, None)
+            .oneshot(uri.clone())
             .await
-            .map_err(|e| HttpError::Connect { address: address.clone(), reason: e.to_string() })?;
+            .map_err(|e| HttpError::Connect { address: address.clone(), reason: crate::error_line(&e) })?;
         let failed =
             |e: &dyn std::fmt::Display| HttpError::Exchange { address: address.clone(), reason: e.to_string() };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(|e| failed(&e))?;
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -144,6 +186,32 @@ mod tests {
         let missing = get(&format!("http://{address}/none"), TIMEOUT).await.unwrap();
         assert_eq!(missing.status, StatusCode::NOT_FOUND);
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_request_comes_from_the_address_that_it_is_to_come_from() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let source: IpAddr = "127.0.7.1".parse().unwrap();
+        let app = Router::new().route(
+            "/who",
+            routing::get(|peer: axum::extract::ConnectInfo<std::net::SocketAddr>| async move { peer.ip().to_string() }),
+        );
+        let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        let answer = Client::new(Some(source)).get(&format!("http://{address}/who"), TIMEOUT).await.unwrap();
+        assert_eq!(answer.text(), source.to_string());
+        // "localhost" may have an address of the other family, from which our source cannot be used.
+        let by_name = format!("http://localhost:{}/who", address.port());
+        assert_eq!(Client::new(Some(source)).get(&by_name, TIMEOUT).await.unwrap().text(), source.to_string());
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_accepts_and_says_nothing_costs_the_time_allowed() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        assert!(matches!(get(&url, Duration::from_millis(100)).await, Err(HttpError::Timeout { .. })));
     }
 
     #[tokio::test]

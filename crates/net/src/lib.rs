@@ -11,6 +11,8 @@
 //! cluster also runs inside one process: ending one server's token closes exactly its connections.
 
 pub mod config;
+mod dial;
+mod failover;
 pub mod grpc;
 pub mod http;
 pub mod logging;

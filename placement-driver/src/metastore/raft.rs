@@ -35,7 +35,8 @@ pub const TICK: Duration = Duration::from_millis(100);
 const HEARTBEAT_TICKS: usize = 3;
 /// A silent leader is replaced after 1.5 to 3 s.
 const ELECTION_TICKS: usize = 15;
-/// A read whose confirmation got lost is asked again after this.
+/// A read whose confirmation may be lost is asked again after this, under its number: over a long way, the confirmation of
+/// the first question is still coming and will do.
 const READ_RETRY_MS: u64 = 500;
 /// A snapshot of the state is made after this many entries or bytes of log.
 const CHECKPOINT_ENTRIES: u64 = 10_000;
@@ -264,14 +265,7 @@ impl Core {
             self.held.retain(|(_, reply)| !reply.is_closed());
             self.reads_new.retain(|reply| !reply.is_closed());
         }
-        let lost: Vec<_> = {
-            let due = |since: u64| now_ms >= since + READ_RETRY_MS;
-            let count = self.reads_asked.iter().take_while(|(_, since, _)| due(*since)).count();
-            self.reads_asked.drain(..count).collect()
-        };
-        for (_, _, replies) in lost {
-            self.reads_new.extend(replies.into_iter().filter(|r| !r.is_closed()));
-        }
+        self.repeat_reads(now_ms);
     }
 
     /// Does what Raft has ready: sends, appends, applies, answers.
@@ -392,10 +386,31 @@ impl Core {
         }
         let replies = std::mem::take(&mut self.reads_new);
         self.sequence += 1;
-        self.reads_asked.push_back((self.sequence, now_ms, replies));
+        self.ask_leader(self.sequence, now_ms, replies);
+    }
+
+    fn ask_leader(&mut self, number: u64, now_ms: u64, replies: Vec<ReadReply>) {
+        self.reads_asked.push_back((number, now_ms, replies));
         let mut context = self.shared.id.to_be_bytes().to_vec();
-        context.extend(self.sequence.to_be_bytes());
+        context.extend(number.to_be_bytes());
         self.node.read_index(context);
+    }
+
+    /// Asks again what has been without an answer for long; those who gave up are forgotten.
+    fn repeat_reads(&mut self, now_ms: u64) {
+        let due = self.reads_asked.iter().take_while(|(_, since, _)| now_ms >= since + READ_RETRY_MS).count();
+        let overdue: Vec<_> = self.reads_asked.drain(..due).collect();
+        for (number, _, mut replies) in overdue {
+            replies.retain(|reply| !reply.is_closed());
+            if replies.is_empty() {
+                continue;
+            }
+            if self.node.raft.leader_id == raft::INVALID_ID {
+                self.reads_new.extend(replies);
+            } else {
+                self.ask_leader(number, now_ms, replies);
+            }
+        }
     }
 
     fn confirm_reads(&mut self, context: &[u8], index: u64) {

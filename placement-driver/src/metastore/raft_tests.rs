@@ -31,6 +31,21 @@ impl Group {
         self.settle();
     }
 
+    /// One tick in a group whose messages are under way for so many ticks.
+    fn far_tick(&mut self, way: u64, under_way: &mut VecDeque<(u64, Message)>) {
+        self.now_ms += TICK.as_millis() as u64;
+        let now_ms = self.now_ms;
+        while under_way.front().is_some_and(|(due, _)| *due <= now_ms) {
+            let (_, message) = under_way.pop_front().unwrap();
+            self.member(message.to).handle(Input::Message(Box::new(message)), now_ms);
+        }
+        let due = now_ms + way * TICK.as_millis() as u64;
+        for member in &mut self.members {
+            member.tick(now_ms);
+            member.advance(now_ms, &mut |message| under_way.push_back((due, message))).unwrap();
+        }
+    }
+
     fn settle(&mut self) {
         loop {
             for message in std::mem::take(&mut self.in_flight) {
@@ -100,4 +115,26 @@ fn a_deposed_leader_that_does_not_know_it_renews_no_lease() {
     for answer in &mut answers {
         assert!(answer.try_recv().is_ok_and(|a| a.not_leader), "who asked it asks the next leader");
     }
+}
+
+#[test]
+fn a_read_is_answered_though_its_confirmation_takes_longer_than_the_time_to_ask_again() {
+    const WAY_TICKS: u64 = 2;
+    let mut group = Group::new(3);
+    let mut under_way = VecDeque::new();
+    let leader = loop {
+        group.far_tick(WAY_TICKS, &mut under_way);
+        let known = group.members.iter().all(|m| m.node.raft.leader_id != raft::INVALID_ID);
+        match group.members.iter().find(|m| m.leading) {
+            Some(leader) if known => break leader.shared.id,
+            _ => assert!(group.now_ms < 60_000, "no leader"),
+        }
+    };
+    // To the leader, from there to the others, and back twice.
+    assert!(4 * WAY_TICKS * TICK.as_millis() as u64 > READ_RETRY_MS);
+    let mut read = group.ask(leader % 3 + 1, Input::Read);
+    for _ in 0..5 * WAY_TICKS {
+        group.far_tick(WAY_TICKS, &mut under_way);
+    }
+    read.try_recv().expect("an answer").unwrap();
 }

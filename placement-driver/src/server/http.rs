@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use net::config::Labels;
 use serde_json::{Value, json};
 
 use crate::cluster::model::{Liveness, Peer, PeerRole, Region, Store, StoreState};
@@ -27,6 +28,8 @@ use proto::pdpb::Member;
 
 /// How long the leader may take to answer what was passed on.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a member may take to show that it lives. Two round trips, and one more second if a packet is lost.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Set on requests passed on, so that two members which each think the other leads don't play ball.
 const PROXIED: &str = "x-pd-proxied";
 /// Largest request body, in bytes.
@@ -157,7 +160,7 @@ async fn to_leader(State(shared): Handler, request: Request, next: Next) -> Resp
     let path = parts.uri.path().trim_start_matches("/pd/api/v1");
     let query = parts.uri.query().map_or_else(|| format!("{PROXIED}=1"), |q| format!("{q}&{PROXIED}=1"));
     let target = format!("{}/pd/api/v1{path}?{query}", url.trim_end_matches('/'));
-    match net::http::request(parts.method, &target, body, PROXY_TIMEOUT).await {
+    match shared.channels.http().request(parts.method, &target, body, PROXY_TIMEOUT).await {
         Ok(response) => {
             let kind = [(axum::http::header::CONTENT_TYPE, "application/json; charset=utf-8")];
             (response.status, kind, response.body).into_response()
@@ -168,13 +171,17 @@ async fn to_leader(State(shared): Handler, request: Request, next: Next) -> Resp
 
 // ---- members ----
 
-fn member_json(member: &Member) -> Value {
+type LabelsByName = BTreeMap<String, Labels>;
+
+/// Members have labels as objects where stores have lists of pairs: the original's members have none to be like.
+fn member_json(member: &Member, labels: &LabelsByName) -> Value {
     json!({
         "name": member.name,
         "member_id": member.member_id,
         "peer_urls": member.peer_urls,
         "client_urls": member.client_urls,
         "leader_priority": member.leader_priority,
+        "labels": labels.get(&member.name).cloned().unwrap_or_default(),
         "binary_version": member.binary_version,
     })
 }
@@ -183,8 +190,14 @@ async fn all_members(shared: &Shared) -> Result<Vec<Member>, ApiError> {
     shared.members().await.map_err(|e| ApiError(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
 }
 
+async fn all_labels(shared: &Shared) -> Result<LabelsByName, ApiError> {
+    shared.member_labels().await.map_err(|e| ApiError(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
+}
+
 async fn members(State(shared): Handler) -> Answer {
     let members = all_members(&shared).await?;
+    let labels = all_labels(&shared).await?;
+    let member_json = |member| member_json(member, &labels);
     let leader = shared.leader_seen();
     let store_leader = shared.metastore.as_ref().map(|s| s.status().leader);
     let etcd_leader = members.iter().find(|m| Some(m.member_id) == store_leader);
@@ -220,7 +233,7 @@ async fn set_member(State(shared): Handler, Path(name): Path<String>, body: Byte
 
 async fn leader(State(shared): Handler) -> Answer {
     match shared.leader_seen() {
-        Some(leader) => Ok(Json(member_json(&leader)).into_response()),
+        Some(leader) => Ok(Json(member_json(&leader, &all_labels(&shared).await?)).into_response()),
         None => Err(ApiError(StatusCode::SERVICE_UNAVAILABLE, "no PD leader".into())),
     }
 }
@@ -246,16 +259,20 @@ async fn transfer_leader(State(shared): Handler, Path(name): Path<String>) -> An
 }
 
 async fn members_health(State(shared): Handler) -> Answer {
+    let http = shared.channels.http();
+    let labels = all_labels(&shared).await?;
     let mut answers = Vec::new();
     for member in all_members(&shared).await? {
+        let labels = labels.get(&member.name).cloned().unwrap_or_default();
         let url = member.client_urls.first().cloned().unwrap_or_default();
         answers.push(async move {
-            let answer = net::http::get(&format!("{url}/pd/api/v1/ping"), Duration::from_secs(1)).await;
+            let answer = http.get(&format!("{url}/pd/api/v1/ping"), PING_TIMEOUT).await;
             let health = answer.is_ok_and(|a| a.status.is_success());
             json!({
                 "name": member.name,
                 "member_id": member.member_id,
                 "client_urls": member.client_urls,
+                "labels": labels,
                 "health": health,
             })
         });

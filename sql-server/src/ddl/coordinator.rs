@@ -15,9 +15,10 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions,
-    Txn, TxnOp, TxnOpResponse, WatchOptions,
+    Channel, Client, Compare, CompareOp, EventType, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn,
+    TxnOp, TxnOpResponse, WatchOptions,
 };
+use net::grpc::{ChannelOptions, Channels};
 use serde::{Deserialize, Serialize};
 
 const SERVERS: &str = "/tidb/server/info/";
@@ -101,13 +102,18 @@ pub struct Session {
 }
 
 impl Coordinator {
-    /// Connects on behalf of a server.
-    pub async fn connect(endpoints: &[String], server: &str) -> Result<Self> {
-        let options = ConnectOptions::new()
-            .with_connect_timeout(Duration::from_secs(2))
-            .with_keep_alive(Duration::from_secs(3), Duration::from_secs(2))
-            .with_keep_alive_while_idle(true);
-        let client = call("connect to the metadata store", Client::connect(endpoints, Some(options))).await?;
+    /// Connects on behalf of a server, in the manner of `channels` but over connections of its own: the schema lease
+    /// does not outlast a dead connection by much, so that must be noticed sooner.
+    pub async fn connect(endpoints: &[String], server: &str, channels: &Channels) -> Result<Self> {
+        let what = "connect to the metadata store";
+        let channels = Channels::new(ChannelOptions {
+            connect_timeout: Duration::from_secs(2),
+            keepalive_interval: Duration::from_secs(3),
+            keepalive_timeout: Duration::from_secs(2),
+            ..channels.options().clone()
+        });
+        let channel = channels.any(endpoints).map_err(|e| CoordinationError { what, why: e.to_string() })?;
+        let client = call(what, Client::from_channel(Channel::Custom(channel), None)).await?;
         Ok(Coordinator { client, server: server.to_owned() })
     }
 
@@ -249,5 +255,37 @@ impl Coordinator {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_metadata_store_is_called_from_the_address_that_the_server_is_to_call_from() {
+        let store = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source = "127.0.7.1".parse().unwrap();
+        let channels = Channels::new(ChannelOptions { source: Some(source), ..ChannelOptions::default() });
+        let endpoints = [store.local_addr().unwrap().to_string()];
+        let coordinator = Coordinator::connect(&endpoints, "server", &channels).await.unwrap();
+        tokio::spawn(async move { coordinator.servers().await });
+        assert_eq!(store.accept().await.unwrap().1.ip(), source);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_accepts_and_says_nothing_costs_one_call_and_not_the_lease() {
+        let (silent, next) =
+            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let endpoints = [&silent, &next].map(|l| l.local_addr().unwrap().to_string());
+        let coordinator = Coordinator::connect(&endpoints, "server", &Channels::default()).await.unwrap();
+        let started = std::time::Instant::now();
+        assert!(coordinator.servers().await.is_err());
+        assert!(started.elapsed() <= CALL_TIMEOUT + Duration::from_secs(1), "{:?}", started.elapsed());
+        tokio::spawn(async move { coordinator.servers().await });
+        let reached = tokio::time::timeout(Duration::from_secs(1), next.accept()).await;
+        reached.expect("the next one is called").unwrap();
     }
 }

@@ -94,7 +94,7 @@ impl Domain {
     /// Joins the cluster. Waits for PD and the storage as long as it takes; ends early when `cancel` does.
     pub async fn start(kv: Client, options: DomainOptions, cancel: CancellationToken) -> Result<Arc<Self>, SqlError> {
         let coordinator = loop {
-            match Coordinator::connect(&options.pd_endpoints, &options.server.id).await {
+            match Coordinator::connect(&options.pd_endpoints, &options.server.id, kv.channels()).await {
                 Ok(coordinator) => break coordinator,
                 Err(error) => tracing::info!(%error, "waiting for PD"),
             }
@@ -102,8 +102,8 @@ impl Domain {
         };
         let domain = Arc::new(Domain {
             auto_ids: AutoIds::new(kv.clone()),
+            pd: PdHttp::new(options.pd_endpoints, kv.channels().http()),
             kv,
-            pd: PdHttp::new(options.pd_endpoints),
             coordinator,
             server: options.server,
             globals: options.globals,

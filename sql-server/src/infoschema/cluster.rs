@@ -370,8 +370,7 @@ pub(super) async fn cluster_info(server: &Arc<Server>) -> Result<Rows, SqlError>
         let address = member.client_urls.first().map_or("", String::as_str);
         let address = address.split_once("://").map_or(address, |(_, rest)| rest).to_owned();
         // How long a PD has been running it tells itself.
-        let asked = PdHttp::new([address.clone()]);
-        let started = match asked.get("/pd/api/v1/status").await {
+        let started = match domain.pd().only(&address).get("/pd/api/v1/status").await {
             Ok(text) => serde_json::from_str::<Value>(&text)
                 .ok()
                 .and_then(|status| status.get("start_timestamp").and_then(Value::as_i64))

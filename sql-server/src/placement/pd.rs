@@ -3,6 +3,8 @@
 //! Calls go to whichever PD answers; any of them serves or passes on. A refusal of PD (a rule that no store can meet)
 //! is the user's error 8243 and final; anything else is tried again until the deadline.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use net::http::{self, Response};
@@ -10,7 +12,10 @@ use net::http::{self, Response};
 use super::rules::Bundle;
 use crate::error::SqlError;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one PD may take before the next is asked: some round trips to it, from it to the leader, and to a majority.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a question is asked of one PD after the other.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a change keeps trying while no PD answers, before the schema change that it belongs to fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -41,17 +46,25 @@ impl SchedulingState {
 #[derive(Debug, Clone)]
 pub struct PdHttp {
     endpoints: Vec<String>,
+    /// The PD that answered last is asked first. Clones share which.
+    first: Arc<AtomicUsize>,
+    http: http::Client,
 }
 
 impl PdHttp {
     /// With the client addresses of the PDs, with or without `http://`.
-    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>, http: http::Client) -> Self {
         let endpoints = endpoints.into_iter().map(|endpoint| {
             let endpoint = endpoint.into();
             let endpoint = endpoint.trim_end_matches('/');
             if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
         });
-        PdHttp { endpoints: endpoints.collect() }
+        PdHttp { endpoints: endpoints.collect(), first: Arc::default(), http }
+    }
+
+    /// The same with one PD only.
+    pub fn only(&self, endpoint: &str) -> Self {
+        PdHttp::new([endpoint], self.http)
     }
 
     /// Replaces a group of rules.
@@ -96,18 +109,23 @@ impl PdHttp {
         let method = http_method(method);
         let mut last = String::from("no PD address is known");
         loop {
-            for endpoint in &self.endpoints {
+            let first = self.first.load(Ordering::Relaxed);
+            for at in (0..self.endpoints.len()).map(|n| (first + n) % self.endpoints.len()) {
+                let endpoint = &self.endpoints[at];
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(SqlError::PdTimeout(last));
                 }
                 let url = format!("{endpoint}{path}");
                 let body = body.to_vec().into();
-                match http::request(method.clone(), &url, body, left.min(CALL_TIMEOUT)).await {
+                match self.http.request(method.clone(), &url, body, left.min(ATTEMPT_TIMEOUT)).await {
                     Ok(response) if response.status.is_server_error() && !is_refusal(&response.text()) => {
                         last = format!("{url}: {} {}", response.status, response.text());
                     }
-                    Ok(response) => return Ok(response),
+                    Ok(response) => {
+                        self.first.store(at, Ordering::Relaxed);
+                        return Ok(response);
+                    }
                     Err(error) => last = error.to_string(),
                 }
             }
@@ -135,4 +153,27 @@ fn refusal(response: &Response) -> SqlError {
     let text = response.text();
     let text = text.trim();
     SqlError::Placement(serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pd_that_accepts_and_says_nothing_is_passed_over_and_no_longer_asked_first() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serving = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoints = [&silent, &serving].map(|l| l.local_addr().unwrap().to_string());
+        let app = axum::Router::new().route("/page", axum::routing::get(|| async { "text" }));
+        tokio::spawn(async move { axum::serve(serving, app).await });
+        let pd = PdHttp::new(endpoints, http::Client::default());
+        let started = Instant::now();
+        assert_eq!(pd.get("/page").await.unwrap(), "text");
+        assert!(started.elapsed() < ATTEMPT_TIMEOUT + Duration::from_secs(2), "{:?}", started.elapsed());
+        let started = Instant::now();
+        assert_eq!(pd.clone().get("/page").await.unwrap(), "text");
+        assert!(started.elapsed() < ATTEMPT_TIMEOUT, "{:?}", started.elapsed());
+    }
 }

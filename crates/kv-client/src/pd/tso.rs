@@ -34,6 +34,12 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(30);
 
 type Waiter = oneshot::Sender<Timestamp>;
 
+/// A batch on the wire.
+struct Asked {
+    at: Instant,
+    waiters: Vec<Waiter>,
+}
+
 /// Handle to the stream's task; the task ends with the last handle.
 #[derive(Clone)]
 pub(super) struct Tso {
@@ -89,7 +95,7 @@ async fn serve(
     let attempt = core.options().attempt;
     let (requests, outgoing) = mpsc::unbounded_channel();
     let mut batch: Vec<Waiter> = first.take().into_iter().collect();
-    let mut in_flight: VecDeque<Vec<Waiter>> = VecDeque::new();
+    let mut in_flight: VecDeque<Asked> = VecDeque::new();
     // The first request goes with the call: some servers answer the headers only after it.
     drain(waiting, &mut batch);
     send(core, &requests, &mut in_flight, std::mem::take(&mut batch))?;
@@ -106,9 +112,11 @@ async fn serve(
         Err(reason)
     };
     loop {
+        // The oldest question's: those that follow it do not give the stream more time.
+        let deadline = in_flight.front().map_or_else(Instant::now, |oldest| oldest.at) + attempt;
         tokio::select! {
             biased;
-            response = tokio::time::timeout(attempt, responses.message()), if !in_flight.is_empty() => {
+            response = tokio::time::timeout_at(deadline, responses.message()), if !in_flight.is_empty() => {
                 let response = match response {
                     Ok(Ok(Some(response))) => response,
                     Ok(Ok(None)) => return broken("closed by PD".into()),
@@ -118,8 +126,8 @@ async fn serve(
                 if let Err(e) = check_header(response.header.as_ref()) {
                     return broken(e.to_string());
                 }
-                let Some(batch) = in_flight.pop_front() else { return broken("an answer to no question".into()) };
-                if let Err(reason) = hand_out(&response, batch) {
+                let Some(asked) = in_flight.pop_front() else { return broken("an answer to no question".into()) };
+                if let Err(reason) = hand_out(&response, asked.waiters) {
                     return broken(reason);
                 }
             }
@@ -147,12 +155,12 @@ fn drain(waiting: &mut mpsc::UnboundedReceiver<Waiter>, batch: &mut Vec<Waiter>)
 fn send(
     core: &PdCore,
     requests: &mpsc::UnboundedSender<pdpb::TsoRequest>,
-    in_flight: &mut VecDeque<Vec<Waiter>>,
+    in_flight: &mut VecDeque<Asked>,
     batch: Vec<Waiter>,
 ) -> std::result::Result<(), String> {
     let count = batch.len() as u32;
     let request = pdpb::TsoRequest { header: core.header(), count, dc_location: "global".into() };
-    in_flight.push_back(batch);
+    in_flight.push_back(Asked { at: Instant::now(), waiters: batch });
     requests.send(request).map_err(|_| "the stream is closed".to_string())
 }
 
