@@ -6,27 +6,61 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::faults::{ClockChange, DiskFault};
 use crate::spec::Role;
+use crate::table;
+use crate::wan::LinkChange;
 
 /// The socket's name in the cluster's directory.
 const SOCKET: &str = "control.sock";
 
-/// What is asked.
+/// What is asked. A target is a node, a region, or a zone as `REGION/ZONE`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Request {
-    /// The state of every process.
+    /// The state of every process: [`NodeStatus`]es.
     Display,
-    /// Stop the named node, or all of a region, in order.
+    /// Stop the target's nodes, in order.
     Stop(String),
-    /// Start the named node, or all of a region.
+    /// Start the target's nodes.
     Start(String),
-    /// Kill the named node, or all of a region, with SIGKILL.
+    /// Kill the target's nodes with SIGKILL.
     Kill(String),
+    /// Halt the target's nodes with SIGSTOP.
+    Pause(String),
+    /// Let the target's nodes go on.
+    Resume(String),
+    /// Change or cut the link between two regions.
+    Link {
+        /// One region; of a one-way cut, the one whose bytes are lost.
+        from: String,
+        /// The other region.
+        to: String,
+        /// What becomes of it.
+        change: LinkChange,
+    },
+    /// Cut the target off from everything outside of it.
+    Isolate(String),
+    /// Undo the faults of the target, or all of them.
+    Heal(Option<String>),
+    /// Change the clocks of the target's nodes.
+    Clock(String, ClockChange),
+    /// Change how the disks of the target's nodes behave.
+    Disk(String, DiskFault),
+    /// What can be done to the cluster, and what was: a [`ConditionsStatus`].
+    Conditions,
+    /// What is asked of the links between the regions: a [`crate::wan::Distances`].
+    Distances,
+    /// The same, and measured: round trips of bytes, which take a moment.
+    Latency,
+    /// What crossed between the regions since the last time: a [`crate::wan::Traffic`].
+    Traffic,
 }
 
 /// What is answered, line by line.
@@ -35,8 +69,8 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// Progress for a person.
     Line(String),
-    /// The answer to `Display`.
-    Nodes(Vec<NodeStatus>),
+    /// What was asked for.
+    Answer(Value),
     /// The end, well.
     Done,
     /// The end, with the reason.
@@ -52,8 +86,14 @@ pub(crate) struct NodeStatus {
     pub(crate) role: Role,
     /// Its region.
     pub(crate) region: String,
+    /// Its zone, in a cluster with zones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<String>,
     /// `host:port` for clients.
     pub(crate) address: String,
+    /// Of a SQL server with distance between the regions: where programs of each region find it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) doors: Vec<Door>,
     /// Process id while it runs.
     pub(crate) pid: Option<u32>,
     /// `starting`, `running`, `stopping`, `stopped`, `killed`, or `exited (…)` when nobody asked for it.
@@ -64,6 +104,26 @@ pub(crate) struct NodeStatus {
     pub(crate) resident_bytes: Option<u64>,
     /// Its log file.
     pub(crate) log: PathBuf,
+}
+
+/// What can be done to a running cluster's servers from outside of them, and what was done and not undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConditionsStatus {
+    /// It has distance between its regions.
+    pub(crate) wan: bool,
+    /// Its servers run with the fault library.
+    pub(crate) faults: bool,
+    /// The faults of links, clocks and disks that are in force, a sentence each.
+    pub(crate) disturbed: Vec<String>,
+}
+
+/// An address at which a SQL server is as far away as from a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Door {
+    /// Where who connects here counts as being.
+    pub(crate) region: String,
+    /// `host:port`.
+    pub(crate) address: String,
 }
 
 /// The socket of a running playground; its file goes with it.
@@ -98,12 +158,8 @@ pub(crate) async fn is_running(dir: &Path) -> bool {
     UnixStream::connect(dir.join(SOCKET)).await.is_ok()
 }
 
-/// Sends a request, hands each line to `print`, and returns the nodes if that was the question.
-pub(crate) async fn call(
-    dir: &Path,
-    request: &Request,
-    mut print: impl FnMut(&str),
-) -> anyhow::Result<Vec<NodeStatus>> {
+/// Sends a request, hands each line to `print`, and returns the answer, which is null unless something was asked for.
+pub(crate) async fn call(dir: &Path, request: &Request, mut print: impl FnMut(&str)) -> anyhow::Result<Value> {
     let stream = UnixStream::connect(dir.join(SOCKET))
         .await
         .with_context(|| format!("no playground is running in {}", dir.display()))?;
@@ -111,41 +167,58 @@ pub(crate) async fn call(
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     writer.write_all(&line).await?;
-    let mut nodes = Vec::new();
+    let mut answer = Value::Null;
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line).context("the playground's answer")? {
             Reply::Line(text) => print(&text),
-            Reply::Nodes(list) => nodes = list,
-            Reply::Done => return Ok(nodes),
+            Reply::Answer(value) => answer = value,
+            Reply::Done => return Ok(answer),
             Reply::Failed(reason) => bail!(reason),
         }
     }
     bail!("the playground ended before it answered")
 }
 
+/// Asks for something and prints nothing.
+pub(crate) async fn ask<T: DeserializeOwned>(dir: &Path, request: &Request) -> anyhow::Result<T> {
+    serde_json::from_value(call(dir, request, |_| ()).await?).context("the playground's answer")
+}
+
 /// `display` as a table for a person.
 pub(crate) fn table(nodes: &[NodeStatus]) -> String {
-    let header = ["NAME", "ROLE", "REGION", "ADDRESS", "PID", "STATE", "UPTIME", "MEMORY"].map(String::from);
-    let mut rows = vec![header];
-    for node in nodes {
-        rows.push([
+    let header = ["NAME", "ROLE", "REGION", "ADDRESS", "PID", "STATE", "UPTIME", "MEMORY"];
+    let row = |node: &NodeStatus| {
+        vec![
             node.name.clone(),
             node.role.title().to_owned(),
-            node.region.clone(),
+            node.zone.clone().unwrap_or_else(|| node.region.clone()),
             node.address.clone(),
             node.pid.map_or("-".into(), |pid| pid.to_string()),
             node.state.clone(),
             node.uptime_seconds.map_or("-".into(), uptime),
             node.resident_bytes.map_or("-".into(), |bytes| format!("{} MiB", bytes >> 20)),
-        ]);
+        ]
+    };
+    let mut text = table::lined_up(&header, nodes.iter().map(row));
+    let mut regions: Vec<&str> = Vec::new();
+    for door in nodes.iter().flat_map(|n| &n.doors) {
+        if !regions.contains(&door.region.as_str()) {
+            regions.push(&door.region);
+        }
     }
-    let widths: Vec<usize> = (0..rows[0].len()).map(|i| rows.iter().map(|r| r[i].len()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
+    if !regions.is_empty() {
+        let servers = || nodes.iter().filter(|n| !n.doors.is_empty());
+        let header: Vec<&str> = std::iter::once("FROM").chain(servers().map(|n| n.name.as_str())).collect();
+        let row = |region: &&str| {
+            let to = |node: &NodeStatus| {
+                let door = node.doors.iter().find(|d| d.region == *region);
+                door.map_or("-".to_owned(), |d| d.address.clone())
+            };
+            std::iter::once((*region).to_owned()).chain(servers().map(to)).collect()
+        };
+        text.push_str("\nDoors: a program that connects here is as far away as one in that region\n");
+        text.push_str(&table::lined_up(&header, regions.iter().map(row)));
     }
     text
 }
@@ -168,7 +241,9 @@ mod tests {
             name: name.into(),
             role: Role::Kv,
             region: "eu".into(),
+            zone: None,
             address: "127.0.0.1:20160".into(),
+            doors: Vec::new(),
             pid,
             state: state.into(),
             uptime_seconds: pid.map(|_| 3725),

@@ -139,14 +139,17 @@ impl Home {
             Ok(cluster) => cluster,
             Err(error) => {
                 // A cluster that never was leaves nothing behind.
-                if self.saved.is_none() {
-                    self.remove()?;
-                }
+                self.forget_unstarted()?;
                 return Err(error.into());
             }
         };
         std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(&cluster)?)?;
         Ok(cluster)
+    }
+
+    /// Removes the directory of a cluster that was laid out just now and will not be started.
+    pub(crate) fn forget_unstarted(&self) -> anyhow::Result<()> {
+        if self.saved.is_none() { self.remove() } else { Ok(()) }
     }
 
     /// The port that a saved node had before, when it had to move.
@@ -178,15 +181,26 @@ pub(crate) fn base_dir(data: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The directory of the cluster that is meant, which runs or ran: the tag's, or that of the only one that runs.
+pub(crate) async fn find(which: &Which) -> anyhow::Result<PathBuf> {
+    match &which.tag {
+        Some(tag) => with_tag(&base_dir(which.data.as_deref())?, tag),
+        None => find_running(which).await,
+    }
+}
+
+fn with_tag(base: &Path, tag: &str) -> anyhow::Result<PathBuf> {
+    // One without a tag goes by the name of its directory, without the dot.
+    let dirs = [base.join(valid_tag(tag)?), base.join(format!(".{tag}"))];
+    let found = dirs.into_iter().find(|dir| dir.join(CLUSTER_FILE).exists());
+    found.with_context(|| no_such_cluster(tag, base))
+}
+
 /// The directory of the cluster that is meant: the tag's, or the only one that runs.
 pub(crate) async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
     let base = base_dir(which.data.as_deref())?;
     if let Some(tag) = &which.tag {
-        // One without a tag goes by the name of its directory, without the dot.
-        let dirs = [base.join(valid_tag(tag)?), base.join(format!(".{tag}"))];
-        let Some(dir) = dirs.into_iter().find(|dir| dir.join(CLUSTER_FILE).exists()) else {
-            bail!("{}", no_such_cluster(tag, &base));
-        };
+        let dir = with_tag(&base, tag)?;
         if !control::is_running(&dir).await {
             bail!("cluster '{tag}' is not running; start it with ./playground/start --tag {tag}");
         }

@@ -1,31 +1,36 @@
 //! Local multi-region clusters in one command: real servers on loopback, without root, Docker or downloads.
 //!
 //! `playground` alone starts a cluster and stays in the foreground as its supervisor; the other commands talk to it
-//! from another shell. Read next: `spec` for what a cluster is, `supervisor` for its life.
+//! from another shell. Read next: `spec` for what a cluster is, `supervisor` for its life, `wan` for the distance between
+//! its regions, `drills` for what breaks it on purpose.
 
 mod bench;
 mod control;
+mod ctl;
+mod drills;
+mod events;
+mod faults;
 mod home;
 mod interrupts;
+mod placement;
 mod ports;
 mod process;
 mod readiness;
 mod spec;
 mod supervisor;
+mod table;
+mod up;
+mod wan;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Instant;
+use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 
-use crate::control::{Control, Request};
-use crate::home::{CLUSTER_FILE, Home, Turn, base_dir, find_running, no_such_cluster, valid_tag};
-use crate::interrupts::Interrupts;
-use crate::spec::{Role, Wanted};
-use crate::supervisor::Supervisor;
+use crate::control::Request;
+use crate::faults::{ClockChange, DiskFault};
+use crate::spec::Wanted;
+use crate::wan::LinkChange;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +40,9 @@ Examples:
   ./playground/ctl display                                    what runs: role, region, address, pid, state
   ./playground/ctl kill eu-west-1                             a region loses power
   ./playground/ctl start eu-west-1                            and comes back
+  ./playground/start --tag far --pd 3 --kv 3 --sql 3 --wan    the same with a WAN's distance between the regions
+  ./playground/ctl link us-east-1 eu-west-1 --cut             nothing passes between the two; --heal undoes it
+  ./playground/ctl drill region-failure                       breaks a region under load and judges what it cost
   ./playground/ctl clean shop                                 removes the data of a stopped cluster
   ./playground/ctl bench                                      point select, read-write and insert loads with percentiles";
 
@@ -45,7 +53,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    up: UpArgs,
+    up: up::UpArgs,
 }
 
 #[derive(Subcommand)]
@@ -57,6 +65,9 @@ enum Command {
         /// Print JSON, with log files
         #[arg(long)]
         json: bool,
+        /// Show the round trips between the regions instead, measured now and as asked
+        #[arg(long)]
+        latency: bool,
     },
     /// Stop a node or all nodes of a region, in order
     Stop(Target),
@@ -64,6 +75,56 @@ enum Command {
     Start(Target),
     /// Kill a node or all nodes of a region with SIGKILL, as a crash would
     Kill(Target),
+    /// Halt a node or all nodes of a region with SIGSTOP, as a machine that hangs
+    Pause(Target),
+    /// Let what was paused go on
+    Resume(Target),
+    /// Slow, throttle or cut the link between two regions (needs --wan)
+    Link(LinkArgs),
+    /// Cut a node or all nodes of a region off from everything else (needs --wan)
+    Isolate(Target),
+    /// Undo the faults of a node, a region or the whole cluster: links, pauses, clocks, disks, kills
+    Heal {
+        /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a); everything if left out
+        target: Option<String>,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Set the clock of a node or of all nodes of a region wrong (needs --faults)
+    Clock(ClockArgs),
+    /// Make the disk of a node or of all nodes of a region slow, broken or full (needs --faults)
+    Disk(DiskArgs),
+    /// Open a mysql shell that is as far away as a region (needs --wan)
+    Client {
+        /// The region to come from
+        region: String,
+        #[command(flatten)]
+        which: Which,
+        /// Arguments for mysql
+        #[arg(last = true, value_name = "MYSQL ARGUMENTS")]
+        arguments: Vec<String>,
+    },
+    /// Show bytes and messages between the regions since the last call (needs --wan)
+    Traffic {
+        /// Show them every second
+        #[arg(long)]
+        watch: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Break something under load, heal it, and judge whether anything was lost and how long it took
+    Drill(drills::DrillArgs),
+    /// List the reports of earlier drills
+    Drills {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        which: Which,
+    },
     /// Remove the data of a stopped cluster
     Clean {
         /// The cluster's tag
@@ -77,15 +138,6 @@ enum Command {
     },
     /// Measure a cluster: point select, read-write and insert loads as sysbench runs them
     Bench(bench::BenchArgs),
-}
-
-#[derive(Args)]
-struct UpArgs {
-    /// Name of the cluster: its data is kept under it and found again by it. Without one, data is removed at exit
-    #[arg(long, short = 'T')]
-    tag: Option<String>,
-    #[command(flatten)]
-    size: SizeArgs,
 }
 
 /// How large a cluster is and where it listens.
@@ -103,8 +155,11 @@ struct SizeArgs {
     /// Regions, dealt round-robin over the nodes of each tier
     #[arg(long, value_parser = valid_region, value_delimiter = ',', value_name = "A,B,C", default_value = "us-east-1,us-west-2,eu-west-1")]
     regions: Vec<String>,
+    /// Zones in each region, dealt round-robin over its nodes of each tier [default: none, or as saved]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=26))]
+    zones: Option<u8>,
     /// Address that the servers bind
-    #[arg(long, value_name = "H", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "H", default_value = SizeArgs::HOST)]
     host: String,
     /// First port of the PDs; without it, 2379 or the next that is free
     #[arg(long, value_name = "PORT")]
@@ -121,12 +176,16 @@ struct SizeArgs {
 }
 
 impl SizeArgs {
+    /// What servers bind unless told otherwise.
+    const HOST: &'static str = "127.0.0.1";
+
     fn wanted(&self) -> Wanted {
         Wanted {
             pd: self.pd.map(usize::from),
             kv: self.kv.map(usize::from),
             sql: self.sql.map(usize::from),
             regions: self.regions.clone(),
+            zones: self.zones.map(usize::from),
             host: self.host.clone(),
             pd_port: self.pd_port,
             kv_port: self.kv_port,
@@ -147,8 +206,79 @@ struct Which {
 
 #[derive(Args)]
 struct Target {
-    /// A node (kv-2) or a region (eu-west-1)
+    /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a)
     target: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+struct LinkArgs {
+    /// One region; of --cut-one-way, the one whose bytes are lost
+    a: String,
+    /// The other region
+    b: String,
+    /// Round trip, such as 200ms
+    #[arg(long, group = "change", value_name = "TIME", allow_hyphen_values = true)]
+    rtt: Option<String>,
+    /// Up to how much longer a message may take, such as 10ms
+    #[arg(long, group = "change", value_name = "TIME", allow_hyphen_values = true)]
+    jitter: Option<String>,
+    /// Bandwidth in each direction, such as 10mbit or 1gbit
+    #[arg(long, group = "change", value_name = "RATE", allow_hyphen_values = true)]
+    bandwidth: Option<String>,
+    /// Share of messages that are sent again, such as 0.1%
+    #[arg(long, group = "change", value_name = "PERCENT", allow_hyphen_values = true)]
+    loss: Option<String>,
+    /// Let nothing through
+    #[arg(long, group = "change", conflicts_with_all = ["rtt", "jitter", "bandwidth", "loss", "cut_one_way", "heal"])]
+    cut: bool,
+    /// Let nothing through from A to B; what B sends arrives
+    #[arg(long, group = "change", conflicts_with_all = ["rtt", "jitter", "bandwidth", "loss", "heal"])]
+    cut_one_way: bool,
+    /// Back to how the link was at the start
+    #[arg(long, group = "change", conflicts_with_all = ["rtt", "jitter", "bandwidth", "loss"])]
+    heal: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("change").required(true)))]
+struct ClockArgs {
+    /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a)
+    target: String,
+    /// Step the wall clock forward (1h) or back (-30s)
+    #[arg(long, group = "change", value_name = "TIME", allow_hyphen_values = true)]
+    jump: Option<String>,
+    /// Let clocks run too fast (200ppm) or too slow (-200ppm)
+    #[arg(long, group = "change", value_name = "PPM", allow_hyphen_values = true)]
+    drift: Option<String>,
+    /// Back to the machine's time
+    #[arg(long, group = "change")]
+    reset: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("change").required(true)))]
+struct DiskArgs {
+    /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a)
+    target: String,
+    /// Let each sync take this long, such as 1s
+    #[arg(long, group = "change", value_name = "TIME", allow_hyphen_values = true)]
+    slow: Option<String>,
+    /// Let writes and syncs fail with an input/output error
+    #[arg(long, group = "change")]
+    fail: bool,
+    /// Let writes fail because no space is left
+    #[arg(long, group = "change")]
+    full: bool,
+    /// Back to how it was
+    #[arg(long, group = "change")]
+    heal: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -161,32 +291,36 @@ fn main() {
         Some(_) => false,
     };
     if starts_servers {
-        share_the_cores();
+        // Before there are threads, which keep what they were born with. A cluster on one machine has more processes
+        // than cores, each of which does better to finish what it has gathered: on two cores, up to a tenth more commits.
+        process::share_the_cores();
     }
     run(cli);
-}
-
-/// Makes this process, and with it the servers that it starts, batch processes as far as Linux's scheduler goes: who is
-/// sent a message waits for a core instead of taking the sender's. A cluster on one machine has more processes than
-/// cores, each of which does better to finish what it has gathered. (On two cores it commits up to a tenth more.)
-///
-/// Before there are threads, which keep what they were born with. Where it cannot be had, nothing is lost but that.
-fn share_the_cores() {
-    let own = std::process::id().to_string();
-    let mut chrt = std::process::Command::new("chrt");
-    let _ = chrt.args(["--batch", "--pid", "0", &own]).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 #[tokio::main]
 async fn run(cli: Cli) {
     let result = match cli.command {
-        None => up(&cli.up).await,
-        Some(Command::Display { which, json }) => display(&which, json).await,
-        Some(Command::Stop(t)) => send(&t.which, Request::Stop(t.target)).await,
-        Some(Command::Start(t)) => send(&t.which, Request::Start(t.target)).await,
-        Some(Command::Kill(t)) => send(&t.which, Request::Kill(t.target)).await,
-        Some(Command::Clean { tag, stop, data }) => clean(&tag, stop, data.as_deref()).await,
+        None => up::run(&cli.up).await,
+        Some(Command::Display { which, json, latency: true }) => ctl::latency(&which, json).await,
+        Some(Command::Display { which, json, latency: false }) => ctl::display(&which, json).await,
+        Some(Command::Stop(t)) => ctl::send(&t.which, Request::Stop(t.target)).await,
+        Some(Command::Start(t)) => ctl::send(&t.which, Request::Start(t.target)).await,
+        Some(Command::Kill(t)) => ctl::send(&t.which, Request::Kill(t.target)).await,
+        Some(Command::Pause(t)) => ctl::send(&t.which, Request::Pause(t.target)).await,
+        Some(Command::Resume(t)) => ctl::send(&t.which, Request::Resume(t.target)).await,
+        Some(Command::Isolate(t)) => ctl::send(&t.which, Request::Isolate(t.target)).await,
+        Some(Command::Heal { target, which }) => ctl::send(&which, Request::Heal(target)).await,
+        Some(Command::Link(args)) => link(args).await,
+        Some(Command::Clock(args)) => clock(args).await,
+        Some(Command::Disk(args)) => disk(args).await,
+        Some(Command::Client { region, which, arguments }) => ctl::client(&which, &region, &arguments).await,
+        Some(Command::Traffic { watch, json, which }) => ctl::traffic(&which, watch, json).await,
+        Some(Command::Clean { tag, stop, data }) => ctl::clean(&tag, stop, data.as_deref()).await,
         Some(Command::Bench(args)) => bench::run(args).await,
+        Some(Command::Drills { json, which }) => drills::list(&which, json).await,
+        // Its exit status tells a missed target from a broken promise.
+        Some(Command::Drill(args)) => std::process::exit(drills::run(args).await),
     };
     if let Err(error) = result {
         eprintln!("playground: {error:#}");
@@ -204,111 +338,36 @@ fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Starts the cluster and supervises it until Ctrl-C.
-async fn up(args: &UpArgs) -> anyhow::Result<()> {
-    let base = base_dir(args.size.data.as_deref())?;
-    if let Some(tag) = &args.tag {
-        valid_tag(tag)?;
-    }
-    let mut interrupts = Interrupts::listen()?;
-    let turn = tokio::select! {
-        turn = Turn::wait(&base) => turn?,
-        () = interrupts.next() => return Ok(()),
-    };
-    let home = Home::open_to_start(&base, args.tag.as_deref()).await?;
-    let cluster = home.plan(args.size.wanted())?;
-    for node in &cluster.nodes {
-        if let Some(asked) = home.moved_from(node) {
-            say(&format!("note: port {asked} is in use; {} listens on {}", node.name, node.port));
-        }
-    }
-    let (pd, kv, sql) = (cluster.of(Role::Pd).count(), cluster.of(Role::Kv).count(), cluster.of(Role::Sql).count());
-    say(&format!("Starting {pd} PD, {kv} storage and {sql} SQL processes; this takes a few seconds"));
-    let begin = Instant::now();
-    let supervisor = Supervisor::new(cluster, home.dir.clone());
-    let print = |line: &str| say(&format!("  {line}"));
-    let (mut of_start, mut of_life, mut of_end) = (print, print, print);
-    let control = Control::listen(&home.dir)?;
-    let start = async {
-        supervisor.start_all(&mut of_start).await?;
-        drop(turn);
-        say(&format!("\nMeridian is up after {:.1} s\n", begin.elapsed().as_secs_f64()));
-        print_guide(&supervisor, &home);
-        std::future::pending::<anyhow::Result<()>>().await
-    };
-    let result = tokio::select! {
-        failed = start => failed,
-        never = supervisor.serve(&control, &mut of_life) => match never {},
-        () = interrupts.next() => Ok(()),
-    };
-    drop(control);
-    say("\nStopping; Ctrl-C again kills what still runs");
-    supervisor.end(&mut interrupts, &mut of_end).await;
-    // A failed start is kept when it has a tag, and is worth a look in any case.
-    match (&args.tag, &result) {
-        (None, Ok(())) => home.remove()?,
-        (None, Err(_)) => {
-            note(&format!("the files of the failed start are in {} until the next start", home.dir.display()))
-        }
-        (Some(tag), _) => say(&format!(
-            "The data is kept; start again with --tag {tag}, or remove it with: ./playground/ctl clean {tag}"
-        )),
-    }
-    result
-}
-
-fn print_guide(supervisor: &Supervisor, home: &Home) {
-    for node in supervisor.cluster().of(Role::Sql) {
-        say(&format!("Connect ({}): mysql -h {} -P {} -u root", node.region, node.host, node.port));
-    }
-    let pd = supervisor.cluster().of(Role::Pd).next().map_or(String::new(), |n| n.address());
-    say(&format!("PD:      http://{pd}"));
-    say(&format!("Logs:    {}/*/server.log", home.dir.display()));
-    let kept = match &home.tag {
-        Some(tag) => format!("kept; --tag {tag} finds it again"),
-        None => "removed at exit; start with --tag NAME to keep it".to_owned(),
-    };
-    say(&format!("Data:    {} ({kept})", home.dir.display()));
-    say("Control: ./playground/ctl display | stop | start | kill NAME-or-region");
-    say("Ctrl-C stops everything");
-}
-
-async fn display(which: &Which, json: bool) -> anyhow::Result<()> {
-    let dir = find_running(which).await?;
-    let nodes = control::call(&dir, &Request::Display, |_| ()).await?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&nodes)?);
+async fn link(args: LinkArgs) -> anyhow::Result<()> {
+    let change = if args.cut {
+        LinkChange::Cut
+    } else if args.cut_one_way {
+        LinkChange::CutOneWay
+    } else if args.heal {
+        LinkChange::Heal
     } else {
-        print!("{}", control::table(&nodes));
-    }
-    Ok(())
+        LinkChange::shape(args.rtt.as_deref(), args.jitter.as_deref(), args.bandwidth.as_deref(), args.loss.as_deref())?
+    };
+    ctl::send(&args.which, Request::Link { from: args.a, to: args.b, change }).await
 }
 
-async fn send(which: &Which, request: Request) -> anyhow::Result<()> {
-    let dir = find_running(which).await?;
-    control::call(&dir, &request, |line| println!("{line}")).await.map(drop)
+async fn clock(args: ClockArgs) -> anyhow::Result<()> {
+    let change = match (&args.jump, &args.drift) {
+        (Some(jump), _) => ClockChange::jump(jump)?,
+        (_, Some(drift)) => ClockChange::drift(drift)?,
+        _ => ClockChange::Reset,
+    };
+    ctl::send(&args.which, Request::Clock(args.target, change)).await
 }
 
-async fn clean(tag: &str, stop: bool, data: Option<&Path>) -> anyhow::Result<()> {
-    let base = base_dir(data)?;
-    if !base.join(valid_tag(tag)?).join(CLUSTER_FILE).exists() {
-        bail!("{}", no_such_cluster(tag, &base));
-    }
-    let home = Home::open(&base, Some(tag))?;
-    if stop {
-        home.stop_leftovers().await;
-    }
-    let running: Vec<String> = home.left_running().map(|(node, pid)| format!("{} (pid {pid})", node.name)).collect();
-    if !running.is_empty() {
-        bail!(
-            "servers of cluster '{tag}' run on although their playground is gone: {}; \
-             stop them and remove the data with: ./playground/ctl clean {tag} --stop",
-            running.join(", ")
-        );
-    }
-    home.remove()?;
-    println!("Removed {}", home.dir.display());
-    Ok(())
+async fn disk(args: DiskArgs) -> anyhow::Result<()> {
+    let fault = match &args.slow {
+        Some(time) => DiskFault::slow(time)?,
+        None if args.fail => DiskFault::Fail,
+        None if args.full => DiskFault::Full,
+        None => DiskFault::None,
+    };
+    ctl::send(&args.which, Request::Disk(args.target, fault)).await
 }
 
 fn valid_region(region: &str) -> Result<String, String> {

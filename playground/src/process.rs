@@ -18,10 +18,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The arguments of a node's server. Data and logs go below `dir`.
 pub(crate) fn arguments(cluster: &Cluster, node: &Node, dir: &Path) -> Vec<String> {
-    let data_dir = dir.join("data").display().to_string();
+    let data_dir = data_dir(dir).display().to_string();
     let log_file = log_file(dir).display().to_string();
-    let labels = format!("region={}", node.region);
-    let pairs: Vec<(&str, String)> = match node.role {
+    let (host, port, second_port) = (node.bound_host(), node.port, node.second_port);
+    let mut pairs: Vec<(&str, String)> = match node.role {
         Role::Pd => {
             let initial_cluster = cluster
                 .of(Role::Pd)
@@ -31,30 +31,53 @@ pub(crate) fn arguments(cluster: &Cluster, node: &Node, dir: &Path) -> Vec<Strin
             vec![
                 ("--name", node.name.clone()),
                 ("--data-dir", data_dir),
-                ("--client-urls", format!("http://{}", node.address())),
-                ("--peer-urls", format!("http://{}", node.second_address())),
+                ("--client-urls", format!("http://{host}:{port}")),
+                ("--peer-urls", format!("http://{host}:{second_port}")),
                 ("--initial-cluster", initial_cluster),
-                ("--log-file", log_file),
+                ("--config", pd_config_file(dir).display().to_string()),
             ]
         }
         Role::Kv => vec![
-            ("--addr", node.address()),
-            ("--status-addr", node.second_address()),
+            ("--addr", format!("{host}:{port}")),
+            ("--status-addr", format!("{host}:{second_port}")),
             ("--pd-endpoints", cluster.pd_endpoints()),
             ("--data-dir", data_dir),
-            ("--labels", labels),
-            ("--log-file", log_file),
         ],
         Role::Sql => vec![
-            ("--host", node.host.clone()),
-            ("--port", node.port.to_string()),
-            ("--status", node.second_port.to_string()),
+            ("--host", host),
+            ("--port", port.to_string()),
+            ("--status", second_port.to_string()),
             ("--path", cluster.pd_endpoints()),
-            ("--labels", labels),
-            ("--log-file", log_file),
         ],
     };
+    pairs.push(("--labels", node.labels()));
+    pairs.push(("--log-file", log_file));
+    if let Some(own) = node.own_host {
+        pairs.push(("--source-address", own.to_string()));
+        pairs.extend(match node.role {
+            Role::Pd => vec![
+                ("--advertise-client-urls", format!("http://{}", node.address())),
+                ("--advertise-peer-urls", format!("http://{}", node.second_address())),
+            ],
+            Role::Kv => vec![("--advertise-addr", node.address()), ("--advertise-status-addr", node.second_address())],
+            Role::Sql => vec![("--advertise-address", node.host.clone())],
+        });
+    }
     pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+}
+
+/// What a PD member is told that has no flag: replicas are spread over the places that the nodes' labels name.
+fn pd_config(cluster: &Cluster) -> String {
+    format!("replication:\n  location-labels: [{}]\n", cluster.location_labels().join(", "))
+}
+
+fn pd_config_file(dir: &Path) -> PathBuf {
+    dir.join("config.yaml")
+}
+
+/// Where a node's server keeps its data.
+pub(crate) fn data_dir(dir: &Path) -> PathBuf {
+    dir.join("data")
 }
 
 /// Where a node's server writes its log.
@@ -80,12 +103,21 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the server of `node` with its files below `dir`. Its pid is written to `dir/pid`, so that a later
     /// playground finds what an earlier one left behind.
-    pub(crate) fn start(cluster: &Cluster, node: &Node, dir: &Path) -> anyhow::Result<Running> {
+    pub(crate) fn start(
+        cluster: &Cluster,
+        node: &Node,
+        dir: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Running> {
         std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-        let binary = binary(node.role)?;
+        if node.role == Role::Pd {
+            std::fs::write(pd_config_file(dir), pd_config(cluster))?;
+        }
+        let binary = binary(node.role.binary())?;
         let output = OpenOptions::new().create(true).append(true).open(output_file(dir))?;
         let mut child = Command::new(&binary)
             .args(arguments(cluster, node, dir))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -119,6 +151,8 @@ impl Running {
     /// Asks it to stop, waits, and kills it when it does not. Returns whether it stopped by itself.
     pub(crate) async fn stop(&self) -> bool {
         signal(self.pid, Signal::TERM);
+        // One that is paused would hear it only later.
+        self.resume();
         let stopped = self.wait(STOP_TIMEOUT).await;
         if !stopped {
             self.kill().await;
@@ -132,9 +166,40 @@ impl Running {
         self.wait(STOP_TIMEOUT).await;
     }
 
+    /// Takes its cores away (SIGSTOP): it answers nothing and loses nothing, as a machine that hangs.
+    pub(crate) fn pause(&self) {
+        signal(self.pid, Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn resume(&self) {
+        signal(self.pid, Signal::CONT);
+    }
+
     async fn wait(&self, timeout: Duration) -> bool {
         tokio::time::timeout(timeout, self.watch_exit().wait_for(Option::is_some)).await.is_ok()
     }
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+/// Makes this process, and with it those that it starts, batch processes as far as Linux's scheduler goes: who is sent a
+/// message waits for a core instead of taking the sender's. Where it cannot be had, nothing is lost but that.
+pub(crate) fn share_the_cores() {
+    chrt("--batch", std::process::id());
+}
+
+/// Undoes that for one of them.
+pub(crate) fn wake_at_once(pid: u32) {
+    chrt("--other", pid);
+}
+
+fn chrt(policy: &str, pid: u32) {
+    let mut chrt = std::process::Command::new("chrt");
+    let _ = chrt.args([policy, "--pid", "0", &pid.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 /// Sends a signal; a process that is gone already is fine.
@@ -144,12 +209,12 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// The server's binary, beside this one.
-fn binary(role: Role) -> anyhow::Result<PathBuf> {
+/// A program that stands beside this one.
+pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("find the playground's own binary")?;
-    let path = own.with_file_name(role.binary());
+    let path = own.with_file_name(name);
     if !path.exists() {
-        bail!("{} is missing; build it with ./playground/start or `cargo build -p {}`", path.display(), role.binary());
+        bail!("{} is missing; build it with ./playground/start or `cargo build --bins`", path.display());
     }
     Ok(path)
 }
@@ -223,10 +288,22 @@ mod tests {
             line("pd-2"),
             "--name pd-2 --data-dir /d/data --client-urls http://127.0.0.1:2381 --peer-urls http://127.0.0.1:2382 \
              --initial-cluster pd-1=http://127.0.0.1:2380,pd-2=http://127.0.0.1:2382 \
-             --log-file /d/server.log"
+             --config /d/config.yaml --labels region=r2 --log-file /d/server.log"
         );
         assert!(line("kv-1").contains("--pd-endpoints 127.0.0.1:2379,127.0.0.1:2381"));
         assert!(line("sql-1").contains("--port 4000 --status 10080"));
+
+        let mut far = cluster.clone();
+        far.spread_over_networks().unwrap();
+        let node = far.select("kv-1").unwrap()[0];
+        let line = arguments(&far, node, Path::new("/d")).join(" ");
+        for part in [
+            "--addr 127.0.1.2:20160 --status-addr 127.0.1.2:20180",
+            "--source-address 127.0.1.2",
+            "--advertise-addr 127.0.0.1:20160 --advertise-status-addr 127.0.0.1:20180",
+        ] {
+            assert!(line.contains(part), "{line} lacks {part}");
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub(crate) async fn probe(cluster: &Cluster, node: &Node) -> Result<(), String> 
     }
 }
 
-async fn get(address: &str, path: &str) -> Result<Value, String> {
+/// A page of a server, as JSON.
+pub(crate) async fn get(address: &str, path: &str) -> Result<Value, String> {
     let url = format!("http://{address}{path}");
     let response = net::http::get(&url, PROBE_TIMEOUT).await.map_err(|e| e.to_string())?;
     if !response.status.is_success() {
@@ -91,6 +92,8 @@ mod tests {
             name: name.into(),
             role,
             region: "r1".into(),
+            zone: None,
+            own_host: None,
             host: "127.0.0.1".into(),
             port,
             second_port: closed(),

@@ -5,6 +5,9 @@
 //! nodes at the same addresses. Storage nodes and SQL servers may be added by a later start, nothing is taken away, and
 //! the PD members are fixed, because they are the members of a Raft group.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 /// The tier that a process belongs to.
@@ -74,23 +77,65 @@ pub(crate) struct Node {
     pub(crate) role: Role,
     /// The region that it stands in: the value of its `region` label.
     pub(crate) region: String,
-    /// The address that it binds.
+    /// The zone of the region, and the machine in it, in a cluster with zones: the values of its labels `zone` and `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<Zone>,
+    /// The address that others know it by, and that it binds unless it has one in its region's network.
     pub(crate) host: String,
+    /// With distance between the regions: its own address in its region's network. It listens there and sends from
+    /// there, while the relay listens at `host`. Laid out anew at each start.
+    #[serde(skip)]
+    pub(crate) own_host: Option<Ipv4Addr>,
     /// Its client port: gRPC and HTTP for PD, gRPC for a storage node, MySQL for a SQL server.
     pub(crate) port: u16,
     /// PD: the port for its peers. Others: the port of the status pages.
     pub(crate) second_port: u16,
 }
 
+/// Where in its region a node stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Zone {
+    /// Unique among all regions: `eu-west-1b`.
+    pub(crate) name: String,
+    /// The machine: `eu-west-1b-1`. Nodes of different tiers share one, those of the same tier do not.
+    pub(crate) host: String,
+}
+
 impl Node {
-    /// `host:port` of the client port.
+    /// `host:port` of the client port, as others know it.
     pub(crate) fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// `host:port` of the second port.
+    /// `host:port` of the second port, as others know it.
     pub(crate) fn second_address(&self) -> String {
         format!("{}:{}", self.host, self.second_port)
+    }
+
+    /// The address that the server binds.
+    pub(crate) fn bound_host(&self) -> String {
+        self.own_host.map_or_else(|| self.host.clone(), |own| own.to_string())
+    }
+
+    /// Where the node is, as placement rules name it.
+    pub(crate) fn labels(&self) -> String {
+        let mut labels = format!("region={}", self.region);
+        if let Some(zone) = &self.zone {
+            labels.push_str(&format!(",zone={},host={}", zone.name, zone.host));
+        }
+        labels
+    }
+
+    /// Whether `target` means this node: by its name, its region, its zone, or `REGION/ZONE` with the zone's name or
+    /// what it adds to the region's.
+    fn is_meant_by(&self, target: &str) -> bool {
+        if self.name == target || self.region == target {
+            return true;
+        }
+        let Some(zone) = &self.zone else { return false };
+        let in_region = target.strip_prefix(self.region.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let suffix = zone.name.strip_prefix(self.region.as_str());
+        zone.name == target || in_region.is_some_and(|wanted| wanted == zone.name || Some(wanted) == suffix)
     }
 }
 
@@ -112,23 +157,67 @@ impl Cluster {
         self.of(Role::Pd).map(Node::address).collect::<Vec<_>>().join(",")
     }
 
-    /// The nodes meant by a name or by a region.
+    /// The regions in which nodes stand, in the order in which they first appear.
+    pub(crate) fn regions(&self) -> Vec<String> {
+        let mut regions: Vec<String> = Vec::new();
+        for node in &self.nodes {
+            if !regions.contains(&node.region) {
+                regions.push(node.region.clone());
+            }
+        }
+        regions
+    }
+
+    /// How many zones a region has at most.
+    fn zones(&self) -> usize {
+        let in_region = |region: &String| {
+            let zones = self.nodes.iter().filter(|n| n.region == *region).filter_map(|n| Some(&n.zone.as_ref()?.name));
+            zones.collect::<BTreeSet<_>>().len()
+        };
+        self.regions().iter().map(in_region).max().unwrap_or(0)
+    }
+
+    /// The labels that replicas are spread over, widest first.
+    pub(crate) fn location_labels(&self) -> &'static [&'static str] {
+        if self.nodes.iter().any(|n| n.zone.is_some()) { &["region", "zone", "host"] } else { &["region"] }
+    }
+
+    /// Gives every node an address in its region's network: `127.0.R.N`, R and N counted from 1.
+    pub(crate) fn spread_over_networks(&mut self) -> Result<(), PlanError> {
+        let regions = self.regions();
+        let mut in_region = vec![0usize; regions.len()];
+        for node in &mut self.nodes {
+            let region = regions.iter().position(|r| *r == node.region).expect("a region of the nodes");
+            in_region[region] += 1;
+            let octet = |number: usize| u8::try_from(number).ok().filter(|n| *n <= NETWORK_NODES_MAX);
+            let (Some(r), Some(n)) = (octet(region + 1), octet(in_region[region])) else {
+                return Err(PlanError::TooLargeForNetworks);
+            };
+            node.own_host = Some(Ipv4Addr::new(127, 0, r, n));
+        }
+        Ok(())
+    }
+
+    /// The nodes meant by a name, a region, or a zone of a region.
     pub(crate) fn select(&self, target: &str) -> Result<Vec<&Node>, String> {
-        let found: Vec<&Node> = self.nodes.iter().filter(|n| n.name == target || n.region == target).collect();
+        let found: Vec<&Node> = self.nodes.iter().filter(|n| n.is_meant_by(target)).collect();
         if found.is_empty() {
             let names: Vec<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
-            let mut regions: Vec<&str> = self.nodes.iter().map(|n| n.region.as_str()).collect();
-            regions.sort_unstable();
-            regions.dedup();
-            return Err(format!(
-                "no node or region is called '{target}'; nodes: {}; regions: {}",
-                names.join(", "),
-                regions.join(", ")
-            ));
+            let mut zones: Vec<&str> = self.nodes.iter().filter_map(|n| Some(n.zone.as_ref()?.name.as_str())).collect();
+            zones.sort_unstable();
+            zones.dedup();
+            let mut known = format!("nodes: {}; regions: {}", names.join(", "), self.regions().join(", "));
+            if !zones.is_empty() {
+                known.push_str(&format!("; zones: {}", zones.join(", ")));
+            }
+            return Err(format!("no node, region or zone is called '{target}'; {known}"));
         }
         Ok(found)
     }
 }
+
+/// Nodes of one region, and regions, that fit into the loopback networks; what is above belongs to the relay.
+const NETWORK_NODES_MAX: u8 = 200;
 
 /// What the user asked for. A count or port that is `None` was not mentioned.
 #[derive(Clone, Debug, Default)]
@@ -141,6 +230,8 @@ pub(crate) struct Wanted {
     pub(crate) sql: Option<usize>,
     /// Region names, dealt round-robin over the nodes of each tier.
     pub(crate) regions: Vec<String>,
+    /// Zones in each region; `None` for none, or as in the saved cluster.
+    pub(crate) zones: Option<usize>,
     /// The address to bind.
     pub(crate) host: String,
     /// First client port of the PDs.
@@ -199,6 +290,9 @@ pub(crate) enum PlanError {
         /// What to do.
         hint: &'static str,
     },
+    /// More regions, or nodes in one, than there are addresses for.
+    #[error("a cluster with --wan has room for {NETWORK_NODES_MAX} regions and {NETWORK_NODES_MAX} nodes in each")]
+    TooLargeForNetworks,
 }
 
 /// Lays out the cluster: the saved nodes, then those that are new. `owner_of(host, port)` tells who listens there.
@@ -209,6 +303,7 @@ pub(crate) fn plan(
 ) -> Result<Cluster, PlanError> {
     let is_new = saved.is_none();
     let saved = saved.unwrap_or_default();
+    let zones = wanted.zones.unwrap_or_else(|| saved.zones());
     let mut used: Vec<u16> = Vec::new();
     let mut nodes = Vec::new();
     for role in Role::ALL {
@@ -270,11 +365,20 @@ pub(crate) fn plan(
             }
             used.push(second_port);
             let region = wanted.regions[index % wanted.regions.len()].clone();
-            tier.push(Node { name, role, region, host: wanted.host.clone(), port, second_port });
+            let before = tier.iter().filter(|n| n.region == region).count();
+            let zone = (zones > 0).then(|| zone(&region, zones, before));
+            tier.push(Node { name, role, region, zone, host: wanted.host.clone(), own_host: None, port, second_port });
         }
         nodes.extend(tier);
     }
     Ok(Cluster { nodes })
+}
+
+/// Where the next node of a tier stands in a region that has `before` of that tier already: zones are dealt round-robin.
+fn zone(region: &str, zones: usize, before: usize) -> Zone {
+    let letter = char::from(b'a' + (before % zones) as u8);
+    let name = format!("{region}{letter}");
+    Zone { host: format!("{name}-{}", before / zones + 1), name }
 }
 
 /// Ports are searched this many steps up before giving up.
@@ -358,5 +462,49 @@ mod tests {
         assert_eq!(names("eu-west-1"), ["pd-3", "kv-3"]);
         let error = cluster.select("mars").unwrap_err();
         assert!(error.contains("pd-1, pd-2") && error.contains("eu-west-1"), "{error}");
+        assert!(cluster.select("eu-west-1/a").is_err(), "it has no zones");
+    }
+
+    #[test]
+    fn zones_are_dealt_in_each_region_and_a_target_can_be_one() {
+        let cluster = plan(None, &Wanted { kv: Some(12), zones: Some(2), ..wanted() }, &mut |_, _| None).unwrap();
+        let labels: Vec<String> = cluster.of(Role::Kv).filter(|n| n.region == "eu-west-1").map(Node::labels).collect();
+        assert_eq!(
+            labels,
+            [
+                "region=eu-west-1,zone=eu-west-1a,host=eu-west-1a-1",
+                "region=eu-west-1,zone=eu-west-1b,host=eu-west-1b-1",
+                "region=eu-west-1,zone=eu-west-1a,host=eu-west-1a-2",
+                "region=eu-west-1,zone=eu-west-1b,host=eu-west-1b-2",
+            ]
+        );
+        let names = |target| cluster.select(target).unwrap().iter().map(|n| n.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names("eu-west-1/b"), ["kv-6", "kv-12"]);
+        assert_eq!(names("eu-west-1/eu-west-1b"), names("eu-west-1/b"));
+        assert_eq!(names("eu-west-1b"), names("eu-west-1/b"));
+        assert!(cluster.select("eu-west-1/c").unwrap_err().contains("zones: eu-west-1a, eu-west-1b"));
+        let grown = plan(Some(cluster), &Wanted { kv: Some(13), ..wanted() }, &mut |_, _| None).unwrap();
+        assert_eq!(grown.of(Role::Kv).last().unwrap().labels(), "region=us-east-1,zone=us-east-1a,host=us-east-1a-3");
+    }
+
+    #[test]
+    fn every_region_has_a_network_and_every_node_an_address_in_it() {
+        let mut cluster = plan(None, &wanted(), &mut |_, _| None).unwrap();
+        cluster.spread_over_networks().unwrap();
+        let hosts: Vec<String> = cluster.nodes.iter().map(|n| format!("{} {}", n.name, n.bound_host())).collect();
+        assert_eq!(
+            hosts,
+            [
+                "pd-1 127.0.1.1",
+                "pd-2 127.0.2.1",
+                "pd-3 127.0.3.1",
+                "kv-1 127.0.1.2",
+                "kv-2 127.0.2.2",
+                "kv-3 127.0.3.2",
+                "sql-1 127.0.1.3",
+                "sql-2 127.0.2.3",
+            ]
+        );
+        assert_eq!(cluster.nodes[0].address(), "127.0.0.1:2379", "others know it by the relay's address");
     }
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::home::{Home, Turn, base_dir};
 use crate::interrupts::Interrupts;
 use crate::spec::Role;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Conditions, Supervisor};
 use crate::{SizeArgs, note, process};
 use workload::{Kind, Worker};
 
@@ -126,7 +126,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     wanted.pd.get_or_insert(3);
     let cluster = home.plan(wanted)?;
     let sql = cluster.of(Role::Sql).next().context("a benchmark needs a SQL server")?.clone();
-    let supervisor = Supervisor::new(cluster, home.dir.clone());
+    let supervisor = Supervisor::new(cluster, home.dir.clone(), Conditions::default());
     let progress = |line: &str| note(&format!("  {line}"));
     let (mut of_start, mut of_end) = (progress, progress);
     note(&format!("Starting a cluster of its own in {}", home.dir.display()));

@@ -1,6 +1,7 @@
 //! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
 
 mod bad_input;
+mod faults;
 mod global_variables;
 mod golden;
 mod kv;
@@ -9,4 +10,5 @@ mod playground_scenario;
 mod simulation;
 mod storage_kill;
 mod tikv_client;
+mod wan;
 mod without_a_cluster;

@@ -12,23 +12,25 @@
 //!
 //! Any of these may be dropped at any await: a process stays in its slot until it has ended, so that `end` finds it.
 
+mod disturb;
+mod serve;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use crate::control::{Control, NodeStatus, Reply, Request};
+use crate::control::NodeStatus;
+use crate::events::EventLog;
+use crate::faults::FaultLibrary;
 use crate::interrupts::Interrupts;
 use crate::process::{self, Running};
 use crate::readiness;
 use crate::spec::{Cluster, Node, Role};
+use crate::wan::Wan;
 
 /// How long a server may take until it serves. A cluster on a busy two-core machine needs a few seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,6 +50,10 @@ struct Slot {
     state: String,
     /// It was told to end: its end is no news.
     told_to_end: bool,
+    /// Halted by SIGSTOP.
+    paused: bool,
+    /// Its end was a fault that somebody injected, which `heal` undoes.
+    killed: bool,
 }
 
 impl Slot {
@@ -56,10 +62,21 @@ impl Slot {
     }
 }
 
+/// What can be done to a cluster's servers from outside of them.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    /// The distance between its regions.
+    pub(crate) wan: Option<Wan>,
+    /// The library that its servers are started with.
+    pub(crate) faults: Option<FaultLibrary>,
+}
+
 /// The processes of one cluster.
 pub(crate) struct Supervisor {
     cluster: Cluster,
     dir: PathBuf,
+    conditions: Conditions,
+    events: EventLog,
     /// Held for a look, an assignment or the start of a process, never across an await.
     slots: Mutex<Vec<Slot>>,
     exit: mpsc::UnboundedSender<(String, u32)>,
@@ -69,12 +86,24 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// A cluster with its files below `dir`; nothing runs yet.
-    pub(crate) fn new(cluster: Cluster, dir: PathBuf) -> Supervisor {
-        let slot =
-            |node: &Node| Slot { node: node.clone(), running: None, state: "stopped".into(), told_to_end: false };
+    pub(crate) fn new(cluster: Cluster, dir: PathBuf, conditions: Conditions) -> Supervisor {
+        let slot = |node: &Node| Slot {
+            node: node.clone(),
+            running: None,
+            state: "stopped".into(),
+            told_to_end: false,
+            paused: false,
+            killed: false,
+        };
         let slots = Mutex::new(cluster.nodes.iter().map(slot).collect());
         let (exit, exits) = mpsc::unbounded_channel();
-        Supervisor { cluster, dir, slots, exit, exits: exits.into() }
+        let events = EventLog::in_dir(&dir);
+        Supervisor { cluster, dir, conditions, events, slots, exit, exits: exits.into() }
+    }
+
+    /// What can be done to it.
+    pub(crate) fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// The cluster's nodes.
@@ -110,11 +139,20 @@ impl Supervisor {
     pub(crate) async fn end(&self, interrupts: &mut Interrupts, progress: Progress<'_>) {
         let names = self.all_names();
         let in_order = tokio::select! {
-            () = self.stop(&names, progress) => true,
+            () = async {
+                // A server leaves its cluster in order only if it reaches it.
+                if let Err(e) = self.undo_faults(&names, progress).await {
+                    progress(&format!("{e:#}"));
+                }
+                self.stop(&names, progress).await;
+            } => true,
             () = interrupts.next() => false,
         };
         if !in_order {
             self.kill(&names, progress).await;
+        }
+        if let Some(wan) = &self.conditions.wan {
+            wan.stop().await;
         }
     }
 
@@ -149,8 +187,14 @@ impl Supervisor {
             }
             return Ok(None);
         }
-        let running = Running::start(&self.cluster, &slot.node, &self.dir.join(name))?;
+        let dir = self.dir.join(name);
+        let environment = match &self.conditions.faults {
+            Some(library) => library.environment(&dir, &process::data_dir(&dir))?,
+            None => Vec::new(),
+        };
+        let running = Running::start(&self.cluster, &slot.node, &dir, &environment)?;
         (slot.running, slot.told_to_end, slot.state) = (Some(running.clone()), false, "starting".into());
+        (slot.paused, slot.killed) = (false, false);
         let (node, pid, mut exit, exits) = (slot.node.clone(), running.pid, running.watch_exit(), self.exit.clone());
         let name = name.to_owned();
         tokio::spawn(async move {
@@ -220,6 +264,7 @@ impl Supervisor {
             names.iter().filter_map(|name| Some((name, self.about_to_end(name, "killed")?))).collect();
         futures::future::join_all(victims.iter().map(|(_, running)| running.kill())).await;
         for (name, running) in &victims {
+            self.with_process(name, running.pid, |slot| slot.killed = true);
             self.ended(name, running.pid, "killed");
             progress(&format!("{name} killed (pid {})", running.pid));
         }
@@ -233,7 +278,9 @@ impl Supervisor {
                 name: slot.node.name.clone(),
                 role: slot.node.role,
                 region: slot.node.region.clone(),
+                zone: slot.node.zone.as_ref().map(|z| z.name.clone()),
                 address: slot.node.address(),
+                doors: self.conditions.wan.as_ref().map_or_else(Vec::new, |wan| wan.doors_to(&slot.node.name)),
                 pid: alive.map(|r| r.pid),
                 state: slot.state.clone(),
                 uptime_seconds: alive.map(|r| r.since.elapsed().as_secs()),
@@ -242,79 +289,6 @@ impl Supervisor {
             }
         };
         self.slots.lock().iter().map(row).collect()
-    }
-
-    /// Answers the control socket and reports servers that end, until it is dropped. Commands run beside each other,
-    /// so that one that waits (a PD member for its quorum) keeps no other from starting what it waits for.
-    pub(crate) async fn serve(&self, control: &Control, progress: Progress<'_>) -> std::convert::Infallible {
-        let mut exits = self.exits.lock().await;
-        let mut commands = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                Some((name, pid)) = exits.recv() => self.on_exit(&name, pid, progress),
-                Ok(stream) = control.accept() => commands.push(self.answer(stream)),
-                // A client that goes away in the middle does not concern the cluster.
-                Some(_) = commands.next() => {}
-            }
-        }
-    }
-
-    fn on_exit(&self, name: &str, pid: u32, progress: Progress<'_>) {
-        let unasked = self.with_process(name, pid, |slot| {
-            let running = slot.running.take_if(|_| !slot.told_to_end)?;
-            let ended = running.exit_status().map_or_else(|| "ended".to_owned(), how);
-            slot.state = format!("exited ({ended})");
-            Some((slot.node.clone(), ended))
-        });
-        let Some((node, ended)) = unasked.flatten() else { return };
-        progress(&format!("{name} (pid {pid}) ended by itself: {ended}{}", self.log_tail(&node)));
-        progress(&format!("start it again with: ./playground/ctl start {name}"));
-    }
-
-    async fn answer(&self, stream: UnixStream) -> anyhow::Result<()> {
-        let (reader, mut writer) = stream.into_split();
-        let line = BufReader::new(reader).lines().next_line().await?.context("no request")?;
-        let request: Request = serde_json::from_str(&line).context("the request")?;
-        let (sender, mut lines) = mpsc::unbounded_channel::<String>();
-        let mut progress = move |text: &str| {
-            let _ = sender.send(text.to_owned());
-        };
-        let forward = async {
-            while let Some(text) = lines.recv().await {
-                send(&mut writer, &Reply::Line(text)).await?;
-            }
-            anyhow::Ok(writer)
-        };
-        let work = async move {
-            let answer = self.handle(request, &mut progress).await;
-            drop(progress); // ends the forwarding
-            answer
-        };
-        let (answer, writer) = tokio::join!(work, forward);
-        let mut writer = writer?;
-        match answer {
-            Ok(Some(nodes)) => {
-                send(&mut writer, &Reply::Nodes(nodes)).await?;
-                send(&mut writer, &Reply::Done).await
-            }
-            Ok(None) => send(&mut writer, &Reply::Done).await,
-            Err(error) => send(&mut writer, &Reply::Failed(format!("{error:#}"))).await,
-        }
-    }
-
-    async fn handle(&self, request: Request, progress: Progress<'_>) -> anyhow::Result<Option<Vec<NodeStatus>>> {
-        let target = match &request {
-            Request::Display => return Ok(Some(self.display())),
-            Request::Stop(target) | Request::Start(target) | Request::Kill(target) => target,
-        };
-        let nodes = self.cluster.select(target).map_err(anyhow::Error::msg)?;
-        let names: Vec<String> = nodes.iter().map(|n| n.name.clone()).collect();
-        match request {
-            Request::Stop(_) => self.stop(&names, progress).await,
-            Request::Kill(_) => self.kill(&names, progress).await,
-            _ => self.start(&names, progress).await?,
-        }
-        Ok(None)
     }
 
     /// The last lines of what a node logged and printed, ready to follow an error message.
@@ -329,13 +303,6 @@ impl Supervisor {
         }
         text
     }
-}
-
-async fn send(writer: &mut (impl tokio::io::AsyncWrite + Unpin), reply: &Reply) -> anyhow::Result<()> {
-    let mut line = serde_json::to_vec(reply)?;
-    line.push(b'\n');
-    writer.write_all(&line).await?;
-    Ok(())
 }
 
 fn how(status: ExitStatus) -> String {

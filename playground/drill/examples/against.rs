@@ -1,0 +1,78 @@
+//! A drill without a fault against any running cluster: do the workloads and the judges work?
+//!
+//! ```text
+//! cargo run -p drill --example against -- bank 20 us-east-1=127.0.0.1:4000 us-west-2=127.0.0.1:4001 …
+//! ```
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use drill::{Action, Cluster, Door, Health, Name, NodeInfo, Options, Tier, Topology, Workload};
+
+/// A cluster of which nothing is known but its SQL servers; nothing is done to it.
+struct Calm(Vec<Door>);
+
+impl Cluster for Calm {
+    fn tag(&self) -> String {
+        "calm".to_owned()
+    }
+
+    fn doors(&self, _region: &str) -> Vec<Door> {
+        self.0.clone()
+    }
+
+    async fn act(&self, action: &Action) -> anyhow::Result<()> {
+        println!("(would {action})");
+        Ok(())
+    }
+
+    async fn health(&self) -> anyhow::Result<Health> {
+        Ok(Health::default())
+    }
+
+    async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let workload = arguments.next().and_then(|w| Workload::from_str(&w, true).ok()).unwrap_or_default();
+    let seconds = arguments.next().and_then(|s| s.parse().ok()).unwrap_or(20);
+    let mut doors = Vec::new();
+    for (i, argument) in arguments.enumerate() {
+        let (region, address) = argument.split_once('=').expect("REGION=HOST:PORT");
+        let (host, port) = address.split_once(':').expect("HOST:PORT");
+        let server = format!("sql-{}", i + 1);
+        doors.push(Door { server, region: region.to_owned(), host: host.to_owned(), port: port.parse()? });
+    }
+    let regions: Vec<String> = doors.iter().map(|d| d.region.clone()).collect();
+    let tiers = [(Tier::Pd, "pd"), (Tier::Kv, "kv"), (Tier::Sql, "sql")];
+    let node = |(tier, prefix): &(Tier, &str), (i, region): (usize, &String)| NodeInfo {
+        name: format!("{prefix}-{}", i + 1),
+        tier: *tier,
+        region: region.clone(),
+    };
+    let nodes = tiers.iter().flat_map(|t| regions.iter().enumerate().map(move |r| node(t, r))).collect();
+    let topology = Topology { regions, nodes, pd_leader: Some("pd-1".to_owned()), wan: true, faults: true };
+    let options = Options {
+        name: Name::PdLeader,
+        region: None,
+        duration: Duration::from_secs(seconds),
+        workload,
+        rto_target: Duration::from_secs(5),
+        drills: std::env::temp_dir().join("drills"),
+        seed: 7,
+    };
+    let interrupted = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let outcome = drill::run(&Calm(doors), &topology, &options, interrupted, &mut |line| println!("{line}")).await;
+    match &outcome {
+        drill::Outcome::Done { report, directory } => print!("\n{}{}\n", report.text(), directory.display()),
+        drill::Outcome::CouldNotRun(why) => println!("could not run: {why}"),
+        drill::Outcome::Interrupted => println!("interrupted"),
+    }
+    std::process::exit(outcome.exit().into());
+}

@@ -1,0 +1,55 @@
+//! The seam to whoever has the processes: the playground in earnest, a few lines in tests.
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Action;
+
+/// An address at which clients of a region find a SQL server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// The SQL server's name.
+    pub server: String,
+    /// The region in which the server stands.
+    pub region: String,
+    /// Where to connect: the server itself if it is in the client's region, and otherwise the relay that stands for the
+    /// distance.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Whether the cluster is whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What is amiss, a sentence each: a process that is down, a replica that is missing or not up, an operator that is
+    /// pending, a link that is still cut. Empty: whole.
+    pub problems: Vec<String>,
+}
+
+/// A running cluster. All methods may be called at any time and at the same time.
+pub trait Cluster: Send + Sync {
+    /// The tag under which the cluster is known.
+    fn tag(&self) -> String;
+
+    /// The addresses of *all* SQL servers as clients standing in `region` reach them, in any order: clients try those of
+    /// their own region first.
+    fn doors(&self, region: &str) -> Vec<Door>;
+
+    /// Carries out one action, and returns when it is done (a process is dead or answers, a link is cut). Never called
+    /// with [`Action::AwaitWhole`]. [`Action::HealAll`] must undo whatever earlier actions broke, and be harmless when
+    /// nothing is broken.
+    fn act(&self, action: &Action) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Whether the cluster is whole: all processes up, all replicas up, no operator pending. An error is one more
+    /// problem ("PD does not answer").
+    fn health(&self) -> impl Future<Output = anyhow::Result<Health>> + Send;
+
+    /// What stands elsewhere than the placement policies want it, a sentence each, as PD's regions and the stores'
+    /// labels tell. Asked once, after the clients have stopped; the drill's own tables are in database `database`.
+    fn placement(&self, database: &str) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
+
+    /// Told of every event of the drill, for the cluster's own log.
+    fn log_event(&self, _text: &str) {}
+}

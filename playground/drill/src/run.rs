@@ -1,0 +1,721 @@
+//! What happens when: the driver of a drill.
+//!
+//! ```text
+//!   plan, say what is expected ─► healthy? ─► tables ─► clients warm up ─► calm ─► fault ─► hold ─► heal
+//!        └ refused (exit 3)         └ refused                                        │
+//!   report ◄─ judge ◄─ last reads, ADMIN CHECK TABLE, replicas ◄─ stop clients ◄─ after ◄─ wait until whole
+//! ```
+//!
+//! Of `--duration`, a quarter is calm, a half is the fault, and a quarter is what comes after the cluster was whole again;
+//! tables, warm-up and the wait come on top. A drill that ends early for whatever reason, interruption included, heals what
+//! it broke before [`run`] returns. (If the returned future itself is dropped, nobody can: pass `cancel` instead.)
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use mysql_async::Conn;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::catalog::{Action, Name, Plan, Topology, plan};
+use crate::check::check;
+use crate::cluster::{Cluster, Door};
+use crate::door::Doors;
+use crate::history::{self, Final, Kind, Op};
+use crate::mysql;
+use crate::policy::policy;
+use crate::report::{Check, Event, EventKind, Facts, Report, draw_up};
+use crate::rto::{self, Phases};
+use crate::verdict::EXIT_COULD_NOT_RUN;
+use crate::workload::{Client, Pace, RATE_PER_REGION, Shared, Workload};
+
+/// How long the driver waits for its own statements: tables, last reads, checks.
+pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the cluster may take to be whole after healing.
+const WHOLE_WITHIN: Duration = Duration::from_secs(120);
+/// How long a restarted process may take until the cluster is whole.
+const RESTART_WHOLE_WITHIN: Duration = Duration::from_secs(60);
+/// How long replicas may take to be where the drill's policy wants them.
+const PLACED_WITHIN: Duration = Duration::from_secs(90);
+/// How long the last reads are repeated while a server does not answer.
+const LAST_READ_WITHIN: Duration = Duration::from_secs(60);
+/// Clients per region and kind to begin with.
+const CLIENTS: u32 = 8;
+/// Clients per region and kind at most: what operations of one and a half seconds need for the wanted rate.
+const CLIENTS_MAX: u32 = 48;
+/// How long the rate of the first clients is looked at.
+const WARM_UP: Duration = Duration::from_secs(4);
+/// The shortest calm and the shortest time after recovery.
+const CALM_MIN: Duration = Duration::from_secs(5);
+/// The window of the median that must be as before.
+const LATENCY_WINDOW_US: u64 = 3_000_000;
+/// As fast as before: within a fifth…
+const LATENCY_FACTOR: f64 = 1.2;
+/// …and this much: where nothing is far, a fifth is less than what a busy machine makes of it.
+const LATENCY_SLACK_MS: f64 = 10.0;
+/// How often the cluster is asked whether it is whole.
+const POLL: Duration = Duration::from_millis(500);
+/// How often a wait says what it waits for.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The drill.
+    pub name: Name,
+    /// Where the fault strikes; by default in the region of PD's leader.
+    pub region: Option<String>,
+    /// Calm, fault and after together.
+    pub duration: Duration,
+    /// What the clients do.
+    pub workload: Workload,
+    /// The longest silence that a judged region is allowed.
+    pub rto_target: Duration,
+    /// `~/.meridian/TAG/drills`: the report goes into a directory of its own below it.
+    pub drills: PathBuf,
+    /// Seeds the clients' choices.
+    pub seed: u64,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The drill ran; the report is in the directory.
+    Done {
+        /// The report.
+        report: Box<Report>,
+        /// Where `report.json`, `report.html` and `history.jsonl` are.
+        directory: PathBuf,
+    },
+    /// It could not be run, for this reason.
+    CouldNotRun(String),
+    /// It was interrupted, and what it had broken was healed.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The exit status of the command.
+    pub fn exit(&self) -> u8 {
+        match self {
+            Outcome::Done { report, .. } => report.verdict.status.exit(),
+            Outcome::CouldNotRun(_) | Outcome::Interrupted => EXIT_COULD_NOT_RUN,
+        }
+    }
+}
+
+/// Says things to the person who runs the drill, a line at a time.
+pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// Runs a drill. When `cancel` is ready, the drill is given up and what it broke is healed. The error of a healing that
+/// fails is part of the reason why the drill could not be run.
+pub async fn run<C: Cluster>(
+    cluster: &C,
+    topology: &Topology,
+    options: &Options,
+    cancel: impl Future<Output = ()>,
+    say: Say<'_>,
+) -> Outcome {
+    let plan = match plan(options.name, topology, options.region.as_deref()) {
+        Ok(plan) => plan,
+        Err(refused) => return Outcome::CouldNotRun(refused.to_string()),
+    };
+    let broken = AtomicBool::new(false);
+    let result = {
+        let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
+        tokio::select! {
+            result = drill.run() => Some(result),
+            () = cancel => None,
+        }
+    };
+    let mut healing = String::new();
+    if broken.load(Ordering::SeqCst) {
+        say("healing what was broken");
+        if let Err(error) = cluster.act(&Action::HealAll).await {
+            healing = format!("; healing failed: {error:#}");
+            say(&healing[2..]);
+        }
+    }
+    match result {
+        Some(Ok((report, directory))) => Outcome::Done { report: Box::new(report), directory },
+        Some(Err(error)) => Outcome::CouldNotRun(format!("{error:#}{healing}")),
+        None if healing.is_empty() => Outcome::Interrupted,
+        None => Outcome::CouldNotRun(format!("interrupted{healing}")),
+    }
+}
+
+struct Drill<'a, C> {
+    cluster: &'a C,
+    topology: &'a Topology,
+    options: &'a Options,
+    plan: Plan,
+    /// Set as long as something may be broken.
+    broken: &'a AtomicBool,
+    say: Say<'a>,
+    events: Vec<Event>,
+}
+
+/// The clients, and what they need. Dropping it ends them.
+struct Crowd {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    /// Dropped with the crowd, which ends the probers.
+    _probers: JoinSet<()>,
+    regions: Vec<(String, Arc<Doors>, [Arc<Pace>; 2])>,
+    workload: Workload,
+    seed: u64,
+    next_process: u32,
+}
+
+impl<C: Cluster> Drill<'_, C> {
+    async fn run(mut self) -> anyhow::Result<(Report, PathBuf)> {
+        let started_unix = chrono::Utc::now().timestamp();
+        self.say(&self.plan.title.clone());
+        self.say("expected:");
+        for sentence in self.plan.expectation.clone() {
+            self.say(&format!("  - {sentence}"));
+        }
+        let rto = self.options.rto_target.as_secs_f64();
+        self.say(&format!("  - A region that is judged is silent for at most {rto} s, reads and writes each."));
+        self.refuse_unhealthy().await?;
+        self.tables().await?;
+
+        let mut crowd = self.crowd()?;
+        let mut phases = Phases::default();
+        self.warm_up(&mut crowd).await?;
+        phases.calm_us = crowd.shared.recorder.now_us();
+        self.event(&crowd, EventKind::Note, "calm");
+        let calm = (self.options.duration / 4).max(CALM_MIN);
+        self.say(&format!("calm: {} s", calm.as_secs()));
+        sleep(calm).await;
+        let before = medians(&crowd.shared.recorder.since(phases.calm_us));
+        self.say(&format!("calm: {}", before_text(&before, calm, &crowd, phases.calm_us)));
+
+        let mut not_whole = self.inject(&crowd, &mut phases).await?;
+        if !self.plan.transient {
+            self.hold(&crowd).await;
+        }
+        self.heal(&crowd, &mut phases).await?;
+        match self.until_whole(&crowd, &before, WHOLE_WITHIN).await {
+            Ok(()) => {
+                let at = crowd.shared.recorder.now_us();
+                phases.whole_us = Some(at);
+                self.event(&crowd, EventKind::Note, "whole");
+                let seconds = (at - phases.healed_us) as f64 / 1e6;
+                self.say(&format!("whole and as fast as before, {seconds:.1} s after healing"));
+            }
+            Err(why) => not_whole.extend(why),
+        }
+        sleep((self.options.duration / 4).max(CALM_MIN)).await;
+        phases.end_us = crowd.shared.recorder.now_us();
+        self.say("stopping the clients, reading everything back");
+        let mut ops = crowd.stop().await;
+        // The last operations end a little later than the drill; the timeline ends with it.
+        ops.sort_by_key(|op| (op.invoke_us, op.process));
+
+        let (finals, mut checks) = self.read_back(&crowd).await;
+        checks.push(self.admin_check().await);
+        checks.push(self.replicas().await);
+        let findings = check(self.options.workload, &ops, &finals);
+        let facts = Facts {
+            tag: self.cluster.tag(),
+            plan: self.plan.clone(),
+            regions: self.topology.regions.clone(),
+            workload: self.options.workload,
+            seed: self.options.seed,
+            started_unix,
+            rto_target_ms: self.options.rto_target.as_millis() as u64,
+            phases,
+            events: std::mem::take(&mut self.events),
+            checks,
+            not_whole,
+            warnings: Vec::new(),
+        };
+        let report = draw_up(facts, &ops, findings);
+        let directory = self.directory(started_unix);
+        report.write(&directory).with_context(|| format!("write the report to {}", directory.display()))?;
+        history::write_jsonl(&directory.join("history.jsonl"), &ops).context("write the history")?;
+        let finals = serde_json::to_vec(&finals)?;
+        std::fs::write(directory.join("final.json"), finals).context("write the last reads")?;
+        if report.verdict.status != crate::verdict::Status::Broken {
+            self.drop_tables().await;
+        }
+        Ok((report, directory))
+    }
+
+    fn say(&mut self, line: &str) {
+        (self.say)(line);
+    }
+
+    fn event(&mut self, crowd: &Crowd, kind: EventKind, text: &str) {
+        self.cluster.log_event(&format!("drill {}: {text}", self.plan.name));
+        self.events.push(Event { at_us: crowd.shared.recorder.now_us(), kind, text: text.to_owned() });
+    }
+
+    /// `TIME-NAME`, as `20260131-154500-minority`; with a number if that is taken.
+    fn directory(&self, started_unix: i64) -> PathBuf {
+        let time = chrono::DateTime::from_timestamp(started_unix, 0).unwrap_or_default();
+        let name = format!("{}-{}", time.format("%Y%m%d-%H%M%S"), self.plan.name);
+        let mut directory = self.options.drills.join(&name);
+        let mut number = 1;
+        while directory.exists() {
+            number += 1;
+            directory = self.options.drills.join(format!("{name}-{number}"));
+        }
+        directory
+    }
+
+    async fn problems(&self) -> Vec<String> {
+        match self.cluster.health().await {
+            Ok(health) => health.problems,
+            Err(error) => vec![format!("{error:#}")],
+        }
+    }
+
+    async fn refuse_unhealthy(&mut self) -> anyhow::Result<()> {
+        let problems = self.problems().await;
+        if !problems.is_empty() {
+            bail!("the cluster is not healthy: {}", problems.join("; "));
+        }
+        for region in &self.topology.regions {
+            if self.cluster.doors(region).is_empty() {
+                bail!("clients in {region} have no SQL server to talk to");
+            }
+        }
+        Ok(())
+    }
+
+    /// The doors of the regions' own servers: each server once, without a detour.
+    fn own_doors(&self) -> Vec<Door> {
+        let mut doors: BTreeMap<String, Door> = BTreeMap::new();
+        for region in &self.topology.regions {
+            for door in self.cluster.doors(region) {
+                if door.region == *region || !doors.contains_key(&door.server) {
+                    doors.insert(door.server.clone(), door);
+                }
+            }
+        }
+        doors.into_values().collect()
+    }
+
+    /// A connection to any server, for the driver's own statements.
+    async fn any(&self) -> anyhow::Result<Conn> {
+        let mut last = None;
+        for door in self.own_doors() {
+            match mysql::connect(&door, None).await {
+                Ok(conn) => return Ok(conn),
+                Err(trouble) => last = Some(anyhow::Error::new(trouble).context(door.server)),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("the cluster has no SQL server")))
+    }
+
+    async fn tables(&mut self) -> anyhow::Result<()> {
+        let database = self.options.workload.database();
+        self.say(&format!("creating the tables of {database}"));
+        let mut conn = self.any().await.context("connect to create the tables")?;
+        let mut statements = vec![format!("DROP DATABASE IF EXISTS {database}")];
+        match policy(&self.plan, self.topology) {
+            Some(policy) => {
+                statements.push(policy.create);
+                statements.push(format!("CREATE DATABASE {database} PLACEMENT POLICY=`{}`", policy.name));
+            }
+            None => statements.push(format!("CREATE DATABASE {database}")),
+        }
+        statements.push(format!("USE {database}"));
+        statements.push("CREATE TABLE probe (id INT PRIMARY KEY, n INT NOT NULL)".to_owned());
+        statements.push("INSERT INTO probe VALUES (1, 0)".to_owned());
+        statements.extend(self.options.workload.setup());
+        for sql in statements {
+            let short: String = sql.chars().take(60).collect();
+            mysql::patiently(&mut conn, &sql, READ_PATIENCE).await.with_context(|| short)?;
+        }
+        let _ = conn.disconnect().await;
+        // Replicas and leaders move to where the policy wants them.
+        let deadline = Instant::now() + PLACED_WITHIN;
+        let mut said = Instant::now();
+        loop {
+            let mut wrong = self.problems().await;
+            match self.cluster.placement(&database).await {
+                Ok(more) => wrong.extend(more),
+                Err(error) => wrong.push(format!("{error:#}")),
+            }
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the drill's tables are not where they belong: {}", wrong.join("; "));
+            }
+            if said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                self.say(&format!("waiting for replicas: {}", wrong[0]));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn crowd(&self) -> anyhow::Result<Crowd> {
+        let shared = Arc::new(Shared::default());
+        let mut probers = JoinSet::new();
+        let mut regions = Vec::new();
+        for region in &self.topology.regions {
+            let doors = Arc::new(Doors::new(region, self.cluster.doors(region)));
+            probers.spawn(doors.clone().probe(self.options.workload.database()));
+            regions.push((region.clone(), doors, [Arc::new(Pace::default()), Arc::new(Pace::default())]));
+        }
+        Ok(Crowd {
+            shared,
+            tasks: JoinSet::new(),
+            _probers: probers,
+            regions,
+            workload: self.options.workload,
+            seed: self.options.seed,
+            next_process: 0,
+        })
+    }
+
+    /// Starts the clients, looks at their rate, and adds as many as the wanted rate takes.
+    async fn warm_up(&mut self, crowd: &mut Crowd) -> anyhow::Result<()> {
+        let regions = self.topology.regions.clone();
+        let per = 2 * CLIENTS;
+        self.say(&format!("{per} clients in each of {}: {} warm up", regions.join(", "), self.options.workload));
+        for region in 0..regions.len() {
+            crowd.add(region, Kind::Read, CLIENTS);
+            crowd.add(region, Kind::Write, CLIENTS);
+        }
+        sleep(WARM_UP).await;
+        let now = crowd.shared.recorder.now_us();
+        let window_us = WARM_UP.as_micros() as u64 * 3 / 4;
+        let ops = crowd.shared.recorder.since(now.saturating_sub(window_us));
+        let mut added = false;
+        for (index, region) in regions.iter().enumerate() {
+            for kind in [Kind::Read, Kind::Write] {
+                let of = ops.iter().filter(|op| op.region == *region && op.kind == kind);
+                let (count, sum_us) = of.fold((0, 0), |(n, sum), op| (n + 1, sum + op.latency_us()));
+                let needed = clients_needed(count, sum_us);
+                if needed > CLIENTS {
+                    crowd.add(index, kind, needed - CLIENTS);
+                    added = true;
+                }
+            }
+        }
+        if added {
+            self.say(&format!("distances are long: {} clients", crowd.next_process));
+            sleep(WARM_UP).await;
+        }
+        Ok(())
+    }
+
+    /// Carries out the faults. Returns what was not whole in time between the steps of a rolling restart.
+    async fn inject(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<Vec<String>> {
+        let mut not_whole = Vec::new();
+        phases.fault_us = crowd.shared.recorder.now_us();
+        self.broken.store(true, Ordering::SeqCst);
+        for action in self.plan.inject.clone() {
+            if action == Action::AwaitWhole {
+                if let Err(why) = self.until_healthy(RESTART_WHOLE_WITHIN).await {
+                    not_whole.extend(why);
+                }
+                continue;
+            }
+            self.say(&format!("fault: {action}"));
+            self.event(crowd, EventKind::Fault, &action.to_string());
+            self.cluster.act(&action).await.with_context(|| action.to_string())?;
+        }
+        Ok(not_whole)
+    }
+
+    /// Lets the fault last, and tells how the regions fare.
+    async fn hold(&mut self, crowd: &Crowd) {
+        let hold = self.options.duration / 2;
+        let end = Instant::now() + hold;
+        self.say(&format!("holding for {} s", hold.as_secs()));
+        while Instant::now() < end {
+            sleep(SAY_EVERY.min(end - Instant::now())).await;
+            let now = crowd.shared.recorder.now_us();
+            let rates = crowd.rates(now.saturating_sub(2_000_000), now);
+            self.say(&format!("  {rates}"));
+        }
+    }
+
+    async fn heal(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<()> {
+        for action in self.plan.heal.clone() {
+            self.say(&format!("heal: {action}"));
+            self.cluster.act(&action).await.with_context(|| action.to_string())?;
+            self.event(crowd, EventKind::Heal, &action.to_string());
+        }
+        self.broken.store(false, Ordering::SeqCst);
+        phases.healed_us = crowd.shared.recorder.now_us();
+        if self.plan.transient {
+            self.event(crowd, EventKind::Heal, "the last process is back");
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is amiss with processes, replicas and operators.
+    async fn until_healthy(&mut self, within: Duration) -> Result<(), Vec<String>> {
+        let deadline = Instant::now() + within;
+        loop {
+            let problems = self.problems().await;
+            if problems.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(problems);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the cluster is healthy, its tables are consistent, and it is as fast as before.
+    async fn until_whole(
+        &mut self,
+        crowd: &Crowd,
+        before: &BTreeMap<(String, Kind), f64>,
+        within: Duration,
+    ) -> Result<(), Vec<String>> {
+        let deadline = Instant::now() + within;
+        let healed_us = crowd.shared.recorder.now_us();
+        let mut said = Instant::now();
+        loop {
+            let mut missing = self.problems().await;
+            if missing.is_empty() {
+                // Only of what began after healing: a median needs its window.
+                let now = crowd.shared.recorder.now_us();
+                let from = healed_us.max(now.saturating_sub(LATENCY_WINDOW_US));
+                missing.extend(slower(&crowd.shared.recorder.since(from), before));
+            }
+            if missing.is_empty() {
+                let tables = self.admin_check().await;
+                if tables.passed {
+                    return Ok(());
+                }
+                missing.extend(tables.details);
+            }
+            if Instant::now() > deadline {
+                return Err(missing);
+            }
+            if said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                self.say(&format!("not whole yet: {}", missing.join("; ")));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Reads all rows through every SQL server.
+    async fn read_back(&mut self, crowd: &Crowd) -> (Vec<Final>, Vec<Check>) {
+        let (mut finals, mut unread) = (Vec::new(), Vec::new());
+        for door in self.own_doors() {
+            let deadline = Instant::now() + LAST_READ_WITHIN;
+            loop {
+                let invoke_us = crowd.shared.recorder.now_us();
+                let read = async {
+                    let mut conn = mysql::connect(&door, Some(&self.options.workload.database())).await?;
+                    let rows = self.options.workload.rows(&mut conn).await?;
+                    let _ = conn.disconnect().await;
+                    Ok::<_, mysql::Trouble>(rows)
+                };
+                match read.await {
+                    Ok(rows) => {
+                        let complete_us = crowd.shared.recorder.now_us();
+                        finals.push(Final { server: door.server.clone(), invoke_us, complete_us, rows });
+                        break;
+                    }
+                    Err(trouble) if Instant::now() > deadline => {
+                        unread.push(format!("{}: {trouble}", door.server));
+                        break;
+                    }
+                    Err(_) => sleep(POLL).await,
+                }
+            }
+        }
+        let passed = unread.is_empty() && !finals.is_empty();
+        let details = if passed { vec![format!("{} SQL servers", finals.len())] } else { unread };
+        let name = "everything can be read back through every SQL server".to_owned();
+        (finals, vec![Check { name, passed, details }])
+    }
+
+    /// `ADMIN CHECK TABLE` of every table.
+    async fn admin_check(&self) -> Check {
+        let database = self.options.workload.database();
+        let mut details = Vec::new();
+        let tables = self.options.workload.tables();
+        match self.any().await {
+            Ok(mut conn) => {
+                for table in tables {
+                    let sql = format!("ADMIN CHECK TABLE {database}.{table}");
+                    if let Err(trouble) = mysql::patiently(&mut conn, &sql, READ_PATIENCE).await {
+                        details.push(format!("{table}: {trouble}"));
+                        if trouble.gone {
+                            break;
+                        }
+                    }
+                }
+                let _ = conn.disconnect().await;
+            }
+            Err(error) => details.push(format!("{error:#}")),
+        }
+        let passed = details.is_empty();
+        if passed {
+            details.push(tables.join(", "));
+        }
+        Check { name: "ADMIN CHECK TABLE: rows and indexes agree".to_owned(), passed, details }
+    }
+
+    /// Replicas stand where the policies want them. Waits a while: the last moves may be under way.
+    async fn replicas(&mut self) -> Check {
+        let name = "replicas stand where the policies want them".to_owned();
+        let deadline = Instant::now() + PLACED_WITHIN;
+        loop {
+            let details = match self.cluster.placement(&self.options.workload.database()).await {
+                Ok(wrong) => wrong,
+                Err(error) => vec![format!("{error:#}")],
+            };
+            if details.is_empty() {
+                let details = match &self.plan.primary {
+                    Some(primary) => vec![format!("led from {primary}, a replica in each region")],
+                    None => vec!["no policy was made for the drill".to_owned()],
+                };
+                return Check { name, passed: true, details };
+            }
+            if Instant::now() > deadline {
+                return Check { name, passed: false, details };
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Best effort: a drill leaves nothing behind that nobody wants to look at.
+    async fn drop_tables(&self) {
+        let Ok(mut conn) = self.any().await else { return };
+        let sql = format!("DROP DATABASE IF EXISTS {}", self.options.workload.database());
+        let _ = mysql::patiently(&mut conn, &sql, READ_PATIENCE).await;
+        if let Some(policy) = policy(&self.plan, self.topology) {
+            let sql = format!("DROP PLACEMENT POLICY IF EXISTS `{}`", policy.name);
+            let _ = mysql::patiently(&mut conn, &sql, READ_PATIENCE).await;
+        }
+        let _ = conn.disconnect().await;
+    }
+}
+
+impl Crowd {
+    fn add(&mut self, region: usize, kind: Kind, count: u32) {
+        let (name, doors, paces) = &self.regions[region];
+        for _ in 0..count {
+            let client = Client {
+                process: self.next_process,
+                region: name.clone(),
+                workload: self.workload,
+                kind,
+                doors: doors.clone(),
+                pace: paces[usize::from(kind == Kind::Write)].clone(),
+                shared: self.shared.clone(),
+                seed: self.seed,
+            };
+            self.next_process += 1;
+            self.tasks.spawn(client.work());
+        }
+    }
+
+    /// Lets every client finish its operation.
+    async fn stop(&mut self) -> Vec<Op> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        while self.tasks.join_next().await.is_some() {}
+        self.shared.recorder.take()
+    }
+
+    /// `us 30 reads 29 writes/s; eu …` between two times.
+    fn rates(&self, from_us: u64, to_us: u64) -> String {
+        let ops = self.shared.recorder.since(from_us);
+        let seconds = (to_us.saturating_sub(from_us) as f64 / 1e6).max(0.001);
+        let region = |(name, _, _): &(String, Arc<Doors>, [Arc<Pace>; 2])| {
+            let rate = |kind| {
+                let of = ops.iter().filter(|op| op.region == *name && op.kind == kind && rto::answered(op));
+                of.count() as f64 / seconds
+            };
+            format!("{name} {:.0} reads {:.0} writes/s", rate(Kind::Read), rate(Kind::Write))
+        };
+        self.regions.iter().map(region).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Clients that the wanted rate takes when `count` operations took `sum_us` together: as many as are under way at a time,
+/// and a third more. Conflicts make no clients, which would make more conflicts.
+fn clients_needed(count: u64, sum_us: u64) -> u32 {
+    let mean_s = if count == 0 { f64::INFINITY } else { sum_us as f64 / 1e6 / count as f64 };
+    (RATE_PER_REGION as f64 * mean_s * 1.33).ceil().clamp(CLIENTS.into(), CLIENTS_MAX.into()) as u32
+}
+
+/// Median latency of answered operations by region and kind, milliseconds.
+fn medians(ops: &[Op]) -> BTreeMap<(String, Kind), f64> {
+    let mut latencies: BTreeMap<(String, Kind), Vec<u64>> = BTreeMap::new();
+    for op in ops.iter().filter(|op| rto::answered(op)) {
+        latencies.entry((op.region.clone(), op.kind)).or_default().push(op.latency_us());
+    }
+    latencies.into_iter().filter_map(|(key, l)| Some((key, rto::Latency::of(l)?.p50_ms))).collect()
+}
+
+/// What is not as fast as before, a sentence each.
+fn slower(ops: &[Op], before: &BTreeMap<(String, Kind), f64>) -> Vec<String> {
+    let now = medians(ops);
+    let mut slower = Vec::new();
+    for ((region, kind), before) in before {
+        let kind_text = if *kind == Kind::Read { "reads" } else { "writes" };
+        match now.get(&(region.clone(), *kind)) {
+            None => slower.push(format!("{region}: no {kind_text}")),
+            Some(now) if *now > before * LATENCY_FACTOR + LATENCY_SLACK_MS => {
+                slower.push(format!("{region}: {kind_text} take {now:.0} ms, {before:.0} ms before"));
+            }
+            Some(_) => {}
+        }
+    }
+    slower
+}
+
+fn before_text(before: &BTreeMap<(String, Kind), f64>, calm: Duration, crowd: &Crowd, calm_us: u64) -> String {
+    let rates = crowd.rates(calm_us, calm_us + calm.as_micros() as u64);
+    let slowest = before.iter().max_by(|a, b| a.1.total_cmp(b.1));
+    match slowest {
+        Some(((region, kind), ms)) => {
+            let kind = if *kind == Kind::Read { "reads" } else { "writes" };
+            format!("{rates}; slowest median: {ms:.0} ms for {kind} in {region}")
+        }
+        None => rates,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Call, Outcome as Fate};
+
+    #[test]
+    fn distances_make_clients_and_never_too_many() {
+        assert_eq!(clients_needed(100, 100 * 50_000), CLIENTS);
+        assert_eq!(clients_needed(100, 100 * 600_000), 24);
+        assert_eq!(clients_needed(0, 0), CLIENTS_MAX);
+    }
+
+    #[test]
+    fn as_fast_as_before_means_within_a_fifth_and_answering_at_all() {
+        let op = |ms: u64| Op {
+            process: 0,
+            region: "eu".into(),
+            server: "sql-1".into(),
+            kind: Kind::Read,
+            invoke_us: 0,
+            complete_us: ms * 1000,
+            outcome: Fate::Ok,
+            call: Call::Get { key: 0, value: Some(0) },
+        };
+        let before = BTreeMap::from([(("eu".to_owned(), Kind::Read), 100.0)]);
+        assert!(slower(&[op(90), op(130), op(500)], &before).is_empty());
+        assert_eq!(slower(&[op(131)], &before), ["eu: reads take 131 ms, 100 ms before"]);
+        assert_eq!(slower(&[], &before), ["eu: no reads"]);
+    }
+}

@@ -1,0 +1,314 @@
+//! `ctl drill` and `ctl drills`: the crate `drill` on a running playground.
+//!
+//! This is a client of the control socket like every other command, so a drill does nothing to a cluster that a user
+//! could not do by hand, and what it does stands in the cluster's event log beside what others do meanwhile. What is
+//! judged, and how, is told in the crate `drill`.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use drill::{Action, Cluster, Door, Health, NodeInfo, Tier, Topology};
+use net::config::Span;
+use serde_json::Value;
+
+use crate::control::{self, NodeStatus, Request};
+use crate::events::EventLog;
+use crate::faults::{ClockChange, DiskFault};
+use crate::home::find_running;
+use crate::interrupts::Interrupts;
+use crate::spec::Role;
+use crate::wan::{Distances, LinkChange};
+use crate::{Which, note, placement, readiness, table};
+
+/// Where reports are kept, in the cluster's directory.
+const REPORTS: &str = "drills";
+/// Locked by a drill as long as it runs.
+const LOCK_FILE: &str = "drill.lock";
+/// What a drill's own events are called in the cluster's log.
+const OWN_EVENT: &str = "drill";
+
+/// What to break, and under which load.
+#[derive(Args)]
+pub(crate) struct DrillArgs {
+    /// The drill
+    #[arg(value_enum)]
+    name: drill::Name,
+    /// Where the fault strikes [default: where PD's leader is]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// How long clients work, without preparation and recovery: a quarter in calm, half of it under the fault
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    duration: Span,
+    /// What clients do: transfers, list appends, single registers, or orders with lines
+    #[arg(long, value_enum, default_value_t = drill::Workload::Bank)]
+    workload: drill::Workload,
+    /// The longest silence that a region may have
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    rto: Span,
+    /// Seed of what the clients choose [default: chosen by chance, and printed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print the report as JSON; progress goes to the error output
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Runs a drill. Returns the exit status: 0 passed, 1 a promise broken, 2 a target missed, 3 could not run.
+pub(crate) async fn run(args: DrillArgs) -> i32 {
+    match drill(&args).await {
+        Ok(status) => status,
+        Err(error) => {
+            note(&format!("playground: {error:#}"));
+            drill::verdict::EXIT_COULD_NOT_RUN.into()
+        }
+    }
+}
+
+async fn drill(args: &DrillArgs) -> anyhow::Result<i32> {
+    let dir = find_running(&args.which).await?;
+    let lock = File::create(dir.join(LOCK_FILE)).with_context(|| format!("create {LOCK_FILE} in {}", dir.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            bail!("another drill runs on this cluster; wait for its end, or interrupt it with Ctrl-C in its shell")
+        }
+        Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("lock {LOCK_FILE}")),
+    }
+    let cluster = Live::look(dir.clone()).await?;
+    let options = drill::Options {
+        name: args.name,
+        region: args.region.clone(),
+        duration: args.duration.0,
+        workload: args.workload,
+        rto_target: args.rto.0,
+        drills: dir.join(REPORTS),
+        seed: args.seed.unwrap_or_else(rand::random),
+    };
+    let mut interrupts = Interrupts::listen()?;
+    let mut say = |line: &str| if args.json { note(line) } else { crate::say(line) };
+    let mut outcome = drill::run(&cluster, &cluster.topology, &options, interrupts.next(), &mut say).await;
+    if let drill::Outcome::Done { report, directory } = &mut outcome {
+        add_logged_events(report, &EventLog::in_dir(&dir));
+        report.write(directory).with_context(|| format!("write the report to {}", directory.display()))?;
+    }
+    match &outcome {
+        drill::Outcome::Done { report, .. } if args.json => println!("{}", serde_json::to_string_pretty(report)?),
+        drill::Outcome::Done { report, directory } => {
+            println!("\n{}\nReport: {}", report.text(), directory.join("report.html").display());
+        }
+        drill::Outcome::CouldNotRun(reason) => note(&format!("playground: {reason}")),
+        drill::Outcome::Interrupted => note("playground: interrupted; what the drill broke is healed"),
+    }
+    Ok(outcome.exit().into())
+}
+
+/// Adds what the cluster's log has of the drill's time, by its own hand or by others'. The two clocks are laid over each
+/// other by the drill's first event, which is in both.
+fn add_logged_events(report: &mut drill::Report, log: &EventLog) {
+    let Some(first) = report.events.first() else { return };
+    let begin_ms = (report.started_unix.max(0) as u64).saturating_mul(1000);
+    let logged = log.between(begin_ms, u64::MAX);
+    let Some(same) = logged.iter().find(|e| e.what == OWN_EVENT && e.detail.ends_with(&first.text)) else { return };
+    let zero_ms = same.time_ms.saturating_sub(first.at_us / 1000);
+    let end_ms = zero_ms + report.phases.end_us / 1000;
+    let others = logged.iter().filter(|e| e.what != OWN_EVENT && (zero_ms..=end_ms).contains(&e.time_ms));
+    let noted = others.map(|e| drill::report::Event {
+        at_us: (e.time_ms - zero_ms) * 1000,
+        kind: drill::report::EventKind::Note,
+        text: format!("{} {} {}", e.what, e.target, if e.detail == e.target { "" } else { &e.detail })
+            .trim()
+            .to_owned(),
+    });
+    report.events.extend(noted.collect::<Vec<_>>());
+    report.events.sort_by_key(|e| e.at_us);
+}
+
+/// Prints the reports of earlier drills, oldest first.
+pub(crate) async fn list(which: &Which, json: bool) -> anyhow::Result<()> {
+    let dir = crate::home::find(which).await?;
+    let reports = drill::list(&dir.join(REPORTS)).with_context(|| format!("read {}", dir.join(REPORTS).display()))?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+        return Ok(());
+    }
+    if reports.is_empty() {
+        println!("no drill was run yet; run one with: ./playground/ctl drill region-failure");
+        return Ok(());
+    }
+    let row = |report: &drill::Summary| {
+        let verdict = match report.status {
+            drill::verdict::Status::Pass => "pass",
+            drill::verdict::Status::Missed => "target missed",
+            drill::verdict::Status::Broken => "promise broken",
+        };
+        vec![
+            report.directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            report.workload.clone(),
+            verdict.to_owned(),
+            report.worst_rto_ms.map_or("-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0)),
+            report.acknowledged.to_string(),
+            report.lost.to_string(),
+            report.directory.join("report.html").display().to_string(),
+        ]
+    };
+    let header = ["DRILL", "WORKLOAD", "VERDICT", "WORST RTO", "COMMITS", "LOST", "REPORT"];
+    print!("{}", table::lined_up(&header, reports.iter().map(row)));
+    Ok(())
+}
+
+/// A running playground, as a drill sees it.
+struct Live {
+    dir: PathBuf,
+    topology: Topology,
+    /// The addresses of PD, which answers through any of them.
+    pds: Vec<String>,
+    /// By region: its doors, the nearest first.
+    doors: BTreeMap<String, Vec<Door>>,
+}
+
+impl Live {
+    async fn look(dir: PathBuf) -> anyhow::Result<Live> {
+        let nodes: Vec<NodeStatus> = control::ask(&dir, &Request::Display).await?;
+        let conditions: control::ConditionsStatus = control::ask(&dir, &Request::Conditions).await?;
+        let pds: Vec<String> = nodes.iter().filter(|n| n.role == Role::Pd).map(|n| n.address.clone()).collect();
+        let pd_leader = ask_pd(&pds, "/pd/api/v1/leader").await.ok();
+        let pd_leader = pd_leader.and_then(|leader| leader["name"].as_str().map(str::to_owned));
+        let mut regions: Vec<String> = Vec::new();
+        for node in &nodes {
+            if !regions.contains(&node.region) {
+                regions.push(node.region.clone());
+            }
+        }
+        let tier = |role| match role {
+            Role::Pd => Tier::Pd,
+            Role::Kv => Tier::Kv,
+            Role::Sql => Tier::Sql,
+        };
+        let distances: Option<Distances> =
+            if conditions.wan { Some(control::ask(&dir, &Request::Distances).await?) } else { None };
+        let far = |from: &str, to: &str| distances.as_ref().and_then(|d| d.asked_us(from, to)).unwrap_or(0);
+        let doors_of = |region: &String| {
+            let mut servers: Vec<&NodeStatus> = nodes.iter().filter(|n| n.role == Role::Sql).collect();
+            servers.sort_by_key(|n| (n.region != *region, far(region, &n.region)));
+            let doors = servers.into_iter().filter_map(|n| {
+                let door = n.doors.iter().find(|d| d.region == *region).map_or(&n.address, |d| &d.address);
+                let (host, port) = door.rsplit_once(':')?;
+                Some(Door {
+                    server: n.name.clone(),
+                    region: n.region.clone(),
+                    host: host.to_owned(),
+                    port: port.parse().ok()?,
+                })
+            });
+            doors.collect::<Vec<Door>>()
+        };
+        let doors = regions.iter().map(|region| (region.clone(), doors_of(region))).collect();
+        let infos =
+            nodes.iter().map(|n| NodeInfo { name: n.name.clone(), tier: tier(n.role), region: n.region.clone() });
+        let topology =
+            Topology { regions, nodes: infos.collect(), pd_leader, wan: conditions.wan, faults: conditions.faults };
+        Ok(Live { dir, topology, pds, doors })
+    }
+
+    async fn send(&self, request: Request) -> anyhow::Result<()> {
+        control::call(&self.dir, &request, |_| ()).await.map(drop)
+    }
+
+    /// Carries out a request for each node, all at the same time.
+    async fn send_to_all(&self, nodes: &[String], request: fn(String) -> Request) -> anyhow::Result<()> {
+        let requests = nodes.iter().map(|node| self.send(request(node.clone())));
+        futures::future::try_join_all(requests).await.map(drop)
+    }
+}
+
+impl Cluster for Live {
+    fn tag(&self) -> String {
+        self.dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().trim_start_matches('.').to_owned())
+    }
+
+    fn doors(&self, region: &str) -> Vec<Door> {
+        self.doors.get(region).cloned().unwrap_or_default()
+    }
+
+    async fn act(&self, action: &Action) -> anyhow::Result<()> {
+        match action.clone() {
+            Action::Kill { nodes } => self.send_to_all(&nodes, Request::Kill).await,
+            Action::Start { nodes } => self.send_to_all(&nodes, Request::Start).await,
+            Action::Pause { node } => self.send(Request::Pause(node)).await,
+            Action::Resume { node } => self.send(Request::Resume(node)).await,
+            Action::Restart { node } => {
+                self.send(Request::Stop(node.clone())).await?;
+                self.send(Request::Start(node)).await
+            }
+            Action::Cut { from, to, one_way } => {
+                let change = if one_way { LinkChange::CutOneWay } else { LinkChange::Cut };
+                self.send(Request::Link { from, to, change }).await
+            }
+            Action::Isolate { region } => self.send(Request::Isolate(region)).await,
+            Action::SlowLink { a, b, extra_rtt_ms } => {
+                let distances: Distances = control::ask(&self.dir, &Request::Distances).await?;
+                let asked = distances.asked_us(&a, &b).context("the regions have no link")?;
+                let rtt = format!("{}us", asked + extra_rtt_ms * 1000);
+                let change = LinkChange::shape(Some(&rtt), None, None, None)?;
+                self.send(Request::Link { from: a, to: b, change }).await
+            }
+            Action::HealLink { a, b } => self.send(Request::Link { from: a, to: b, change: LinkChange::Heal }).await,
+            Action::HealRegion { region } => self.send(Request::Heal(Some(region))).await,
+            Action::SlowDisk { node, ms } => {
+                self.send(Request::Disk(node, DiskFault::Slow(Duration::from_millis(ms)))).await
+            }
+            Action::HealDisk { node } => self.send(Request::Disk(node, DiskFault::None)).await,
+            Action::ClockJump { node, ms } => {
+                self.send(Request::Clock(node, ClockChange::jump(&format!("{ms}ms"))?)).await
+            }
+            Action::ResetClock { node } => self.send(Request::Clock(node, ClockChange::Reset)).await,
+            Action::AwaitWhole => Ok(()),
+            Action::HealAll => {
+                self.send(Request::Heal(None)).await?;
+                // A restart that was interrupted has stopped a node, which to the playground is no fault.
+                let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+                let stopped: Vec<String> = nodes.into_iter().filter(|n| n.pid.is_none()).map(|n| n.name).collect();
+                self.send_to_all(&stopped, Request::Start).await
+            }
+        }
+    }
+
+    async fn health(&self) -> anyhow::Result<Health> {
+        let mut problems = Vec::new();
+        let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+        for node in nodes.iter().filter(|n| n.state != "running") {
+            problems.push(format!("{} is {}", node.name, node.state));
+        }
+        let conditions: control::ConditionsStatus = control::ask(&self.dir, &Request::Conditions).await?;
+        problems.extend(conditions.disturbed);
+        let storage_nodes = nodes.iter().filter(|n| n.role == Role::Kv).count();
+        problems.extend(placement::unhealthy(&self.pds, storage_nodes).await?);
+        Ok(Health { problems })
+    }
+
+    async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
+        placement::misplaced(&self.pds).await
+    }
+
+    fn log_event(&self, text: &str) {
+        EventLog::in_dir(&self.dir).record(OWN_EVENT, "", text);
+    }
+}
+
+/// Asks the PD members for a page until one answers.
+pub(crate) async fn ask_pd(pds: &[String], path: &str) -> anyhow::Result<Value> {
+    let mut reason = "there is no PD".to_owned();
+    for pd in pds {
+        match readiness::get(pd, path).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => reason = error,
+        }
+    }
+    bail!(reason)
+}

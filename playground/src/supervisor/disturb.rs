@@ -1,0 +1,127 @@
+//! What is done to servers and links on purpose, and how it is undone: pauses, cuts, clocks, disks.
+//!
+//! A fault is in force until `heal` or its own opposite; whatever ends the playground undoes all of them first, so that
+//! servers can leave their cluster in order.
+
+use anyhow::{Context, bail};
+
+use super::{Conditions, Progress, Supervisor};
+use crate::control::ConditionsStatus;
+use crate::faults::{FaultLibrary, NodeFaults};
+use crate::wan::Wan;
+
+impl Supervisor {
+    /// Halts those of `names` that run, or lets those that are halted go on.
+    pub(super) fn pause(&self, names: &[String], pause: bool, progress: Progress<'_>) {
+        let mut slots = self.slots.lock();
+        for slot in slots.iter_mut().filter(|s| names.contains(&s.node.name)) {
+            let name = slot.node.name.clone();
+            let Some(running) = slot.alive().cloned() else {
+                progress(&format!("{name} does not run"));
+                continue;
+            };
+            if slot.paused == pause {
+                progress(&format!("{name} {}", if pause { "is paused already" } else { "is not paused" }));
+                continue;
+            }
+            slot.paused = pause;
+            if pause {
+                running.pause();
+                slot.state = "paused".into();
+            } else {
+                running.resume();
+                slot.state = "running".into();
+            }
+            progress(&format!("{name} {} (pid {})", if pause { "paused" } else { "resumed" }, running.pid));
+        }
+    }
+
+    /// Undoes what was done to `names`, but starts nothing; what was done to links only if these are all nodes.
+    pub(super) async fn undo_faults(&self, names: &[String], progress: Progress<'_>) -> anyhow::Result<()> {
+        let halted: Vec<String> = {
+            let slots = self.slots.lock();
+            let halted = slots.iter().filter(|s| names.contains(&s.node.name) && s.paused && s.alive().is_some());
+            halted.map(|s| s.node.name.clone()).collect()
+        };
+        if !halted.is_empty() {
+            self.pause(&halted, false, progress);
+        }
+        if self.conditions.faults.is_some() {
+            for name in names {
+                if FaultLibrary::control(&self.dir.join(name))?.heal()? {
+                    progress(&format!("{name}: clock and disk are right again"));
+                }
+            }
+        }
+        if let Some(wan) = &self.conditions.wan
+            && names.len() == self.cluster.nodes.len()
+        {
+            for line in wan.heal_all().await? {
+                progress(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, and kills.
+    pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<()> {
+        let names = match target {
+            Some(target) => self.names(target)?,
+            None => self.all_names(),
+        };
+        self.undo_faults(&names, progress).await?;
+        if let (Some(wan), Some(target)) = (&self.conditions.wan, target) {
+            for line in wan.heal_target(target).await? {
+                progress(&line);
+            }
+        }
+        let killed: Vec<String> = {
+            let slots = self.slots.lock();
+            slots.iter().filter(|s| names.contains(&s.node.name) && s.killed).map(|s| s.node.name.clone()).collect()
+        };
+        self.start(&killed, progress).await
+    }
+
+    pub(super) fn names(&self, target: &str) -> anyhow::Result<Vec<String>> {
+        let nodes = self.cluster.select(target).map_err(anyhow::Error::msg)?;
+        Ok(nodes.iter().map(|n| n.name.clone()).collect())
+    }
+
+    pub(super) fn wan(&self) -> anyhow::Result<&Wan> {
+        let hint = "this cluster has no distance between its regions: start it with --wan to cut or slow its links";
+        self.conditions.wan.as_ref().context(hint)
+    }
+
+    pub(super) async fn conditions_status(&self) -> anyhow::Result<ConditionsStatus> {
+        let Conditions { wan, faults } = &self.conditions;
+        let mut disturbed = Vec::new();
+        if let Some(wan) = wan {
+            disturbed.extend(wan.disturbed().await?);
+        }
+        if faults.is_some() {
+            for node in &self.cluster.nodes {
+                let faults = FaultLibrary::control(&self.node_dir(node))?.describe()?;
+                if !faults.is_empty() {
+                    disturbed.push(format!("{}: {faults}", node.name));
+                }
+            }
+        }
+        Ok(ConditionsStatus { wan: wan.is_some(), faults: faults.is_some(), disturbed })
+    }
+
+    /// Hands a change to the fault library in each of the target's servers.
+    pub(super) fn disturb(
+        &self,
+        target: &str,
+        change: impl Fn(&NodeFaults) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<String>> {
+        let names = self.names(target)?;
+        if self.conditions.faults.is_none() {
+            bail!("the servers were started without the fault library: start the cluster with --faults");
+        }
+        for name in &names {
+            change(&FaultLibrary::control(&self.dir.join(name))?).with_context(|| format!("change {name}"))?;
+        }
+        Ok(names)
+    }
+}

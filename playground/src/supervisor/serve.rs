@@ -1,0 +1,144 @@
+//! The control socket: commands are carried out beside each other, and each fault that one injects is logged.
+
+use anyhow::Context;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::{Progress, Supervisor, how};
+use crate::control::{Control, Reply, Request};
+
+impl Supervisor {
+    /// Answers the control socket and reports servers that end, until it is dropped. Commands run beside each other,
+    /// so that one that waits (a PD member for its quorum) keeps no other from starting what it waits for.
+    pub(crate) async fn serve(&self, control: &Control, progress: Progress<'_>) -> std::convert::Infallible {
+        let mut exits = self.exits.lock().await;
+        let mut commands = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some((name, pid)) = exits.recv() => self.on_exit(&name, pid, progress),
+                Ok(stream) = control.accept() => commands.push(self.answer(stream)),
+                // A client that goes away in the middle does not concern the cluster.
+                Some(_) = commands.next() => {}
+            }
+        }
+    }
+
+    pub(super) fn on_exit(&self, name: &str, pid: u32, progress: Progress<'_>) {
+        let unasked = self.with_process(name, pid, |slot| {
+            let running = slot.running.take_if(|_| !slot.told_to_end)?;
+            let ended = running.exit_status().map_or_else(|| "ended".to_owned(), how);
+            slot.state = format!("exited ({ended})");
+            Some((slot.node.clone(), ended))
+        });
+        let Some((node, ended)) = unasked.flatten() else { return };
+        self.events.record("ended", name, &ended);
+        progress(&format!("{name} (pid {pid}) ended by itself: {ended}{}", self.log_tail(&node)));
+        progress(&format!("start it again with: ./playground/ctl start {name}"));
+    }
+
+    pub(super) async fn answer(&self, stream: UnixStream) -> anyhow::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let line = BufReader::new(reader).lines().next_line().await?.context("no request")?;
+        let request: Request = serde_json::from_str(&line).context("the request")?;
+        let (sender, mut lines) = mpsc::unbounded_channel::<String>();
+        let mut progress = move |text: &str| {
+            let _ = sender.send(text.to_owned());
+        };
+        let forward = async {
+            while let Some(text) = lines.recv().await {
+                send(&mut writer, &Reply::Line(text)).await?;
+            }
+            anyhow::Ok(writer)
+        };
+        let work = async move {
+            let answer = self.handle(request, &mut progress).await;
+            drop(progress); // ends the forwarding
+            answer
+        };
+        let (answer, writer) = tokio::join!(work, forward);
+        let mut writer = writer?;
+        match answer {
+            Ok(Value::Null) => send(&mut writer, &Reply::Done).await,
+            Ok(answer) => {
+                send(&mut writer, &Reply::Answer(answer)).await?;
+                send(&mut writer, &Reply::Done).await
+            }
+            Err(error) => send(&mut writer, &Reply::Failed(format!("{error:#}"))).await,
+        }
+    }
+
+    pub(super) async fn handle(&self, request: Request, progress: Progress<'_>) -> anyhow::Result<Value> {
+        match request {
+            Request::Display => return Ok(serde_json::to_value(self.display())?),
+            Request::Conditions => return Ok(serde_json::to_value(self.conditions_status().await?)?),
+            Request::Distances => return Ok(serde_json::to_value(self.wan()?.distances(false).await?)?),
+            Request::Latency => return Ok(serde_json::to_value(self.wan()?.distances(true).await?)?),
+            Request::Traffic => return Ok(serde_json::to_value(self.wan()?.traffic().await?)?),
+            Request::Stop(target) => {
+                let names = self.names(&target)?;
+                self.events.record("stop", &target, &names.join(", "));
+                self.stop(&names, progress).await;
+            }
+            Request::Kill(target) => {
+                let names = self.names(&target)?;
+                self.events.record("kill", &target, &names.join(", "));
+                self.kill(&names, progress).await;
+            }
+            Request::Start(target) => {
+                let names = self.names(&target)?;
+                self.events.record("start", &target, &names.join(", "));
+                self.start(&names, progress).await?;
+            }
+            Request::Pause(target) => {
+                let names = self.names(&target)?;
+                self.events.record("pause", &target, &names.join(", "));
+                self.pause(&names, true, progress);
+            }
+            Request::Resume(target) => {
+                let names = self.names(&target)?;
+                self.events.record("resume", &target, &names.join(", "));
+                self.pause(&names, false, progress);
+            }
+            Request::Link { from, to, change } => {
+                let line = self.wan()?.change_link(&from, &to, &change).await?;
+                self.events.record("link", &format!("{from} – {to}"), &change.to_string());
+                progress(&line);
+            }
+            Request::Isolate(target) => {
+                let names = self.names(&target)?;
+                let line = self.wan()?.isolate(&target, &names).await?;
+                self.events.record("isolate", &target, &names.join(", "));
+                progress(&line);
+            }
+            Request::Heal(target) => {
+                self.events.record("heal", target.as_deref().unwrap_or_default(), "");
+                self.heal(target.as_deref(), progress).await?;
+                progress(&format!("{} healed", target.as_deref().unwrap_or("everything is")));
+            }
+            Request::Clock(target, change) => {
+                for name in self.disturb(&target, |node| node.set_clock(&change))? {
+                    progress(&format!("{name}: clock {change}"));
+                }
+                self.events.record("clock", &target, &change.to_string());
+            }
+            Request::Disk(target, fault) => {
+                for name in self.disturb(&target, |node| node.set_disk(&fault))? {
+                    progress(&format!("{name}: disk {fault}"));
+                }
+                self.events.record("disk", &target, &fault.to_string());
+            }
+        }
+        Ok(Value::Null)
+    }
+}
+
+async fn send(writer: &mut (impl tokio::io::AsyncWrite + Unpin), reply: &Reply) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    writer.write_all(&line).await?;
+    Ok(())
+}
