@@ -65,7 +65,7 @@ pub(crate) async fn client(which: &Which, region: &str, arguments: &[String]) ->
             "this cluster has no distance between its regions: start it with --wan, or connect to a port of `ctl display`"
         );
     }
-    let distances: Distances = control::ask(&dir, &Request::Latency).await?;
+    let distances: Distances = control::ask(&dir, &Request::Distances).await?;
     let nearest = doors().min_by_key(|(node, _)| distances.asked_us(region, &node.region).unwrap_or(u64::MAX));
     let Some((_, door)) = nearest else {
         bail!("no SQL server runs that region '{region}' has a door to; regions: {}", distances.regions.join(", "));

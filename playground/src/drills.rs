@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use drill::report::EventKind;
 use drill::{Action, Cluster, Door, Health, NodeInfo, Tier, Topology};
 use net::config::Span;
 use serde_json::Value;
 
 use crate::control::{self, NodeStatus, Request};
-use crate::events::EventLog;
+use crate::events::{Event, EventLog};
 use crate::faults::{ClockChange, DiskFault};
 use crate::home::find_running;
 use crate::interrupts::Interrupts;
@@ -28,6 +29,13 @@ use crate::{Which, note, placement, readiness, table};
 const REPORTS: &str = "drills";
 /// Locked by a drill as long as it runs.
 const LOCK_FILE: &str = "drill.lock";
+/// How often, and with which pauses, a drill that is given up looks whether a node has ended: longer than a stop takes.
+const ENDING_LOOKS: usize = 300;
+const ENDING_PAUSE: Duration = Duration::from_millis(100);
+/// The shortest drill in which there is something to see.
+const DURATION_MIN: Duration = Duration::from_secs(10);
+/// How long one action of a drill takes at most: a start is waited for.
+const OWN_ACTION_MS: u64 = 70_000;
 /// What a drill's own events are called in the cluster's log.
 const OWN_EVENT: &str = "drill";
 
@@ -71,6 +79,9 @@ pub(crate) async fn run(args: DrillArgs) -> i32 {
 }
 
 async fn drill(args: &DrillArgs) -> anyhow::Result<i32> {
+    if args.duration.0 < DURATION_MIN || args.rto.0.is_zero() {
+        bail!("a drill needs --duration of at least {} s and an --rto above zero", DURATION_MIN.as_secs());
+    }
     let dir = find_running(&args.which).await?;
     let lock = File::create(dir.join(LOCK_FILE)).with_context(|| format!("create {LOCK_FILE} in {}", dir.display()))?;
     match lock.try_lock() {
@@ -108,7 +119,7 @@ async fn drill(args: &DrillArgs) -> anyhow::Result<i32> {
     Ok(outcome.exit().into())
 }
 
-/// Adds what the cluster's log has of the drill's time, by its own hand or by others'. The two clocks are laid over each
+/// Adds what others did to the cluster in the drill's time, from the cluster's log. The two clocks are laid over each
 /// other by the drill's first event, which is in both.
 fn add_logged_events(report: &mut drill::Report, log: &EventLog) {
     let Some(first) = report.events.first() else { return };
@@ -117,10 +128,28 @@ fn add_logged_events(report: &mut drill::Report, log: &EventLog) {
     let Some(same) = logged.iter().find(|e| e.what == OWN_EVENT && e.detail.ends_with(&first.text)) else { return };
     let zero_ms = same.time_ms.saturating_sub(first.at_us / 1000);
     let end_ms = zero_ms + report.phases.end_us / 1000;
-    let others = logged.iter().filter(|e| e.what != OWN_EVENT && (zero_ms..=end_ms).contains(&e.time_ms));
+    // What the drill did itself it has told already: a fault before it was carried out, a healing after it.
+    let told: Vec<(u64, u64, String)> = report
+        .events
+        .iter()
+        .filter_map(|e| {
+            let at_ms = zero_ms + e.at_us / 1000;
+            match e.kind {
+                EventKind::Fault => Some((at_ms, at_ms + OWN_ACTION_MS, e.text.clone())),
+                EventKind::Heal => Some((at_ms.saturating_sub(OWN_ACTION_MS), at_ms, e.text.clone())),
+                EventKind::Note => None,
+            }
+        })
+        .collect();
+    let own = |e: &Event| {
+        let within = told.iter().filter(|(from_ms, to_ms, _)| (*from_ms..=*to_ms).contains(&e.time_ms));
+        within.clone().any(|(_, _, text)| e.target.split(" – ").all(|name| text.contains(name)))
+    };
+    let in_time = |e: &&Event| e.what != OWN_EVENT && (zero_ms..=end_ms).contains(&e.time_ms);
+    let others = logged.iter().filter(in_time).filter(|e| !own(e));
     let noted = others.map(|e| drill::report::Event {
         at_us: (e.time_ms - zero_ms) * 1000,
-        kind: drill::report::EventKind::Note,
+        kind: EventKind::Note,
         text: format!("{} {} {}", e.what, e.target, if e.detail == e.target { "" } else { &e.detail })
             .trim()
             .to_owned(),
@@ -270,6 +299,15 @@ impl Cluster for Live {
             Action::ResetClock { node } => self.send(Request::Clock(node, ClockChange::Reset)).await,
             Action::AwaitWhole => Ok(()),
             Action::HealAll => {
+                // What was asked for just before goes on: a node that is about to end is not healed before it has.
+                for _ in 0..ENDING_LOOKS {
+                    let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+                    let ending = |n: &NodeStatus| n.pid.is_some() && matches!(n.state.as_str(), "stopping" | "killed");
+                    if !nodes.iter().any(ending) {
+                        break;
+                    }
+                    tokio::time::sleep(ENDING_PAUSE).await;
+                }
                 self.send(Request::Heal(None)).await?;
                 // A restart that was interrupted has stopped a node, which to the playground is no fault.
                 let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;

@@ -93,6 +93,11 @@ impl FaultLibrary {
         Ok(variables.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
+    /// Whether there is an [`environment`](Self::environment) for that node's server.
+    pub(crate) fn knows(node_dir: &Path) -> bool {
+        control_file(node_dir).exists()
+    }
+
     /// The faults of a node for whose server there is an [`environment`](Self::environment).
     pub(crate) fn control(node_dir: &Path) -> anyhow::Result<NodeFaults> {
         NodeFaults::open(node_dir)

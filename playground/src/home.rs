@@ -129,7 +129,7 @@ impl Home {
         }
     }
 
-    /// Lays out the cluster and writes it down.
+    /// Lays out the cluster. Nothing is written: it may still turn out that it cannot be started as asked.
     pub(crate) fn plan(&self, mut wanted: Wanted) -> anyhow::Result<Cluster> {
         if self.saved.is_none() {
             // Three storage nodes, so that the first cluster anybody starts already survives one of them.
@@ -143,8 +143,12 @@ impl Home {
                 return Err(error.into());
             }
         };
-        std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(&cluster)?)?;
         Ok(cluster)
+    }
+
+    /// Writes down the cluster that is about to be started.
+    pub(crate) fn save(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(cluster)?)?)
     }
 
     /// Removes the directory of a cluster that was laid out just now and will not be started.

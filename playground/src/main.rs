@@ -267,7 +267,7 @@ struct ClockArgs {
 struct DiskArgs {
     /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a)
     target: String,
-    /// Let each sync take this long, such as 1s
+    /// Let each sync take so much longer, such as 1s
     #[arg(long, group = "change", value_name = "TIME", allow_hyphen_values = true)]
     slow: Option<String>,
     /// Let writes and syncs fail with an input/output error
@@ -284,7 +284,12 @@ struct DiskArgs {
 }
 
 fn main() {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|usage| {
+        // Of a drill, 2 says that a target was missed.
+        let of_drill = usage.use_stderr() && std::env::args().nth(1).as_deref() == Some("drill");
+        let _ = usage.print();
+        std::process::exit(if of_drill { drill::verdict::EXIT_COULD_NOT_RUN.into() } else { usage.exit_code() });
+    });
     let starts_servers = match &cli.command {
         None => true,
         Some(Command::Bench(args)) => args.own_cluster(),

@@ -58,12 +58,20 @@ pub(crate) fn arguments(cluster: &Cluster, node: &Node, dir: &Path) -> Vec<Strin
             Role::Pd => vec![
                 ("--advertise-client-urls", format!("http://{}", node.address())),
                 ("--advertise-peer-urls", format!("http://{}", node.second_address())),
+                // Where timestamps come from decides how far away everything is: the first region's member, while it is
+                // there, and the next one otherwise.
+                ("--leader-priority", leader_priority(cluster, node).to_string()),
             ],
             Role::Kv => vec![("--advertise-addr", node.address()), ("--advertise-status-addr", node.second_address())],
             Role::Sql => vec![("--advertise-address", node.host.clone())],
         });
     }
     pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+}
+
+/// The higher, the sooner a PD member leads: in the order of their names.
+fn leader_priority(cluster: &Cluster, node: &Node) -> usize {
+    cluster.of(Role::Pd).skip_while(|n| n.name != node.name).count()
 }
 
 /// What a PD member is told that has no flag: replicas are spread over the places that the nodes' labels name.
@@ -151,8 +159,6 @@ impl Running {
     /// Asks it to stop, waits, and kills it when it does not. Returns whether it stopped by itself.
     pub(crate) async fn stop(&self) -> bool {
         signal(self.pid, Signal::TERM);
-        // One that is paused would hear it only later.
-        self.resume();
         let stopped = self.wait(STOP_TIMEOUT).await;
         if !stopped {
             self.kill().await;
@@ -239,6 +245,8 @@ fn command_line(pid: u32) -> Option<String> {
 pub(crate) async fn stop_leftover(dir: &Path) -> Option<u32> {
     let pid = running_in(dir)?;
     signal(pid, Signal::TERM);
+    // Its playground may have halted it.
+    signal(pid, Signal::CONT);
     let deadline = Instant::now() + STOP_TIMEOUT;
     while running_in(dir) == Some(pid) {
         if Instant::now() > deadline {
@@ -303,6 +311,11 @@ mod tests {
             "--advertise-addr 127.0.0.1:20160 --advertise-status-addr 127.0.0.1:20180",
         ] {
             assert!(line.contains(part), "{line} lacks {part}");
+        }
+        for (pd, priority) in [("pd-1", "--leader-priority 2"), ("pd-2", "--leader-priority 1")] {
+            let node = far.select(pd).unwrap()[0];
+            let line = arguments(&far, node, Path::new("/d")).join(" ");
+            assert!(line.contains(priority), "{line}");
         }
     }
 

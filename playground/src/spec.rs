@@ -290,6 +290,16 @@ pub(crate) enum PlanError {
         /// What to do.
         hint: &'static str,
     },
+    /// The zones of a saved cluster are in its labels.
+    #[error(
+        "the saved cluster has {saved} zones in a region, and {wanted} were asked for: leave --zones out, or `clean` the tag"
+    )]
+    ZonesDiffer {
+        /// Zones it has.
+        saved: usize,
+        /// Zones asked for.
+        wanted: usize,
+    },
     /// More regions, or nodes in one, than there are addresses for.
     #[error("a cluster with --wan has room for {NETWORK_NODES_MAX} regions and {NETWORK_NODES_MAX} nodes in each")]
     TooLargeForNetworks,
@@ -304,6 +314,9 @@ pub(crate) fn plan(
     let is_new = saved.is_none();
     let saved = saved.unwrap_or_default();
     let zones = wanted.zones.unwrap_or_else(|| saved.zones());
+    if !is_new && zones != saved.zones() {
+        return Err(PlanError::ZonesDiffer { saved: saved.zones(), wanted: zones });
+    }
     let mut used: Vec<u16> = Vec::new();
     let mut nodes = Vec::new();
     for role in Role::ALL {
@@ -485,6 +498,8 @@ mod tests {
         assert!(cluster.select("eu-west-1/c").unwrap_err().contains("zones: eu-west-1a, eu-west-1b"));
         let grown = plan(Some(cluster), &Wanted { kv: Some(13), ..wanted() }, &mut |_, _| None).unwrap();
         assert_eq!(grown.of(Role::Kv).last().unwrap().labels(), "region=us-east-1,zone=us-east-1a,host=us-east-1a-3");
+        let other = plan(Some(grown), &Wanted { zones: Some(3), ..wanted() }, &mut |_, _| None);
+        assert_eq!(other, Err(PlanError::ZonesDiffer { saved: 2, wanted: 3 }));
     }
 
     #[test]

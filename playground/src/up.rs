@@ -52,6 +52,7 @@ pub(crate) async fn run(args: &UpArgs) -> anyhow::Result<()> {
             return Err(error);
         }
     };
+    home.save(&cluster)?;
     for node in &cluster.nodes {
         if let Some(asked) = home.moved_from(node) {
             say(&format!("note: port {asked} is in use; {} listens on {}", node.name, node.port));
@@ -102,7 +103,7 @@ async fn prepare(args: &UpArgs, cluster: &mut Cluster, home: &Home) -> anyhow::R
         conditions.faults = Some(FaultLibrary::build(&home.dir).context("build the fault library")?);
     }
     if let Some(profile) = &args.wan {
-        if args.size.host != SizeArgs::HOST {
+        if args.size.host != SizeArgs::HOST || cluster.nodes.iter().any(|n| n.host != SizeArgs::HOST) {
             bail!("--wan and --host exclude each other: with distance, each region has a loopback network of its own");
         }
         let regions = cluster.regions();

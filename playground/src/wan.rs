@@ -59,6 +59,7 @@ pub(crate) struct Wan {
     /// The relay ends when this does.
     _stdin: ChildStdin,
     pid: u32,
+    started: Instant,
     /// By node.
     hosts: Vec<(String, Ipv4Addr)>,
     /// By SQL server and region.
@@ -70,7 +71,7 @@ pub(crate) struct Wan {
     /// What had crossed when somebody asked last, and when that was.
     seen: Mutex<(Instant, Vec<TrafficRow>)>,
     /// The targets that are cut off, with their nodes.
-    isolated: Mutex<Vec<String>>,
+    isolated: Mutex<Vec<(String, Vec<String>)>>,
 }
 
 impl Wan {
@@ -121,7 +122,20 @@ impl Wan {
         let seen = Mutex::new((Instant::now(), Vec::new()));
         let isolated = Mutex::default();
         let hosts = cluster.nodes.iter().filter_map(|n| Some((n.name.clone(), n.own_host?))).collect();
-        Ok(Wan { regions, socket, _stdin: stdin, pid, hosts, doors, echoes, _answering: answering, seen, isolated })
+        let started = Instant::now();
+        Ok(Wan {
+            regions,
+            socket,
+            _stdin: stdin,
+            pid,
+            started,
+            hosts,
+            doors,
+            echoes,
+            _answering: answering,
+            seen,
+            isolated,
+        })
     }
 
     /// Ends the relay; its end is no news then.
@@ -220,8 +234,8 @@ impl Wan {
         } else {
             self.call(&Request::Isolate { name: target.to_owned(), hosts: self.hosts(nodes) }).await?;
             let mut isolated = self.isolated.lock();
-            if !isolated.iter().any(|t| t == target) {
-                isolated.push(target.to_owned());
+            if !isolated.iter().any(|(t, _)| t == target) {
+                isolated.push((target.to_owned(), nodes.to_vec()));
             }
         }
         Ok(format!("{target} is cut off from everything else"))
@@ -235,13 +249,14 @@ impl Wan {
         Ok(disturbed.into_iter().map(|what| format!("no longer: {what}")).collect())
     }
 
-    /// Undoes the isolation of a target, and if it is a region what was done to its links.
-    pub(crate) async fn heal_target(&self, target: &str) -> anyhow::Result<Vec<String>> {
+    /// Undoes the isolation of what is among the target's nodes, and if it is a region what was done to its links.
+    pub(crate) async fn heal_target(&self, target: &str, nodes: &[String]) -> anyhow::Result<Vec<String>> {
         let mut lines = Vec::new();
-        if self.isolated.lock().iter().any(|t| t == target) {
-            self.call(&Request::Rejoin { name: target.to_owned() }).await?;
-            self.isolated.lock().retain(|t| t != target);
-            lines.push(format!("{target} is connected again"));
+        let isolated = self.isolated.lock().clone();
+        for (name, _) in isolated.into_iter().filter(|(_, among)| among.iter().all(|node| nodes.contains(node))) {
+            self.call(&Request::Rejoin { name: name.clone() }).await?;
+            self.isolated.lock().retain(|(t, _)| *t != name);
+            lines.push(format!("{name} is connected again"));
         }
         if self.regions.iter().any(|r| r == target) {
             for state in self.link_states().await? {
@@ -259,7 +274,7 @@ impl Wan {
     /// What is not as at the start, a sentence each.
     pub(crate) async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
         let mut sentences: Vec<String> = self.link_states().await?.iter().filter_map(disturbance).collect();
-        sentences.extend(self.isolated.lock().iter().map(|target| format!("{target} is cut off")));
+        sentences.extend(self.isolated.lock().iter().map(|(target, _)| format!("{target} is cut off")));
         Ok(sentences)
     }
 
@@ -320,9 +335,9 @@ impl Wan {
     async fn cost(&self) -> anyhow::Result<String> {
         let usage = self.usage().await?;
         Ok(format!(
-            "Relay: {} connections, {:.1} s of CPU so far, {:.1} µs for each of {} messages, {} KiB on their way",
+            "Relay: {} connections, {:.1} % of a core so far, {:.1} µs for each of {} messages, {} KiB on their way",
             usage.connections,
-            usage.cpu_us as f64 / 1e6,
+            usage.cpu_us as f64 / 1e4 / self.started.elapsed().as_secs_f64().max(0.001),
             usage.cpu_us_per_message,
             usage.messages,
             usage.buffered_bytes >> 10

@@ -340,7 +340,7 @@ pub enum PlanError {
         region: String,
     },
     /// Nobody knows who leads PD.
-    #[error("the placement drivers have no leader that is known: look at `ctl status`")]
+    #[error("the placement drivers have no leader that is known: look at ./playground/ctl display")]
     NoPdLeader,
 }
 

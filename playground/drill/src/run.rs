@@ -58,6 +58,8 @@ const LATENCY_WINDOW_US: u64 = 3_000_000;
 const LATENCY_FACTOR: f64 = 1.2;
 /// …and this much: where nothing is far, a fifth is less than what a busy machine makes of it.
 const LATENCY_SLACK_MS: f64 = 10.0;
+/// How long a drill that is given up tries to take its tables away.
+const LEAVING_WITHIN: Duration = Duration::from_secs(15);
 /// How often the cluster is asked whether it is whole.
 const POLL: Duration = Duration::from_millis(500);
 /// How often a wait says what it waits for.
@@ -126,6 +128,7 @@ pub async fn run<C: Cluster>(
     };
     let broken = AtomicBool::new(false);
     let result = {
+        let plan = plan.clone();
         let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
         tokio::select! {
             result = drill.run() => Some(result),
@@ -139,6 +142,10 @@ pub async fn run<C: Cluster>(
             healing = format!("; healing failed: {error:#}");
             say(&healing[2..]);
         }
+    }
+    if !matches!(result, Some(Ok(_))) {
+        let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
+        let _ = tokio::time::timeout(LEAVING_WITHIN, drill.drop_tables()).await;
     }
     match result {
         Some(Ok((report, directory))) => Outcome::Done { report: Box::new(report), directory },
@@ -218,7 +225,10 @@ impl<C: Cluster> Drill<'_, C> {
         ops.sort_by_key(|op| (op.invoke_us, op.process));
 
         let (finals, mut checks) = self.read_back(&crowd).await;
-        checks.push(self.admin_check().await);
+        match self.admin_check(LAST_READ_WITHIN).await {
+            Ok(check) => checks.push(check),
+            Err(unreachable) => not_whole.push(unreachable),
+        }
         checks.push(self.replicas().await);
         let findings = check(self.options.workload, &ops, &finals);
         let facts = Facts {
@@ -279,7 +289,11 @@ impl<C: Cluster> Drill<'_, C> {
     async fn refuse_unhealthy(&mut self) -> anyhow::Result<()> {
         let problems = self.problems().await;
         if !problems.is_empty() {
-            bail!("the cluster is not healthy: {}", problems.join("; "));
+            bail!(
+                "the cluster is not healthy: {}; undo faults with ./playground/ctl heal, and start what is down with \
+                 ./playground/ctl start",
+                problems.join("; ")
+            );
         }
         for region in &self.topology.regions {
             if self.cluster.doors(region).is_empty() {
@@ -418,7 +432,9 @@ impl<C: Cluster> Drill<'_, C> {
         for action in self.plan.inject.clone() {
             if action == Action::AwaitWhole {
                 if let Err(why) = self.until_healthy(RESTART_WHOLE_WITHIN).await {
+                    // To go on would be to take the majority away.
                     not_whole.extend(why);
+                    break;
                 }
                 continue;
             }
@@ -443,13 +459,14 @@ impl<C: Cluster> Drill<'_, C> {
     }
 
     async fn heal(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<()> {
+        // From when somebody does something about it: that servers need time to start belongs to the recovery.
+        phases.healed_us = crowd.shared.recorder.now_us();
         for action in self.plan.heal.clone() {
             self.say(&format!("heal: {action}"));
             self.cluster.act(&action).await.with_context(|| action.to_string())?;
             self.event(crowd, EventKind::Heal, &action.to_string());
         }
         self.broken.store(false, Ordering::SeqCst);
-        phases.healed_us = crowd.shared.recorder.now_us();
         if self.plan.transient {
             self.event(crowd, EventKind::Heal, "the last process is back");
         }
@@ -490,11 +507,11 @@ impl<C: Cluster> Drill<'_, C> {
                 missing.extend(slower(&crowd.shared.recorder.since(from), before));
             }
             if missing.is_empty() {
-                let tables = self.admin_check().await;
-                if tables.passed {
+                let tables = self.admin_check(Duration::ZERO).await;
+                if tables.as_ref().is_ok_and(|check| check.passed) {
                     return Ok(());
                 }
-                missing.extend(tables.details);
+                missing.extend(tables.map_or_else(|unreachable| vec![unreachable], |check| check.details));
             }
             if Instant::now() > deadline {
                 return Err(missing);
@@ -540,31 +557,36 @@ impl<C: Cluster> Drill<'_, C> {
         (finals, vec![Check { name, passed, details }])
     }
 
-    /// `ADMIN CHECK TABLE` of every table.
-    async fn admin_check(&self) -> Check {
-        let database = self.options.workload.database();
+    /// `ADMIN CHECK TABLE` of every table. What cannot be asked for long is an error, not an inconsistency.
+    async fn admin_check(&self, patience: Duration) -> Result<Check, String> {
+        let (database, tables) = (self.options.workload.database(), self.options.workload.tables());
+        let deadline = Instant::now() + patience;
         let mut details = Vec::new();
-        let tables = self.options.workload.tables();
-        match self.any().await {
-            Ok(mut conn) => {
-                for table in tables {
-                    let sql = format!("ADMIN CHECK TABLE {database}.{table}");
-                    if let Err(trouble) = mysql::patiently(&mut conn, &sql, READ_PATIENCE).await {
-                        details.push(format!("{table}: {trouble}"));
-                        if trouble.gone {
+        for table in tables {
+            let sql = format!("ADMIN CHECK TABLE {database}.{table}");
+            loop {
+                let unreachable = match self.any().await {
+                    Ok(mut conn) => match mysql::patiently(&mut conn, &sql, READ_PATIENCE).await {
+                        Ok(_) => break,
+                        Err(trouble) if trouble.gone || trouble.unreachable => trouble.to_string(),
+                        Err(trouble) => {
+                            details.push(format!("{table}: {trouble}"));
                             break;
                         }
-                    }
+                    },
+                    Err(error) => format!("{error:#}"),
+                };
+                if Instant::now() > deadline {
+                    return Err(format!("ADMIN CHECK TABLE {table} cannot be asked: {unreachable}"));
                 }
-                let _ = conn.disconnect().await;
+                sleep(POLL).await;
             }
-            Err(error) => details.push(format!("{error:#}")),
         }
         let passed = details.is_empty();
         if passed {
             details.push(tables.join(", "));
         }
-        Check { name: "ADMIN CHECK TABLE: rows and indexes agree".to_owned(), passed, details }
+        Ok(Check { name: "ADMIN CHECK TABLE: rows and indexes agree".to_owned(), passed, details })
     }
 
     /// Replicas stand where the policies want them. Waits a while: the last moves may be under way.

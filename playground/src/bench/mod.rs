@@ -125,6 +125,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let mut wanted = args.size.wanted();
     wanted.pd.get_or_insert(3);
     let cluster = home.plan(wanted)?;
+    home.save(&cluster)?;
     let sql = cluster.of(Role::Sql).next().context("a benchmark needs a SQL server")?.clone();
     let supervisor = Supervisor::new(cluster, home.dir.clone(), Conditions::default());
     let progress = |line: &str| note(&format!("  {line}"));

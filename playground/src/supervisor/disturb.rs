@@ -37,7 +37,17 @@ impl Supervisor {
     }
 
     /// Undoes what was done to `names`, but starts nothing; what was done to links only if these are all nodes.
+    /// One that cannot be undone keeps no other from it.
     pub(super) async fn undo_faults(&self, names: &[String], progress: Progress<'_>) -> anyhow::Result<()> {
+        let mut failed = Vec::new();
+        if let Some(wan) = &self.conditions.wan
+            && names.len() == self.cluster.nodes.len()
+        {
+            match wan.heal_all().await {
+                Ok(lines) => lines.iter().for_each(|line| progress(line)),
+                Err(error) => failed.push(format!("{error:#}")),
+            }
+        }
         let halted: Vec<String> = {
             let slots = self.slots.lock();
             let halted = slots.iter().filter(|s| names.contains(&s.node.name) && s.paused && s.alive().is_some());
@@ -47,20 +57,16 @@ impl Supervisor {
             self.pause(&halted, false, progress);
         }
         if self.conditions.faults.is_some() {
-            for name in names {
-                if FaultLibrary::control(&self.dir.join(name))?.heal()? {
-                    progress(&format!("{name}: clock and disk are right again"));
+            // A server that was never started has no faults.
+            for name in names.iter().filter(|name| FaultLibrary::knows(&self.dir.join(name))) {
+                match FaultLibrary::control(&self.dir.join(name)).and_then(|faults| faults.heal()) {
+                    Ok(true) => progress(&format!("{name}: clock and disk are right again")),
+                    Ok(false) => {}
+                    Err(error) => failed.push(format!("{name}: {error:#}")),
                 }
             }
         }
-        if let Some(wan) = &self.conditions.wan
-            && names.len() == self.cluster.nodes.len()
-        {
-            for line in wan.heal_all().await? {
-                progress(&line);
-            }
-        }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { bail!("not undone: {}", failed.join("; ")) }
     }
 
     /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, and kills.
@@ -69,9 +75,9 @@ impl Supervisor {
             Some(target) => self.names(target)?,
             None => self.all_names(),
         };
-        self.undo_faults(&names, progress).await?;
+        let undone = self.undo_faults(&names, progress).await;
         if let (Some(wan), Some(target)) = (&self.conditions.wan, target) {
-            for line in wan.heal_target(target).await? {
+            for line in wan.heal_target(target, &names).await? {
                 progress(&line);
             }
         }
@@ -79,7 +85,8 @@ impl Supervisor {
             let slots = self.slots.lock();
             slots.iter().filter(|s| names.contains(&s.node.name) && s.killed).map(|s| s.node.name.clone()).collect()
         };
-        self.start(&killed, progress).await
+        self.start(&killed, progress).await?;
+        undone
     }
 
     pub(super) fn names(&self, target: &str) -> anyhow::Result<Vec<String>> {
@@ -99,7 +106,7 @@ impl Supervisor {
             disturbed.extend(wan.disturbed().await?);
         }
         if faults.is_some() {
-            for node in &self.cluster.nodes {
+            for node in self.cluster.nodes.iter().filter(|node| FaultLibrary::knows(&self.node_dir(node))) {
                 let faults = FaultLibrary::control(&self.node_dir(node))?.describe()?;
                 if !faults.is_empty() {
                     disturbed.push(format!("{}: {faults}", node.name));

@@ -158,15 +158,20 @@ impl Supervisor {
 
     /// Starts those of `names` that do not run, together, and waits until they serve.
     async fn start(&self, names: &[String], progress: Progress<'_>) -> anyhow::Result<()> {
-        let mut started = Vec::new();
+        let (mut started, mut failed) = (Vec::new(), None);
         for name in names {
-            match self.launch(name)? {
-                Some(launched) => started.push(launched),
-                None => progress(&format!("{name} runs already")),
+            match self.launch(name) {
+                Ok(Some(launched)) => started.push(launched),
+                Ok(None) => progress(&format!("{name} runs already")),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
+        // One that fails keeps none of the others from being waited for.
         for (node, running) in started {
-            self.wait_ready(&node, &running).await?;
+            if let Err(error) = self.wait_ready(&node, &running).await {
+                failed = failed.or(Some(error));
+                continue;
+            }
             let (name, title, seconds) = (&node.name, node.role.title(), running.since.elapsed().as_secs_f64());
             progress(&format!(
                 "{name:<6} {title:<16} {:<12} {:<21} ready in {seconds:.1} s",
@@ -174,7 +179,7 @@ impl Supervisor {
                 node.address()
             ));
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Starts the server of a node, unless it runs.
@@ -252,6 +257,10 @@ impl Supervisor {
     async fn stop(&self, names: &[String], progress: Progress<'_>) {
         for name in names.iter().rev() {
             let Some(running) = self.about_to_end(name, "stopping") else { continue };
+            if self.with_process(name, running.pid, |slot| std::mem::take(&mut slot.paused)) == Some(true) {
+                // Otherwise it would hear of its end only later.
+                running.resume();
+            }
             let note = if running.stop().await { "stopped" } else { "did not stop in time, killed" };
             self.ended(name, running.pid, "stopped");
             progress(&format!("{name} {note}"));
@@ -262,9 +271,11 @@ impl Supervisor {
     async fn kill(&self, names: &[String], progress: Progress<'_>) {
         let victims: Vec<(&String, Running)> =
             names.iter().filter_map(|name| Some((name, self.about_to_end(name, "killed")?))).collect();
-        futures::future::join_all(victims.iter().map(|(_, running)| running.kill())).await;
         for (name, running) in &victims {
             self.with_process(name, running.pid, |slot| slot.killed = true);
+        }
+        futures::future::join_all(victims.iter().map(|(_, running)| running.kill())).await;
+        for (name, running) in &victims {
             self.ended(name, running.pid, "killed");
             progress(&format!("{name} killed (pid {})", running.pid));
         }

@@ -17,12 +17,15 @@ pub mod bank;
 pub mod orders;
 pub mod register;
 
-use crate::history::{Final, Op};
+use crate::history::{Final, Op, Outcome};
 use crate::report::Check;
 use crate::workload::Workload;
 
 /// Cases of a violation that are written to the report.
 const DETAILS_MAX: usize = 10;
+
+/// The code of an operation that did not find a row which is there from the beginning to the end.
+pub(crate) const ROW_IS_GONE: &str = "row is gone";
 
 /// What a judge found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,12 +72,18 @@ impl Findings {
 /// Judges a history of a workload. `finals` are the tables as they were read at the end through each SQL server; without
 /// any, acknowledged writes count as unproven, and [`crate::run`] adds a broken promise.
 pub fn check(workload: Workload, ops: &[Op], finals: &[Final]) -> Findings {
-    match workload {
+    let mut findings = match workload {
         Workload::Bank => bank::check(ops, finals),
         Workload::Append => append::check(ops, finals),
         Workload::Register => register::check(ops, finals),
         Workload::Orders => orders::check(ops, finals),
-    }
+    };
+    // A transaction that missed a row rolled back and is a failed one to the judges; that it missed it is none's doing.
+    let missed = ops.iter().filter(|op| matches!(&op.outcome, Outcome::Fail(code) if code == ROW_IS_GONE));
+    let violations =
+        missed.map(|op| format!("client {} in {}, through {}: {:?}", op.process, op.region, op.server, op.call));
+    findings.claim("no row is ever missed", format!("{} operations", ops.len()), violations.collect());
+    findings
 }
 
 #[cfg(test)]

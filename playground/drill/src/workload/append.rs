@@ -14,6 +14,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::Shared;
+use crate::check::ROW_IS_GONE;
 use crate::history::{Call, Kind, Rows, Step};
 use crate::mysql::{Trouble, column, committing, patiently, statement};
 
@@ -74,7 +75,7 @@ pub(super) async fn perform(conn: &mut Conn, call: &mut Call, lock: bool) -> Res
             }
             Step::Read { key, values } => {
                 let rows = statement(conn, &format!("SELECT v FROM lists WHERE k = {key}{suffix}")).await?;
-                let row = rows.first().ok_or_else(|| Trouble::failed("list is gone"))?;
+                let row = rows.first().ok_or_else(|| Trouble::failed(ROW_IS_GONE))?;
                 *values = Some(parse(&column::<String>(row, 0)?)?);
             }
         }

@@ -223,11 +223,12 @@ impl Client {
                 Ok(()) => Outcome::Ok,
                 Err(trouble) => trouble.outcome(),
             };
+            let mut troubled = None;
             if let Err(trouble) = result {
                 if let Some((index, _)) = &open {
                     self.doors.report(*index, &trouble, false);
                 }
-                self.after(&trouble, &mut open).await;
+                troubled = Some(trouble);
             } else if let Call::Transfer { id, .. } | Call::Place { id, .. } = call {
                 self.shared.acknowledged(id);
             } else if let Call::Get { key, value: Some(value) } = call {
@@ -235,6 +236,10 @@ impl Client {
             }
             let (process, region, kind) = (self.process, self.region.clone(), self.kind);
             recorder.record(Op { process, region, server, kind, invoke_us, complete_us, outcome, call });
+            // Only then: it may take its time, and others look at what was recorded.
+            if let Some(trouble) = troubled {
+                self.after(&trouble, &mut open).await;
+            }
         }
         if let Some((_, conn)) = open {
             let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;

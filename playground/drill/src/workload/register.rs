@@ -5,6 +5,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::{CAS_MISS, Shared};
+use crate::check::ROW_IS_GONE;
 use crate::history::{Call, Kind, Rows};
 use crate::mysql::{Trouble, column, committing, patiently, statement};
 
@@ -37,13 +38,13 @@ pub(super) async fn perform(conn: &mut Conn, call: &mut Call) -> Result<(), Trou
     match call {
         Call::Get { key, value } => {
             let rows = statement(conn, &format!("SELECT v FROM registers WHERE k = {key}")).await?;
-            let row = rows.first().ok_or_else(|| Trouble::failed("row is gone"))?;
+            let row = rows.first().ok_or_else(|| Trouble::failed(ROW_IS_GONE))?;
             *value = Some(column(row, 0)?);
         }
         Call::Put { key, value } => {
             let changed = committing(conn, &format!("UPDATE registers SET v = {value} WHERE k = {key}")).await?;
             if changed == 0 {
-                return Err(Trouble::failed("row is gone"));
+                return Err(Trouble::failed(ROW_IS_GONE));
             }
         }
         Call::Cas { key, expect, value } => {
