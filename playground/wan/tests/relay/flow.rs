@@ -27,17 +27,19 @@ fn upload(stream: &mut TcpStream, bytes: usize) {
     stream.read_exact(&mut [0]).expect("all has arrived");
 }
 
-/// Never faster than asked, and no more than a tenth slower where the machine lets it: the best of some tries.
+/// Several uploads at once end never sooner than asked, and where the machine lets it, no more than a tenth later and
+/// with the first not far before the last: the best of some tries. `transfer` tells when each ended.
 #[track_caller]
-fn assert_within_a_tenth(asked: Duration, mut transfer: impl FnMut() -> Duration) {
+fn assert_within_a_tenth(asked: Duration, mut transfer: impl FnMut() -> Vec<Duration>) {
     let mut tries = Vec::new();
     for _ in 0..6 {
-        let got = transfer();
-        assert!(got > asked.mul_f64(0.9), "{got:?} instead of {asked:?}");
-        tries.push(got);
-        if got < asked.mul_f64(1.1) {
+        let ends = transfer();
+        let (first, last) = (*ends.iter().min().expect("some"), *ends.iter().max().expect("some"));
+        assert!(last > asked.mul_f64(0.9), "{ends:?} instead of {asked:?}");
+        if last < asked.mul_f64(1.1) && first > last.mul_f64(0.8) {
             return;
         }
+        tries.push(ends);
     }
     panic!("{tries:?} instead of {asked:?}");
 }
@@ -51,7 +53,7 @@ fn a_transfer_holds_its_bandwidth() {
         let mut stream = world.call(EAST, 0);
         let start = Instant::now();
         upload(&mut stream, 100 * MB);
-        start.elapsed()
+        vec![start.elapsed()]
     });
 }
 
@@ -60,22 +62,17 @@ fn connections_share_the_bandwidth_evenly() {
     let mut world = World::start(vec![listener(EUROPE, sink(EUROPE))]);
     world.set_bandwidth(EAST, EUROPE, "320mbit");
     world.set_rtt(EAST, EUROPE, "20ms");
-    let mut spreads = Vec::new();
     assert_within_a_tenth(Duration::from_millis(1_000 + 2 * 20), || {
         let start = Instant::now();
-        let took: Vec<Duration> = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let upload = |mut stream: TcpStream| {
                 upload(&mut stream, 10 * MB);
                 start.elapsed()
             };
             let uploads: Vec<_> = (0..4).map(|_| world.call(EAST, 0)).map(|s| scope.spawn(move || upload(s))).collect();
             uploads.into_iter().map(|upload| upload.join().expect("no panic")).collect()
-        });
-        let (first, last) = (took.iter().min().expect("some"), took.iter().max().expect("some"));
-        spreads.push(first.as_secs_f64() / last.as_secs_f64());
-        *last
+        })
     });
-    assert!(spreads.iter().any(|spread| *spread > 0.8), "not even: {spreads:?}");
 }
 
 #[test]
