@@ -58,6 +58,9 @@ const LATENCY_WINDOW_US: u64 = 3_000_000;
 const LATENCY_FACTOR: f64 = 1.2;
 /// …and this much: where nothing is far, a fifth is less than what a busy machine makes of it.
 const LATENCY_SLACK_MS: f64 = 10.0;
+/// How long a cluster may take until it is healthy before a drill is refused: a new PD leader hears of every region
+/// within 10 s.
+const SETTLED_WITHIN: Duration = Duration::from_secs(25);
 /// How long a drill that is given up tries to take its tables away.
 const LEAVING_WITHIN: Duration = Duration::from_secs(15);
 /// How often the cluster is asked whether it is whole.
@@ -287,8 +290,8 @@ impl<C: Cluster> Drill<'_, C> {
     }
 
     async fn refuse_unhealthy(&mut self) -> anyhow::Result<()> {
-        let problems = self.problems().await;
-        if !problems.is_empty() {
+        // One that was just started, or healed, has a moment to settle.
+        if let Err(problems) = self.until_healthy(SETTLED_WITHIN).await {
             bail!(
                 "the cluster is not healthy: {}; undo faults with ./playground/ctl heal, and start what is down with \
                  ./playground/ctl start",
