@@ -13,8 +13,8 @@ pub struct Door {
     pub server: String,
     /// The region in which the server stands.
     pub region: String,
-    /// Where to connect: the server itself if it is in the client's region, and otherwise the relay that stands for the
-    /// distance.
+    /// Where to connect, so that the way is as long as from the client's region: the server itself, or the relay in front
+    /// of it.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -47,7 +47,8 @@ pub trait Cluster: Send + Sync {
     fn health(&self) -> impl Future<Output = anyhow::Result<Health>> + Send;
 
     /// What stands elsewhere than the placement policies want it, a sentence each, as PD's regions and the stores'
-    /// labels tell. Asked once, after the clients have stopped; the drill's own tables are in database `database`.
+    /// labels tell. Asked until nothing does, before the clients start and after they have stopped; the drill's own tables are
+    /// in database `database`.
     fn placement(&self, database: &str) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
 
     /// Told of every event of the drill, for the cluster's own log.
