@@ -27,7 +27,7 @@ pub struct Phases {
     pub calm_us: u64,
     /// The first fault is injected.
     pub fault_us: u64,
-    /// The last healing action is done.
+    /// The first healing action begins: that servers need time to start belongs to the recovery.
     pub healed_us: u64,
     /// The cluster was whole again and as fast as before; `None` if it was not in time.
     pub whole_us: Option<u64>,

@@ -462,7 +462,6 @@ impl<C: Cluster> Drill<'_, C> {
     }
 
     async fn heal(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<()> {
-        // From when somebody does something about it: that servers need time to start belongs to the recovery.
         phases.healed_us = crowd.shared.recorder.now_us();
         for action in self.plan.heal.clone() {
             self.say(&format!("heal: {action}"));
