@@ -1,0 +1,126 @@
+//! Arrows point down: from a crate to crates of lower floors, and within a crate from a room to rooms below it.
+//!
+//! The lists of exceptions may only become shorter: an entry that is no longer needed fails the test, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidy::{Crate, arrows, crates, rooms, workspace};
+
+/// The crates, floor by floor from the lowest. A crate depends only on crates of lower floors.
+const FLOORS: &[&[&str]] = &[
+    &["proto", "codec", "engine", "net", "wan", "drill", "tidy"],
+    &["query", "kv-client"],
+    &["placement-driver", "storage-node", "sql-server", "playground"],
+    &["tests"],
+];
+
+/// The crates that may see `sqlparser`, whose syntax trees are to be one crate's own matter.
+const SQLPARSER: &[&str] = &["sql-server"];
+
+/// Rooms of crates from the top down: a room names only rooms that are further down.
+const ROOMS: &[(&str, &[&str])] = &[(
+    "sql-server",
+    &[
+        "server",
+        "wire",
+        "session",
+        "show",
+        "infoschema",
+        "executor",
+        "ddl",
+        "placement",
+        "planner",
+        "vars",
+        "catalog",
+        "parser",
+        "config",
+        "metrics",
+        "outcome",
+        "error",
+    ],
+)];
+
+/// Arrows that point up, and are still there.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("sql-server", "catalog", "infoschema"),
+    ("sql-server", "ddl", "executor"),
+    ("sql-server", "ddl", "infoschema"),
+    ("sql-server", "ddl", "session"),
+    ("sql-server", "ddl", "show"),
+    ("sql-server", "error", "wire"),
+    ("sql-server", "executor", "infoschema"),
+    ("sql-server", "executor", "server"),
+    ("sql-server", "executor", "session"),
+    ("sql-server", "infoschema", "server"),
+    ("sql-server", "planner", "executor"),
+    ("sql-server", "session", "server"),
+    ("sql-server", "session", "wire"),
+    ("sql-server", "show", "session"),
+    ("sql-server", "wire", "server"),
+];
+
+fn ours() -> BTreeMap<String, Crate> {
+    crates(&workspace())
+}
+
+#[test]
+fn crates_depend_only_on_lower_floors() {
+    let ours = ours();
+    let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name));
+    let mut wrong = Vec::new();
+    for krate in ours.values() {
+        let Some(own) = floor(&krate.name) else {
+            wrong.push(format!(
+                "{} has no floor: put it into FLOORS, with a reason that a reader would agree with",
+                krate.name
+            ));
+            continue;
+        };
+        let ups = krate.dependencies.iter().filter(|name| ours.contains_key(*name));
+        wrong.extend(
+            ups.filter(|name| floor(name).is_none_or(|theirs| theirs >= own))
+                .map(|up| format!("{} -> {up}", krate.name)),
+        );
+    }
+    let gone = FLOORS.iter().copied().flatten().filter(|name| !ours.contains_key(**name));
+    wrong.extend(gone.map(|name| format!("{name} has a floor and is no crate")));
+    assert!(wrong.is_empty(), "crates that depend on their own floor or a higher one:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_name_only_rooms_below_them() {
+    let ours = ours();
+    let mut found = BTreeMap::new();
+    for (name, order) in ROOMS {
+        let krate = &ours[*name];
+        let listed: BTreeSet<String> = order.iter().map(|room| (*room).to_owned()).collect();
+        assert_eq!(rooms(krate), listed, "the rooms of {name}, and those in ROOMS");
+        let place = |room: &str| order.iter().position(|r| *r == room);
+        for ((from, to), files) in arrows(krate) {
+            if place(&to) < place(&from) {
+                found.insert((*name, from, to), files);
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for ((name, from, to), files) in &found {
+        if !ALLOWED.contains(&(*name, from.as_str(), to.as_str())) {
+            let files: Vec<_> = files.iter().map(String::as_str).collect();
+            wrong.push(format!("{name}: {from} -> {to} ({})", files.join(", ")));
+        }
+    }
+    for (name, from, to) in ALLOWED {
+        if !found.contains_key(&(*name, (*from).to_owned(), (*to).to_owned())) {
+            wrong.push(format!("{name}: {from} -> {to} is gone: take it out of ALLOWED"));
+        }
+    }
+    assert!(wrong.is_empty(), "rooms that name a room above them:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn sqlparser_is_seen_where_it_is_listed_only() {
+    let users: BTreeSet<String> =
+        ours().into_values().filter(|krate| krate.dependencies.contains("sqlparser")).map(|krate| krate.name).collect();
+    let listed: BTreeSet<String> = SQLPARSER.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(users, listed, "the crates that depend on sqlparser, and those in SQLPARSER");
+}
