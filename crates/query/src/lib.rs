@@ -6,6 +6,7 @@
 //! 2. [`expr`]: expressions with settled types; [`infer`] builds them by MySQL's type rules; [`scalar`] lists functions;
 //! 3. [`context`]: what a statement knows (time zone, SQL mode, now, warnings);
 //! 4. [`eval`]: values of an expression for a batch (vectorised) or a row; [`cast`]: conversions between types;
+//!    [`print`]: values as clients read them;
 //! 5. [`agg`]: aggregate functions with partial and final modes; [`ops`]: operators on batches;
 //! 6. [`pb`]: expressions as tipb messages, for pushdown.
 //!
@@ -24,6 +25,7 @@ pub mod infer;
 pub mod interval;
 pub mod ops;
 pub mod pb;
+pub mod print;
 pub mod scalar;
 
 /// The arrays in a [`Batch`], for users of this crate.

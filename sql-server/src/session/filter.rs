@@ -5,12 +5,12 @@
 //! expression grammar: anything else is refused by name.
 
 use codec::datum::Datum;
+use query::print::text_of;
 use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::parser::ShowFilter;
-use crate::wire::value::text_of;
 
 /// Keeps the rows that pass.
 pub async fn apply(result: ResultSet, filter: Option<&ShowFilter>, like_column: usize) -> Result<ResultSet, SqlError> {

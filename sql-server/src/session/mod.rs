@@ -28,7 +28,7 @@ use crate::parser::{Completion, ParsedStatement, Statement};
 use crate::server::{ConnectionInfo, Server};
 use crate::vars::{CompletionType, SessionVars};
 pub use context::ExecContext;
-pub use prepared::{Prepared, PreparedId};
+pub use prepared::{ParamType, Prepared, PreparedId};
 pub use state::{Identity, Interrupt, Level, SessionState, Warning};
 use txn::{NextTransaction, TxnState};
 

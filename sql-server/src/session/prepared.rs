@@ -7,19 +7,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use query::print::text_of;
 
 use super::Session;
 use super::context::ExecContext;
 use crate::error::SqlError;
 use crate::outcome::{ColumnMeta, Outcome};
 use crate::parser::{self, ParsedStatement, PrepareSource, Statement};
-use crate::wire::value::{ParamType, text_of};
 
 /// Number of a prepared statement of the binary protocol.
 pub type PreparedId = u32;
 
 /// Statements that one session may keep, so that a leak in a client can't fill the server's memory.
 const PREPARED_MAX: usize = 16_382;
+
+/// The type a client declares for a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParamType {
+    /// Type number.
+    pub code: u8,
+    /// Unsigned flag.
+    pub unsigned: bool,
+}
 
 /// A prepared statement.
 #[derive(Debug, Clone)]

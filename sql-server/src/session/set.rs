@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::FieldType;
+use query::print::text_of;
 use sqlparser::ast::{Expr, SelectItem, SetExpr, UnaryOperator, Value};
 
 use super::Session;
@@ -11,7 +12,6 @@ use crate::error::SqlError;
 use crate::outcome::{Outcome, Rows};
 use crate::parser::{self, Scope, SetItem, Statement};
 use crate::vars::{self, SystemVariable};
-use crate::wire::value::text_of;
 
 impl Session {
     pub(super) async fn set(&mut self, item: &SetItem, params: &[Datum]) -> Result<(), SqlError> {

@@ -23,12 +23,12 @@ use super::handshake::{self, ChangeUser, HandshakeResponse, capability};
 use super::packet::{Framer, PacketWriter, Reader};
 use super::response::{self, Tail, status};
 use super::tls::{self, TlsAcceptor};
-use super::value::{ParamType, read_param};
+use super::value::read_param;
 use crate::error::SqlError;
 use crate::outcome::{Done, Outcome, ResultSet, Rows};
 use crate::parser::{self, ParsedStatement};
 use crate::server::{ConnectionInfo, Server};
-use crate::session::{Identity, Session};
+use crate::session::{Identity, ParamType, Session};
 use crate::vars::SERVER_VERSION;
 
 /// A response is written out once it has this many bytes, so that a large result doesn't fill the memory.

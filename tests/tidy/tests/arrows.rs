@@ -54,7 +54,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("sql-server", "infoschema", "server"),
     ("sql-server", "planner", "executor"),
     ("sql-server", "session", "server"),
-    ("sql-server", "session", "wire"),
     ("sql-server", "show", "session"),
     ("sql-server", "wire", "server"),
 ];
