@@ -2,18 +2,16 @@
 //!
 //! A statement's way: [`wire`] reads a packet → [`session`] holds the connection's state and runs one statement at a
 //! time → [`parser`] turns text into a [`parser::Statement`] → the executor, the DDL part or the session itself do it →
-//! [`wire`] writes the [`outcome::Outcome`].
+//! [`wire`] writes the [`Outcome`](sql_base::outcome::Outcome).
 //!
 //! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
 
 pub mod catalog;
 pub mod config;
 pub mod ddl;
-pub mod error;
 pub mod executor;
 pub mod infoschema;
 mod metrics;
-pub mod outcome;
 pub mod parser;
 pub mod placement;
 pub mod planner;

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use kv_client::Client;
 use parking_lot::Mutex;
+use sql_base::SqlError;
 use tokio::time::Instant;
 
 use super::meta::AutoIdKind;
 use super::model::TableInfo;
 use super::transact;
-use crate::error::SqlError;
 
 const BATCH_MIN: i64 = 1_000;
 const BATCH_MAX: i64 = 1_000_000;

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use sql_base::SqlError;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::schema::Schema;
-use crate::error::SqlError;
 
 /// How long a commit waits for the schema lease to come back: a change of PD's leader fits in.
 const LEASE_WAIT: Duration = Duration::from_secs(10);

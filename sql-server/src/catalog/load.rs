@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use sql_base::SqlError;
+
 use super::meta::{Changed, Meta};
 use super::model::{DatabaseInfo, TableInfo};
 use super::schema::{Database, Schema};
-use crate::error::SqlError;
 
 /// More versions behind than this, and everything is loaded anew.
 const DIFFS_MAX: i64 = 64;

@@ -20,9 +20,9 @@
 use codec::{bytes, key::prefix_next};
 use kv_client::Transaction;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sql_base::SqlError;
 
 use super::model::{DatabaseInfo, PolicyInfo, TableInfo};
-use crate::error::SqlError;
 
 /// Entries that one scan of a hash brings: a bound for the answer's size, not for the hash.
 const SCAN_BATCH: usize = 512;

@@ -32,7 +32,7 @@ pub use schema::{Database, Schema, is_system_database, is_virtual_database};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::error::SqlError;
+use sql_base::SqlError;
 
 /// Attempts of [`transact!`] before a conflict is reported: others that change the catalogue finish within a few.
 const TRANSACT_ATTEMPTS: u32 = 50;
@@ -48,9 +48,9 @@ macro_rules! transact {
             attempt += 1;
             let mut txn = match $client.begin(kv_client::TxnOptions::optimistic()).await {
                 Ok(txn) => txn,
-                Err(error) => break Err($crate::error::SqlError::from(error)),
+                Err(error) => break Err(::sql_base::SqlError::from(error)),
             };
-            let result: Result<_, $crate::error::SqlError> = {
+            let result: Result<_, ::sql_base::SqlError> = {
                 let mut meta = $crate::catalog::Meta::new(&mut txn);
                 let $meta = &mut meta;
                 async { $body }.await
@@ -85,21 +85,4 @@ pub(crate) async fn end_attempt<T>(
         }
         result => ControlFlow::Break(result),
     }
-}
-
-/// Upper-case hexadecimal of bytes.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
-}
-
-/// The bytes of hexadecimal text.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }

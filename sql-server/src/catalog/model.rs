@@ -499,14 +499,14 @@ mod bytes_text {
     fn to_form(bytes: &[u8]) -> Form {
         match std::str::from_utf8(bytes) {
             Ok(text) => Form::Text(text.to_owned()),
-            Err(_) => Form::Hex { hex: crate::catalog::hex(bytes) },
+            Err(_) => Form::Hex { hex: sql_base::hex(bytes) },
         }
     }
 
     fn from_form<E: Error>(form: Form) -> Result<Vec<u8>, E> {
         match form {
             Form::Text(text) => Ok(text.into_bytes()),
-            Form::Hex { hex } => crate::catalog::unhex(&hex).ok_or_else(|| E::custom("not hexadecimal")),
+            Form::Hex { hex } => sql_base::unhex(&hex).ok_or_else(|| E::custom("not hexadecimal")),
         }
     }
 

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::table::IndexPart;
+use query::context::TimeZone;
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::check;
 use crate::catalog::{Database, IndexInfo, TableInfo, TableKind};
-use crate::error::SqlError;
 use crate::executor::convert;
 use crate::infoschema::time_of;
-use crate::outcome::{ColumnMeta, Outcome, ResultSet};
 use crate::parser::{Admin, SplitBy, SplitTable, TableName};
 use crate::session::ExecContext;
 use crate::show::{self, number, result, s, text};
-use query::context::TimeZone;
 
 /// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.
 const JOBS_SHOWN: u64 = 10;

@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 
 use kv_client::{LockOptions, Transaction, TxnOptions};
+use query::context::TimeZone;
+use sql_base::{SqlError, hex, unhex};
 
 use super::domain::Domain;
 use super::job::{Job, Reorg};
-use crate::catalog::{IndexInfo, TableInfo, hex, transact, unhex};
-use crate::error::SqlError;
+use crate::catalog::{IndexInfo, TableInfo, transact};
 use crate::executor::rows;
-use query::context::TimeZone;
 
 /// Rows of a batch: few enough that a statement which waits for its locks hardly notices.
 const BATCH_ROWS: usize = 256;

@@ -4,12 +4,12 @@
 //! definition, gives the error.
 
 use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
+use sql_base::SqlError;
 
 use super::default::{column_default, zero_value};
 use crate::catalog::{
     ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
 };
-use crate::error::SqlError;
 use crate::parser::{
     Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TableOptions, TypeKind,
 };

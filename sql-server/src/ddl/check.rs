@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use kv_client::Snapshot;
+use sql_base::SqlError;
 
 use super::domain::Domain;
 use crate::catalog::{IndexInfo, TableInfo};
-use crate::error::SqlError;
 use crate::executor::rows;
 
 /// Rows and entries that are held at a time.

@@ -6,10 +6,10 @@
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode, flags};
+use sql_base::SqlError;
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use crate::catalog::ColumnDefault;
-use crate::error::SqlError;
 use crate::parser::DefaultValue;
 
 /// A literal, before it is of any column's type.
@@ -54,7 +54,7 @@ fn literal(expr: &Expr) -> Option<Literal> {
             Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(Literal::Text(text.clone())),
             Value::HexStringLiteral(hex) | Value::TripleSingleQuotedByteStringLiteral(hex) => {
                 let hex = if hex.len().is_multiple_of(2) { hex.clone() } else { format!("0{hex}") };
-                crate::catalog::unhex(&hex).map(Literal::Bytes)
+                sql_base::unhex(&hex).map(Literal::Bytes)
             }
             Value::SingleQuotedByteStringLiteral(bits) => bit_bytes(bits).map(Literal::Bytes),
             _ => None,

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use kv_client::Client;
 use parking_lot::Mutex;
+use sql_base::SqlError;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,6 @@ use super::coordinator::{CoordinationError, Coordinator, Hint, ServerInfo, Sessi
 use super::job::Job;
 use super::worker;
 use crate::catalog::{AutoIds, Meta, SchemaCache, load, transact};
-use crate::error::SqlError;
 use crate::placement::pd::PdHttp;
 use crate::vars::GlobalVars;
 

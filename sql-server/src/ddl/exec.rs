@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::types::{Collation, TypeCode, flags};
+use sql_base::SqlError;
 
 use super::build::{self, PRIMARY};
 use super::default::column_default;
@@ -19,7 +20,6 @@ use crate::catalog::{
     ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
     is_system_database,
 };
-use crate::error::SqlError;
 use crate::parser::{
     self, AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption,
     TableName, TableOptions,

@@ -1,9 +1,9 @@
 //! A schema change as it is stored: what is wanted, how far it is, how it ended.
 
 use serde::{Deserialize, Serialize};
+use sql_base::SqlError;
 
 use crate::catalog::{ColumnInfo, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo};
-use crate::error::SqlError;
 
 /// Where a column goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

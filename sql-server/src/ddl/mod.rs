@@ -25,8 +25,9 @@ mod worker;
 pub use coordinator::ServerInfo;
 pub use domain::{Domain, DomainOptions};
 
-use crate::error::SqlError;
-use crate::outcome::{Outcome, ResultSet};
+use sql_base::SqlError;
+use sql_base::outcome::{Outcome, ResultSet};
+
 use crate::parser::{Admin, Ddl, SplitTable, TableName};
 use crate::session::ExecContext;
 

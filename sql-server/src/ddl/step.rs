@@ -21,11 +21,11 @@
 //! every step its own schema version.
 
 use codec::types::flags;
+use sql_base::SqlError;
 
 use super::build;
 use super::job::{Action, Job, JobState, Position};
 use crate::catalog::{ColumnInfo, Name, SchemaState, TableInfo};
-use crate::error::SqlError;
 
 /// What follows a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use kv_client::TxnOptions;
+use sql_base::SqlError;
 
 use super::backfill;
 use super::domain::Domain;
@@ -18,7 +19,6 @@ use super::job::{Action, Job, JobError, JobState, Rename};
 use super::step::{self, Next};
 use crate::catalog::meta::{Changed, DeleteRange, SchemaDiff};
 use crate::catalog::{AutoIdKind, DatabaseInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, transact};
-use crate::error::SqlError;
 use crate::placement::{self, rules};
 
 /// How often dropped ranges are looked at.
@@ -509,12 +509,8 @@ impl Step<'_, '_> {
     /// Records a key range that nothing uses any more.
     async fn forget_range(&mut self, start: Vec<u8>, end: Vec<u8>) -> Result<(), SqlError> {
         let id = self.meta.take_ids(1).await?;
-        let range = DeleteRange {
-            id,
-            start: crate::catalog::hex(&start),
-            end: crate::catalog::hex(&end),
-            ts: self.meta.start_ts(),
-        };
+        let range =
+            DeleteRange { id, start: sql_base::hex(&start), end: sql_base::hex(&end), ts: self.meta.start_ts() };
         self.meta.put_delete_range(&range).await
     }
 
@@ -600,7 +596,7 @@ pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
         if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as i64 {
             continue;
         }
-        if let (Some(start), Some(end)) = (crate::catalog::unhex(&range.start), crate::catalog::unhex(&range.end)) {
+        if let (Some(start), Some(end)) = (sql_base::unhex(&range.start), sql_base::unhex(&range.end)) {
             domain.kv.delete_range(&start, &end).await?;
             tracing::info!(start = range.start, end = range.end, "a dropped range was emptied");
         }

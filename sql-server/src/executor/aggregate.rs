@@ -13,9 +13,9 @@ use codec::json::Json;
 use codec::types::FieldType;
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
 use query::expr::Expr;
+use sql_base::SqlError;
 
 use super::operator::{Operator, Runtime, key_bytes, resolve};
-use crate::error::SqlError;
 use crate::planner::plan::{AggCall, ColId};
 
 /// Builds the operator.

@@ -10,8 +10,7 @@ use codec::json::Json;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode};
 use query::context::TimeZone;
-
-use crate::error::SqlError;
+use sql_base::SqlError;
 
 /// What the conversion depends on beside value and type.
 #[derive(Debug, Clone, Copy)]

@@ -3,11 +3,11 @@
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::{Expr, Named};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 
 use super::{Env, dml, eval_context, plan_query};
 use crate::catalog::TableInfo;
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::parser::{Explain, Statement};
 use crate::planner::binder::Binder;
 use crate::planner::optimize::{EVERYTHING, estimate};

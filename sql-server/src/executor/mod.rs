@@ -38,10 +38,10 @@ use kv_client::Snapshot;
 use query::batch::Batch;
 use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
 use query::expr::{CmpOp, Domain, Expr, Func};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
 
 use crate::catalog::{Schema, TableInfo};
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
 use crate::parser::Statement;
 use crate::planner::binder::{Binder, Bound, Environment, Visible};
 use crate::planner::optimize::Rules;

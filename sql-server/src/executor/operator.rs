@@ -16,14 +16,14 @@ use parking_lot::Mutex;
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, bytes_at, datum_at};
 use query::context::{EvalContext, TimeZone};
 use query::expr::Expr;
+use sql_base::Interrupt;
+use sql_base::SqlError;
 
 use super::reader::{self, Reader};
-use crate::error::SqlError;
 use crate::planner::optimize::{Rules, positions};
 use crate::planner::plan::{
     ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values,
 };
-use crate::session::state::Interrupt;
 
 /// Facts that all operators of a statement share.
 pub struct Runtime {

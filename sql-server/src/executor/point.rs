@@ -14,12 +14,12 @@ use codec::table;
 use codec::timestamp::Timestamp;
 use codec::types::TypeCode;
 use kv_client::{Snapshot, Transaction};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sqlparser::ast;
 
 use super::{rows, snapshot_of, time_zone};
 use crate::catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::planner::binder::check_clauses;
 use crate::planner::ranges::in_column_type;
 use crate::session::context::ExecContext;

@@ -10,11 +10,11 @@ use proto::tipb;
 use query::batch::{Batch, BatchBuilder};
 use query::context::{EvalContext, Severity, TimeZone, dag_flags};
 use query::expr::Expr;
+use sql_base::SqlError;
 
 use super::operator::{Runtime, resolve};
 use super::rows;
 use crate::catalog::{ColumnInfo, IndexInfo, TableInfo};
-use crate::error::SqlError;
 use crate::planner::optimize::positions;
 use crate::planner::plan::{AggCall, Scan};
 

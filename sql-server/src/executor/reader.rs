@@ -19,11 +19,11 @@ use futures::stream::BoxStream;
 use kv_client::Snapshot;
 use query::batch::{Batch, BatchBuilder};
 use query::expr::Expr;
+use sql_base::SqlError;
 
 use super::operator::{Operator, Runtime, filter_batch, resolve};
 use super::{pushdown, rows};
 use crate::catalog::{IndexInfo, TableInfo};
-use crate::error::SqlError;
 use crate::planner::plan::{Access, ColId, Lock, Scan};
 
 /// Pairs asked for at once when pairs are scanned.

@@ -7,12 +7,11 @@ use codec::datum::Datum;
 use codec::row::{self, RowColumn, RowDecoder};
 use codec::table::{self, IndexEntry, IndexPart};
 use codec::types::{FieldType, TypeCode};
-
 use query::context::TimeZone;
+use sql_base::SqlError;
 
 use super::convert::{self, Context};
 use crate::catalog::{ColumnInfo, IndexInfo, IndexMaintenance, TableInfo};
-use crate::error::SqlError;
 
 pub(crate) fn damaged(e: codec::Error) -> SqlError {
     SqlError::internal("stored data does not decode", e)
@@ -168,7 +167,7 @@ pub fn duplicate_row(table: &TableInfo, index: Option<&IndexInfo>, row: &[Datum]
 
 /// The error for a key that the storage says exists already, found out only at commit.
 pub fn duplicate_key(schema: &crate::catalog::Schema, key: &[u8], zone: &TimeZone) -> SqlError {
-    let unknown = || SqlError::DuplicateEntry { value: crate::catalog::hex(key), key: "PRIMARY".into() };
+    let unknown = || SqlError::DuplicateEntry { value: sql_base::hex(key), key: "PRIMARY".into() };
     let Some(table) = table::decode_table_id(key).and_then(|id| schema.table_by_id(id)) else { return unknown() };
     match table::decode_key(key) {
         Ok(table::TableKey::Record { handle, .. }) => match table.handle_column() {

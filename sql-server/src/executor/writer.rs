@@ -14,10 +14,10 @@ use codec::datum::Datum;
 use codec::table;
 use kv_client::{LockOptions, LockWait, Transaction};
 use query::context::TimeZone;
+use sql_base::SqlError;
 
 use super::rows;
 use crate::catalog::{IndexInfo, IndexMaintenance, TableInfo};
-use crate::error::SqlError;
 
 /// Writes rows of one table in one statement.
 pub(super) struct Writer {

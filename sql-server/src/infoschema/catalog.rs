@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
+use sql_base::SqlError;
 
 use super::cluster::time_of;
 use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind};
-use crate::error::SqlError;
 use crate::server::Server;
 
 type Rows = Vec<Vec<Datum>>;

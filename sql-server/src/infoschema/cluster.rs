@@ -11,9 +11,9 @@ use codec::types::TypeCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sql_base::{SqlError, unhex};
 
-use crate::catalog::{Schema, unhex};
-use crate::error::SqlError;
+use crate::catalog::Schema;
 use crate::placement::pd::PdHttp;
 use crate::server::Server;
 
@@ -324,7 +324,7 @@ pub(crate) fn boundary(hex: &str) -> String {
         Some(match codec::table::decode_key(&key).ok()? {
             TableKey::Record { handle, .. } => format!("t_{table}_r_{handle}"),
             TableKey::Index { index_id, values, .. } => {
-                format!("t_{table}_i_{index_id}_{}", crate::catalog::hex(values).to_lowercase())
+                format!("t_{table}_i_{index_id}_{}", sql_base::hex(values).to_lowercase())
             }
         })
     };

@@ -15,9 +15,9 @@ mod cluster;
 use std::sync::{Arc, LazyLock};
 
 use codec::datum::Datum;
+use sql_base::SqlError;
 
 use crate::catalog::{Database, Schema, TableInfo, TableKind};
-use crate::error::SqlError;
 use crate::server::Server;
 
 static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(definitions::databases);

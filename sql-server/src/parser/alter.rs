@@ -1,10 +1,10 @@
 //! `ALTER DATABASE`, `ALTER TABLE`, `ALTER PLACEMENT POLICY`, `ALTER RANGE`.
 
+use sql_base::SqlError;
 use sqlparser::tokenizer::Token;
 
 use super::ddl::TableElement;
 use super::{AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName};
-use crate::error::SqlError;
 
 /// What `ALGORITHM` and `LOCK` demand.
 pub(super) enum How {

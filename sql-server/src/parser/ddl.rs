@@ -1,5 +1,6 @@
 //! `CREATE`, `DROP`, `TRUNCATE`, `RENAME`, columns, keys, table options and placement options.
 
+use sql_base::SqlError;
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 use sqlparser::tokenizer::Token;
 
@@ -7,7 +8,6 @@ use super::{
     Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Generated, IndexDef, IndexKind,
     IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser, TableOptions, TypeKind,
 };
-use crate::error::SqlError;
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.
 pub(super) enum TableElement {

@@ -1,5 +1,6 @@
 //! Queries and data changes: `sqlparser`'s grammar, with MySQL's modifiers around it.
 
+use sql_base::SqlError;
 use sqlparser::ast::{
     Join, JoinConstraint, JoinOperator, LockClause, LockType, MysqlInsertPriority, NonBlock, Query, SetExpr,
     SqliteOnConflict, Statement as Tree,
@@ -7,7 +8,6 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Token;
 
 use super::{Parsed, Statement, StatementParser, Stop};
-use crate::error::SqlError;
 
 impl StatementParser<'_> {
     pub(super) fn query_statement(&mut self) -> Parsed<Statement> {

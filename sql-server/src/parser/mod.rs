@@ -24,11 +24,11 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+use sql_base::SqlError;
 use sqlparser::ast::Expr;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::error::SqlError;
 pub use ast::*;
 pub use lexer::LexMode;
 

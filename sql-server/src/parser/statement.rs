@@ -1,12 +1,12 @@
 //! Which statement is it? The first word decides; small statements are read here, families in the files beside.
 
+use sql_base::SqlError;
 use sqlparser::tokenizer::Token;
 
 use super::{
     Admin, Begin, Completion, Explain, Parsed, PrepareSource, SplitBy, SplitTable, Statement, StatementParser,
     TableName,
 };
-use crate::error::SqlError;
 
 /// How deep `EXPLAIN` may nest.
 const EXPLAIN_DEPTH_MAX: usize = 8;

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use net::http::{self, Response};
+use sql_base::SqlError;
 
 use super::rules::Bundle;
-use crate::error::SqlError;
 
 /// How long one PD may take before the next is asked: some round trips to it, from it to the leader, and to a majority.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -9,9 +9,9 @@
 
 use codec::bytes;
 use serde::{Deserialize, Serialize};
+use sql_base::SqlError;
 
 use crate::catalog::{PlacementSettings, PolicyInfo};
-use crate::error::SqlError;
 
 /// FOLLOWERS when the policy does not say.
 pub const DEFAULT_FOLLOWERS: u64 = 2;
@@ -176,7 +176,7 @@ pub fn hex_key(key: &[u8]) -> String {
 }
 
 fn lower_hex(bytes: &[u8]) -> String {
-    crate::catalog::hex(bytes).to_lowercase()
+    sql_base::hex(bytes).to_lowercase()
 }
 
 /// The rules that settings stand for, not bound to a key range. Refuses settings that make no sense.

@@ -1,7 +1,8 @@
 //! A policy's options as the user gives them, and as SHOW prints them back.
 
+use sql_base::SqlError;
+
 use crate::catalog::PlacementSettings;
-use crate::error::SqlError;
 use crate::parser::PlacementOption;
 
 /// The settings that options add up to, refused when they make no sense together. A later option of a kind wins.

@@ -12,10 +12,10 @@ use codec::types::{FieldType, TypeCode, flags};
 use query::context::EvalContext;
 use query::expr::{ArithOp, Domain, Expr};
 use query::infer as types;
+use sql_base::SqlError;
 
 use super::optimize::Rules;
 use super::plan::{Access, Plan, PushedAgg};
-use crate::error::SqlError;
 
 /// Arguments cast as the function wants them, and the type of the result.
 pub fn infer(name: &str, args: Vec<Expr>) -> Result<(Vec<Expr>, FieldType), SqlError> {

@@ -10,9 +10,8 @@ use query::error::EvalError;
 use query::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func};
 use query::infer;
 use query::interval::Unit;
+use sql_base::SqlError;
 use sqlparser::ast;
-
-use crate::error::SqlError;
 
 fn take<const N: usize>(name: &str, args: Vec<Expr>) -> Result<[Expr; N], SqlError> {
     args.try_into().map_err(|_| SqlError::WrongParameterCount(name.to_owned()))

@@ -6,11 +6,11 @@
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::types::{FieldType, TypeCode, flags};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, ResultSet};
 use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Value};
 
 use super::state::SessionState;
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, ResultSet};
 use crate::planner::binder::check_clauses;
 use crate::server::Server;
 use crate::vars::SERVER_VERSION;

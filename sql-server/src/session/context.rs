@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use sql_base::SqlError;
 
 use crate::catalog::Schema;
-use crate::error::SqlError;
 use crate::server::Server;
 use crate::session::state::{Level, SessionState};
 

@@ -6,10 +6,10 @@
 
 use codec::datum::Datum;
 use query::print::text_of;
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::parser::ShowFilter;
 
 /// Keeps the rows that pass.
@@ -18,7 +18,7 @@ pub async fn apply(result: ResultSet, filter: Option<&ShowFilter>, like_column: 
     let columns = result.columns;
     let rows = match result.rows {
         Rows::Datums(rows) => rows,
-        Rows::Batches(stream) => crate::outcome::collect(stream).await?,
+        Rows::Batches(stream) => sql_base::outcome::collect(stream).await?,
     };
     let mut kept = Vec::new();
     for row in rows {

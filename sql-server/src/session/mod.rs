@@ -20,16 +20,16 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use codec::datum::Datum;
+use sql_base::SqlError;
+use sql_base::outcome::{Outcome, ResultSet};
 
-use crate::error::SqlError;
 use crate::metrics;
-use crate::outcome::{Outcome, ResultSet};
 use crate::parser::{Completion, ParsedStatement, Statement};
 use crate::server::{ConnectionInfo, Server};
 use crate::vars::{CompletionType, SessionVars};
 pub use context::ExecContext;
 pub use prepared::{ParamType, Prepared, PreparedId};
-pub use state::{Identity, Interrupt, Level, SessionState, Warning};
+pub use state::{Identity, Level, SessionState, Warning};
 use txn::{NextTransaction, TxnState};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Columns of a table, by unqualified name.
-    pub async fn table_columns(&mut self, table: &str) -> Result<Vec<crate::outcome::ColumnMeta>, SqlError> {
+    pub async fn table_columns(&mut self, table: &str) -> Result<Vec<sql_base::outcome::ColumnMeta>, SqlError> {
         let quoted = format!("SELECT * FROM `{}` LIMIT 0", table.replace('`', "``"));
         let parsed = crate::parser::parse_one(quoted.as_bytes(), crate::parser::LexMode::default())?;
         self.describe_query(&parsed.statement, 0).await
@@ -500,15 +500,15 @@ fn kind_name(statement: &Statement) -> &'static str {
 }
 
 /// A result of rows in memory.
-pub(crate) fn rows(columns: Vec<crate::outcome::ColumnMeta>, rows: Vec<Vec<Datum>>) -> ResultSet {
-    ResultSet { columns, rows: crate::outcome::Rows::Datums(rows) }
+pub(crate) fn rows(columns: Vec<sql_base::outcome::ColumnMeta>, rows: Vec<Vec<Datum>>) -> ResultSet {
+    ResultSet { columns, rows: sql_base::outcome::Rows::Datums(rows) }
 }
 
 /// Columns of a query's result, for `PREPARE`.
 async fn describe_statement(
     ctx: &mut ExecContext<'_>,
     statement: &Statement,
-) -> Result<Vec<crate::outcome::ColumnMeta>, SqlError> {
+) -> Result<Vec<sql_base::outcome::ColumnMeta>, SqlError> {
     crate::executor::describe(ctx, statement).await
 }
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use query::print::text_of;
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, Outcome};
 
 use super::Session;
 use super::context::ExecContext;
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, Outcome};
 use crate::parser::{self, ParsedStatement, PrepareSource, Statement};
 
 /// Number of a prepared statement of the binary protocol.

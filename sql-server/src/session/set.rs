@@ -5,11 +5,11 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::print::text_of;
+use sql_base::SqlError;
+use sql_base::outcome::{Outcome, Rows};
 use sqlparser::ast::{Expr, SelectItem, SetExpr, UnaryOperator, Value};
 
 use super::Session;
-use crate::error::SqlError;
-use crate::outcome::{Outcome, Rows};
 use crate::parser::{self, Scope, SetItem, Statement};
 use crate::vars::{self, SystemVariable};
 
@@ -199,7 +199,7 @@ impl Session {
         let ty = result.columns.first().map(|c| c.ty.clone()).unwrap_or_else(FieldType::bigint);
         let rows = match result.rows {
             Rows::Datums(rows) => rows,
-            Rows::Batches(stream) => crate::outcome::collect(stream).await?,
+            Rows::Batches(stream) => sql_base::outcome::collect(stream).await?,
         };
         let value = rows.into_iter().next().and_then(|r| r.into_iter().next()).unwrap_or(Datum::Null);
         Ok((value, ty))

@@ -2,10 +2,10 @@
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, ResultSet};
 
 use super::{Session, filter, rows};
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, ResultSet};
 use crate::parser::{Show, ShowFilter, ShowKind, TableName};
 use crate::session::context::ExecContext;
 use crate::session::state::Level;
@@ -36,11 +36,11 @@ impl Session {
             }
         };
         let mut result = filter::apply(result, show.filter.as_ref(), 0).await?;
-        if let (Some((offset, count)), crate::outcome::Rows::Datums(rows)) = (show.limit, &mut result.rows) {
+        if let (Some((offset, count)), sql_base::outcome::Rows::Datums(rows)) = (show.limit, &mut result.rows) {
             let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
             *rows = std::mem::take(rows).into_iter().skip(number(offset)).take(number(count)).collect();
         }
-        if let crate::outcome::Rows::Datums(rows) = &result.rows {
+        if let sql_base::outcome::Rows::Datums(rows) = &result.rows {
             self.state.found_rows = rows.len() as u64;
         }
         Ok(result)

@@ -14,10 +14,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kv_client::{Stage, Transaction, TxnOptions};
+use sql_base::SqlError;
 
 use super::state::{Level, SessionState};
 use crate::catalog::{Schema, TableInfo, UsedTable};
-use crate::error::SqlError;
 use crate::server::Server;
 
 /// The transaction of a session.

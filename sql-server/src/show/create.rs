@@ -117,7 +117,7 @@ fn column_line(table: &TableInfo, column: &ColumnInfo) -> String {
         }
         ColumnDefault::Constant(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => line.push_str(&format!(" DEFAULT {}", literal(text))),
-            Err(_) => line.push_str(&format!(" DEFAULT 0x{}", crate::catalog::hex(bytes))),
+            Err(_) => line.push_str(&format!(" DEFAULT 0x{}", sql_base::hex(bytes))),
         },
     }
     if column.on_update_now {

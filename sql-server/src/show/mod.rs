@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 
 use crate::catalog::{AutoIdKind, Database, TableInfo, TableKind};
-use crate::error::SqlError;
 use crate::infoschema;
-use crate::outcome::{ColumnMeta, ResultSet, Rows};
 use crate::parser::{ShowKind, TableName};
 use crate::session::ExecContext;
-
 pub use create::{create_database, create_policy, create_table};
 
 /// Runs one of the SHOW statements that the session does not answer itself.

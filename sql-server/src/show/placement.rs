@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use sql_base::SqlError;
+use sql_base::outcome::ResultSet;
 
 use super::{database, result, s, table, text};
 use crate::catalog::{PolicyRef, Schema, transact};
-use crate::error::SqlError;
 use crate::infoschema;
-use crate::outcome::ResultSet;
 use crate::parser::TableName;
 use crate::placement::pd::{PdHttp, SchedulingState};
 use crate::placement::{rules, settings};
@@ -19,7 +19,7 @@ use crate::session::ExecContext;
 /// Ranges whose state is asked for at a time: each is a small request to PD.
 const ASKED_AT_A_TIME: usize = 16;
 
-fn columns() -> Vec<crate::outcome::ColumnMeta> {
+fn columns() -> Vec<sql_base::outcome::ColumnMeta> {
     vec![text("Target", 64), text("Placement", 1024), text("Scheduling_State", 64)]
 }
 

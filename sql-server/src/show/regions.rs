@@ -1,11 +1,11 @@
 //! `SHOW TABLE … REGIONS`, with TiDB's columns.
 
 use codec::datum::Datum;
+use sql_base::SqlError;
+use sql_base::outcome::ResultSet;
 
 use super::{number, result, s, table, text};
-use crate::error::SqlError;
 use crate::infoschema::{boundary, region_rows};
-use crate::outcome::ResultSet;
 use crate::parser::TableName;
 use crate::placement::{rules, settings};
 use crate::session::ExecContext;

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use codec::types::Collation;
 use parking_lot::RwLock;
+use sql_base::SqlError;
 
-use crate::error::SqlError;
 use crate::parser::LexMode;
 pub use mode::{parse_sql_mode, sql_mode_text};
 pub use settings::{CompletionType, ServerSettings, Settings};

@@ -1,6 +1,6 @@
 //! `sql_mode`: names and MySQL's bits.
 
-use crate::error::SqlError;
+use sql_base::SqlError;
 
 pub(crate) const REAL_AS_FLOAT: u64 = 1;
 pub(crate) const PIPES_AS_CONCAT: u64 = 1 << 1;

@@ -1,10 +1,10 @@
 //! Every system variable, sorted by name.
 
 use codec::types::Collation;
+use sql_base::SqlError;
 
 use super::mode::{check_done, parse_sql_mode, sql_mode_text};
 use super::parse_time_zone;
-use crate::error::SqlError;
 
 /// Who may set a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use codec::datum::Datum;
 use futures::StreamExt;
+use sql_base::SqlError;
+use sql_base::outcome::{Done, Outcome, ResultSet, Rows};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +26,6 @@ use super::packet::{Framer, PacketWriter, Reader};
 use super::response::{self, Tail, status};
 use super::tls::{self, TlsAcceptor};
 use super::value::read_param;
-use crate::error::SqlError;
-use crate::outcome::{Done, Outcome, ResultSet, Rows};
 use crate::parser::{self, ParsedStatement};
 use crate::server::{ConnectionInfo, Server};
 use crate::session::{Identity, ParamType, Session};
@@ -664,7 +664,12 @@ impl Connection {
         Ok(Ok(()))
     }
 
-    fn put_row(&mut self, row: &[Datum], columns: &[crate::outcome::ColumnMeta], binary: bool) -> Result<(), SqlError> {
+    fn put_row(
+        &mut self,
+        row: &[Datum],
+        columns: &[sql_base::outcome::ColumnMeta],
+        binary: bool,
+    ) -> Result<(), SqlError> {
         if binary {
             response::put_row_binary(&mut self.writer, row, columns)
         } else {

@@ -1,8 +1,9 @@
 //! The connection phase's packets: greeting, the client's answer, auth switch.
 
+use sql_base::SqlError;
+
 use super::auth::{NONCE_BYTES, Plugin};
 use super::packet::Reader;
-use crate::error::SqlError;
 
 /// Capability bits that we name.
 #[allow(missing_docs)]

@@ -1,12 +1,10 @@
 //! MySQL's client/server protocol.
 //!
 //! [`packet`] frames bytes, [`handshake`] and [`auth`] log a client in, [`connection`] runs its commands, [`response`]
-//! and [`value`] write what comes back, [`errno`] numbers what went wrong. All but `connection` and `tls` are values:
-//! bytes in, bytes out.
+//! and [`value`] write what comes back. All but `connection` and `tls` are values: bytes in, bytes out.
 
 pub mod auth;
 pub mod connection;
-pub mod errno;
 pub mod handshake;
 pub mod packet;
 pub mod response;

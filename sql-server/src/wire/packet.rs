@@ -9,8 +9,7 @@
 //! buffering it. The writer gathers a whole response, so that it leaves in one write.
 
 use bytes::{Buf, BytesMut};
-
-use crate::error::SqlError;
+use sql_base::SqlError;
 
 /// Bytes of header.
 pub const HEADER_BYTES: usize = 4;

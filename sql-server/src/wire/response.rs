@@ -2,12 +2,12 @@
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, Done};
 
 use super::handshake::capability;
 use super::packet::{PacketWriter, put_bytes, put_lenenc};
 use super::value::{put_binary_row, put_column, put_text};
-use crate::error::SqlError;
-use crate::outcome::{ColumnMeta, Done};
 
 /// Status flags.
 pub mod status {

@@ -8,10 +8,10 @@ use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{self, FieldType, TypeCode, flags};
 use query::print::text_of;
+use sql_base::SqlError;
+use sql_base::outcome::ColumnMeta;
 
 use super::packet::{Reader, put_bytes, put_lenenc};
-use crate::error::SqlError;
-use crate::outcome::ColumnMeta;
 use crate::session::ParamType;
 
 /// Collation id of numbers, times and binary strings.

@@ -10,6 +10,8 @@ use query::batch::Batch;
 use query::context::TimeZone;
 use query::expr::Expr;
 use query::infer;
+use sql_base::SqlError;
+use sql_base::outcome::{Done, Outcome};
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
@@ -22,8 +24,6 @@ use super::super::{
 use super::fitting::Fitting;
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
 use crate::catalog::{AutoIdKind, TableInfo};
-use crate::error::SqlError;
-use crate::outcome::{Done, Outcome};
 use crate::planner::binder::{Binder, Visible, is_desc};
 use crate::planner::optimize::positions;
 use crate::planner::plan::{Access, ColId, Plan, SortKey};

@@ -4,11 +4,11 @@ use codec::datum::Datum;
 use codec::time::TimeKind;
 use codec::types::{FieldType, TypeCode, flags};
 use query::context::{EvalContext, TimeZone};
+use sql_base::SqlError;
 
 use super::super::convert::{self, Context, Problem};
 use super::super::{eval_context, rows};
 use crate::catalog::{ColumnDefault, ColumnInfo};
-use crate::error::SqlError;
 use crate::session::context::ExecContext;
 
 /// How values are fitted in this statement.

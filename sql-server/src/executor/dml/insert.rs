@@ -8,6 +8,8 @@ use codec::types::{TypeCode, flags};
 use query::context::TimeZone;
 use query::expr::Expr;
 use query::infer;
+use sql_base::SqlError;
+use sql_base::outcome::{Done, Outcome};
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
@@ -19,8 +21,6 @@ use super::super::{
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
 use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
-use crate::error::SqlError;
-use crate::outcome::{Done, Outcome};
 use crate::planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
 use crate::planner::plan::{ColId, Plan};
 use crate::session::context::ExecContext;

@@ -9,12 +9,12 @@ mod fitting;
 mod insert;
 
 use codec::datum::Datum;
+use sql_base::SqlError;
 use sqlparser::ast;
 
 use self::fitting::Fitting;
 use super::rows;
 use crate::catalog::{ColumnInfo, TableInfo, TableKind};
-use crate::error::SqlError;
 
 pub(super) use change::{delete, plan_delete, plan_update, update};
 pub(super) use insert::insert;

@@ -3,12 +3,12 @@
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::error::EvalError;
 use query::expr::{CmpOp, Expr, Sql};
+use sql_base::SqlError;
 use sqlparser::ast;
 
 use super::super::plan::{AggCall, Plan, SortKey, Subquery, SubqueryKind, TestRows};
 use super::super::{aggregate, expr as build};
 use super::{AGGREGATES, Binder, Block, MAX_DEPTH, Visible, is_desc, name_parts, unsupported};
-use crate::error::SqlError;
 
 impl Binder<'_> {
     /// An expression used as a condition.
@@ -679,7 +679,7 @@ const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTim
 /// Bytes of hexadecimal digits; an odd number of them begins with half a byte.
 fn hex_bytes(hex: &str) -> Result<Vec<u8>, SqlError> {
     let padded = if hex.len().is_multiple_of(2) { hex.to_owned() } else { format!("0{hex}") };
-    crate::catalog::unhex(&padded).ok_or_else(|| SqlError::Syntax { near: hex.to_owned(), line: 1 })
+    sql_base::unhex(&padded).ok_or_else(|| SqlError::Syntax { near: hex.to_owned(), line: 1 })
 }
 
 /// Bytes of binary digits, right-aligned.

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::Expr;
+use sql_base::SqlError;
 use sqlparser::ast;
 
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
 use crate::catalog::{Schema, TableInfo};
-use crate::error::SqlError;
 pub use expressions::has_aggregate;
 pub use select::check_clauses;
 

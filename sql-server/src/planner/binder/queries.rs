@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::Expr;
+use sql_base::SqlError;
 use sqlparser::ast;
 
 use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey};
 use super::super::{aggregate, expr as build};
 use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, is_desc, position, table_name, unsupported};
-use crate::error::SqlError;
 
 impl Binder<'_> {
     /// A whole query: WITH, body, ORDER BY, LIMIT, locks.

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use query::expr::{ColumnName, Expr, Sql};
+use sql_base::SqlError;
 use sqlparser::ast;
 
 use super::super::plan::{AggCall, ColId, Plan, SortKey, SubqueryKind};
 use super::expressions::has_aggregate;
 use super::{Binder, Block, Bound, Visible, is_desc, position, table_name, unsupported};
-use crate::error::SqlError;
 
 impl Binder<'_> {
     pub(super) fn bind_select(

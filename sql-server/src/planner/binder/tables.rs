@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use codec::types::FieldType;
 use query::expr::Expr;
+use sql_base::SqlError;
 use sqlparser::ast;
 
 use super::super::expr as build;
@@ -12,7 +13,6 @@ use super::super::optimize::filter;
 use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
 use super::{Binder, Visible, each_scan, name_parts, table_name, unsupported};
 use crate::catalog::{TableInfo, TableKind};
-use crate::error::SqlError;
 
 impl Binder<'_> {
     /// A table by name.

@@ -2,8 +2,14 @@
 
 use crate::error::SqlError;
 
-/// Number and SQLSTATE of an error.
-pub fn code(error: &SqlError) -> (u16, &'static str) {
+impl SqlError {
+    /// MySQL's number and SQLSTATE.
+    pub fn code(&self) -> (u16, &'static str) {
+        code(self)
+    }
+}
+
+fn code(error: &SqlError) -> (u16, &'static str) {
     use SqlError::*;
     match error {
         // Syntax and names.

@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a statement, as the client will read it.
 //!
-//! The text of a variant is MySQL's (or TiDB's) message; its number and SQLSTATE are in [`crate::wire::errno`], the
-//! only place that spells them. A part of the server that needs a new error adds a variant here and a line there.
+//! The text of a variant is MySQL's (or TiDB's) message; its number and SQLSTATE are in `errno`, the only
+//! place that spells them. A part of the tier that needs a new error adds a variant here and a line there.
 
 use codec::table::{TableKey, decode_key};
 
@@ -754,11 +754,6 @@ impl SqlError {
     /// Something internal: `context: cause`.
     pub fn internal(context: &str, cause: impl std::fmt::Display) -> Self {
         SqlError::Other(format!("{context}: {cause}"))
-    }
-
-    /// MySQL's number and SQLSTATE.
-    pub fn code(&self) -> (u16, &'static str) {
-        crate::wire::errno::code(self)
     }
 }
 
