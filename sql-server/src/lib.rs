@@ -1,7 +1,7 @@
 //! Meridian's SQL server: the MySQL protocol in front, the key-value client behind.
 //!
 //! A statement's way: [`wire`] reads a packet → [`session`] holds the connection's state and runs one statement at a
-//! time → [`parser`] turns text into a [`parser::Statement`] → the executor, the DDL part or the session itself do it →
+//! time → [`sql_parser`] turns text into a [`Statement`](sql_parser::Statement) → the executor, the DDL part or the session itself do it →
 //! [`wire`] writes the [`Outcome`](sql_base::outcome::Outcome).
 //!
 //! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
@@ -12,7 +12,6 @@ pub mod ddl;
 pub mod executor;
 pub mod infoschema;
 mod metrics;
-pub mod parser;
 pub mod placement;
 pub mod planner;
 pub mod server;

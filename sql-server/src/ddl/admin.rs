@@ -7,13 +7,13 @@ use codec::table::IndexPart;
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
+use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::check;
 use crate::catalog::{Database, IndexInfo, TableInfo, TableKind};
 use crate::executor::convert;
 use crate::infoschema::time_of;
-use crate::parser::{Admin, SplitBy, SplitTable, TableName};
 use crate::session::ExecContext;
 use crate::show::{self, number, result, s, text};
 

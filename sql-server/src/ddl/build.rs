@@ -5,13 +5,13 @@
 
 use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
 use sql_base::SqlError;
+use sql_parser::{
+    Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TableOptions, TypeKind,
+};
 
 use super::default::{column_default, zero_value};
 use crate::catalog::{
     ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
-};
-use crate::parser::{
-    Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TableOptions, TypeKind,
 };
 
 /// Characters in a name.

@@ -7,10 +7,10 @@ use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode, flags};
 use sql_base::SqlError;
+use sql_parser::DefaultValue;
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use crate::catalog::ColumnDefault;
-use crate::parser::DefaultValue;
 
 /// A literal, before it is of any column's type.
 #[derive(Debug, Clone, PartialEq)]

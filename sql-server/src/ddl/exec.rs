@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 use codec::types::{Collation, TypeCode, flags};
 use sql_base::SqlError;
+use sql_parser::{
+    AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption, TableName,
+    TableOptions,
+};
 
 use super::build::{self, PRIMARY};
 use super::default::column_default;
@@ -19,10 +23,6 @@ use super::step::{self, Next};
 use crate::catalog::{
     ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
     is_system_database,
-};
-use crate::parser::{
-    self, AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption,
-    TableName, TableOptions,
 };
 use crate::placement::{rules, settings};
 
@@ -174,10 +174,10 @@ impl Statement<'_> {
         Ok(PolicyRef { id: policy.id, name: policy.name.clone() })
     }
 
-    fn policy_ref(&self, policy: &parser::PolicyRef) -> Result<Option<PolicyRef>, SqlError> {
+    fn policy_ref(&self, policy: &sql_parser::PolicyRef) -> Result<Option<PolicyRef>, SqlError> {
         match policy {
-            parser::PolicyRef::Named(name) => self.policy(name).map(Some),
-            parser::PolicyRef::Default => Ok(None),
+            sql_parser::PolicyRef::Named(name) => self.policy(name).map(Some),
+            sql_parser::PolicyRef::Default => Ok(None),
         }
     }
 
@@ -499,7 +499,7 @@ impl Statement<'_> {
                     if table.pk_is_handle || table.primary_index().is_some() {
                         return Err(SqlError::MultiplePrimaryKey);
                     }
-                    if def.clustered == parser::Clustered::Clustered {
+                    if def.clustered == sql_parser::Clustered::Clustered {
                         return unsupported("Adding clustered primary key is not supported. Please consider adding NONCLUSTERED primary key instead".into());
                     }
                 } else if let Some(name) = &def.name

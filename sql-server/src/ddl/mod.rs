@@ -27,8 +27,8 @@ pub use domain::{Domain, DomainOptions};
 
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, ResultSet};
+use sql_parser::{Admin, Ddl, SplitTable, TableName};
 
-use crate::parser::{Admin, Ddl, SplitTable, TableName};
 use crate::session::ExecContext;
 
 /// Runs a DDL statement to its end. The session has committed what it had open.

@@ -40,9 +40,9 @@ use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
 use query::expr::{CmpOp, Domain, Expr, Func};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
+use sql_parser::Statement;
 
 use crate::catalog::{Schema, TableInfo};
-use crate::parser::Statement;
 use crate::planner::binder::{Binder, Bound, Environment, Visible};
 use crate::planner::optimize::Rules;
 use crate::planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};

@@ -8,9 +8,8 @@ use codec::datum::Datum;
 use query::print::text_of;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
+use sql_parser::ShowFilter;
 use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
-
-use crate::parser::ShowFilter;
 
 /// Keeps the rows that pass.
 pub async fn apply(result: ResultSet, filter: Option<&ShowFilter>, like_column: usize) -> Result<ResultSet, SqlError> {
@@ -241,10 +240,10 @@ mod tests {
             ("name IS NULL", false),
             ("name = NULL", false),
         ] {
-            let expr = crate::parser::parse_expr(condition).unwrap();
+            let expr = sql_parser::parse_expr(condition).unwrap();
             assert_eq!(truth(&value(&expr, &columns, &row).unwrap()), expected, "{condition}");
         }
-        let expr = crate::parser::parse_expr("nope = 1").unwrap();
+        let expr = sql_parser::parse_expr("nope = 1").unwrap();
         assert_eq!(value(&expr, &columns, &row).unwrap_err().code().0, 1054);
     }
 }

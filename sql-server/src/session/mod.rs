@@ -22,9 +22,9 @@ use chrono::Utc;
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, ResultSet};
+use sql_parser::{Completion, ParsedStatement, Statement};
 
 use crate::metrics;
-use crate::parser::{Completion, ParsedStatement, Statement};
 use crate::server::{ConnectionInfo, Server};
 use crate::vars::{CompletionType, SessionVars};
 pub use context::ExecContext;
@@ -104,7 +104,7 @@ impl Session {
     /// Columns of a table, by unqualified name.
     pub async fn table_columns(&mut self, table: &str) -> Result<Vec<sql_base::outcome::ColumnMeta>, SqlError> {
         let quoted = format!("SELECT * FROM `{}` LIMIT 0", table.replace('`', "``"));
-        let parsed = crate::parser::parse_one(quoted.as_bytes(), crate::parser::LexMode::default())?;
+        let parsed = sql_parser::parse_one(quoted.as_bytes(), sql_parser::LexMode::default())?;
         self.describe_query(&parsed.statement, 0).await
     }
 
@@ -443,7 +443,7 @@ impl Session {
 }
 
 fn is_diagnostic(statement: &Statement) -> bool {
-    use crate::parser::ShowKind::*;
+    use sql_parser::ShowKind::*;
     match statement {
         Statement::Show(show) => matches!(show.kind, Warnings | Errors | CountWarnings | CountErrors),
         Statement::Query(query) => constant::reads_diagnostics(query),
@@ -513,6 +513,6 @@ async fn describe_statement(
 }
 
 /// `SHOW` of what is in the catalogue.
-async fn show_catalog(ctx: &mut ExecContext<'_>, kind: &crate::parser::ShowKind) -> Result<ResultSet, SqlError> {
+async fn show_catalog(ctx: &mut ExecContext<'_>, kind: &sql_parser::ShowKind) -> Result<ResultSet, SqlError> {
     crate::show::execute(ctx, kind).await
 }

@@ -10,10 +10,10 @@ use codec::datum::Datum;
 use query::print::text_of;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome};
+use sql_parser::{ParsedStatement, PrepareSource, Statement};
 
 use super::Session;
 use super::context::ExecContext;
-use crate::parser::{self, ParsedStatement, PrepareSource, Statement};
 
 /// Number of a prepared statement of the binary protocol.
 pub type PreparedId = u32;
@@ -71,7 +71,7 @@ impl Session {
 
     async fn make_prepared(&mut self, text: &str) -> Result<Prepared, SqlError> {
         let mode = self.state.vars.lex_mode();
-        let mut pieces = parser::split(text.as_bytes(), mode)?;
+        let mut pieces = sql_parser::split(text.as_bytes(), mode)?;
         let parsed = match pieces.len() {
             0 => return Err(SqlError::EmptyQuery),
             1 => pieces.remove(0).parse(text.as_bytes())?,

@@ -7,10 +7,10 @@ use codec::types::FieldType;
 use query::print::text_of;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, Rows};
+use sql_parser::{Scope, SetItem, Statement};
 use sqlparser::ast::{Expr, SelectItem, SetExpr, UnaryOperator, Value};
 
 use super::Session;
-use crate::parser::{self, Scope, SetItem, Statement};
 use crate::vars::{self, SystemVariable};
 
 impl Session {
@@ -208,7 +208,7 @@ impl Session {
 
 /// `SELECT expr`.
 fn select_of(expr: &Expr) -> Result<Statement, SqlError> {
-    let parsed = parser::parse_one(b"SELECT 1", parser::LexMode::default())?;
+    let parsed = sql_parser::parse_one(b"SELECT 1", sql_parser::LexMode::default())?;
     let Statement::Query(mut query) = parsed.statement else {
         return Err(SqlError::Other("SELECT is not a query".into()));
     };

@@ -4,9 +4,9 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet};
+use sql_parser::{Show, ShowFilter, ShowKind, TableName};
 
 use super::{Session, filter, rows};
-use crate::parser::{Show, ShowFilter, ShowKind, TableName};
 use crate::session::context::ExecContext;
 use crate::session::state::Level;
 use crate::vars::{self, VARIABLES};

@@ -9,9 +9,9 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType, flags};
 use sql_base::Interrupt;
 use sql_base::SqlError;
+use sql_parser::Scope;
 
 use super::txn::TxnState;
-use crate::parser::Scope;
 use crate::server::Server;
 use crate::vars::{self, Kind, SessionVars};
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
+use sql_parser::TableName;
 
 use super::{database, result, s, table, text};
 use crate::catalog::{PolicyRef, Schema, transact};
 use crate::infoschema;
-use crate::parser::TableName;
 use crate::placement::pd::{PdHttp, SchedulingState};
 use crate::placement::{rules, settings};
 use crate::session::ExecContext;

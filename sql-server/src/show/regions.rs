@@ -3,10 +3,10 @@
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
+use sql_parser::TableName;
 
 use super::{number, result, s, table, text};
 use crate::infoschema::{boundary, region_rows};
-use crate::parser::TableName;
 use crate::placement::{rules, settings};
 use crate::session::ExecContext;
 

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use codec::types::Collation;
 use parking_lot::RwLock;
 use sql_base::SqlError;
+use sql_parser::LexMode;
 
-use crate::parser::LexMode;
 pub use mode::{parse_sql_mode, sql_mode_text};
 pub use settings::{CompletionType, ServerSettings, Settings};
 pub use table::{Kind, Scope, SystemVariable, VARIABLES, find};

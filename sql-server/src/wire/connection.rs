@@ -16,6 +16,7 @@ use codec::datum::Datum;
 use futures::StreamExt;
 use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome, ResultSet, Rows};
+use sql_parser::ParsedStatement;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,6 @@ use super::packet::{Framer, PacketWriter, Reader};
 use super::response::{self, Tail, status};
 use super::tls::{self, TlsAcceptor};
 use super::value::read_param;
-use crate::parser::{self, ParsedStatement};
 use crate::server::{ConnectionInfo, Server};
 use crate::session::{Identity, ParamType, Session};
 use crate::vars::SERVER_VERSION;
@@ -490,7 +490,7 @@ impl Connection {
 
     /// `COM_QUERY`: one statement, or several if the client may.
     async fn query(&mut self, session: &mut Session, sql: &[u8]) -> Step {
-        let pieces = match parser::split(sql, session.state.vars.lex_mode()) {
+        let pieces = match sql_parser::split(sql, session.state.vars.lex_mode()) {
             Ok(pieces) if pieces.is_empty() => Err(SqlError::EmptyQuery),
             Ok(pieces) if pieces.len() > 1 && !self.multi_statements => Err(SqlError::Syntax {
                 near: String::from_utf8_lossy(&sql[pieces[1].start..]).chars().take(80).collect(),

@@ -75,9 +75,8 @@ pub fn dependencies(manifest: &str) -> BTreeSet<String> {
 
 /// The rooms of a crate.
 pub fn rooms(krate: &Crate) -> BTreeSet<String> {
-    let entries = fs::read_dir(krate.folder.join("src")).expect("its sources");
-    let names = entries.map(|entry| entry.expect("its entry").file_name().into_string().expect("a plain name"));
-    names.filter_map(|name| room_of(Path::new(&name))).collect()
+    let source = krate.folder.join("src");
+    rust_files(&source).iter().filter_map(|file| room_of(file.strip_prefix(&source).expect("a file below"))).collect()
 }
 
 /// The arrows between a crate's rooms, each with the files that draw it.

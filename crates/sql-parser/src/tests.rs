@@ -1,4 +1,4 @@
-//! Golden scripts: each statement of `testdata/parser/*.sql` with what it parses to, in the `.golden` file beside it.
+//! Golden scripts: each statement of `testdata/*.sql` with what it parses to, in the `.golden` file beside it.
 //! `UPDATE=1` rewrites the golden files.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/parser")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
 }
 
 /// What tells a statement apart from others, in one line: trees of queries as SQL, ours as they are. Warnings follow.
