@@ -6,7 +6,6 @@
 //!
 //! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
 
-pub mod catalog;
 pub mod config;
 pub mod ddl;
 pub mod executor;

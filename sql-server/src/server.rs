@@ -18,11 +18,11 @@ use net::grpc::{ChannelOptions, Channels};
 use parking_lot::{Mutex, RwLock};
 use sql_base::Interrupt;
 use sql_base::SqlError;
+use sql_catalog::{CommitGuard, Schema, UsedTable};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::{CommitGuard, Schema, UsedTable};
 use crate::config::Config;
 use crate::ddl::{Domain, DomainOptions, ServerInfo};
 use crate::vars::{GlobalVars, SERVER_VERSION};

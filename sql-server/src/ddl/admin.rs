@@ -7,12 +7,12 @@ use codec::table::IndexPart;
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
+use sql_catalog::convert;
+use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::check;
-use crate::catalog::{Database, IndexInfo, TableInfo, TableKind};
-use crate::executor::convert;
 use crate::infoschema::time_of;
 use crate::session::ExecContext;
 use crate::show::{self, number, result, s, text};

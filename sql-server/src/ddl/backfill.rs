@@ -10,11 +10,11 @@ use std::collections::HashMap;
 use kv_client::{LockOptions, Transaction, TxnOptions};
 use query::context::TimeZone;
 use sql_base::{SqlError, hex, unhex};
+use sql_catalog::row;
+use sql_catalog::{IndexInfo, TableInfo, transact};
 
 use super::domain::Domain;
 use super::job::{Job, Reorg};
-use crate::catalog::{IndexInfo, TableInfo, transact};
-use crate::executor::rows;
 
 /// Rows of a batch: few enough that a statement which waits for its locks hardly notices.
 const BATCH_ROWS: usize = 256;
@@ -104,14 +104,14 @@ async fn add_entries(
 ) -> Result<(), SqlError> {
     let values = LockOptions { return_values: true, ..LockOptions::default() };
     let locked = txn.lock_keys(keys.clone(), values.clone()).await?;
-    let decoder = rows::full_decoder(table);
+    let decoder = row::full_decoder(table);
     let damaged = |error: codec::Error| SqlError::internal("read a row", error);
     let mut entries = Vec::new();
     for (key, value) in keys.iter().zip(locked.values) {
         let Some(value) = value else { continue };
         let handle = codec::table::decode_handle(key).map_err(damaged)?;
         let row = decoder.decode(&value, handle).map_err(damaged)?;
-        let entry = rows::index_entry(table, index, &row, handle)?;
+        let entry = row::index_entry(table, index, &row, handle)?;
         entries.push((handle, row, entry));
     }
     // A unique entry is locked and looked at, so that it is there once, whoever adds it.
@@ -129,7 +129,7 @@ async fn add_entries(
         if entry.distinct {
             match there.get(&entry.key) {
                 Some(held) if *held == handle => continue,
-                Some(_) => return Err(rows::duplicate_row(table, Some(index), &row, &TimeZone::UTC)),
+                Some(_) => return Err(row::duplicate_row(table, Some(index), &row, &TimeZone::UTC)),
                 None => {
                     there.insert(entry.key.clone(), handle);
                 }

@@ -5,14 +5,14 @@
 
 use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
 use sql_base::SqlError;
+use sql_catalog::{
+    ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
+};
 use sql_parser::{
     Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TableOptions, TypeKind,
 };
 
 use super::default::{column_default, zero_value};
-use crate::catalog::{
-    ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
-};
 
 /// Characters in a name.
 const NAME_CHARS_MAX: usize = 64;

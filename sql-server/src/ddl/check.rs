@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use kv_client::Snapshot;
 use sql_base::SqlError;
+use sql_catalog::row;
+use sql_catalog::{IndexInfo, TableInfo};
 
 use super::domain::Domain;
-use crate::catalog::{IndexInfo, TableInfo};
-use crate::executor::rows;
 
 /// Rows and entries that are held at a time.
 const STEP: usize = 1024;
@@ -50,7 +50,7 @@ fn damaged(error: codec::Error) -> SqlError {
 
 /// How many rows there are.
 async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&IndexInfo]) -> Result<usize, SqlError> {
-    let decoder = rows::full_decoder(table);
+    let decoder = row::full_decoder(table);
     let (mut start, end) = codec::table::record_range(table.id);
     let mut count = 0;
     loop {
@@ -60,7 +60,7 @@ async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&I
             let handle = codec::table::decode_handle(key).map_err(damaged)?;
             let row = decoder.decode(value, handle).map_err(damaged)?;
             for (at, index) in indexes.iter().enumerate() {
-                let entry = rows::index_entry(table, index, &row, handle)?;
+                let entry = row::index_entry(table, index, &row, handle)?;
                 expected.insert(entry.key, (handle, at, entry.value));
             }
         }

@@ -7,10 +7,9 @@ use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode, flags};
 use sql_base::SqlError;
+use sql_catalog::ColumnDefault;
 use sql_parser::DefaultValue;
 use sqlparser::ast::{Expr, UnaryOperator, Value};
-
-use crate::catalog::ColumnDefault;
 
 /// A literal, before it is of any column's type.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use kv_client::Client;
 use parking_lot::Mutex;
 use sql_base::SqlError;
+use sql_catalog::{AutoIds, Meta, SchemaCache, load, transact};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,6 @@ use tokio_util::task::TaskTracker;
 use super::coordinator::{CoordinationError, Coordinator, Hint, ServerInfo, Session};
 use super::job::Job;
 use super::worker;
-use crate::catalog::{AutoIds, Meta, SchemaCache, load, transact};
 use crate::placement::pd::PdHttp;
 use crate::vars::GlobalVars;
 

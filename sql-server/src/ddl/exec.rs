@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 use codec::types::{Collation, TypeCode, flags};
 use sql_base::SqlError;
+use sql_catalog::{
+    ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
+    is_system_database,
+};
 use sql_parser::{
     AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption, TableName,
     TableOptions,
@@ -20,10 +24,6 @@ use super::default::column_default;
 use super::domain::Domain;
 use super::job::{Action, Job, JobState, Position, Rename};
 use super::step::{self, Next};
-use crate::catalog::{
-    ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
-    is_system_database,
-};
 use crate::placement::{rules, settings};
 
 /// A DDL statement under way.

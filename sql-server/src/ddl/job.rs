@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
-
-use crate::catalog::{ColumnInfo, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo};
+use sql_catalog::{ColumnInfo, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo};
 
 /// Where a column goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

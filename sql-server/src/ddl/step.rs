@@ -22,10 +22,10 @@
 
 use codec::types::flags;
 use sql_base::SqlError;
+use sql_catalog::{ColumnInfo, Name, SchemaState, TableInfo};
 
 use super::build;
 use super::job::{Action, Job, JobState, Position};
-use crate::catalog::{ColumnInfo, Name, SchemaState, TableInfo};
 
 /// What follows a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,8 +345,8 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::catalog::{IndexMaintenance, TableKind};
     use codec::types::FieldType;
+    use sql_catalog::{IndexMaintenance, TableKind};
 
     fn column(id: i64, name: &str) -> ColumnInfo {
         ColumnInfo {
@@ -384,11 +384,11 @@ mod tests {
         }
     }
 
-    fn index_on(table: &TableInfo, column: &str, unique: bool) -> crate::catalog::IndexInfo {
-        crate::catalog::IndexInfo {
+    fn index_on(table: &TableInfo, column: &str, unique: bool) -> sql_catalog::IndexInfo {
+        sql_catalog::IndexInfo {
             id: 0,
             name: "k".into(),
-            columns: vec![crate::catalog::IndexColumn {
+            columns: vec![sql_catalog::IndexColumn {
                 name: column.into(),
                 offset: table.column(column).unwrap().offset,
                 length: None,

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use kv_client::TxnOptions;
 use sql_base::SqlError;
+use sql_catalog::meta::{Changed, DeleteRange, SchemaDiff};
+use sql_catalog::{AutoIdKind, DatabaseInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, transact};
 
 use super::backfill;
 use super::domain::Domain;
 use super::job::{Action, Job, JobError, JobState, Rename};
 use super::step::{self, Next};
-use crate::catalog::meta::{Changed, DeleteRange, SchemaDiff};
-use crate::catalog::{AutoIdKind, DatabaseInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, transact};
 use crate::placement::{self, rules};
 
 /// How often dropped ranges are looked at.
@@ -547,7 +547,7 @@ impl Step<'_, '_> {
 
     async fn drop_policy(&mut self, name: &str) -> Result<(), SqlError> {
         let policy = self.policy_by_name(name).await?;
-        let uses = |held: &Option<crate::catalog::PolicyRef>| held.as_ref().is_some_and(|held| held.id == policy.id);
+        let uses = |held: &Option<sql_catalog::PolicyRef>| held.as_ref().is_some_and(|held| held.id == policy.id);
         let mut in_use = self.meta.range_policies().await?.iter().any(|(_, held)| *held == policy.id);
         for database in self.meta.databases().await? {
             in_use = in_use

@@ -135,7 +135,7 @@ impl State {
             State::Object(_) if args[0].is_null() => return Err(query::error::EvalError::JsonNullName.into()),
             State::Object(items) => {
                 rt.hold(VALUE_BYTES + bytes_of(&args[0]) + bytes_of(&args[1]))?;
-                let key = super::convert::text_of(&args[0], Some(call.args[0].ty()));
+                let key = sql_catalog::convert::text_of(&args[0], Some(call.args[0].ty()));
                 items.push((
                     String::from_utf8_lossy(&key).into_owned(),
                     query::cast::to_json(&args[1], call.args[1].ty()),
@@ -175,7 +175,7 @@ impl State {
                     }
                     d @ (Datum::Enum(_) | Datum::Set(_)) => {
                         let ty = call.args.first().map_or(&call.ty, Expr::ty);
-                        let text = super::convert::text_of(d, Some(ty));
+                        let text = sql_catalog::convert::text_of(d, Some(ty));
                         key_bytes(&mut key, &Datum::Bytes(text), ty)?;
                     }
                     d => key_bytes(&mut key, d, &call.ty)?,
@@ -206,8 +206,11 @@ impl State {
                 }
             }
             State::Concat(parts) => {
-                let text: Vec<u8> =
-                    args.iter().zip(&call.args).flat_map(|(d, e)| super::convert::text_of(d, Some(e.ty()))).collect();
+                let text: Vec<u8> = args
+                    .iter()
+                    .zip(&call.args)
+                    .flat_map(|(d, e)| sql_catalog::convert::text_of(d, Some(e.ty())))
+                    .collect();
                 rt.hold(text.len() + order.len() + 48)?;
                 parts.push((order.to_vec(), text));
             }

@@ -5,10 +5,10 @@ use codec::types::FieldType;
 use query::expr::{Expr, Named};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
+use sql_catalog::TableInfo;
 use sql_parser::{Explain, Statement};
 
 use super::{Env, dml, eval_context, plan_query};
-use crate::catalog::TableInfo;
 use crate::planner::binder::Binder;
 use crate::planner::optimize::{EVERYTHING, estimate};
 use crate::planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};

@@ -16,14 +16,12 @@
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 
 pub mod aggregate;
-pub mod convert;
 mod dml;
 mod explain;
 pub mod operator;
 mod point;
 pub mod pushdown;
 pub mod reader;
-pub mod rows;
 mod writer;
 
 use std::collections::HashMap;
@@ -40,9 +38,9 @@ use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
 use query::expr::{CmpOp, Domain, Expr, Func};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
+use sql_catalog::{Schema, TableInfo};
 use sql_parser::Statement;
 
-use crate::catalog::{Schema, TableInfo};
 use crate::planner::binder::{Binder, Bound, Environment, Visible};
 use crate::planner::optimize::Rules;
 use crate::planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};

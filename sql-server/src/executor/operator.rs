@@ -201,7 +201,7 @@ pub fn key_bytes(buf: &mut Vec<u8>, d: &Datum, ty: &FieldType) -> Result<(), Sql
         Datum::Bytes(_) => datum::encode_key(buf, d, Some(ty)),
         other => datum::encode_key(buf, other, None),
     };
-    encoded.map_err(super::rows::damaged)
+    encoded.map_err(sql_catalog::row::damaged)
 }
 
 /// The key of a row over evaluated columns; `None` when a value is NULL and NULLs do not match.
@@ -889,7 +889,7 @@ impl Operator for Apply {
             for i in &self.used {
                 match &values[*i] {
                     Datum::Json(json) => key.extend(format!("{json:?},").into_bytes()),
-                    d => datum::encode_key(&mut key, d, None).map_err(super::rows::damaged)?,
+                    d => datum::encode_key(&mut key, d, None).map_err(sql_catalog::row::damaged)?,
                 }
             }
             let answer = match known.get(&key) {

@@ -16,10 +16,11 @@ use codec::types::TypeCode;
 use kv_client::{Snapshot, Transaction};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
+use sql_catalog::row;
+use sql_catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
 use sqlparser::ast;
 
-use super::{rows, snapshot_of, time_zone};
-use crate::catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
+use super::{snapshot_of, time_zone};
 use crate::planner::binder::check_clauses;
 use crate::planner::ranges::in_column_type;
 use crate::session::context::ExecContext;
@@ -53,31 +54,31 @@ pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Res
         Key::Entry(entry) => match get(from, entry).await? {
             None => None,
             Some(v) => {
-                let handle = table::decode_unique_handle(&v).map_err(rows::damaged)?;
+                let handle = table::decode_unique_handle(&v).map_err(row::damaged)?;
                 get(from, &table::record_key(table.id, handle)).await?.map(|v| (v, handle))
             }
         },
     };
     let mut out = Vec::new();
     if let Some((value, handle)) = value {
-        let row = codec::row::Row::new(&value).map_err(rows::damaged)?;
+        let row = codec::row::Row::new(&value).map_err(row::damaged)?;
         let handle_id = table.handle_column().map(|c| c.id);
         let mut zone = None;
         let mut datums = Vec::with_capacity(columns.len());
         for offset in &columns {
             let c = &table.columns[*offset];
             let d = if Some(c.id) == handle_id {
-                rows::handle_datum(handle, &c.field_type)
+                row::handle_datum(handle, &c.field_type)
             } else {
                 match row.get(c.id) {
                     codec::row::Cell::Null => Datum::Null,
-                    codec::row::Cell::Missing => rows::origin_default(c),
-                    codec::row::Cell::Value(b) => codec::row::decode_cell(b, &c.field_type).map_err(rows::damaged)?,
+                    codec::row::Cell::Missing => row::origin_default(c),
+                    codec::row::Cell::Value(b) => codec::row::decode_cell(b, &c.field_type).map_err(row::damaged)?,
                 }
             };
             datums.push(match c.field_type.tp {
                 TypeCode::Timestamp => {
-                    rows::to_local(d, &c.field_type, zone.get_or_insert_with(|| time_zone(ctx.session)))
+                    row::to_local(d, &c.field_type, zone.get_or_insert_with(|| time_zone(ctx.session)))
                 }
                 _ => d,
             });
@@ -227,10 +228,10 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     } else if let (Some(c), [(offset, d)]) = (table.handle_column(), &values[..])
         && c.offset == *offset
     {
-        Key::Handle(rows::handle_of(d)?)
+        Key::Handle(row::handle_of(d)?)
     } else {
         let index = table.public_indexes().find(|i| is_exactly(i, &values))?;
-        let parts = rows::index_parts(&table, index);
+        let parts = row::index_parts(&table, index);
         let list: Vec<Datum> = index
             .columns
             .iter()

@@ -11,10 +11,10 @@ use query::batch::{Batch, BatchBuilder};
 use query::context::{EvalContext, Severity, TimeZone, dag_flags};
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_catalog::row;
+use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
 
 use super::operator::{Runtime, resolve};
-use super::rows;
-use crate::catalog::{ColumnInfo, IndexInfo, TableInfo};
 use crate::planner::optimize::positions;
 use crate::planner::plan::{AggCall, Scan};
 
@@ -30,7 +30,7 @@ fn column_pb(c: &ColumnInfo, is_handle: bool) -> Result<tipb::ColumnInfo, SqlErr
     let ty = &c.field_type;
     let mut default_val = Vec::new();
     if !is_handle && c.origin_default.is_some() {
-        datum::encode_value(&mut default_val, &rows::origin_default(c)).map_err(rows::damaged)?;
+        datum::encode_value(&mut default_val, &row::origin_default(c)).map_err(row::damaged)?;
     }
     Ok(tipb::ColumnInfo {
         column_id: c.id,
@@ -348,9 +348,9 @@ pub fn decode(response: &tipb::SelectResponse, types: &Arc<[FieldType]>, rt: &Ru
         while !data.is_empty() {
             row.clear();
             for ty in types.iter() {
-                let d = datum::decode_one(&mut data).and_then(|d| d.unflatten(ty)).map_err(rows::damaged)?;
+                let d = datum::decode_one(&mut data).and_then(|d| d.unflatten(ty)).map_err(row::damaged)?;
                 row.push(match ty.tp {
-                    TypeCode::Timestamp => rows::to_local(d, ty, &rt.zone),
+                    TypeCode::Timestamp => row::to_local(d, ty, &rt.zone),
                     _ => d,
                 });
             }

@@ -20,10 +20,11 @@ use kv_client::Snapshot;
 use query::batch::{Batch, BatchBuilder};
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_catalog::row;
+use sql_catalog::{IndexInfo, TableInfo};
 
 use super::operator::{Operator, Runtime, filter_batch, resolve};
-use super::{pushdown, rows};
-use crate::catalog::{IndexInfo, TableInfo};
+use super::pushdown;
 use crate::planner::plan::{Access, ColId, Lock, Scan};
 
 /// Pairs asked for at once when pairs are scanned.
@@ -71,12 +72,12 @@ impl Reader {
     fn through(&self, table: &TableInfo, index: &IndexInfo) -> Result<Reader, SqlError> {
         let (start, end) = table::record_range(table.id);
         let mut overlay = None;
-        let decoder = rows::full_decoder(table);
+        let decoder = row::full_decoder(table);
         for (key, value) in self.overlay.range(start..end) {
             let Some(value) = value else { continue };
-            let handle = table::decode_handle(key).map_err(rows::damaged)?;
-            let row = decoder.decode(value, handle).map_err(rows::damaged)?;
-            let entry = rows::index_entry(table, index, &row, handle)?;
+            let handle = table::decode_handle(key).map_err(row::damaged)?;
+            let row = decoder.decode(value, handle).map_err(row::damaged)?;
+            let entry = row::index_entry(table, index, &row, handle)?;
             overlay.get_or_insert_with(|| (*self.overlay).clone()).insert(entry.key, Some(entry.value));
         }
         Ok(match overlay {
@@ -192,10 +193,10 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
         }
         Access::PointIndex { index, keys } => {
             let index = find_index(&scan.table, *index)?;
-            let parts = rows::index_parts(&scan.table, index);
+            let parts = row::index_parts(&scan.table, index);
             let keys = keys
                 .iter()
-                .map(|k| table::index_values_key(scan.table.id, index.id, &parts, k).map_err(rows::damaged))
+                .map(|k| table::index_values_key(scan.table.id, index.id, &parts, k).map_err(row::damaged))
                 .collect::<Result<VecDeque<_>, _>>()?;
             rows_from(rt.reader.through(&scan.table, index)?, Source::UniqueKeys(keys))
         }
@@ -258,7 +259,7 @@ fn index_positions(scan: &Scan, index: &IndexInfo) -> Vec<Option<usize>> {
 }
 
 fn row_decoder(scan: &Scan) -> RowDecoder {
-    rows::decoder(&scan.table, &scan.columns.iter().map(|c| c.0).collect::<Vec<_>>())
+    row::decoder(&scan.table, &scan.columns.iter().map(|c| c.0).collect::<Vec<_>>())
 }
 
 /// Key ranges of rows.
@@ -322,7 +323,7 @@ impl RowReader {
                 let mut handles = Vec::new();
                 for (key, value) in some.iter().zip(reader.batch_get(&some).await?) {
                     let Some(value) = value else { continue };
-                    let handle = table::decode_unique_handle(&value).map_err(rows::damaged)?;
+                    let handle = table::decode_unique_handle(&value).map_err(row::damaged)?;
                     if !reader.is_stale(self.table.id, key, handle) {
                         handles.push(handle);
                     }
@@ -339,7 +340,7 @@ impl RowReader {
                     ranges.push_front(rest);
                 }
                 self.done = ranges.is_empty();
-                pairs.into_iter().map(|(k, v)| Ok((table::decode_handle(&k).map_err(rows::damaged)?, v))).collect()
+                pairs.into_iter().map(|(k, v)| Ok((table::decode_handle(&k).map_err(row::damaged)?, v))).collect()
             }
             Source::Index { columns, ranges, desc } => {
                 let Some((start, end)) = ranges.pop_front() else {
@@ -354,7 +355,7 @@ impl RowReader {
                 let columns: Vec<(i64, &FieldType)> = columns.iter().map(|(id, t)| (*id, t)).collect();
                 let mut handles = Vec::with_capacity(pairs.len());
                 for (k, v) in &pairs {
-                    let handle = table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?.1;
+                    let handle = table::decode_index_entry(k, v, &columns).map_err(row::damaged)?.1;
                     if !reader.is_stale(self.table.id, k, handle) {
                         handles.push(handle);
                     }
@@ -386,10 +387,10 @@ impl Operator for RowReader {
             let mut builder = BatchBuilder::new(self.types.clone(), found.len());
             let mut handles = Vec::with_capacity(if self.lock.is_some() { found.len() } else { 0 });
             for (handle, value) in found {
-                let mut row = self.decoder.decode(&value, handle).map_err(rows::damaged)?;
+                let mut row = self.decoder.decode(&value, handle).map_err(row::damaged)?;
                 for (d, ty) in row.iter_mut().zip(&self.column_types) {
                     if ty.tp == codec::types::TypeCode::Timestamp {
-                        *d = rows::to_local(std::mem::take(d), ty, &self.rt.zone);
+                        *d = row::to_local(std::mem::take(d), ty, &self.rt.zone);
                     }
                 }
                 if self.handle {
@@ -446,7 +447,7 @@ impl Operator for IndexReader {
             let mut builder = BatchBuilder::new(self.types.clone(), pairs.len());
             let mut handles = Vec::new();
             for (k, v) in &pairs {
-                let (values, handle) = table::decode_index_entry(k, v, &columns).map_err(rows::damaged)?;
+                let (values, handle) = table::decode_index_entry(k, v, &columns).map_err(row::damaged)?;
                 if self.reader.is_stale(self.table, k, handle) {
                     continue;
                 }
@@ -454,8 +455,8 @@ impl Operator for IndexReader {
                     .wanted
                     .iter()
                     .map(|w| match (w, &self.handle_type) {
-                        (Some(i), _) => rows::to_local(values[*i].clone(), &self.index[*i].1, &self.rt.zone),
-                        (None, Some(ty)) => rows::handle_datum(handle, ty),
+                        (Some(i), _) => row::to_local(values[*i].clone(), &self.index[*i].1, &self.rt.zone),
+                        (None, Some(ty)) => row::handle_datum(handle, ty),
                         (None, None) => Datum::Null,
                     })
                     .collect();

@@ -15,9 +15,8 @@ use codec::table;
 use kv_client::{LockOptions, LockWait, Transaction};
 use query::context::TimeZone;
 use sql_base::SqlError;
-
-use super::rows;
-use crate::catalog::{IndexInfo, IndexMaintenance, TableInfo};
+use sql_catalog::row;
+use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo};
 
 /// Writes rows of one table in one statement.
 pub(super) struct Writer {
@@ -58,7 +57,7 @@ impl Writer {
         index: Option<&IndexInfo>,
         row: &[Datum],
     ) -> Result<(), SqlError> {
-        self.duplicates.insert(key.clone(), rows::duplicate_row(&self.table, index, row, &self.zone));
+        self.duplicates.insert(key.clone(), row::duplicate_row(&self.table, index, row, &self.zone));
         txn.insert(key.clone(), value).map_err(|e| self.error(e))?;
         self.keys.push(key);
         Ok(())
@@ -74,13 +73,13 @@ impl Writer {
     ) -> Result<(), SqlError> {
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
-        let value = rows::encode_row(&table, row)?;
+        let value = row::encode_row(&table, row)?;
         if fresh {
             txn.put(key, value)?;
         } else {
             self.insert_key(txn, key, value, None, row)?;
         }
-        for (index, how, entry) in rows::entries(&table, row, handle)? {
+        for (index, how, entry) in row::entries(&table, row, handle)? {
             if how == IndexMaintenance::Full {
                 self.insert_entry(txn, index, entry, row)?;
             }
@@ -108,7 +107,7 @@ impl Writer {
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
         txn.delete(key)?;
-        for (_, _, entry) in rows::entries(&table, row, handle)? {
+        for (_, _, entry) in row::entries(&table, row, handle)? {
             if entry.distinct {
                 self.keys.push(entry.key.clone());
             }
@@ -133,9 +132,9 @@ impl Writer {
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
-        txn.put(key, rows::encode_row(&table, new)?)?;
-        let before = rows::entries(&table, old, handle)?;
-        let after = rows::entries(&table, new, handle)?;
+        txn.put(key, row::encode_row(&table, new)?)?;
+        let before = row::entries(&table, old, handle)?;
+        let after = row::entries(&table, new, handle)?;
         for ((index, how, old_entry), (_, _, new_entry)) in before.into_iter().zip(after) {
             let moved = old_entry.key != new_entry.key;
             if !moved && old_entry.value == new_entry.value && index.is_public() {
@@ -215,7 +214,7 @@ impl Writer {
         let keys: Vec<Vec<u8>> = wanted.iter().map(|(key, _)| key.clone()).collect();
         let values = self.current(txn, &keys, wait).await?;
         let taken = wanted.iter().zip(values).find(|(_, value)| value.is_some());
-        Ok(taken.map(|((_, index), _)| rows::duplicate_row(&self.table, *index, new, &self.zone)))
+        Ok(taken.map(|((_, index), _)| row::duplicate_row(&self.table, *index, new, &self.zone)))
     }
 
     /// Keys whose existence makes a row a duplicate: its own (unless the handle is fresh) and those of unique indexes.
@@ -230,7 +229,7 @@ impl Writer {
         if !fresh {
             keys.push((table::record_key(self.table.id, handle), None));
         }
-        for (index, how, entry) in rows::entries(&self.table, row, handle)? {
+        for (index, how, entry) in row::entries(&self.table, row, handle)? {
             if how == IndexMaintenance::Full && entry.distinct {
                 keys.push((entry.key, Some(index)));
             }

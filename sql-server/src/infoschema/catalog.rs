@@ -5,9 +5,9 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use sql_base::SqlError;
+use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind};
 
 use super::cluster::time_of;
-use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind};
 use crate::server::Server;
 
 type Rows = Vec<Vec<Datum>>;
@@ -26,7 +26,7 @@ fn all_tables(schema: &Schema) -> impl Iterator<Item = (&str, &Arc<TableInfo>)> 
 }
 
 pub(super) fn schemata(schema: &Schema) -> Rows {
-    let row = |info: &crate::catalog::DatabaseInfo| {
+    let row = |info: &sql_catalog::DatabaseInfo| {
         vec![
             s("def"),
             s(info.name.as_str()),
@@ -399,7 +399,7 @@ pub(super) fn collation_character_sets() -> Rows {
 }
 
 pub(super) fn placement_policies(schema: &Schema) -> Rows {
-    let row = |policy: &Arc<crate::catalog::PolicyInfo>| {
+    let row = |policy: &Arc<sql_catalog::PolicyInfo>| {
         let settings = &policy.settings;
         let followers = if settings.followers == 0 { 2 } else { settings.followers };
         vec![

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sql_base::{SqlError, unhex};
+use sql_catalog::Schema;
 
-use crate::catalog::Schema;
 use crate::placement::pd::PdHttp;
 use crate::server::Server;
 

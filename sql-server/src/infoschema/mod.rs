@@ -1,31 +1,21 @@
 //! `information_schema`: tables that the server computes when they are read.
 //!
-//! Their definitions are part of every [`crate::catalog::Schema`], marked [`TableKind::Memory`], so names resolve as
-//! they do for other tables; the executor scans [`rows`] instead of the storage. [`definitions`] says which columns
-//! there are, [`catalog`] fills in what the schema knows, [`cluster`] what PD and the other servers know.
+//! [`sql_catalog::virtual_tables`] defines them; the executor scans [`rows`] instead of the storage. [`catalog`] fills in
+//! what the schema knows, [`cluster`] what PD and the other servers know.
 //!
 //! Tables of things that do not exist here (views, routines, triggers, events, partitions, foreign keys) are there and
 //! empty, because tools ask for them.
 
-pub mod definitions;
-
 mod catalog;
 mod cluster;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use codec::datum::Datum;
 use sql_base::SqlError;
+use sql_catalog::{Schema, TableInfo, TableKind};
 
-use crate::catalog::{Database, Schema, TableInfo, TableKind};
 use crate::server::Server;
-
-static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(definitions::databases);
-
-/// The databases whose tables are computed.
-pub fn databases() -> Vec<Arc<Database>> {
-    DATABASES.clone()
-}
 
 /// The rows of a computed table, each with a value for every column in order.
 pub async fn rows(server: &Arc<Server>, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {

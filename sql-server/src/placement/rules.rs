@@ -10,8 +10,7 @@
 use codec::bytes;
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
-
-use crate::catalog::{PlacementSettings, PolicyInfo};
+use sql_catalog::{PlacementSettings, PolicyInfo};
 
 /// FOLLOWERS when the policy does not say.
 pub const DEFAULT_FOLLOWERS: u64 = 2;
@@ -666,7 +665,7 @@ mod tests {
         let policy = PolicyInfo {
             id: 1,
             name: "p".into(),
-            state: crate::catalog::SchemaState::Public,
+            state: sql_catalog::SchemaState::Public,
             settings: settings("PRIMARY us; REGIONS us,eu"),
         };
         let bundle = table_bundle(104, b"t1", b"t2", &policy).unwrap();

@@ -1,9 +1,8 @@
 //! A policy's options as the user gives them, and as SHOW prints them back.
 
 use sql_base::SqlError;
+use sql_catalog::PlacementSettings;
 use sql_parser::PlacementOption;
-
-use crate::catalog::PlacementSettings;
 
 /// The settings that options add up to, refused when they make no sense together. A later option of a kind wins.
 pub fn parse_options(options: &[PlacementOption]) -> Result<PlacementSettings, SqlError> {

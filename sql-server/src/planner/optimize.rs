@@ -14,10 +14,10 @@ use codec::datum::Datum;
 use codec::table;
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
+use sql_catalog::{IndexInfo, TableInfo};
 
 use super::plan::{Access, ColId, Columns, IndexHint, JoinKind, Plan, Scan, SortKey, reads_only};
 use super::ranges::{self, Interval, Restriction};
-use crate::catalog::{IndexInfo, TableInfo};
 
 /// Rows that a table is thought to have.
 pub const TABLE_ROWS: f64 = 10_000.0;
@@ -927,7 +927,7 @@ fn index_access(
     }
     let mut key_ranges = Vec::new();
     let mut words = Vec::new();
-    let parts = crate::executor::rows::index_parts(table, index);
+    let parts = sql_catalog::row::index_parts(table, index);
     for combo in &combos {
         let prefix = table::index_values_key(table.id, index.id, &parts[..combo.len()], combo).ok()?;
         match &tail {

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::Expr;
-
-use crate::catalog::TableInfo;
+use sql_catalog::TableInfo;
 
 /// Number of a column in a statement.
 pub type ColId = usize;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use sql_base::SqlError;
+use sql_catalog::Schema;
 
-use crate::catalog::Schema;
 use crate::server::Server;
 use crate::session::state::{Level, SessionState};
 

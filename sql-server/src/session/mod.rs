@@ -113,7 +113,7 @@ impl Session {
         let schema = self.server.schema()?;
         let name = if let Some(database) = schema.database(name) {
             database.info.name.as_str().to_owned()
-        } else if crate::catalog::is_virtual_database(name) {
+        } else if sql_catalog::is_virtual_database(name) {
             name.to_owned()
         } else {
             return Err(SqlError::UnknownDatabase(name.into()));
@@ -433,7 +433,7 @@ impl Session {
     /// After `DROP DATABASE` of the current one there is none.
     fn forget_dropped_database(&mut self) {
         if let Some(name) = &self.state.database
-            && !crate::catalog::is_virtual_database(name)
+            && !sql_catalog::is_virtual_database(name)
             && self.server.schema().is_ok_and(|s| s.database(name).is_none())
         {
             self.state.database = None;

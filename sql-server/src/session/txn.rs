@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use kv_client::{Stage, Transaction, TxnOptions};
 use sql_base::SqlError;
+use sql_catalog::{Schema, TableInfo, UsedTable};
 
 use super::state::{Level, SessionState};
-use crate::catalog::{Schema, TableInfo, UsedTable};
 use crate::server::Server;
 
 /// The transaction of a session.
@@ -186,7 +186,7 @@ impl SessionState {
                 }
                 if let (kv_client::Error::KeyExists { key }, Some(schema)) = (&e, &schema) {
                     let zone = crate::executor::time_zone(self);
-                    return Err(crate::executor::rows::duplicate_key(schema, key, &zone));
+                    return Err(sql_catalog::row::duplicate_key(schema, key, &zone));
                 }
                 Err(e.into())
             }

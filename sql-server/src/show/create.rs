@@ -1,8 +1,8 @@
 //! Definitions as statements that make them again.
 
 use codec::types::{Collation, TypeCode, flags};
+use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo};
 
-use crate::catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo};
 use crate::infoschema;
 use crate::placement::settings;
 

@@ -10,9 +10,9 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
+use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind};
 use sql_parser::{ShowKind, TableName};
 
-use crate::catalog::{AutoIdKind, Database, TableInfo, TableKind};
 use crate::infoschema;
 use crate::session::ExecContext;
 pub use create::{create_database, create_policy, create_table};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
+use sql_catalog::{PolicyRef, Schema, transact};
 use sql_parser::TableName;
 
 use super::{database, result, s, table, text};
-use crate::catalog::{PolicyRef, Schema, transact};
 use crate::infoschema;
 use crate::placement::pd::{PdHttp, SchedulingState};
 use crate::placement::{rules, settings};

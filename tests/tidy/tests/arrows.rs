@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["proto", "codec", "engine", "net", "wan", "drill", "tidy"],
     &["query", "kv-client"],
     &["sql-base"],
-    &["sql-parser"],
+    &["sql-parser", "sql-catalog"],
     &["placement-driver", "storage-node", "sql-server", "playground"],
     &["tests"],
 ];
@@ -23,6 +23,22 @@ const SQLPARSER: &[&str] = &["sql-parser", "sql-server"];
 const ROOMS: &[(&str, &[&str])] = &[
     ("sql-base", &["errno", "outcome", "error", "interrupt", "hex"]),
     ("sql-parser", &["statement", "alter", "ddl", "dml", "headers", "set", "show", "lexer", "dialect", "ast"]),
+    (
+        "sql-catalog",
+        &[
+            "load",
+            "autoid",
+            "transact",
+            "meta",
+            "cache",
+            "row",
+            "convert",
+            "virtual_tables",
+            "schema",
+            "model",
+            "field_type",
+        ],
+    ),
     (
         "sql-server",
         &[
@@ -36,7 +52,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "placement",
             "planner",
             "vars",
-            "catalog",
             "config",
             "metrics",
         ],
@@ -45,8 +60,6 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Arrows that point up, and are still there.
 const ALLOWED: &[(&str, &str, &str)] = &[
-    ("sql-server", "catalog", "infoschema"),
-    ("sql-server", "ddl", "executor"),
     ("sql-server", "ddl", "infoschema"),
     ("sql-server", "ddl", "session"),
     ("sql-server", "ddl", "show"),
@@ -54,7 +67,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("sql-server", "executor", "server"),
     ("sql-server", "executor", "session"),
     ("sql-server", "infoschema", "server"),
-    ("sql-server", "planner", "executor"),
     ("sql-server", "session", "server"),
     ("sql-server", "show", "session"),
     ("sql-server", "wire", "server"),

@@ -12,18 +12,19 @@ use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
+use sql_catalog::row;
+use sql_catalog::{AutoIdKind, TableInfo};
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
 use super::super::reader::{Overlay, Reader};
 use super::super::writer::Writer;
 use super::super::{
-    Env, Planned, collect_context, lock_rows, lock_wait, optimize, overlay_of, plan_query, rows, run_subqueries,
-    snapshot_of, will_lock, write_context,
+    Env, Planned, collect_context, lock_rows, lock_wait, optimize, overlay_of, plan_query, run_subqueries, snapshot_of,
+    will_lock, write_context,
 };
 use super::fitting::Fitting;
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
-use crate::catalog::{AutoIdKind, TableInfo};
 use crate::planner::binder::{Binder, Visible, is_desc};
 use crate::planner::optimize::positions;
 use crate::planner::plan::{Access, ColId, Plan, SortKey};
@@ -393,7 +394,7 @@ fn point_keys(plan: &Plan) -> Option<PointKeys> {
             }
             Access::PointIndex { index, keys } => {
                 let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
-                let parts = rows::index_parts(&scan.table, index);
+                let parts = row::index_parts(&scan.table, index);
                 let entries = keys
                     .iter()
                     .map(|k| codec::table::index_values_key(scan.table.id, index.id, &parts, k).ok())
@@ -434,7 +435,7 @@ async fn lock_points(
                 None => v,
             };
             if let Some(v) = &current {
-                let handle = codec::table::decode_unique_handle(v).map_err(rows::damaged)?;
+                let handle = codec::table::decode_unique_handle(v).map_err(row::damaged)?;
                 row_keys.push(codec::table::record_key(keys.table.id, handle));
             }
             values.insert(k.clone(), current);
@@ -479,7 +480,7 @@ fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &Ti
         .iter()
         .zip(&target.table.columns)
         .map(|(id, c)| {
-            found.at.get(id).map_or(Datum::Null, |i| rows::to_stored(batch.datum(r, *i), &c.field_type, zone))
+            found.at.get(id).map_or(Datum::Null, |i| row::to_stored(batch.datum(r, *i), &c.field_type, zone))
         })
         .collect();
     Some((row, handle))
@@ -525,7 +526,7 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
                     };
                     let d = fitting.check_null(d, column, true)?;
                     if let Some(at) = found.at.get(&target.ids[*offset]) {
-                        values[*at] = rows::to_local(d.clone(), &column.field_type, &zone);
+                        values[*at] = row::to_local(d.clone(), &column.field_type, &zone);
                     }
                     new[*offset] = d;
                     set.push(*offset);
@@ -546,7 +547,7 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
                 if let Some(c) = target.table.auto_increment_column()
                     && set.contains(&c.offset)
                 {
-                    rebase = rebase.max(rows::handle_of(&new.0[c.offset]));
+                    rebase = rebase.max(row::handle_of(&new.0[c.offset]));
                 }
             }
         }

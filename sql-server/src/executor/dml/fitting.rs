@@ -5,10 +5,11 @@ use codec::time::TimeKind;
 use codec::types::{FieldType, TypeCode, flags};
 use query::context::{EvalContext, TimeZone};
 use sql_base::SqlError;
+use sql_catalog::convert::{self, Context, Problem};
+use sql_catalog::row;
+use sql_catalog::{ColumnDefault, ColumnInfo};
 
-use super::super::convert::{self, Context, Problem};
-use super::super::{eval_context, rows};
-use crate::catalog::{ColumnDefault, ColumnInfo};
+use super::super::eval_context;
 use crate::session::context::ExecContext;
 
 /// How values are fitted in this statement.
@@ -72,15 +73,15 @@ impl Fitting {
             Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(p.error(&cx)),
             Some(p) => self.warnings.push((true, p.of_warning(&column.field_type).error(&cx))),
         }
-        Ok(rows::to_stored(fitted.value, &column.field_type, &zone))
+        Ok(row::to_stored(fitted.value, &column.field_type, &zone))
     }
 
     /// What a column holds that the statement does not name.
     pub(super) fn default(&mut self, column: &ColumnInfo) -> Result<Datum, SqlError> {
         match &column.default {
             ColumnDefault::Null => Ok(Datum::Null),
-            ColumnDefault::Constant(text) => Ok(rows::constant_default(column, text, &self.zone.clone())
-                .pipe(|d| rows::to_stored(d, &column.field_type, &self.zone))),
+            ColumnDefault::Constant(text) => Ok(row::constant_default(column, text, &self.zone.clone())
+                .pipe(|d| row::to_stored(d, &column.field_type, &self.zone))),
             ColumnDefault::CurrentTimestamp => Ok(self.now(&column.field_type)),
             ColumnDefault::None if !column.field_type.is_not_null() => Ok(Datum::Null),
             ColumnDefault::None if column.field_type.has(flags::AUTO_INCREMENT) => Ok(Datum::Null),
@@ -116,7 +117,7 @@ impl Fitting {
     pub(super) fn now(&self, ty: &FieldType) -> Datum {
         let now = self.now.now(ty.fsp());
         let kind = TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime);
-        rows::to_stored(Datum::Time(now.convert(kind, ty.fsp())), ty, &self.zone)
+        row::to_stored(Datum::Time(now.convert(kind, ty.fsp())), ty, &self.zone)
     }
 
     /// NOT NULL.

@@ -10,17 +10,16 @@ use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
+use sql_catalog::row;
+use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
 use super::super::reader::Reader;
 use super::super::writer::Writer;
-use super::super::{
-    Env, collect_context, lock_rows, lock_wait, plan_query, rows, run_subqueries, will_lock, write_context,
-};
+use super::super::{Env, collect_context, lock_rows, lock_wait, plan_query, run_subqueries, will_lock, write_context};
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
-use crate::catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use crate::planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
 use crate::planner::plan::{ColId, Plan};
 use crate::session::context::ExecContext;
@@ -304,7 +303,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
     let records = new_rows.len() as u64;
     let ids = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
     let auto = table.auto_increment_column().map(|c| c.offset);
-    let auto_value = |row: &[Datum]| auto.and_then(|offset| rows::handle_of(&row[offset])).map_or(0, |v| v as u64);
+    let auto_value = |row: &[Datum]| auto.and_then(|offset| row::handle_of(&row[offset])).map_or(0, |v| v as u64);
     let wait = lock_wait(ctx.session, false);
     let zone = fitting.zone.clone();
     let mut writer = Writer::new(table.clone(), zone.clone());
@@ -339,7 +338,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
         let mut known: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
         let values = writer.current(txn, &all, wait).await?;
         known.extend(all.into_iter().zip(values));
-        let decoder = rows::full_decoder(&table);
+        let decoder = row::full_decoder(&table);
         'rows: for (n, (row, id)) in new_rows.iter().zip(&ids).enumerate() {
             let row_number = n as u64 + 1;
             let (handle, fresh) = (id.handle, id.fresh);
@@ -368,12 +367,12 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                 duplicates += 1;
                 let index = index_id.and_then(|id| table.indexes.iter().find(|i| i.id == id));
                 if insert.ignore && on_duplicate.is_empty() && !insert.replace_into {
-                    fitting.warnings.push((true, rows::duplicate_row(&table, index, row, &zone)));
+                    fitting.warnings.push((true, row::duplicate_row(&table, index, row, &zone)));
                     continue 'rows;
                 }
                 let old_handle = match index {
                     None => handle,
-                    Some(_) => codec::table::decode_unique_handle(&value).map_err(rows::damaged)?,
+                    Some(_) => codec::table::decode_unique_handle(&value).map_err(row::damaged)?,
                 };
                 let old_key = codec::table::record_key(table.id, old_handle);
                 let old_value = match index {
@@ -384,7 +383,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                     // The entry outlived its row: a conflict with a transaction that is just committing.
                     return Err(SqlError::WriteConflict("an index entry without its row".into()));
                 };
-                let old = decoder.decode(&old_value, old_handle).map_err(rows::damaged)?;
+                let old = decoder.decode(&old_value, old_handle).map_err(row::damaged)?;
                 if insert.replace_into {
                     // MySQL updates a row that can be in the way only once, and an update that changes nothing is not
                     // counted.
@@ -487,7 +486,7 @@ fn local_row(table: &TableInfo, row: &[Option<Datum>], zone: &TimeZone) -> Vec<D
 }
 
 fn local_values(table: &TableInfo, row: &[Datum], zone: &TimeZone) -> Vec<Datum> {
-    row.iter().zip(&table.columns).map(|(d, c)| rows::to_local(d.clone(), &c.field_type, zone)).collect()
+    row.iter().zip(&table.columns).map(|(d, c)| row::to_local(d.clone(), &c.field_type, zone)).collect()
 }
 
 /// Fills in defaults and checks NOT NULL. AUTO_INCREMENT columns may still be NULL.
@@ -509,7 +508,7 @@ fn complete_row(
             // Columns being added hold what old rows read as.
             None if !c.is_public() => match c.default {
                 ColumnDefault::CurrentTimestamp => fitting.now(&c.field_type),
-                _ => rows::origin_default(c),
+                _ => row::origin_default(c),
             },
             None => fitting.unnamed(c)?,
         };
@@ -584,7 +583,7 @@ async fn assign_ids(
             }
             row[column.offset] = match column.field_type.tp {
                 TypeCode::Float | TypeCode::Double => Datum::Float(value as f64),
-                _ => rows::handle_datum(value, &column.field_type),
+                _ => row::handle_datum(value, &column.field_type),
             };
             *generated = value as u64;
             next = value.checked_add(step as i64);

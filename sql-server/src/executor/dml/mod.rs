@@ -10,11 +10,11 @@ mod insert;
 
 use codec::datum::Datum;
 use sql_base::SqlError;
+use sql_catalog::row;
+use sql_catalog::{ColumnInfo, TableInfo, TableKind};
 use sqlparser::ast;
 
 use self::fitting::Fitting;
-use super::rows;
-use crate::catalog::{ColumnInfo, TableInfo, TableKind};
 
 pub(super) use change::{delete, plan_delete, plan_update, update};
 pub(super) use insert::insert;
@@ -33,7 +33,7 @@ fn writable(database: &str, table: &TableInfo, operation: &'static str) -> Resul
 
 /// The handle of a row: its integer primary key.
 fn row_handle(table: &TableInfo, row: &[Datum]) -> Option<i64> {
-    table.handle_column().and_then(|c| row.get(c.offset)).and_then(rows::handle_of)
+    table.handle_column().and_then(|c| row.get(c.offset)).and_then(row::handle_of)
 }
 
 fn column_name(name: &ast::ObjectName) -> Result<String, SqlError> {

@@ -20,10 +20,10 @@ use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_catalog::{Schema, TableInfo};
 use sqlparser::ast;
 
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
-use crate::catalog::{Schema, TableInfo};
 pub use expressions::has_aggregate;
 pub use select::check_clauses;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_catalog::{TableInfo, TableKind};
 use sqlparser::ast;
 
 use super::super::expr as build;
 use super::super::optimize::filter;
 use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
 use super::{Binder, Visible, each_scan, name_parts, table_name, unsupported};
-use crate::catalog::{TableInfo, TableKind};
 
 impl Binder<'_> {
     /// A table by name.

@@ -13,7 +13,7 @@
 //! statements do not see it, writes may have to maintain it. Which of the two is asked here, in one place
 //! ([`TableInfo::writable_columns`], [`TableInfo::maintained_indexes`]), and nowhere by comparing states.
 //!
-//! Not here: lookup by name (`schema`), storage (`meta`), how states follow each other (`crate::ddl`).
+//! Not here: lookup by name (`schema`), storage (`meta`), how states follow each other (`sql-ddl`).
 
 use std::fmt;
 
@@ -297,7 +297,7 @@ pub enum TableKind {
     /// The key space.
     #[default]
     Base,
-    /// The server computes them ([`crate::infoschema`]).
+    /// The server computes them when they are read ([`crate::virtual_tables`]).
     Memory,
 }
 
@@ -427,7 +427,7 @@ impl TableInfo {
     }
 
     /// Makes every `offset` the column's place again, after columns were added, removed or moved.
-    pub(crate) fn renumber(&mut self) {
+    pub fn renumber(&mut self) {
         for (offset, column) in self.columns.iter_mut().enumerate() {
             column.offset = offset;
         }
@@ -441,7 +441,7 @@ impl TableInfo {
     }
 }
 
-/// What a placement policy says, as the user wrote it; [`crate::placement`] gives it meaning.
+/// What a placement policy says, as the user wrote it; `sql-ddl` gives it meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlacementSettings {

@@ -11,9 +11,10 @@ use query::context::TimeZone;
 use sql_base::SqlError;
 
 use super::convert::{self, Context};
-use crate::catalog::{ColumnInfo, IndexInfo, IndexMaintenance, TableInfo};
+use crate::{ColumnInfo, IndexInfo, IndexMaintenance, TableInfo};
 
-pub(crate) fn damaged(e: codec::Error) -> SqlError {
+/// The error for stored bytes that are no row, key or value.
+pub fn damaged(e: codec::Error) -> SqlError {
     SqlError::internal("stored data does not decode", e)
 }
 
@@ -166,7 +167,7 @@ pub fn duplicate_row(table: &TableInfo, index: Option<&IndexInfo>, row: &[Datum]
 }
 
 /// The error for a key that the storage says exists already, found out only at commit.
-pub fn duplicate_key(schema: &crate::catalog::Schema, key: &[u8], zone: &TimeZone) -> SqlError {
+pub fn duplicate_key(schema: &crate::Schema, key: &[u8], zone: &TimeZone) -> SqlError {
     let unknown = || SqlError::DuplicateEntry { value: sql_base::hex(key), key: "PRIMARY".into() };
     let Some(table) = table::decode_table_id(key).and_then(|id| schema.table_by_id(id)) else { return unknown() };
     match table::decode_key(key) {

@@ -177,7 +177,7 @@ pub fn is_system_database(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::model::{Name, TableKind};
+    use crate::model::{Name, TableKind};
 
     fn database(id: i64, name: &str) -> DatabaseInfo {
         DatabaseInfo {

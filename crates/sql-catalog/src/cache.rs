@@ -10,7 +10,7 @@
 //!   [`SchemaCache::renew`] is called with the time until which the lease is certain, and past it a commit first waits for
 //!   the lease to come back, then fails (8027).
 //!
-//! Not here: loading (`load`), the lease and the acknowledgement themselves (`crate::ddl::domain`).
+//! Not here: loading (`load`), the lease and the acknowledgement themselves (`sql-ddl`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl SchemaCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
+    use crate::{Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
 
     fn schema(version: i64, revision: i64) -> Schema {
         let database = DatabaseInfo {

@@ -34,7 +34,7 @@ async fn load_all(meta: &mut Meta<'_>, version: i64) -> Result<Schema, SqlError>
         let tables = meta.tables(info.id).await?;
         databases.push(Arc::new(Database::new(info, tables.into_iter().map(Arc::new))));
     }
-    databases.extend(crate::infoschema::databases());
+    databases.extend(crate::virtual_tables::databases());
     let policies = meta.policies().await?;
     Ok(Schema::new(version, databases, policies.into_iter().map(Arc::new)))
 }

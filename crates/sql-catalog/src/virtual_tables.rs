@@ -1,10 +1,13 @@
-//! Which tables and columns there are: MySQL's and TiDB's names, order and types.
+//! The tables that the server computes when they are read: MySQL's and TiDB's names, columns, order and types.
+//!
+//! They are part of every [`crate::Schema`], marked [`TableKind::Memory`], so names resolve as they do for other tables.
+//! Not here: their rows, which are the server's matter.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
 
-use crate::catalog::{ColumnDefault, ColumnInfo, Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
+use crate::{ColumnDefault, ColumnInfo, Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
 
 /// Ids of computed databases and tables start here, far above any that is given out.
 const FIRST_ID: i64 = 1 << 62;
@@ -609,8 +612,14 @@ const TABLES: &[(&str, Columns)] = &[
     ),
 ];
 
-/// The computed databases.
-pub(super) fn databases() -> Vec<Arc<Database>> {
+static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(define);
+
+/// The databases whose tables are computed.
+pub fn databases() -> Vec<Arc<Database>> {
+    DATABASES.clone()
+}
+
+fn define() -> Vec<Arc<Database>> {
     let info = DatabaseInfo {
         id: FIRST_ID,
         name: "information_schema".into(),

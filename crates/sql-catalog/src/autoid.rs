@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::meta::AutoIdKind;
 use super::model::TableInfo;
-use super::transact;
+use crate::transact;
 
 const BATCH_MIN: i64 = 1_000;
 const BATCH_MAX: i64 = 1_000_000;

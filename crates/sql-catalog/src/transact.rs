@@ -1,33 +1,4 @@
-//! The catalogue: which databases, tables and policies there are, and how every server comes to agree on it.
-//!
-//! ```text
-//!   key space (m…)  --load/diff-->  SchemaCache --Arc--> statement
-//!        ^                              ^  |
-//!        | a DDL step's transaction     |  | ack: /tidb/ddl/all_schema_versions/<server>
-//!   crate::ddl (owner) --put--> /tidb/ddl/global_schema_version --watch--
-//! ```
-//!
-//! [`model`] is what is stored, [`schema`] the immutable snapshot that statements use.
-
-pub mod model;
-pub mod schema;
-
-pub mod autoid;
-pub mod cache;
-pub mod load;
-pub mod meta;
-
-mod field_type;
-
-pub use autoid::AutoIds;
-pub use cache::{CommitGuard, SchemaCache, UsedTable};
-pub use meta::{AutoIdKind, Meta};
-
-pub use model::{
-    ColumnDefault, ColumnInfo, DatabaseInfo, IndexColumn, IndexInfo, IndexMaintenance, Name, PlacementSettings,
-    PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,
-};
-pub use schema::{Database, Schema, is_system_database, is_virtual_database};
+//! A transaction of its own over the catalogue, run again when it met another.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -41,31 +12,31 @@ const TRANSACT_ATTEMPTS: u32 = 50;
 /// it again when another transaction was faster; not when the outcome of the commit is unknown.
 ///
 /// A macro and not a function with an async closure, whose future the compiler cannot yet prove to be `Send`.
+#[macro_export]
 macro_rules! transact {
     ($client:expr, |$meta:ident| $body:expr) => {{
         let mut attempt = 0_u32;
         loop {
             attempt += 1;
-            let mut txn = match $client.begin(kv_client::TxnOptions::optimistic()).await {
+            let mut txn = match $client.begin(::kv_client::TxnOptions::optimistic()).await {
                 Ok(txn) => txn,
                 Err(error) => break Err(::sql_base::SqlError::from(error)),
             };
             let result: Result<_, ::sql_base::SqlError> = {
-                let mut meta = $crate::catalog::Meta::new(&mut txn);
+                let mut meta = $crate::Meta::new(&mut txn);
                 let $meta = &mut meta;
                 async { $body }.await
             };
-            match $crate::catalog::end_attempt(txn, result, attempt).await {
+            match $crate::end_attempt(txn, result, attempt).await {
                 std::ops::ControlFlow::Break(result) => break result,
                 std::ops::ControlFlow::Continue(()) => {}
             }
         }
     }};
 }
-pub(crate) use transact;
 
 /// The end of an attempt of [`transact!`]: commits or rolls back, and says whether there is to be another.
-pub(crate) async fn end_attempt<T>(
+pub async fn end_attempt<T>(
     mut txn: kv_client::Transaction,
     result: Result<T, SqlError>,
     attempt: u32,
