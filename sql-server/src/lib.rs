@@ -12,7 +12,6 @@ pub mod executor;
 pub mod infoschema;
 mod metrics;
 pub mod placement;
-pub mod planner;
 pub mod server;
 pub mod session;
 pub mod show;

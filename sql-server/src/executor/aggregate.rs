@@ -14,9 +14,9 @@ use codec::types::FieldType;
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_planner::plan::{AggCall, ColId};
 
 use super::operator::{Operator, Runtime, key_bytes, resolve};
-use crate::planner::plan::{AggCall, ColId};
 
 /// Builds the operator.
 pub fn build(

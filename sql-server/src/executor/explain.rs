@@ -7,11 +7,11 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::TableInfo;
 use sql_parser::{Explain, Statement};
+use sql_planner::binder::Binder;
+use sql_planner::optimize::{EVERYTHING, estimate};
+use sql_planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 
 use super::{Env, dml, eval_context, plan_query};
-use crate::planner::binder::Binder;
-use crate::planner::optimize::{EVERYTHING, estimate};
-use crate::planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 use crate::session::context::ExecContext;
 
 /// Columns of the result.

@@ -1,7 +1,7 @@
 //! Runs queries and changes of rows.
 //!
 //! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder makes a plan, its
-//! subqueries run first, the rules of [`crate::planner::optimize`] place the work, [`operator::build`] makes operators of it,
+//! subqueries run first, the rules of [`sql_planner::optimize`] place the work, [`operator::build`] makes operators of it,
 //! and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
 //! [`writer`].
 //!
@@ -40,10 +40,10 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
 use sql_catalog::{Schema, TableInfo};
 use sql_parser::Statement;
+use sql_planner::binder::{Binder, Bound, Environment, Visible};
+use sql_planner::optimize::Rules;
+use sql_planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};
 
-use crate::planner::binder::{Binder, Bound, Environment, Visible};
-use crate::planner::optimize::Rules;
-use crate::planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};
 use crate::server::Server;
 use crate::session::context::ExecContext;
 use crate::session::state::{Level, SessionState, Variables};
@@ -327,7 +327,7 @@ impl SubqueryValues {
 
     /// The same in one expression.
     pub fn apply_expr(&self, e: &mut Expr) -> Result<(), SqlError> {
-        crate::planner::plan::bind_values(e, &self.values);
+        sql_planner::plan::bind_values(e, &self.values);
         if e.columns().iter().any(|c| self.lists.contains_key(c)) {
             *e = self.splice(e)?;
         }

@@ -18,12 +18,10 @@ use query::context::{EvalContext, TimeZone};
 use query::expr::Expr;
 use sql_base::Interrupt;
 use sql_base::SqlError;
+use sql_planner::optimize::{Rules, positions};
+use sql_planner::plan::{ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values};
 
 use super::reader::{self, Reader};
-use crate::planner::optimize::{Rules, positions};
-use crate::planner::plan::{
-    ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values,
-};
 
 /// Facts that all operators of a statement share.
 pub struct Runtime {

@@ -18,11 +18,11 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
+use sql_planner::binder::check_clauses;
+use sql_planner::ranges::in_column_type;
 use sqlparser::ast;
 
 use super::{snapshot_of, time_zone};
-use crate::planner::binder::check_clauses;
-use crate::planner::ranges::in_column_type;
 use crate::session::context::ExecContext;
 
 /// Runs the query if it is a point read.
@@ -157,7 +157,7 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     {
         return None;
     }
-    let (db, table_name) = crate::planner::binder::table_name(name).ok()?;
+    let (db, table_name) = sql_planner::binder::table_name(name).ok()?;
     let db = match &db {
         Some(db) => db.as_str(),
         None => ctx.session.database.as_deref()?,

@@ -13,10 +13,10 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
+use sql_planner::optimize::positions;
+use sql_planner::plan::{AggCall, Scan};
 
 use super::operator::{Runtime, resolve};
-use crate::planner::optimize::positions;
-use crate::planner::plan::{AggCall, Scan};
 
 /// Rows after which a storage node ends a page of an answer that may be large.
 const PAGE_ROWS: u64 = 8_192;
@@ -314,7 +314,7 @@ fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>
 /// The type of a call's partial result: a sum has all digits of what is summed.
 fn partial_type(call: &AggCall) -> FieldType {
     match call.name.as_str() {
-        "sum" => crate::planner::aggregate::sum_type(call.args[0].ty()),
+        "sum" => sql_planner::aggregate::sum_type(call.args[0].ty()),
         _ => call.ty.clone(),
     }
 }

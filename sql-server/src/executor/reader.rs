@@ -22,10 +22,10 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo};
+use sql_planner::plan::{Access, ColId, Lock, Scan};
 
 use super::operator::{Operator, Runtime, filter_batch, resolve};
 use super::pushdown;
-use crate::planner::plan::{Access, ColId, Lock, Scan};
 
 /// Pairs asked for at once when pairs are scanned.
 const SCAN_PAIRS: usize = 1024;
@@ -157,7 +157,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
     let keep_order = scan.order.is_some();
     let dirty = rt.reader.is_dirty(&scan.table);
     let root_filters = |pushed: bool| {
-        let positions = crate::planner::optimize::positions(&scan.base_outputs());
+        let positions = sql_planner::optimize::positions(&scan.base_outputs());
         let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
         conditions.map(|c| resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
     };

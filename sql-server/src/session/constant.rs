@@ -8,10 +8,10 @@ use codec::decimal::Decimal;
 use codec::types::{FieldType, TypeCode, flags};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet};
+use sql_planner::binder::check_clauses;
 use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Value};
 
 use super::state::SessionState;
-use crate::planner::binder::check_clauses;
 use crate::server::Server;
 use crate::vars::SERVER_VERSION;
 

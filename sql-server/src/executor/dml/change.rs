@@ -14,6 +14,9 @@ use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, TableInfo};
+use sql_planner::binder::{Binder, Visible, is_desc};
+use sql_planner::optimize::positions;
+use sql_planner::plan::{Access, ColId, Plan, SortKey};
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
@@ -25,9 +28,6 @@ use super::super::{
 };
 use super::fitting::Fitting;
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
-use crate::planner::binder::{Binder, Visible, is_desc};
-use crate::planner::optimize::positions;
-use crate::planner::plan::{Access, ColId, Plan, SortKey};
 use crate::session::context::ExecContext;
 
 /// A table that the statement changes: its columns' numbers by offset, and its handle's.
@@ -45,8 +45,8 @@ struct Change {
     targets: Vec<Target>,
     /// (target, column offset, value; `None` is DEFAULT).
     assignments: Vec<(usize, usize, Option<Expr>)>,
-    columns: crate::planner::plan::Columns,
-    subqueries: Vec<crate::planner::plan::Subquery>,
+    columns: sql_planner::plan::Columns,
+    subqueries: Vec<sql_planner::plan::Subquery>,
     /// Tables that the lock clauses of its subqueries lock.
     locked: Vec<Arc<TableInfo>>,
     single: bool,
@@ -127,7 +127,7 @@ fn bind_tail(
 }
 
 /// A projection of the columns that the change needs, so that nothing else is read.
-fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &crate::planner::plan::Columns) -> Plan {
+fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &sql_planner::plan::Columns) -> Plan {
     let mut ids: Vec<ColId> = targets.iter().flat_map(|t| t.ids.iter().copied().chain([t.handle])).collect();
     for e in others {
         ids.extend(e.columns());
@@ -156,7 +156,7 @@ fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
     let mut assignments = Vec::new();
     for a in &update.assignments {
         let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
-        let parts = crate::planner::binder::name_parts(n)?;
+        let parts = sql_planner::binder::name_parts(n)?;
         let unknown = || SqlError::UnknownColumn { column: parts.join("."), clause: "field list".into() };
         let name = parts.last().ok_or_else(unknown)?;
         let table_part = parts.len().checked_sub(2).map(|i| &parts[i]);

@@ -12,6 +12,8 @@ use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
+use sql_planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
+use sql_planner::plan::{ColId, Plan};
 use sqlparser::ast;
 
 use super::super::operator::{self, Runtime, resolve};
@@ -20,8 +22,6 @@ use super::super::writer::Writer;
 use super::super::{Env, collect_context, lock_rows, lock_wait, plan_query, run_subqueries, will_lock, write_context};
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
-use crate::planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
-use crate::planner::plan::{ColId, Plan};
 use crate::session::context::ExecContext;
 
 /// Where a column's value comes from.
@@ -187,7 +187,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
                 let column = find_column(&table, &column_name(n)?, "field list")?;
                 let e = if is_default(&a.value) {
                     let text = column.default.constant().map(<[u8]>::to_vec);
-                    text.map_or_else(Expr::null, |t| crate::planner::expr::parameter(Datum::Bytes(t), env.eval()))
+                    text.map_or_else(Expr::null, |t| sql_planner::expr::parameter(Datum::Bytes(t), env.eval()))
                 } else {
                     infer::exact(binder.bind_expr(&a.value)?)
                 };

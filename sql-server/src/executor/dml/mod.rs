@@ -37,7 +37,7 @@ fn row_handle(table: &TableInfo, row: &[Datum]) -> Option<i64> {
 }
 
 fn column_name(name: &ast::ObjectName) -> Result<String, SqlError> {
-    Ok(crate::planner::binder::name_parts(name)?.pop().unwrap_or_default())
+    Ok(sql_planner::binder::name_parts(name)?.pop().unwrap_or_default())
 }
 
 fn find_column<'t>(table: &'t TableInfo, name: &str, clause: &str) -> Result<&'t ColumnInfo, SqlError> {

@@ -12,11 +12,12 @@ use std::collections::{HashMap, HashSet};
 
 use codec::datum::Datum;
 use codec::table;
+use codec::types::TypeCode;
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
 use sql_catalog::{IndexInfo, TableInfo};
 
-use super::plan::{Access, ColId, Columns, IndexHint, JoinKind, Plan, Scan, SortKey, reads_only};
+use super::plan::{Access, ColId, Columns, IndexHint, JoinKind, Plan, PushedAgg, Scan, SortKey, reads_only};
 use super::ranges::{self, Interval, Restriction};
 
 /// Rows that a table is thought to have.
@@ -72,7 +73,7 @@ impl Rules<'_> {
             }
             Plan::Aggregate { input, group, aggs, merge } => {
                 let input = self.place(*input, None);
-                super::aggregate::push(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, self)
+                push_aggregate(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, self)
             }
             Plan::Distinct(input) => Plan::Distinct(Box::new(self.place(*input, None))),
             Plan::Union { inputs, ids } => {
@@ -219,6 +220,43 @@ impl Rules<'_> {
         let ordered = choice.ordered.is_some();
         (scan, ordered)
     }
+}
+
+/// Lets the storage nodes aggregate what they scan, when they can.
+fn push_aggregate(plan: Plan, rules: &Rules<'_>) -> Plan {
+    let Plan::Aggregate { mut input, group, aggs, merge: false } = plan else { return plan };
+    let fits = match &*input {
+        Plan::Scan(scan) => {
+            let ranges = match &scan.access {
+                Access::Full | Access::Handles(_) => true,
+                Access::Index { covering, .. } => *covering,
+                _ => false,
+            };
+            ranges
+                && scan.lock.is_none()
+                && scan.residual.is_empty()
+                && scan.pushed.limit.is_none()
+                && scan.pushed.topn.is_none()
+                && scan.order.is_none()
+                && !(rules.dirty)(&scan.table)
+                && group.iter().all(|g| (rules.pushable)(&g.0))
+                && aggs.iter().all(|(a, _)| {
+                    !a.distinct
+                        && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "firstrow")
+                        && a.args.len() <= 1
+                        && !matches!(a.ty.tp, TypeCode::Json | TypeCode::Enum | TypeCode::Set | TypeCode::Bit)
+                        && a.args.iter().all(|e| (rules.pushable)(e))
+                })
+        }
+        _ => false,
+    };
+    if !fits {
+        return Plan::Aggregate { input, group, aggs, merge: false };
+    }
+    if let Plan::Scan(scan) = &mut *input {
+        scan.pushed.aggregate = Some(PushedAgg { group: group.clone(), aggs: aggs.clone() });
+    }
+    Plan::Aggregate { input, group, aggs, merge: true }
 }
 
 /// The position among `equal` by which the rows of a scan can be looked up. `left`: the scan is the left side.

@@ -1,4 +1,5 @@
-//! Aggregate functions: their types, and which of them storage nodes can compute in part.
+//! Aggregate functions: their types, and which of them storage nodes can compute in part
+//! (`optimize` has them do it).
 //!
 //! | call | part on the storage node | merged here by |
 //! |---|---|---|
@@ -13,9 +14,6 @@ use query::context::EvalContext;
 use query::expr::{ArithOp, Domain, Expr};
 use query::infer as types;
 use sql_base::SqlError;
-
-use super::optimize::Rules;
-use super::plan::{Access, Plan, PushedAgg};
 
 /// Arguments cast as the function wants them, and the type of the result.
 pub fn infer(name: &str, args: Vec<Expr>) -> Result<(Vec<Expr>, FieldType), SqlError> {
@@ -91,41 +89,4 @@ pub fn average(sum: Expr, count: Expr, shown: &FieldType, cx: &EvalContext) -> R
         call.ty = FieldType::decimal((summed + increment).min(65), (scale + increment).min(30));
     }
     Ok(average)
-}
-
-/// Lets the storage nodes aggregate what they scan, when they can.
-pub fn push(plan: Plan, rules: &Rules<'_>) -> Plan {
-    let Plan::Aggregate { mut input, group, aggs, merge: false } = plan else { return plan };
-    let fits = match &*input {
-        Plan::Scan(scan) => {
-            let ranges = match &scan.access {
-                Access::Full | Access::Handles(_) => true,
-                Access::Index { covering, .. } => *covering,
-                _ => false,
-            };
-            ranges
-                && scan.lock.is_none()
-                && scan.residual.is_empty()
-                && scan.pushed.limit.is_none()
-                && scan.pushed.topn.is_none()
-                && scan.order.is_none()
-                && !(rules.dirty)(&scan.table)
-                && group.iter().all(|g| (rules.pushable)(&g.0))
-                && aggs.iter().all(|(a, _)| {
-                    !a.distinct
-                        && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "firstrow")
-                        && a.args.len() <= 1
-                        && !matches!(a.ty.tp, TypeCode::Json | TypeCode::Enum | TypeCode::Set | TypeCode::Bit)
-                        && a.args.iter().all(|e| (rules.pushable)(e))
-                })
-        }
-        _ => false,
-    };
-    if !fits {
-        return Plan::Aggregate { input, group, aggs, merge: false };
-    }
-    if let Plan::Scan(scan) = &mut *input {
-        scan.pushed.aggregate = Some(PushedAgg { group: group.clone(), aggs: aggs.clone() });
-    }
-    Plan::Aggregate { input, group, aggs, merge: true }
 }
