@@ -6,14 +6,13 @@
 //!
 //! The server is stateless: everything durable is in the storage nodes, everything shared in PD.
 
+pub mod admin;
 pub mod config;
 pub mod ddl;
 pub mod executor;
-pub mod infoschema;
 mod metrics;
 pub mod placement;
 pub mod server;
 pub mod session;
-pub mod show;
 pub mod vars;
 pub mod wire;

@@ -15,7 +15,7 @@ use super::domain::Domain;
 const STEP: usize = 1024;
 
 /// Compares the rows of a table with one index, or with all.
-pub(super) async fn check_table(domain: &Domain, table: &TableInfo, only: Option<&str>) -> Result<(), SqlError> {
+pub async fn check_table(domain: &Domain, table: &TableInfo, only: Option<&str>) -> Result<(), SqlError> {
     let kv = domain.kv();
     let snapshot = kv.snapshot(kv.timestamp().await?);
     let indexes: Vec<&IndexInfo> = match only {

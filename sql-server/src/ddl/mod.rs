@@ -7,17 +7,18 @@
 //! 2. [`step`]: the states, pure, and why neighbours go together;
 //! 3. `worker`: a step as a transaction; `backfill`: filling an index;
 //! 4. [`domain`]: leases, acknowledgements, the owner's election; [`coordinator`]: the keys for it;
-//! 5. `build`, `default`, `exec`: from statements to jobs; `admin`: ADMIN, SPLIT TABLE.
+//! 5. `build`, `default`, `exec`: from statements to jobs.
+//!
+//! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE.
 
+pub mod check;
 pub mod coordinator;
 pub mod domain;
 pub mod job;
 pub mod step;
 
-mod admin;
 mod backfill;
 mod build;
-mod check;
 mod default;
 mod exec;
 mod worker;
@@ -26,8 +27,8 @@ pub use coordinator::ServerInfo;
 pub use domain::{Domain, DomainOptions};
 
 use sql_base::SqlError;
-use sql_base::outcome::{Outcome, ResultSet};
-use sql_parser::{Admin, Ddl, SplitTable, TableName};
+use sql_base::outcome::Outcome;
+use sql_parser::Ddl;
 
 use crate::session::ExecContext;
 
@@ -50,19 +51,4 @@ pub async fn execute(ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<
         ctx.note(&note);
     }
     result.map(|()| Outcome::affected(statement.affected))
-}
-
-/// Runs an ADMIN statement.
-pub async fn admin(ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
-    admin::execute(ctx, admin).await
-}
-
-/// Runs SPLIT TABLE.
-pub async fn split_table(ctx: &mut ExecContext<'_>, split: &SplitTable) -> Result<ResultSet, SqlError> {
-    admin::split_table(ctx, split).await
-}
-
-/// CHECK TABLE: as ADMIN CHECK TABLE, with MySQL's result.
-pub async fn check_tables(ctx: &mut ExecContext<'_>, tables: &[TableName]) -> Result<ResultSet, SqlError> {
-    admin::check_tables(ctx, tables).await
 }

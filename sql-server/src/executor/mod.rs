@@ -396,7 +396,7 @@ async fn load_memory_tables(
     for (database, table) in wanted {
         let key = (database.to_lowercase(), table.name.lower.clone());
         if let Entry::Vacant(entry) = out.entry(key) {
-            let rows = crate::infoschema::rows(ctx.server, &ctx.schema, &table).await?;
+            let rows = crate::admin::infoschema::rows(ctx.server, &ctx.schema, &table).await?;
             entry.insert(Arc::new(rows));
         }
     }

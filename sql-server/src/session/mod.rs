@@ -471,10 +471,10 @@ async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Out
 async fn define(ctx: &mut ExecContext<'_>, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
     match statement {
         Statement::Ddl(ddl) => crate::ddl::execute(ctx, ddl, text).await,
-        Statement::Admin(admin) => crate::ddl::admin(ctx, admin).await,
-        Statement::SplitTable(split) => crate::ddl::split_table(ctx, split).await.map(Outcome::Rows),
+        Statement::Admin(admin) => crate::admin::execute(ctx, admin).await,
+        Statement::SplitTable(split) => crate::admin::split_table(ctx, split).await.map(Outcome::Rows),
         Statement::MaintainTable { op: "check", tables } => {
-            crate::ddl::check_tables(ctx, tables).await.map(Outcome::Rows)
+            crate::admin::check_tables(ctx, tables).await.map(Outcome::Rows)
         }
         other => Err(SqlError::NotSupported(kind_name(other).to_owned())),
     }
@@ -514,5 +514,5 @@ async fn describe_statement(
 
 /// `SHOW` of what is in the catalogue.
 async fn show_catalog(ctx: &mut ExecContext<'_>, kind: &sql_parser::ShowKind) -> Result<ResultSet, SqlError> {
-    crate::show::execute(ctx, kind).await
+    crate::admin::show::execute(ctx, kind).await
 }

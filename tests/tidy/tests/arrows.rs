@@ -43,33 +43,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sql-planner", &["binder", "optimize", "aggregate", "ranges", "expr", "plan"]),
     (
         "sql-server",
-        &[
-            "server",
-            "wire",
-            "session",
-            "show",
-            "infoschema",
-            "executor",
-            "ddl",
-            "placement",
-            "vars",
-            "config",
-            "metrics",
-        ],
+        &["server", "wire", "session", "admin", "executor", "ddl", "placement", "vars", "config", "metrics"],
     ),
 ];
 
 /// Arrows that point up, and are still there.
 const ALLOWED: &[(&str, &str, &str)] = &[
-    ("sql-server", "ddl", "infoschema"),
     ("sql-server", "ddl", "session"),
-    ("sql-server", "ddl", "show"),
-    ("sql-server", "executor", "infoschema"),
+    ("sql-server", "executor", "admin"),
     ("sql-server", "executor", "server"),
     ("sql-server", "executor", "session"),
-    ("sql-server", "infoschema", "server"),
+    ("sql-server", "admin", "server"),
     ("sql-server", "session", "server"),
-    ("sql-server", "show", "session"),
+    ("sql-server", "admin", "session"),
     ("sql-server", "wire", "server"),
 ];
 

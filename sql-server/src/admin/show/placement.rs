@@ -11,7 +11,7 @@ use sql_catalog::{PolicyRef, Schema, transact};
 use sql_parser::TableName;
 
 use super::{database, result, s, table, text};
-use crate::infoschema;
+use crate::admin::infoschema;
 use crate::placement::pd::{PdHttp, SchedulingState};
 use crate::placement::{rules, settings};
 use crate::session::ExecContext;

@@ -3,7 +3,7 @@
 use codec::types::{Collation, TypeCode, flags};
 use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo};
 
-use crate::infoschema;
+use crate::admin::infoschema;
 use crate::placement::settings;
 
 /// A name in backquotes.

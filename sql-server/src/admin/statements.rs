@@ -1,4 +1,4 @@
-//! ADMIN statements and SPLIT TABLE.
+//! ADMIN statements, SPLIT TABLE and CHECK TABLE.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
-use super::check;
-use crate::infoschema::time_of;
+use super::infoschema::time_of;
+use super::show::{self, number, result, s, text};
+use crate::ddl::check;
 use crate::session::ExecContext;
-use crate::show::{self, number, result, s, text};
 
 /// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.
 const JOBS_SHOWN: u64 = 10;
@@ -24,7 +24,8 @@ const JOBS_SEARCHED: usize = 10_000;
 /// Regions that one SPLIT may make.
 const SPLIT_REGIONS_MAX: u64 = 1000;
 
-pub(super) async fn execute(ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
+/// Runs an ADMIN statement.
+pub async fn execute(ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
     match admin {
         Admin::ShowDdl => show_ddl(ctx).await.map(Outcome::Rows),
         Admin::ShowDdlJobs { filter: Some(_), .. } => {
@@ -62,7 +63,7 @@ fn stored_table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database
 }
 
 /// CHECK TABLE: a row for each table, whatever is found.
-pub(super) async fn check_tables(ctx: &mut ExecContext<'_>, names: &[TableName]) -> Result<ResultSet, SqlError> {
+pub async fn check_tables(ctx: &mut ExecContext<'_>, names: &[TableName]) -> Result<ResultSet, SqlError> {
     let mut rows = Vec::new();
     for name in names {
         let shown = match (&name.database, &ctx.session.database) {
@@ -168,7 +169,8 @@ async fn cancel(ctx: &mut ExecContext<'_>, ids: &[u64]) -> Result<ResultSet, Sql
 
 // ---- SPLIT TABLE ----
 
-pub(super) async fn split_table(ctx: &mut ExecContext<'_>, split: &SplitTable) -> Result<ResultSet, SqlError> {
+/// Runs SPLIT TABLE.
+pub async fn split_table(ctx: &mut ExecContext<'_>, split: &SplitTable) -> Result<ResultSet, SqlError> {
     let (_, table) = stored_table(ctx, &split.table)?;
     let index = match &split.index {
         Some(name) if !(name.eq_ignore_ascii_case("primary") && table.pk_is_handle) => {

@@ -13,7 +13,7 @@ use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind};
 use sql_parser::{ShowKind, TableName};
 
-use crate::infoschema;
+use crate::admin::infoschema;
 use crate::session::ExecContext;
 pub use create::{create_database, create_policy, create_table};
 

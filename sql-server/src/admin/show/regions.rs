@@ -6,7 +6,7 @@ use sql_base::outcome::ResultSet;
 use sql_parser::TableName;
 
 use super::{number, result, s, table, text};
-use crate::infoschema::{boundary, region_rows};
+use crate::admin::infoschema::{boundary, region_rows};
 use crate::placement::{rules, settings};
 use crate::session::ExecContext;
 
