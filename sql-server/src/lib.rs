@@ -14,5 +14,4 @@ mod metrics;
 pub mod placement;
 pub mod server;
 pub mod session;
-pub mod vars;
 pub mod wire;

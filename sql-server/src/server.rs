@@ -18,14 +18,15 @@ use net::grpc::{ChannelOptions, Channels};
 use parking_lot::{Mutex, RwLock};
 use sql_base::Interrupt;
 use sql_base::SqlError;
-use sql_catalog::{CommitGuard, Schema, UsedTable};
+use sql_catalog::{AutoIds, Schema, SchemaCache};
+use sql_context::Services;
+use sql_context::vars::{GlobalVars, SERVER_VERSION};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::ddl::{Domain, DomainOptions, ServerInfo};
-use crate::vars::{GlobalVars, SERVER_VERSION};
 use crate::wire::auth::Verifier;
 use crate::wire::connection;
 use crate::wire::tls::{self, TlsAcceptor, TlsError};
@@ -280,12 +281,6 @@ impl Server {
         Ok(self.domain()?.schemas().current())
     }
 
-    /// Lets a transaction commit that changed these tables, if they are still as it saw them. The guard is kept until the
-    /// commit has returned.
-    pub async fn begin_commit(&self, tables: &[UsedTable]) -> Result<CommitGuard, SqlError> {
-        self.domain()?.schemas().begin_commit(tables).await
-    }
-
     pub(crate) fn count_question(&self) {
         self.questions.fetch_add(1, Ordering::Relaxed);
     }
@@ -318,6 +313,24 @@ impl Server {
             self.connections.count(),
             questions as f64 / secs.max(1) as f64,
         )
+    }
+}
+
+impl Services for Server {
+    fn globals(&self) -> &GlobalVars {
+        &self.globals
+    }
+
+    fn kv(&self) -> Result<Client, SqlError> {
+        Server::kv(self)
+    }
+
+    fn schemas(&self) -> Result<Arc<SchemaCache>, SqlError> {
+        Ok(Arc::clone(self.domain()?.schemas()))
+    }
+
+    fn auto_ids(&self) -> Result<Arc<AutoIds>, SqlError> {
+        Ok(Arc::clone(self.domain()?.auto_ids()))
     }
 }
 

@@ -9,13 +9,14 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
 use sql_catalog::convert;
 use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
+use sql_context::ExecContext;
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::infoschema::time_of;
 use super::show::{self, number, result, s, text};
 use crate::ddl::check;
-use crate::session::ExecContext;
+use crate::server::Server;
 
 /// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.
 const JOBS_SHOWN: u64 = 10;
@@ -25,33 +26,38 @@ const JOBS_SEARCHED: usize = 10_000;
 const SPLIT_REGIONS_MAX: u64 = 1000;
 
 /// Runs an ADMIN statement.
-pub async fn execute(ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
+pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
     match admin {
-        Admin::ShowDdl => show_ddl(ctx).await.map(Outcome::Rows),
+        Admin::ShowDdl => show_ddl(server).await.map(Outcome::Rows),
         Admin::ShowDdlJobs { filter: Some(_), .. } => {
             Err(SqlError::NotSupported("ADMIN SHOW DDL JOBS WHERE (use information_schema.ddl_jobs)".into()))
         }
         Admin::ShowDdlJobs { limit, filter: None } => {
-            show_jobs(ctx, limit.unwrap_or(JOBS_SHOWN)).await.map(Outcome::Rows)
+            show_jobs(server, limit.unwrap_or(JOBS_SHOWN)).await.map(Outcome::Rows)
         }
-        Admin::ShowDdlJobQueries(ids) => show_queries(ctx, ids).await.map(Outcome::Rows),
-        Admin::CancelDdlJobs(ids) => cancel(ctx, ids).await.map(Outcome::Rows),
+        Admin::ShowDdlJobQueries(ids) => show_queries(server, ids).await.map(Outcome::Rows),
+        Admin::CancelDdlJobs(ids) => cancel(server, ids).await.map(Outcome::Rows),
         Admin::CheckTable(tables) => {
             for name in tables {
-                check_one(ctx, name, None).await?;
+                check_one(server, ctx, name, None).await?;
             }
             Ok(Outcome::ok())
         }
-        Admin::CheckIndex { table, index } => check_one(ctx, table, Some(index)).await.map(|()| Outcome::ok()),
+        Admin::CheckIndex { table, index } => check_one(server, ctx, table, Some(index)).await.map(|()| Outcome::ok()),
         Admin::ChecksumTable(_) => Err(SqlError::NotSupported("ADMIN CHECKSUM TABLE".into())),
         Admin::ShowNextRowId(name) => show::next_row_id(ctx, name).await.map(Outcome::Rows),
         Admin::Refused(what) => Err(SqlError::NotSupported(what.clone())),
     }
 }
 
-async fn check_one(ctx: &mut ExecContext<'_>, name: &TableName, index: Option<&str>) -> Result<(), SqlError> {
+async fn check_one(
+    server: &Server,
+    ctx: &mut ExecContext<'_>,
+    name: &TableName,
+    index: Option<&str>,
+) -> Result<(), SqlError> {
     let (_, table) = stored_table(ctx, name)?;
-    check::check_table(&*ctx.server.domain()?, &table, index).await
+    check::check_table(&*server.domain()?, &table, index).await
 }
 
 fn stored_table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
@@ -63,14 +69,18 @@ fn stored_table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database
 }
 
 /// CHECK TABLE: a row for each table, whatever is found.
-pub async fn check_tables(ctx: &mut ExecContext<'_>, names: &[TableName]) -> Result<ResultSet, SqlError> {
+pub async fn check_tables(
+    server: &Server,
+    ctx: &mut ExecContext<'_>,
+    names: &[TableName],
+) -> Result<ResultSet, SqlError> {
     let mut rows = Vec::new();
     for name in names {
         let shown = match (&name.database, &ctx.session.database) {
             (Some(database), _) | (None, Some(database)) => format!("{database}.{}", name.name),
             (None, None) => return Err(SqlError::NoDatabaseSelected),
         };
-        let (kind, message) = match check_one(ctx, name, None).await {
+        let (kind, message) = match check_one(server, ctx, name, None).await {
             Ok(()) => ("status", "OK".to_owned()),
             Err(error) => ("error", error.to_string()),
         };
@@ -79,8 +89,8 @@ pub async fn check_tables(ctx: &mut ExecContext<'_>, names: &[TableName]) -> Res
     Ok(result(vec![text("Table", 128), text("Op", 10), text("Msg_type", 10), text("Msg_text", 1024)], rows))
 }
 
-async fn show_ddl(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
-    let domain = ctx.server.domain()?;
+async fn show_ddl(server: &Server) -> Result<ResultSet, SqlError> {
+    let domain = server.domain()?;
     let owner = domain.owner().await?.unwrap_or_default();
     let servers = domain.servers().await?;
     let address = servers.iter().find(|server| server.id == owner);
@@ -111,9 +121,9 @@ async fn show_ddl(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
     Ok(result(columns, vec![row]))
 }
 
-async fn show_jobs(ctx: &mut ExecContext<'_>, limit: u64) -> Result<ResultSet, SqlError> {
+async fn show_jobs(server: &Server, limit: u64) -> Result<ResultSet, SqlError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (queued, finished) = ctx.server.domain()?.jobs(limit).await?;
+    let (queued, finished) = server.domain()?.jobs(limit).await?;
     let datetime = |name: &str| ColumnMeta::computed(name, codec::types::FieldType::datetime(0));
     let columns = vec![
         number("JOB_ID"),
@@ -150,16 +160,16 @@ async fn show_jobs(ctx: &mut ExecContext<'_>, limit: u64) -> Result<ResultSet, S
     Ok(result(columns, rows.collect()))
 }
 
-async fn show_queries(ctx: &mut ExecContext<'_>, ids: &[u64]) -> Result<ResultSet, SqlError> {
-    let (queued, finished) = ctx.server.domain()?.jobs(JOBS_SEARCHED).await?;
+async fn show_queries(server: &Server, ids: &[u64]) -> Result<ResultSet, SqlError> {
+    let (queued, finished) = server.domain()?.jobs(JOBS_SEARCHED).await?;
     let wanted = |id: i64| u64::try_from(id).is_ok_and(|id| ids.contains(&id));
     let rows = queued.into_iter().chain(finished).filter(|job| wanted(job.id)).map(|job| vec![s(job.query)]);
     Ok(result(vec![text("QUERY", 256)], rows.collect()))
 }
 
-async fn cancel(ctx: &mut ExecContext<'_>, ids: &[u64]) -> Result<ResultSet, SqlError> {
+async fn cancel(server: &Server, ids: &[u64]) -> Result<ResultSet, SqlError> {
     let ids: Vec<i64> = ids.iter().map(|id| i64::try_from(*id).unwrap_or(i64::MAX)).collect();
-    let outcome = ctx.server.domain()?.cancel_jobs(&ids).await?;
+    let outcome = server.domain()?.cancel_jobs(&ids).await?;
     let rows = outcome.into_iter().map(|(id, refused)| {
         let told = refused.map_or("successful".to_owned(), |error| format!("error: [ddl:{}]{error}", error.code().0));
         vec![s(id.to_string()), s(told)]
@@ -170,7 +180,11 @@ async fn cancel(ctx: &mut ExecContext<'_>, ids: &[u64]) -> Result<ResultSet, Sql
 // ---- SPLIT TABLE ----
 
 /// Runs SPLIT TABLE.
-pub async fn split_table(ctx: &mut ExecContext<'_>, split: &SplitTable) -> Result<ResultSet, SqlError> {
+pub async fn split_table(
+    server: &Server,
+    ctx: &mut ExecContext<'_>,
+    split: &SplitTable,
+) -> Result<ResultSet, SqlError> {
     let (_, table) = stored_table(ctx, &split.table)?;
     let index = match &split.index {
         Some(name) if !(name.eq_ignore_ascii_case("primary") && table.pk_is_handle) => {
@@ -205,7 +219,7 @@ pub async fn split_table(ctx: &mut ExecContext<'_>, split: &SplitTable) -> Resul
             keys
         }
     };
-    let made = ctx.server.domain()?.kv().split_region(keys).await?;
+    let made = server.domain()?.kv().split_region(keys).await?;
     let columns = vec![
         number("TOTAL_SPLIT_REGION"),
         ColumnMeta::computed("SCATTER_FINISH_RATIO", codec::types::FieldType::double()),

@@ -20,6 +20,7 @@ use kv_client::Client;
 use parking_lot::Mutex;
 use sql_base::SqlError;
 use sql_catalog::{AutoIds, Meta, SchemaCache, load, transact};
+use sql_context::vars::GlobalVars;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,6 @@ use super::coordinator::{CoordinationError, Coordinator, Hint, ServerInfo, Sessi
 use super::job::Job;
 use super::worker;
 use crate::placement::pd::PdHttp;
-use crate::vars::GlobalVars;
 
 /// The lease of a server. A server that is killed holds up schema changes for at most this long.
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -64,8 +64,8 @@ pub struct Domain {
     globals: Arc<GlobalVars>,
     /// The version of the global variables that are installed.
     globals_version: tokio::sync::Mutex<Option<i64>>,
-    schemas: SchemaCache,
-    auto_ids: AutoIds,
+    schemas: Arc<SchemaCache>,
+    auto_ids: Arc<AutoIds>,
     /// The present lease, `None` while there is none.
     lease: watch::Sender<Option<i64>>,
     is_owner: Mutex<bool>,
@@ -101,14 +101,14 @@ impl Domain {
             pause(&cancel).await?;
         };
         let domain = Arc::new(Domain {
-            auto_ids: AutoIds::new(kv.clone()),
+            auto_ids: Arc::new(AutoIds::new(kv.clone())),
             pd: PdHttp::new(options.pd_endpoints, kv.channels().http()),
             kv,
             coordinator,
             server: options.server,
             globals: options.globals,
             globals_version: Default::default(),
-            schemas: SchemaCache::default(),
+            schemas: Arc::default(),
             lease: watch::Sender::new(None),
             is_owner: Mutex::new(false),
             reload: Notify::new(),
@@ -179,12 +179,12 @@ impl Domain {
     }
 
     /// The schema of this server.
-    pub fn schemas(&self) -> &SchemaCache {
+    pub fn schemas(&self) -> &Arc<SchemaCache> {
         &self.schemas
     }
 
     /// The allocators of AUTO_INCREMENT values and row numbers.
-    pub fn auto_ids(&self) -> &AutoIds {
+    pub fn auto_ids(&self) -> &Arc<AutoIds> {
         &self.auto_ids
     }
 

@@ -28,16 +28,14 @@ pub use domain::{Domain, DomainOptions};
 
 use sql_base::SqlError;
 use sql_base::outcome::Outcome;
+use sql_context::ExecContext;
 use sql_parser::Ddl;
 
-use crate::session::ExecContext;
-
 /// Runs a DDL statement to its end. The session has committed what it had open.
-pub async fn execute(ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<Outcome, SqlError> {
-    let domain = ctx.server.domain()?;
+pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<Outcome, SqlError> {
     let database = ctx.session.database.clone();
     let mut statement = exec::Statement {
-        domain: &domain,
+        domain,
         schema: domain.schemas().current(),
         database: database.as_deref(),
         sql,

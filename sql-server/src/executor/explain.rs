@@ -6,13 +6,13 @@ use query::expr::{Expr, Named};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::TableInfo;
+use sql_context::{ExecContext, eval_context};
 use sql_parser::{Explain, Statement};
 use sql_planner::binder::Binder;
 use sql_planner::optimize::{EVERYTHING, estimate};
 use sql_planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 
-use super::{Env, dml, eval_context, plan_query};
-use crate::session::context::ExecContext;
+use super::{Env, dml, plan_query};
 
 /// Columns of the result.
 pub(super) fn columns() -> Vec<ColumnMeta> {
@@ -38,7 +38,7 @@ pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             let bound = binder.bind_query(query)?;
             let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
             drop(binder);
-            let cx = eval_context(ctx, false);
+            let cx = eval_context(ctx.session, false);
             (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, false).await?))
         }
         Statement::Update(update) => (Some("Update"), Some(dml::plan_update(ctx, update).await?)),

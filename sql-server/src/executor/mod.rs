@@ -26,7 +26,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::timestamp::Timestamp;
@@ -34,20 +34,17 @@ use codec::types::FieldType;
 use futures::StreamExt;
 use kv_client::Snapshot;
 use query::batch::Batch;
-use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
+use query::context::{EvalContext, TimeZone};
 use query::expr::{CmpOp, Domain, Expr, Func};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet, Rows};
 use sql_catalog::{Schema, TableInfo};
+use sql_context::{ExecContext, Level, Services, SessionState, Variables, eval_context};
 use sql_parser::Statement;
 use sql_planner::binder::{Binder, Bound, Environment, Visible};
 use sql_planner::optimize::Rules;
 use sql_planner::plan::{ColId, Columns, Plan, Subquery, SubqueryKind};
 
-use crate::server::Server;
-use crate::session::context::ExecContext;
-use crate::session::state::{Level, SessionState, Variables};
-use crate::vars;
 use operator::{Operator, Runtime};
 use reader::{Overlay, Reader};
 
@@ -78,7 +75,7 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
             will_lock(ctx, &locked);
             let mut tables = Vec::new();
             subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-            let cx = eval_context(ctx, false);
+            let cx = eval_context(ctx.session, false);
             let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
             let values = run_subqueries(subqueries, &rt).await?;
             for mut e in bound {
@@ -110,26 +107,26 @@ pub async fn describe(ctx: &mut ExecContext<'_>, statement: &Statement) -> Resul
 }
 
 /// Names and variables of a statement, for the binder.
-pub struct Env {
+pub struct Env<'a> {
     schema: Arc<Schema>,
     database: Option<String>,
     params: Vec<Datum>,
-    server: Arc<Server>,
+    server: &'a dyn Services,
     user: Arc<HashMap<String, Datum>>,
     system: Variables,
     eval: EvalContext,
 }
 
-impl Env {
+impl<'a> Env<'a> {
     /// Of a statement.
-    pub fn new(ctx: &mut ExecContext<'_>, write: bool) -> Env {
-        let eval = eval_context(ctx, write);
+    pub fn new(ctx: &mut ExecContext<'a>, write: bool) -> Env<'a> {
+        let eval = eval_context(ctx.session, write);
         // The session cannot be borrowed while the statement runs, so what can be asked is copied.
         Env {
             schema: ctx.schema.clone(),
             database: ctx.session.database.clone(),
             params: ctx.params.to_vec(),
-            server: ctx.server.clone(),
+            server: ctx.server,
             user: ctx.session.user_vars.clone(),
             system: ctx.session.variables(),
             eval,
@@ -137,7 +134,7 @@ impl Env {
     }
 }
 
-impl Environment for Env {
+impl Environment for Env<'_> {
     fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
@@ -152,10 +149,10 @@ impl Environment for Env {
 
     fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError> {
         match name.strip_prefix("@@") {
-            Some(system) => self.system.get(&self.server, &system.to_lowercase()),
+            Some(system) => self.system.get(self.server, &system.to_lowercase()),
             None => {
                 let value = self.user.get(&name[1..].to_lowercase()).cloned().unwrap_or_default();
-                let ty = crate::session::state::type_of_datum(&value);
+                let ty = sql_context::type_of_datum(&value);
                 Ok((value, ty))
             }
         }
@@ -166,71 +163,9 @@ impl Environment for Env {
     }
 }
 
-/// The server's own zone.
-#[derive(Debug)]
-struct SystemZone;
-
-impl ZoneRules for SystemZone {
-    fn offset_at(&self, utc_secs: i64) -> i32 {
-        use chrono::{Offset, TimeZone};
-        chrono::Local.timestamp_opt(utc_secs, 0).single().map_or(0, |t| t.offset().fix().local_minus_utc())
-    }
-
-    fn name(&self) -> &str {
-        "SYSTEM"
-    }
-}
-
-/// The server's own zone, found once. A server in UTC, as most are, spares the rules.
-static SYSTEM_ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
-    const YEAR_SECS: i64 = 31_556_952;
-    // Every month of the last years and of this one: a zone that was UTC throughout is taken to stay so.
-    let now = chrono::Utc::now().timestamp();
-    match (0..120).all(|month| SystemZone.offset_at(now - month * YEAR_SECS / 12) == 0) {
-        true => TimeZone::UTC,
-        false => TimeZone::Rules(Arc::new(SystemZone)),
-    }
-});
-
-/// The session's zone, for expressions.
-pub fn time_zone(session: &SessionState) -> TimeZone {
-    match session.vars.settings().time_zone {
-        vars::TimeZone::Fixed(secs) => TimeZone::Fixed(secs),
-        vars::TimeZone::System => SYSTEM_ZONE.clone(),
-    }
-}
-
-/// What the statement's expressions may ask.
-pub fn eval_context(ctx: &ExecContext<'_>, write: bool) -> EvalContext {
-    let session = &*ctx.session;
-    let now = session.now().timestamp_micros();
-    let settings = session.vars.settings();
-    let (mode, zone) = (settings.sql_mode, time_zone(session));
-    let mut cx = if write { EvalContext::for_write(mode, zone, now) } else { EvalContext::for_select(mode, zone, now) };
-    let user = format!("{}@{}", session.identity.user, session.identity.host);
-    cx.session = SessionInfo {
-        database: session.database.clone(),
-        user,
-        current_user: format!("{}@%", session.identity.user),
-        version: vars::SERVER_VERSION.to_owned(),
-        connection_id: session.id,
-        last_insert_id: session.last_insert_id,
-        found_rows: session.found_rows,
-        row_count: session.row_count,
-    };
-    cx.system_zone = SYSTEM_ZONE.clone();
-    cx.collation = settings.collation;
-    cx.div_precision_increment = settings.div_precision_increment;
-    cx.random = rand::random();
-    cx.max_allowed_packet = settings.max_allowed_packet;
-    cx.group_concat_max_len = settings.group_concat_max_len;
-    cx.max_warnings = settings.max_error_count;
-    cx
-}
-
-/// The same for a change; `IGNORE` makes warnings of its errors.
+/// What the expressions of a change may ask; `IGNORE` makes warnings of its errors.
 fn write_context(ctx: &ExecContext<'_>, ignore: bool) -> EvalContext {
-    let mut cx = eval_context(ctx, true);
+    let mut cx = eval_context(ctx.session, true);
     if ignore {
         cx.on_truncate = cx.on_truncate.at_most_warn();
         cx.on_division_by_zero = cx.on_division_by_zero.at_most_warn();
@@ -396,7 +331,7 @@ async fn load_memory_tables(
     for (database, table) in wanted {
         let key = (database.to_lowercase(), table.name.lower.clone());
         if let Entry::Vacant(entry) = out.entry(key) {
-            let rows = crate::admin::infoschema::rows(ctx.server, &ctx.schema, &table).await?;
+            let rows = ctx.virtual_rows.virtual_rows(&ctx.schema, &table).await?;
             entry.insert(Arc::new(rows));
         }
     }

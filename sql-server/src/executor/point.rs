@@ -18,12 +18,12 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
+use sql_context::{ExecContext, time_zone};
 use sql_planner::binder::check_clauses;
 use sql_planner::ranges::in_column_type;
 use sqlparser::ast;
 
-use super::{snapshot_of, time_zone};
-use crate::session::context::ExecContext;
+use super::snapshot_of;
 
 /// Runs the query if it is a point read.
 pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
@@ -212,7 +212,7 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     let mut never = false;
     let mut values: Vec<(usize, Datum)> = Vec::new();
     for (c, d) in equal {
-        let from = crate::session::state::type_of_datum(&d);
+        let from = sql_context::type_of_datum(&d);
         if d.is_null() {
             return None;
         }

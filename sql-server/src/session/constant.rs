@@ -8,12 +8,12 @@ use codec::decimal::Decimal;
 use codec::types::{FieldType, TypeCode, flags};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet};
+use sql_context::SessionState;
+use sql_context::vars::SERVER_VERSION;
 use sql_planner::binder::check_clauses;
 use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Value};
 
-use super::state::SessionState;
 use crate::server::Server;
-use crate::vars::SERVER_VERSION;
 
 /// Answers the query if it is of this kind.
 pub(super) fn select(server: &Server, state: &mut SessionState, query: &Query) -> Result<Option<ResultSet>, SqlError> {

@@ -1,19 +1,16 @@
 //! One connection's statements, one at a time.
 //!
 //! [`Session::execute`] takes a parsed statement and gives an [`Outcome`]. It decides who does the work (executor, DDL,
-//! `SHOW`, or the session itself), wraps it in the transaction's rules (see [`txn`]), retries conflicts, and can be
+//! `SHOW`, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can be
 //! interrupted by `KILL` or `max_execution_time` at any await outside of a commit.
 //!
 //! The wire is not known here: tests and tools run statements on a session directly.
 
 mod constant;
-pub mod context;
 pub mod filter;
 mod prepared;
 mod set;
 mod show;
-pub mod state;
-pub mod txn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,15 +19,13 @@ use chrono::Utc;
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, ResultSet};
+use sql_context::vars::{CompletionType, SessionVars};
+use sql_context::{ExecContext, Identity, Level, NextTransaction, SessionState, TxnState};
 use sql_parser::{Completion, ParsedStatement, Statement};
 
 use crate::metrics;
 use crate::server::{ConnectionInfo, Server};
-use crate::vars::{CompletionType, SessionVars};
-pub use context::ExecContext;
 pub use prepared::{ParamType, Prepared, PreparedId};
-pub use state::{Identity, Level, SessionState, Warning};
-use txn::{NextTransaction, TxnState};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
 /// at a fresh timestamp, so that it ends unless someone else always wins.
@@ -232,15 +227,15 @@ impl Session {
                 if begin.as_of.is_some() {
                     return Err(SqlError::NotSupported("START TRANSACTION … AS OF TIMESTAMP".into()));
                 }
-                self.state.begin(&self.server, begin.read_only, begin.pessimistic).await?;
+                self.state.begin(&*self.server, begin.read_only, begin.pessimistic).await?;
                 if begin.consistent_snapshot {
-                    self.state.transaction(&self.server).await?;
+                    self.state.transaction(&*self.server).await?;
                 }
                 Ok(Outcome::ok())
             }
             Statement::Commit(completion) => {
                 let ended = Characteristics::of(&self.state.txn);
-                self.state.commit(&self.server).await?;
+                self.state.commit(&*self.server).await?;
                 self.complete(*completion, ended).await
             }
             Statement::Rollback(completion) => {
@@ -249,7 +244,7 @@ impl Session {
                 self.complete(*completion, ended).await
             }
             Statement::Savepoint(name) => {
-                self.state.savepoint(&self.server, name).await?;
+                self.state.savepoint(&*self.server, name).await?;
                 Ok(Outcome::ok())
             }
             Statement::RollbackTo(name) => self.state.rollback_to_savepoint(name).map(|()| Outcome::ok()),
@@ -264,7 +259,7 @@ impl Session {
             Statement::UnlockTables => Ok(Outcome::ok()),
             // As in TiDB, so that what mysqldump wrote can be read: nothing is locked, and a warning says so.
             Statement::LockTables(_) => {
-                self.state.commit(&self.server).await?;
+                self.state.commit(&*self.server).await?;
                 self.state.push_warning(Level::Warning, &SqlError::NotSupported("LOCK TABLES".into()));
                 Ok(Outcome::ok())
             }
@@ -283,7 +278,7 @@ impl Session {
         let default = self.state.vars.settings().completion_type;
         let release = said.release.unwrap_or(default == CompletionType::Release && said.chain != Some(true));
         if said.chain.unwrap_or(default == CompletionType::Chain && !release) {
-            self.state.begin(&self.server, ended.read_only, ended.pessimistic).await?;
+            self.state.begin(&*self.server, ended.read_only, ended.pessimistic).await?;
             self.state.txn.read_committed = ended.read_committed.unwrap_or(self.state.txn.read_committed);
         }
         if release {
@@ -334,7 +329,7 @@ impl Session {
         if read_only {
             return Err(SqlError::ReadOnlyTransaction);
         }
-        self.state.check_server_writable(&self.server)
+        self.state.check_server_writable(&*self.server)
     }
 
     /// The statement is its own transaction: commits, or leaves nothing. A conflict runs it again; from the second time
@@ -344,7 +339,7 @@ impl Session {
         let mut attempt = 0;
         loop {
             let result = match self.interruptible(statement, params).await {
-                Ok(outcome) => self.state.commit(&self.server).await.map(|()| outcome),
+                Ok(outcome) => self.state.commit(&*self.server).await.map(|()| outcome),
                 Err(e) => {
                     self.state.rollback().await;
                     Err(e)
@@ -395,8 +390,14 @@ impl Session {
             _ => None,
         };
         let interrupt = Arc::clone(&self.state.interrupt);
-        let schema = self.state.txn.schema(&self.server)?;
-        let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params };
+        let schema = self.state.txn.schema(&*self.server)?;
+        let mut ctx = ExecContext {
+            server: &*self.server,
+            virtual_rows: &*self.server,
+            session: &mut self.state,
+            schema,
+            params,
+        };
         let work = execute(&mut ctx, statement);
         let limit = async {
             match limit {
@@ -415,15 +416,21 @@ impl Session {
     /// Runs what changes or inspects definitions. It commits what is open first, as in MySQL.
     async fn run_definition(&mut self, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
         if matches!(statement, Statement::Ddl(_)) {
-            self.state.commit(&self.server).await?;
+            self.state.commit(&*self.server).await?;
             self.check_writable(self.state.vars.settings().read_only)?;
         }
         let interrupt = Arc::clone(&self.state.interrupt);
         let schema = self.server.schema()?;
-        let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params: &[] };
+        let mut ctx = ExecContext {
+            server: &*self.server,
+            virtual_rows: &*self.server,
+            session: &mut self.state,
+            schema,
+            params: &[],
+        };
         let outcome = tokio::select! {
             biased;
-            result = define(&mut ctx, statement, text) => result,
+            result = define(&self.server, &mut ctx, statement, text) => result,
             () = interrupt.killed() => Err(SqlError::Interrupted),
         };
         self.forget_dropped_database();
@@ -468,13 +475,18 @@ async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Out
 }
 
 /// Definitions and administration.
-async fn define(ctx: &mut ExecContext<'_>, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
+async fn define(
+    server: &Server,
+    ctx: &mut ExecContext<'_>,
+    statement: &Statement,
+    text: &str,
+) -> Result<Outcome, SqlError> {
     match statement {
-        Statement::Ddl(ddl) => crate::ddl::execute(ctx, ddl, text).await,
-        Statement::Admin(admin) => crate::admin::execute(ctx, admin).await,
-        Statement::SplitTable(split) => crate::admin::split_table(ctx, split).await.map(Outcome::Rows),
+        Statement::Ddl(ddl) => crate::ddl::execute(&*server.domain()?, ctx, ddl, text).await,
+        Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await,
+        Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Outcome::Rows),
         Statement::MaintainTable { op: "check", tables } => {
-            crate::admin::check_tables(ctx, tables).await.map(Outcome::Rows)
+            crate::admin::check_tables(server, ctx, tables).await.map(Outcome::Rows)
         }
         other => Err(SqlError::NotSupported(kind_name(other).to_owned())),
     }
@@ -513,6 +525,10 @@ async fn describe_statement(
 }
 
 /// `SHOW` of what is in the catalogue.
-async fn show_catalog(ctx: &mut ExecContext<'_>, kind: &sql_parser::ShowKind) -> Result<ResultSet, SqlError> {
-    crate::admin::show::execute(ctx, kind).await
+async fn show_catalog(
+    server: &Server,
+    ctx: &mut ExecContext<'_>,
+    kind: &sql_parser::ShowKind,
+) -> Result<ResultSet, SqlError> {
+    crate::admin::show::execute(server, ctx, kind).await
 }

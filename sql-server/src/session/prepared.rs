@@ -10,10 +10,10 @@ use codec::datum::Datum;
 use query::print::text_of;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome};
+use sql_context::ExecContext;
 use sql_parser::{ParsedStatement, PrepareSource, Statement};
 
 use super::Session;
-use super::context::ExecContext;
 
 /// Number of a prepared statement of the binary protocol.
 pub type PreparedId = u32;
@@ -113,8 +113,14 @@ impl Session {
         {
             return Ok(result.columns);
         }
-        let schema = self.state.txn.schema(&self.server)?;
-        let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params: &nulls };
+        let schema = self.state.txn.schema(&*self.server)?;
+        let mut ctx = ExecContext {
+            server: &*self.server,
+            virtual_rows: &*self.server,
+            session: &mut self.state,
+            schema,
+            params: &nulls,
+        };
         super::describe_statement(&mut ctx, statement).await
     }
 

@@ -7,11 +7,11 @@ use codec::types::FieldType;
 use query::print::text_of;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, Rows};
+use sql_context::vars::{self, SystemVariable};
 use sql_parser::{Scope, SetItem, Statement};
 use sqlparser::ast::{Expr, SelectItem, SetExpr, UnaryOperator, Value};
 
 use super::Session;
-use crate::vars::{self, SystemVariable};
 
 impl Session {
     pub(super) async fn set(&mut self, item: &SetItem, params: &[Datum]) -> Result<(), SqlError> {
@@ -41,7 +41,7 @@ impl Session {
             }
             SetItem::Names { charset, collate } => self.state.vars.set_names(charset.as_deref(), collate.as_deref()),
             SetItem::CharacterSet(charset) => {
-                let database = self.state.variables().database_collation(&self.server);
+                let database = self.state.variables().database_collation(&*self.server);
                 self.state.vars.set_character_set(charset.as_deref(), database)
             }
             SetItem::Transaction { scope, isolation, read_only } => {
@@ -57,14 +57,14 @@ impl Session {
                 self.state.vars.set(variable, value)?;
                 // Turning it on commits what is open.
                 if !before && self.state.vars.settings().autocommit {
-                    self.state.commit(&self.server).await?;
+                    self.state.commit(&*self.server).await?;
                 }
                 Ok(())
             }
             // They tell what the current database has; DEFAULT, and what they tell already, change nothing.
             "character_set_database" | "collation_database" => {
                 let value = variable.normalize(value)?;
-                let own = self.state.variables().value(&self.server, variable);
+                let own = self.state.variables().value(&*self.server, variable);
                 match value == own || value == variable.default {
                     true => Ok(()),
                     false => Err(SqlError::NotSupported(format!("SET {} = '{value}'", variable.name))),
@@ -73,7 +73,8 @@ impl Session {
             // `mysql --safe-updates` sets it when it connects, and goes away when that fails.
             "max_join_size" => {
                 if variable.normalize(value)? != variable.default {
-                    self.state.push_warning(super::Level::Warning, &SqlError::OptionIgnored("max_join_size".into()));
+                    self.state
+                        .push_warning(sql_context::Level::Warning, &SqlError::OptionIgnored("max_join_size".into()));
                 }
                 Ok(())
             }
@@ -130,7 +131,7 @@ impl Session {
             if self.state.vars.text("tidb_skip_isolation_level_check") != "ON" {
                 return Err(error);
             }
-            self.state.push_warning(super::Level::Warning, &error);
+            self.state.push_warning(sql_context::Level::Warning, &error);
         }
         Ok(())
     }
@@ -185,7 +186,7 @@ impl Session {
                 }
             }
             Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with("@@") => {
-                return self.state.variables().get(&self.server, &i.value[2..]);
+                return self.state.variables().get(&*self.server, &i.value[2..]);
             }
             Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with('@') => {
                 return Ok(self.state.user_variable(&i.value[1..]));

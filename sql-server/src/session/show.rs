@@ -4,12 +4,12 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet};
+use sql_context::ExecContext;
+use sql_context::Level;
+use sql_context::vars::{self, VARIABLES};
 use sql_parser::{Show, ShowFilter, ShowKind, TableName};
 
 use super::{Session, filter, rows};
-use crate::session::context::ExecContext;
-use crate::session::state::Level;
-use crate::vars::{self, VARIABLES};
 
 /// A column of text.
 pub(crate) fn text_column(name: &str, length: i32) -> ColumnMeta {
@@ -31,8 +31,14 @@ impl Session {
             Some(result) => result,
             None => {
                 let schema = self.server.schema()?;
-                let mut ctx = ExecContext { server: &self.server, session: &mut self.state, schema, params: &[] };
-                super::show_catalog(&mut ctx, &show.kind).await?
+                let mut ctx = ExecContext {
+                    server: &*self.server,
+                    virtual_rows: &*self.server,
+                    session: &mut self.state,
+                    schema,
+                    params: &[],
+                };
+                super::show_catalog(&self.server, &mut ctx, &show.kind).await?
             }
         };
         let mut result = filter::apply(result, show.filter.as_ref(), 0).await?;
@@ -111,7 +117,7 @@ impl Session {
         let (globals, own) = (self.server.globals(), self.state.variables());
         let visible = VARIABLES.iter().filter(|v| !global || v.scope != vars::Scope::Session);
         let all = visible.map(|v| {
-            let value = if global { globals.get(v) } else { own.value(&self.server, v) };
+            let value = if global { globals.get(v) } else { own.value(&*self.server, v) };
             text_row([v.name, &value])
         });
         rows(vec![text_column("Variable_name", 64), text_column("Value", 1024)], all.collect())

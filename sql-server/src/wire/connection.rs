@@ -16,6 +16,8 @@ use codec::datum::Datum;
 use futures::StreamExt;
 use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome, ResultSet, Rows};
+use sql_context::Identity;
+use sql_context::vars::SERVER_VERSION;
 use sql_parser::ParsedStatement;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
@@ -28,8 +30,7 @@ use super::response::{self, Tail, status};
 use super::tls::{self, TlsAcceptor};
 use super::value::read_param;
 use crate::server::{ConnectionInfo, Server};
-use crate::session::{Identity, ParamType, Session};
-use crate::vars::SERVER_VERSION;
+use crate::session::{ParamType, Session};
 
 /// A response is written out once it has this many bytes, so that a large result doesn't fill the memory.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -268,7 +269,7 @@ impl Connection {
         let mut session = Session::new(Arc::clone(&self.server), Arc::clone(&self.info), identity);
         self.framer.set_limit(session.state.vars.settings().max_allowed_packet as usize);
         if self.capabilities & capability::INTERACTIVE != 0
-            && let Some(variable) = crate::vars::find("wait_timeout")
+            && let Some(variable) = sql_context::vars::find("wait_timeout")
         {
             let interactive = session.state.vars.text("interactive_timeout").to_owned();
             let _ = session.state.vars.set(variable, &interactive);

@@ -6,6 +6,7 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use sql_base::SqlError;
 use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind};
+use sql_context::Services;
 
 use super::cluster::time_of;
 use crate::server::Server;
@@ -44,12 +45,12 @@ fn pk_type(table: &TableInfo) -> &'static str {
     if table.pk_is_handle { "CLUSTERED" } else { "NONCLUSTERED" }
 }
 
-pub(super) async fn tables(server: &Arc<Server>, schema: &Schema) -> Result<Rows, SqlError> {
+pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, SqlError> {
     let mut rows = Vec::new();
     for (database, table) in all_tables(schema) {
         let base = table.kind == TableKind::Base;
         let auto_increment = if table.auto_increment_column().is_some() {
-            let next = server.domain()?.auto_ids().next(table, AutoIdKind::AutoIncrement).await?;
+            let next = server.auto_ids()?.next(table, AutoIdKind::AutoIncrement).await?;
             Datum::UInt(next.unsigned_abs())
         } else {
             Datum::Null

@@ -1,7 +1,6 @@
 //! What PD and the other servers know.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::table::TableKey;
@@ -94,7 +93,7 @@ struct Label {
     value: String,
 }
 
-async fn stores(server: &Arc<Server>) -> Result<Vec<StoreAndStatus>, SqlError> {
+async fn stores(server: &Server) -> Result<Vec<StoreAndStatus>, SqlError> {
     Ok(json::<Stores>(server.domain()?.pd(), "/pd/api/v1/stores").await?.stores)
 }
 
@@ -102,7 +101,7 @@ async fn stores(server: &Arc<Server>) -> Result<Vec<StoreAndStatus>, SqlError> {
 pub(crate) type LabelList = BTreeMap<String, std::collections::BTreeSet<String>>;
 
 /// What SHOW PLACEMENT LABELS lists.
-pub(crate) async fn store_labels(server: &Arc<Server>) -> Result<LabelList, SqlError> {
+pub(crate) async fn store_labels(server: &Server) -> Result<LabelList, SqlError> {
     let mut labels = LabelList::new();
     for store in stores(server).await? {
         for label in store.store.labels {
@@ -112,7 +111,7 @@ pub(crate) async fn store_labels(server: &Arc<Server>) -> Result<LabelList, SqlE
     Ok(labels)
 }
 
-pub(super) async fn store_status(server: &Arc<Server>) -> Result<Rows, SqlError> {
+pub(super) async fn store_status(server: &Server) -> Result<Rows, SqlError> {
     let row = |held: StoreAndStatus| {
         let status = |key: &str| held.status.get(key).cloned().unwrap_or(Value::Null);
         let whole = |key: &str| int(status(key).as_u64().unwrap_or(0));
@@ -223,7 +222,7 @@ pub(crate) async fn region_rows(pd: &PdHttp, start: &str, end: &str) -> Result<V
     }
 }
 
-pub(super) async fn region_peers(server: &Arc<Server>) -> Result<Rows, SqlError> {
+pub(super) async fn region_peers(server: &Server) -> Result<Rows, SqlError> {
     let mut rows = Vec::new();
     for region in region_rows(server.domain()?.pd(), "", "").await? {
         for peer in &region.peers {
@@ -248,7 +247,7 @@ pub(super) async fn region_peers(server: &Arc<Server>) -> Result<Rows, SqlError>
     Ok(rows)
 }
 
-pub(super) async fn region_status(server: &Arc<Server>, schema: &Schema) -> Result<Rows, SqlError> {
+pub(super) async fn region_status(server: &Server, schema: &Schema) -> Result<Rows, SqlError> {
     let row = |region: &Region, owner: Option<(i64, Option<i64>)>| {
         let table = owner.and_then(|(id, _)| schema.table_by_id(id));
         let database = owner.and_then(|(id, _)| schema.database_of_table(id));
@@ -347,7 +346,7 @@ struct Member {
     binary_version: String,
 }
 
-pub(super) async fn cluster_info(server: &Arc<Server>) -> Result<Rows, SqlError> {
+pub(super) async fn cluster_info(server: &Server) -> Result<Rows, SqlError> {
     let domain = server.domain()?;
     let now = chrono::Utc::now().timestamp();
     let row = |kind: &str, instance: String, status: String, version: String, started: i64, id: u64| {
@@ -386,7 +385,7 @@ pub(super) async fn cluster_info(server: &Arc<Server>) -> Result<Rows, SqlError>
     Ok(rows)
 }
 
-pub(super) async fn servers_info(server: &Arc<Server>) -> Result<Rows, SqlError> {
+pub(super) async fn servers_info(server: &Server) -> Result<Rows, SqlError> {
     let lease = format!("{}s", crate::ddl::domain::LEASE.as_secs());
     let row = |info: crate::ddl::ServerInfo| {
         let labels: Vec<_> = info.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -405,7 +404,7 @@ pub(super) async fn servers_info(server: &Arc<Server>) -> Result<Rows, SqlError>
     Ok(server.domain()?.servers().await?.into_iter().map(row).collect())
 }
 
-pub(super) fn processlist(server: &Arc<Server>) -> Rows {
+pub(super) fn processlist(server: &Server) -> Rows {
     let optional = |text: Option<String>| text.map_or(Datum::Null, s);
     let rows = server.connections().list().into_iter().map(|connection| {
         let activity = connection.activity();
@@ -423,7 +422,7 @@ pub(super) fn processlist(server: &Arc<Server>) -> Rows {
     rows.collect()
 }
 
-pub(super) async fn ddl_jobs(server: &Arc<Server>) -> Result<Rows, SqlError> {
+pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
     let (queued, finished) = server.domain()?.jobs(JOBS_SHOWN).await?;
     let row = |job: crate::ddl::job::Job| {
         vec![

@@ -1,6 +1,6 @@
 //! `information_schema`: tables that the server computes when they are read.
 //!
-//! [`sql_catalog::virtual_tables`] defines them; the executor scans [`rows`] instead of the storage. [`catalog`] fills in
+//! [`sql_catalog::virtual_tables`] defines them; the executor scans their rows instead of the storage. [`catalog`] fills in
 //! what the schema knows, [`cluster`] what PD and the other servers know.
 //!
 //! Tables of things that do not exist here (views, routines, triggers, events, partitions, foreign keys) are there and
@@ -11,14 +11,23 @@ mod cluster;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_catalog::{Schema, TableInfo, TableKind};
+use sql_context::VirtualRows;
 
 use crate::server::Server;
 
+#[async_trait]
+impl VirtualRows for Server {
+    async fn virtual_rows(&self, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {
+        rows(self, schema, table).await
+    }
+}
+
 /// The rows of a computed table, each with a value for every column in order.
-pub async fn rows(server: &Arc<Server>, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {
+async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {
     assert!(table.kind == TableKind::Memory, "table '{}' is stored, not computed", table.name);
     let rows = match table.name.lower.as_str() {
         "schemata" => catalog::schemata(schema),

@@ -11,14 +11,15 @@ use codec::types::{Collation, FieldType, TypeCode};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind};
+use sql_context::ExecContext;
 use sql_parser::{ShowKind, TableName};
 
 use crate::admin::infoschema;
-use crate::session::ExecContext;
+use crate::server::Server;
 pub use create::{create_database, create_policy, create_table};
 
 /// Runs one of the SHOW statements that the session does not answer itself.
-pub async fn execute(ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<ResultSet, SqlError> {
+pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<ResultSet, SqlError> {
     match kind {
         ShowKind::Databases => {
             let mut names: Vec<_> =
@@ -44,7 +45,7 @@ pub async fn execute(ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<Resul
             let (_, table) = table(ctx, name)?;
             let next = match table.auto_increment_column() {
                 Some(_) if table.kind == TableKind::Base => {
-                    Some(ctx.server.domain()?.auto_ids().next(&table, AutoIdKind::AutoIncrement).await?)
+                    Some(ctx.server.auto_ids()?.next(&table, AutoIdKind::AutoIncrement).await?)
                 }
                 _ => None,
             };
@@ -60,13 +61,13 @@ pub async fn execute(ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<Resul
             let columns = vec![text("Policy", 64), text("Create Policy", 1024)];
             Ok(result(columns, vec![vec![s(policy.name.as_str()), s(create_policy(policy))]]))
         }
-        ShowKind::Placement => placement::all(ctx).await,
-        ShowKind::PlacementForDatabase(name) => placement::for_database(ctx, name).await,
+        ShowKind::Placement => placement::all(server, ctx).await,
+        ShowKind::PlacementForDatabase(name) => placement::for_database(server, ctx, name).await,
         ShowKind::PlacementForTable { table, partition } => {
-            placement::for_table(ctx, table, partition.as_deref()).await
+            placement::for_table(server, ctx, table, partition.as_deref()).await
         }
-        ShowKind::PlacementLabels => placement::labels(ctx).await,
-        ShowKind::TableRegions { table, index } => regions::table_regions(ctx, table, index.as_deref()).await,
+        ShowKind::PlacementLabels => placement::labels(server).await,
+        ShowKind::TableRegions { table, index } => regions::table_regions(server, ctx, table, index.as_deref()).await,
         ShowKind::TableNextRowId(name) => next_row_id(ctx, name).await,
         other => Err(SqlError::NotSupported(format!("SHOW {other:?}"))),
     }
@@ -155,7 +156,7 @@ async fn table_status(ctx: &mut ExecContext<'_>, name: Option<&str>) -> Result<R
     let mut rows = Vec::new();
     for table in database.tables() {
         let auto_increment = match table.auto_increment_column() {
-            Some(_) => Datum::Int(ctx.server.domain()?.auto_ids().next(table, AutoIdKind::AutoIncrement).await?),
+            Some(_) => Datum::Int(ctx.server.auto_ids()?.next(table, AutoIdKind::AutoIncrement).await?),
             None => Datum::Null,
         };
         rows.push(vec![
@@ -261,7 +262,7 @@ fn indexes(ctx: &ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlErro
 /// SHOW TABLE t NEXT_ROW_ID and ADMIN SHOW t NEXT_ROW_ID.
 pub(crate) async fn next_row_id(ctx: &mut ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlError> {
     let (database, table) = table(ctx, name)?;
-    let domain = ctx.server.domain()?;
+    let ids = ctx.server.auto_ids()?;
     let columns = vec![
         text("DB_NAME", 64),
         text("TABLE_NAME", 64),
@@ -277,10 +278,10 @@ pub(crate) async fn next_row_id(ctx: &mut ExecContext<'_>, name: &TableName) -> 
         rows.push(row);
     };
     if !table.pk_is_handle {
-        row("_tidb_rowid", domain.auto_ids().next(&table, AutoIdKind::RowId).await?, "_TIDB_ROWID");
+        row("_tidb_rowid", ids.next(&table, AutoIdKind::RowId).await?, "_TIDB_ROWID");
     }
     if let Some(column) = table.auto_increment_column() {
-        let next = domain.auto_ids().next(&table, AutoIdKind::AutoIncrement).await?;
+        let next = ids.next(&table, AutoIdKind::AutoIncrement).await?;
         row(column.name.as_str(), next, "AUTO_INCREMENT");
     }
     Ok(result(columns, rows))

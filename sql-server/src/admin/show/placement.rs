@@ -8,13 +8,14 @@ use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
 use sql_catalog::{PolicyRef, Schema, transact};
+use sql_context::ExecContext;
 use sql_parser::TableName;
 
 use super::{database, result, s, table, text};
 use crate::admin::infoschema;
 use crate::placement::pd::{PdHttp, SchedulingState};
 use crate::placement::{rules, settings};
-use crate::session::ExecContext;
+use crate::server::Server;
 
 /// Ranges whose state is asked for at a time: each is a small request to PD.
 const ASKED_AT_A_TIME: usize = 16;
@@ -50,9 +51,9 @@ fn row(target: String, placement: String, state: &str) -> Vec<Datum> {
     vec![s(target), s(placement), s(state)]
 }
 
-pub(super) async fn all(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
+pub(super) async fn all(server: &Server, ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
     let schema = Arc::clone(&ctx.schema);
-    let domain = ctx.server.domain()?;
+    let domain = server.domain()?;
     let mut rows = Vec::new();
     for policy in schema.policies() {
         rows.push(row(format!("POLICY {}", policy.name), settings::render(&policy.settings), "NULL"));
@@ -86,12 +87,16 @@ pub(super) async fn all(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError
     Ok(result(columns(), rows))
 }
 
-pub(super) async fn for_database(ctx: &mut ExecContext<'_>, name: &str) -> Result<ResultSet, SqlError> {
+pub(super) async fn for_database(
+    server: &Server,
+    ctx: &mut ExecContext<'_>,
+    name: &str,
+) -> Result<ResultSet, SqlError> {
     let database = database(ctx, Some(name))?;
     let mut rows = Vec::new();
     if let Some(policy) = &database.info.policy {
         let ids: Vec<_> = database.tables().map(|table| table.id).collect();
-        let state = worst(&states_of_tables(ctx.server.domain()?.pd(), &ids).await?);
+        let state = worst(&states_of_tables(server.domain()?.pd(), &ids).await?);
         let placement = settings_of(&ctx.schema, policy);
         rows.push(row(format!("DATABASE {}", database.info.name), placement, state.as_str()));
     }
@@ -99,6 +104,7 @@ pub(super) async fn for_database(ctx: &mut ExecContext<'_>, name: &str) -> Resul
 }
 
 pub(super) async fn for_table(
+    server: &Server,
     ctx: &mut ExecContext<'_>,
     name: &TableName,
     partition: Option<&str>,
@@ -109,15 +115,15 @@ pub(super) async fn for_table(
     }
     let mut rows = Vec::new();
     if let Some(policy) = &table.policy {
-        let state = state_of_table(ctx.server.domain()?.pd(), table.id).await?;
+        let state = state_of_table(server.domain()?.pd(), table.id).await?;
         let target = format!("TABLE {}.{}", database.info.name, table.name);
         rows.push(row(target, settings_of(&ctx.schema, policy), state.as_str()));
     }
     Ok(result(columns(), rows))
 }
 
-pub(super) async fn labels(ctx: &mut ExecContext<'_>) -> Result<ResultSet, SqlError> {
-    let labels = infoschema::store_labels(ctx.server).await?;
+pub(super) async fn labels(server: &Server) -> Result<ResultSet, SqlError> {
+    let labels = infoschema::store_labels(server).await?;
     let row = |(key, values): (String, std::collections::BTreeSet<String>)| {
         let values: Vec<_> = values.into_iter().collect();
         vec![s(key), s(serde_json::to_string(&values).unwrap_or_default())]

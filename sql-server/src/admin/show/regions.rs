@@ -3,14 +3,16 @@
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
+use sql_context::ExecContext;
 use sql_parser::TableName;
 
 use super::{number, result, s, table, text};
 use crate::admin::infoschema::{boundary, region_rows};
 use crate::placement::{rules, settings};
-use crate::session::ExecContext;
+use crate::server::Server;
 
 pub(super) async fn table_regions(
+    server: &Server,
     ctx: &mut ExecContext<'_>,
     name: &TableName,
     index: Option<&str>,
@@ -23,7 +25,7 @@ pub(super) async fn table_regions(
             codec::table::index_range(table.id, table.index(name).ok_or_else(missing)?.id)
         }
     };
-    let domain = ctx.server.domain()?;
+    let domain = server.domain()?;
     let policy = table.policy.as_ref().and_then(|policy| ctx.schema.policy_by_id(policy.id));
     let constraints = policy.map_or(String::new(), |policy| settings::render(&policy.settings));
     let regions = region_rows(domain.pd(), &rules::hex_key(&start), &rules::hex_key(&end)).await?;

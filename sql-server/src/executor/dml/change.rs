@@ -14,6 +14,7 @@ use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, TableInfo};
+use sql_context::ExecContext;
 use sql_planner::binder::{Binder, Visible, is_desc};
 use sql_planner::optimize::positions;
 use sql_planner::plan::{Access, ColId, Plan, SortKey};
@@ -28,7 +29,6 @@ use super::super::{
 };
 use super::fitting::Fitting;
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
-use crate::session::context::ExecContext;
 
 /// A table that the statement changes: its columns' numbers by offset, and its handle's.
 struct Target {
@@ -140,7 +140,7 @@ fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &sql_
     Plan::Project { input: Box::new(plan), exprs }
 }
 
-fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
+fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
     if update.from.is_some() || update.returning.is_some() {
         return unsupported("this UPDATE clause");
@@ -208,7 +208,7 @@ fn bind_update(env: &Env, update: &ast::Update) -> Result<Change, SqlError> {
     })
 }
 
-fn bind_delete(env: &Env, delete: &ast::Delete) -> Result<Change, SqlError> {
+fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
     if delete.returning.is_some() {
         return Err(SqlError::NotSupported("this DELETE clause".into()));
@@ -556,7 +556,7 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
         && value > 0
         && let [target] = &found.targets[..]
     {
-        ctx.server.domain()?.auto_ids().rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
+        ctx.server.auto_ids()?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
     for mut w in writers {
         let txn = ctx.txn().await?;

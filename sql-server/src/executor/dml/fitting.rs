@@ -8,9 +8,7 @@ use sql_base::SqlError;
 use sql_catalog::convert::{self, Context, Problem};
 use sql_catalog::row;
 use sql_catalog::{ColumnDefault, ColumnInfo};
-
-use super::super::eval_context;
-use crate::session::context::ExecContext;
+use sql_context::{ExecContext, eval_context};
 
 /// How values are fitted in this statement.
 pub(super) struct Fitting {
@@ -29,7 +27,7 @@ const NO_AUTO_VALUE_ON_ZERO: u64 = 1 << 19;
 
 impl Fitting {
     pub(super) fn new(ctx: &ExecContext<'_>, ignore: bool) -> Fitting {
-        let now = eval_context(ctx, true);
+        let now = eval_context(ctx.session, true);
         let mode = now.sql_mode;
         Fitting {
             zone: now.time_zone.clone(),

@@ -12,6 +12,7 @@ use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
+use sql_context::ExecContext;
 use sql_planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
 use sql_planner::plan::{ColId, Plan};
 use sqlparser::ast;
@@ -22,7 +23,6 @@ use super::super::writer::Writer;
 use super::super::{Env, collect_context, lock_rows, lock_wait, plan_query, run_subqueries, will_lock, write_context};
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
-use crate::session::context::ExecContext;
 
 /// Where a column's value comes from.
 enum Source {
@@ -541,8 +541,7 @@ async fn assign_ids(
     new_rows: &mut [Vec<Datum>],
     fitting: &mut Fitting,
 ) -> Result<Vec<NewId>, SqlError> {
-    let domain = ctx.server.domain()?;
-    let ids = domain.auto_ids();
+    let ids = ctx.server.auto_ids()?;
     let mut generated = vec![0; new_rows.len()];
     if let Some(column) = table.auto_increment_column() {
         let zero_is_value = fitting.zero_is_value;

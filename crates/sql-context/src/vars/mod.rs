@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `SET GLOBAL` holds for the cluster and outlives it: the values are kept in the key space, and every server loads them
-//! (see [`crate::ddl::Domain`]) and hands them to [`GlobalVars::install`]. What statements read all the time is kept
+//! (see `sql-ddl`) and hands them to [`GlobalVars::install`]. What statements read all the time is kept
 //! decoded, in [`Settings`] and [`ServerSettings`]; names are looked up when something is set or shown.
 
 mod mode;

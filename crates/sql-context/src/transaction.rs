@@ -6,91 +6,22 @@
 //! | `BEGIN`, `autocommit = 0` | with the first statement that needs it | its stage is undone, locks stay | `COMMIT`, `ROLLBACK`, DDL |
 //!
 //! Each statement of an explicit transaction runs in a *stage* of the write buffer; a savepoint is a stage that stays
-//! open. A deadlock rolls the whole transaction back, as in MySQL. Conflicts are retried by the session (`super`).
+//! open. A deadlock rolls the whole transaction back, as in MySQL. Conflicts are retried by `sql-server`.
 //!
-//! Commits go through [`Server::begin_commit`]: tables that a transaction changed must still be as it saw them.
-
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+//! Commits go through [`sql_catalog::SchemaCache::begin_commit`]: tables that a transaction changed must still be as it saw
+//! them.
 
 use kv_client::{Stage, Transaction, TxnOptions};
 use sql_base::SqlError;
-use sql_catalog::{Schema, TableInfo, UsedTable};
+use sql_catalog::{CommitGuard, UsedTable};
 
-use super::state::{Level, SessionState};
-use crate::server::Server;
-
-/// The transaction of a session.
-#[derive(Default)]
-pub struct TxnState {
-    /// `BEGIN` was said, or autocommit is off and a statement ran.
-    pub explicit: bool,
-    /// It may change nothing.
-    pub read_only: bool,
-    /// Each of its statements sees what was committed before the statement, not before the transaction. Fixed when it
-    /// begins, whatever the session's level becomes.
-    pub read_committed: bool,
-    /// `BEGIN PESSIMISTIC` or `OPTIMISTIC` was said, or a retry decided.
-    pub pessimistic: Option<bool>,
-    kv: Option<Transaction>,
-    savepoints: Vec<(String, Stage)>,
-    schema: Option<Arc<Schema>>,
-    /// Tables whose rows it changes or locks: id and revision as it saw them.
-    used: BTreeSet<(i64, i64)>,
-    /// What to say of keys that its commit finds to exist.
-    pub duplicates: HashMap<Vec<u8>, SqlError>,
-    /// What `SET TRANSACTION …` said.
-    pub next: NextTransaction,
-}
-
-/// Characteristics of the next transaction only.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NextTransaction {
-    /// It may change nothing.
-    pub read_only: Option<bool>,
-    /// It reads what is committed.
-    pub read_committed: Option<bool>,
-}
-
-impl TxnState {
-    /// Its start timestamp, 0 if it has none yet.
-    pub fn start_ts(&self) -> u64 {
-        self.kv.as_ref().map_or(0, |t| t.start_ts().0)
-    }
-
-    /// The key-value transaction, if it began.
-    pub fn kv(&self) -> Option<&Transaction> {
-        self.kv.as_ref()
-    }
-
-    /// A table whose rows this transaction changes or locks, as it sees it.
-    pub fn use_table(&mut self, table: &TableInfo) {
-        self.used.insert((table.id, table.revision));
-    }
-
-    /// The schema that the transaction's statements see: the one of its first statement.
-    pub fn schema(&mut self, server: &Server) -> Result<Arc<Schema>, SqlError> {
-        if let Some(schema) = &self.schema
-            && self.explicit
-            && self.kv.is_some()
-        {
-            return Ok(Arc::clone(schema));
-        }
-        let current = server.schema()?;
-        self.schema = Some(Arc::clone(&current));
-        Ok(current)
-    }
-
-    fn reset(&mut self) -> Option<Transaction> {
-        let kv = self.kv.take();
-        *self = TxnState { next: self.next, ..TxnState::default() };
-        kv
-    }
-}
+use crate::evaluation::time_zone;
+use crate::services::Services;
+use crate::state::{Level, SessionState};
 
 impl SessionState {
     /// The transaction, begun now if there is none.
-    pub async fn transaction(&mut self, server: &Server) -> Result<&mut Transaction, SqlError> {
+    pub async fn transaction(&mut self, server: &dyn Services) -> Result<&mut Transaction, SqlError> {
         if self.txn.kv.is_none() {
             let pessimistic = self.is_pessimistic();
             let options = if pessimistic { TxnOptions::pessimistic() } else { TxnOptions::optimistic() };
@@ -113,7 +44,7 @@ impl SessionState {
     /// `BEGIN`: ends what was open. What isn't said here, `SET TRANSACTION` or the session's variables say.
     pub async fn begin(
         &mut self,
-        server: &Server,
+        server: &dyn Services,
         read_only: Option<bool>,
         pessimistic: Option<bool>,
     ) -> Result<(), SqlError> {
@@ -125,7 +56,7 @@ impl SessionState {
     }
 
     /// An explicit transaction is open from here on.
-    pub(super) fn open(&mut self) {
+    pub fn open(&mut self) {
         if !self.txn.explicit {
             self.txn.explicit = true;
             self.txn.read_only = self.begins_read_only();
@@ -140,12 +71,12 @@ impl SessionState {
     }
 
     /// Whether a transaction that begins now may change nothing.
-    pub(super) fn begins_read_only(&self) -> bool {
+    pub fn begins_read_only(&self) -> bool {
         self.txn.next.read_only.unwrap_or(self.vars.settings().read_only)
     }
 
     /// Commits what is open, if anything.
-    pub async fn commit(&mut self, server: &Server) -> Result<(), SqlError> {
+    pub async fn commit(&mut self, server: &dyn Services) -> Result<(), SqlError> {
         let used: Vec<UsedTable> =
             self.txn.used.iter().map(|(id, revision)| UsedTable { id: *id, revision: *revision }).collect();
         let schema = self.txn.schema.clone();
@@ -163,7 +94,7 @@ impl SessionState {
             return Err(e);
         }
         // Held until the commit has returned: schema changes wait for it.
-        let _guard = match server.begin_commit(&used).await {
+        let _guard = match begin_commit(server, &used).await {
             Ok(guard) => guard,
             Err(e) => {
                 roll_back(txn).await;
@@ -185,7 +116,7 @@ impl SessionState {
                     return Err(duplicate);
                 }
                 if let (kv_client::Error::KeyExists { key }, Some(schema)) = (&e, &schema) {
-                    let zone = crate::executor::time_zone(self);
+                    let zone = time_zone(self);
                     return Err(sql_catalog::row::duplicate_key(schema, key, &zone));
                 }
                 Err(e.into())
@@ -201,13 +132,13 @@ impl SessionState {
     }
 
     /// Opens a stage for a statement of an explicit transaction that began already.
-    pub(super) fn begin_statement_stage(&mut self) -> Option<Stage> {
+    pub fn begin_statement_stage(&mut self) -> Option<Stage> {
         self.txn.kv.as_mut().map(Transaction::stage)
     }
 
     /// Ends the statement's stage: `undo` takes its writes back. If the transaction began within the statement, its
     /// writes are all the statement's, and it is rolled back whole.
-    pub(super) async fn end_statement_stage(&mut self, stage: Option<Stage>, undo: bool) {
+    pub async fn end_statement_stage(&mut self, stage: Option<Stage>, undo: bool) {
         match (stage, self.txn.kv.as_mut()) {
             (Some(stage), Some(txn)) => {
                 if undo {
@@ -228,7 +159,7 @@ impl SessionState {
     }
 
     /// `SAVEPOINT name`; replaces an older one of that name.
-    pub async fn savepoint(&mut self, server: &Server, name: &str) -> Result<(), SqlError> {
+    pub async fn savepoint(&mut self, server: &dyn Services, name: &str) -> Result<(), SqlError> {
         // Outside of a transaction a savepoint means nothing, as in MySQL.
         if self.is_autocommit() {
             return Ok(());
@@ -271,6 +202,12 @@ impl SessionState {
         let name = name.to_lowercase();
         self.txn.savepoints.iter().position(|(n, _)| *n == name)
     }
+}
+
+/// Lets a transaction commit that changed these tables, if they are still as it saw them. The guard is kept until the
+/// commit has returned.
+async fn begin_commit(server: &dyn Services, tables: &[UsedTable]) -> Result<CommitGuard, SqlError> {
+    server.schemas()?.begin_commit(tables).await
 }
 
 async fn roll_back(mut txn: Transaction) {

@@ -1,8 +1,7 @@
 //! What a statement may use while it runs.
 //!
-//! The session makes one for each statement and hands it to whoever does the work: `executor::execute` (queries, changes,
-//! `EXPLAIN`, `DO`), `executor::describe` (columns for `PREPARE`), `ddl::execute`, `ddl::admin`, `ddl::split_table`, and
-//! `show::execute`, whose rows the session filters afterwards.
+//! The session makes one for each statement and hands it to whoever does the work: the executor (queries, changes,
+//! `EXPLAIN`, `DO`, columns for `PREPARE`), DDL, ADMIN, and SHOW, whose rows the session filters afterwards.
 
 use std::sync::Arc;
 
@@ -10,13 +9,15 @@ use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_catalog::Schema;
 
-use crate::server::Server;
-use crate::session::state::{Level, SessionState};
+use crate::services::{Services, VirtualRows};
+use crate::state::{Level, SessionState};
 
 /// One statement's surroundings.
 pub struct ExecContext<'a> {
-    /// Parts that all sessions share: `server.kv()?` is the key-value client, `server.schemas()` the schema cache.
-    pub server: &'a Arc<Server>,
+    /// Parts that all sessions share: `server.kv()?` is the key-value client, `server.schemas()?` the schema cache.
+    pub server: &'a dyn Services,
+    /// The tables that the server computes.
+    pub virtual_rows: &'a dyn VirtualRows,
     /// The session's state: variables, current database, transaction, warnings.
     pub session: &'a mut SessionState,
     /// The schema that this statement sees throughout.

@@ -12,7 +12,7 @@ use sql_base::SqlError;
 use sql_parser::Scope;
 
 use super::txn::TxnState;
-use crate::server::Server;
+use crate::services::Services;
 use crate::vars::{self, Kind, SessionVars};
 
 /// How bad a diagnostic is.
@@ -135,7 +135,7 @@ impl SessionState {
 
     /// Whether the server lets anything be changed. Every account but `root`'s counts as one without the privilege to
     /// change a `read_only` server.
-    pub fn check_server_writable(&self, server: &Server) -> Result<(), SqlError> {
+    pub fn check_server_writable(&self, server: &dyn Services) -> Result<(), SqlError> {
         let settings = server.globals().server();
         if settings.super_read_only {
             return Err(SqlError::ReadOnlyServer("--super-read-only"));
@@ -194,7 +194,7 @@ pub struct Variables {
 
 impl Variables {
     /// The current database's; the server's if there is none.
-    pub fn database_collation(&self, server: &Server) -> Collation {
+    pub fn database_collation(&self, server: &dyn Services) -> Collation {
         let database = self.database.as_ref().and_then(|name| server.schema().ok()?.database(name).cloned());
         match database {
             Some(database) => Collation::from_name(&database.info.collate).unwrap_or(Collation::DEFAULT),
@@ -204,7 +204,7 @@ impl Variables {
 
     /// Value and type of a variable as an expression sees it: `name` is what follows `@@`, perhaps with `global.` or
     /// `session.` in front.
-    pub fn get(&self, server: &Server, name: &str) -> Result<(Datum, FieldType), SqlError> {
+    pub fn get(&self, server: &dyn Services, name: &str) -> Result<(Datum, FieldType), SqlError> {
         let (scope, name) = match name.split_once('.') {
             Some(("global", rest)) => (Some(Scope::Global), rest),
             Some(("session" | "local", rest)) => (Some(Scope::Session), rest),
@@ -223,7 +223,7 @@ impl Variables {
 
     /// What `SHOW VARIABLES` tells: some are the session's own counters, and those that only exist globally are as they
     /// are now, not as when the session began.
-    pub fn value(&self, server: &Server, variable: &vars::SystemVariable) -> String {
+    pub fn value(&self, server: &dyn Services, variable: &vars::SystemVariable) -> String {
         match variable.name {
             "last_insert_id" | "identity" => self.last_insert_id.to_string(),
             "warning_count" => self.warning_count.to_string(),

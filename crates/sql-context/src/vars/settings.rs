@@ -81,7 +81,7 @@ pub struct Settings {
 
 impl Settings {
     /// Out of the variables' values by name. They have been checked when they were set.
-    pub(super) fn decode<'a>(of: impl Fn(&str) -> &'a str) -> Settings {
+    pub fn decode<'a>(of: impl Fn(&str) -> &'a str) -> Settings {
         let number = |name: &str| of(name).parse::<u64>().unwrap_or(0);
         let flag = |name: &str| of(name) == "ON";
         let secs = |name: &str| Duration::from_secs(number(name).max(1));
@@ -145,7 +145,7 @@ pub struct ServerSettings {
 
 impl ServerSettings {
     /// Out of the variables' values by name.
-    pub(super) fn decode<'a>(of: impl Fn(&str) -> &'a str) -> ServerSettings {
+    pub fn decode<'a>(of: impl Fn(&str) -> &'a str) -> ServerSettings {
         let number = |name: &str| of(name).parse::<u64>().unwrap_or(0);
         let flag = |name: &str| of(name) == "ON";
         ServerSettings {

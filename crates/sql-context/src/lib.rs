@@ -1,0 +1,29 @@
+//! What a statement has around it while it runs.
+//!
+//! ```text
+//!   ExecContext ─ session: SessionState ─ vars, TxnState, warnings, user variables
+//!               ├ schema, params
+//!               ├ server: Services         the key-value client, the schema cache, allocators of ids
+//!               └ virtual_rows: VirtualRows   the tables that the server computes
+//! ```
+//!
+//! The executor and DDL get an [`ExecContext`] and know no more of the server than [`Services`] and [`VirtualRows`], which
+//! `sql-server` implements: so they can be run by a test without a server.
+//!
+//! May import `sql-base`, `sql-parser` for how text is read, `sql-catalog`, `kv-client` for the transaction, `codec`, `query`.
+//!
+//! Not here: who decides what a statement does (`sql-server`'s session), planning, reading rows.
+
+mod context;
+mod evaluation;
+mod services;
+mod state;
+mod transaction;
+mod txn;
+pub mod vars;
+
+pub use context::ExecContext;
+pub use evaluation::{eval_context, time_zone};
+pub use services::{Services, VirtualRows};
+pub use state::{Identity, Level, SessionState, Variables, Warning, type_of_datum};
+pub use txn::{NextTransaction, TxnState};

@@ -1,0 +1,39 @@
+//! The server, as far as statements need it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use codec::datum::Datum;
+use kv_client::Client;
+use sql_base::SqlError;
+use sql_catalog::{AutoIds, Schema, SchemaCache, TableInfo};
+
+use crate::vars::GlobalVars;
+
+/// What a statement asks of the server that runs it. A server starts before its cluster can be reached: until then all but
+/// the variables fail with the reason.
+pub trait Services: Send + Sync {
+    /// Global variables, as this server holds them.
+    fn globals(&self) -> &GlobalVars;
+
+    /// The key-value client.
+    fn kv(&self) -> Result<Client, SqlError>;
+
+    /// The schema, and the commits that depend on it.
+    fn schemas(&self) -> Result<Arc<SchemaCache>, SqlError>;
+
+    /// The allocators of AUTO_INCREMENT values and row numbers.
+    fn auto_ids(&self) -> Result<Arc<AutoIds>, SqlError>;
+
+    /// The schema of now.
+    fn schema(&self) -> Result<Arc<Schema>, SqlError> {
+        Ok(self.schemas()?.current())
+    }
+}
+
+/// The tables that the server computes when they are read ([`sql_catalog::virtual_tables`]).
+#[async_trait]
+pub trait VirtualRows: Send + Sync {
+    /// The rows of such a table, each with a value for every column in order.
+    async fn virtual_rows(&self, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError>;
+}

@@ -1,0 +1,79 @@
+//! The transaction of a session: what it remembers of it. How it begins and ends is in `transaction`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kv_client::{Stage, Transaction};
+use sql_base::SqlError;
+use sql_catalog::{Schema, TableInfo};
+
+use crate::services::Services;
+
+/// The transaction of a session.
+#[derive(Default)]
+pub struct TxnState {
+    /// `BEGIN` was said, or autocommit is off and a statement ran.
+    pub explicit: bool,
+    /// It may change nothing.
+    pub read_only: bool,
+    /// Each of its statements sees what was committed before the statement, not before the transaction. Fixed when it
+    /// begins, whatever the session's level becomes.
+    pub read_committed: bool,
+    /// `BEGIN PESSIMISTIC` or `OPTIMISTIC` was said, or a retry decided.
+    pub pessimistic: Option<bool>,
+    pub(crate) kv: Option<Transaction>,
+    pub(crate) savepoints: Vec<(String, Stage)>,
+    pub(crate) schema: Option<Arc<Schema>>,
+    /// Tables whose rows it changes or locks: id and revision as it saw them.
+    pub(crate) used: BTreeSet<(i64, i64)>,
+    /// What to say of keys that its commit finds to exist.
+    pub duplicates: HashMap<Vec<u8>, SqlError>,
+    /// What `SET TRANSACTION …` said.
+    pub next: NextTransaction,
+}
+
+/// Characteristics of the next transaction only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NextTransaction {
+    /// It may change nothing.
+    pub read_only: Option<bool>,
+    /// It reads what is committed.
+    pub read_committed: Option<bool>,
+}
+
+impl TxnState {
+    /// Its start timestamp, 0 if it has none yet.
+    pub fn start_ts(&self) -> u64 {
+        self.kv.as_ref().map_or(0, |t| t.start_ts().0)
+    }
+
+    /// The key-value transaction, if it began.
+    pub fn kv(&self) -> Option<&Transaction> {
+        self.kv.as_ref()
+    }
+
+    /// A table whose rows this transaction changes or locks, as it sees it.
+    pub fn use_table(&mut self, table: &TableInfo) {
+        self.used.insert((table.id, table.revision));
+    }
+
+    /// The schema that the transaction's statements see: the one of its first statement.
+    pub fn schema(&mut self, server: &dyn Services) -> Result<Arc<Schema>, SqlError> {
+        if let Some(schema) = &self.schema
+            && self.explicit
+            && self.kv.is_some()
+        {
+            return Ok(Arc::clone(schema));
+        }
+        let current = server.schema()?;
+        self.schema = Some(Arc::clone(&current));
+        Ok(current)
+    }
+
+    /// Forgets all but what was said of the next one, and gives what is open.
+    pub(crate) fn reset(&mut self) -> Option<Transaction> {
+        let kv = self.kv.take();
+        *self = TxnState { next: self.next, ..TxnState::default() };
+        kv
+    }
+}
