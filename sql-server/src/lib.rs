@@ -9,7 +9,6 @@
 pub mod admin;
 pub mod config;
 pub mod ddl;
-pub mod executor;
 mod metrics;
 pub mod placement;
 pub mod server;

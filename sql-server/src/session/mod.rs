@@ -471,7 +471,7 @@ fn flush(things: &[String]) -> Result<Outcome, SqlError> {
 
 /// Queries and changes.
 async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
-    crate::executor::execute(ctx, statement).await
+    sql_exec::execute(ctx, statement).await
 }
 
 /// Definitions and administration.
@@ -521,7 +521,7 @@ async fn describe_statement(
     ctx: &mut ExecContext<'_>,
     statement: &Statement,
 ) -> Result<Vec<sql_base::outcome::ColumnMeta>, SqlError> {
-    crate::executor::describe(ctx, statement).await
+    sql_exec::describe(ctx, statement).await
 }
 
 /// `SHOW` of what is in the catalogue.

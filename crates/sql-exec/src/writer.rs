@@ -19,7 +19,7 @@ use sql_catalog::row;
 use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo};
 
 /// Writes rows of one table in one statement.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     table: Arc<TableInfo>,
     zone: TimeZone,
     /// Keys to be locked when the statement ends.
@@ -30,12 +30,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// For a table.
-    pub(super) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
+    pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
         Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new() }
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
-    pub(super) fn into_duplicates(self) -> HashMap<Vec<u8>, SqlError> {
+    pub(crate) fn into_duplicates(self) -> HashMap<Vec<u8>, SqlError> {
         self.duplicates
     }
 
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// A new row. `fresh`: the handle was allocated for it and cannot exist.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         txn: &mut Transaction,
         row: &[Datum],
@@ -102,7 +102,7 @@ impl Writer {
     }
 
     /// Removes a row.
-    pub(super) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
+    pub(crate) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
@@ -117,7 +117,7 @@ impl Writer {
     }
 
     /// Replaces a row by another, perhaps under another handle.
-    pub(super) fn update(
+    pub(crate) fn update(
         &mut self,
         txn: &mut Transaction,
         old: &[Datum],
@@ -159,7 +159,7 @@ impl Writer {
     }
 
     /// Ends the statement: locks what it changed, which also finds duplicates.
-    pub(super) async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
+    pub(crate) async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
         let mut keys = std::mem::take(&mut self.keys);
         // Rows that were locked when they were read need nothing more, unless a pending insert is still to be checked.
         keys.retain(|k| !txn.is_locked(k) || txn.buffer().get(k).is_some_and(|e| e.must_not_exist));
@@ -172,7 +172,7 @@ impl Writer {
 
     /// Current values of keys: pending ones; otherwise as of now with a lock (pessimistic), or as of the transaction's
     /// start.
-    pub(super) async fn current(
+    pub(crate) async fn current(
         &self,
         txn: &mut Transaction,
         keys: &[Vec<u8>],
@@ -198,7 +198,7 @@ impl Writer {
     }
 
     /// The error of the first row that an update would make a duplicate of: what `UPDATE IGNORE` skips.
-    pub(super) async fn duplicate_of(
+    pub(crate) async fn duplicate_of(
         &self,
         txn: &mut Transaction,
         (old, handle): (&[Datum], i64),
@@ -219,7 +219,7 @@ impl Writer {
 
     /// Keys whose existence makes a row a duplicate: its own (unless the handle is fresh) and those of unique indexes.
     #[allow(clippy::type_complexity)]
-    pub(super) fn conflict_keys(
+    pub(crate) fn conflict_keys(
         &self,
         row: &[Datum],
         handle: i64,

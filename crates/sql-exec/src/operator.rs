@@ -1,240 +1,28 @@
 //! Operators: each gives batches of rows until it has no more.
 //!
 //! An operator owns what it needs (a snapshot, shared facts of the statement), so a result can be sent while it is
-//! computed, and dropping it stops the work. Columns are found by position here: [`resolve`] turned numbers into positions
+//! computed, and dropping it stops the work. Columns are found by position here: [`crate::runtime::resolve`] turned numbers into positions
 //! when the operator was built.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, UInt32Array};
 use async_trait::async_trait;
 use codec::datum::{self, Datum};
 use codec::types::{FieldType, TypeCode};
-use parking_lot::Mutex;
-use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, bytes_at, datum_at};
-use query::context::{EvalContext, TimeZone};
+use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, datum_at};
 use query::expr::Expr;
-use sql_base::Interrupt;
 use sql_base::SqlError;
 use sql_planner::optimize::{Rules, positions};
-use sql_planner::plan::{ColId, Columns, JoinKind, Lock, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values};
+use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values};
 
-use super::reader::{self, Reader};
-
-/// Facts that all operators of a statement share.
-pub struct Runtime {
-    /// Where rows come from.
-    pub reader: Reader,
-    /// All columns of the statement.
-    pub columns: Arc<Columns>,
-    /// The session's zone.
-    pub zone: TimeZone,
-    /// Whether the coprocessor may be used.
-    pub pushdown: bool,
-    /// Rows of tables that the server computes, by (database, table) in lower case; whole rows.
-    pub memory: HashMap<(String, String), Arc<Vec<Vec<Datum>>>>,
-    /// Flag of `KILL`.
-    pub interrupt: Arc<Interrupt>,
-    /// Bytes that operators which collect rows (sorts, hash tables, groups) may hold together.
-    pub memory_limit: usize,
-    /// Connection, for messages.
-    pub connection: u64,
-    cx: Mutex<EvalContext>,
-    locks: Mutex<Vec<(Lock, Vec<u8>)>>,
-    held: std::sync::atomic::AtomicUsize,
-}
-
-impl Runtime {
-    /// For one statement.
-    pub fn new(reader: Reader, columns: Arc<Columns>, cx: EvalContext, interrupt: Arc<Interrupt>) -> Runtime {
-        Runtime {
-            reader,
-            columns,
-            zone: cx.time_zone.clone(),
-            pushdown: true,
-            memory: HashMap::new(),
-            interrupt,
-            memory_limit: 1 << 30,
-            connection: cx.session.connection_id,
-            cx: Mutex::new(cx),
-            locks: Mutex::new(Vec::new()),
-            held: std::sync::atomic::AtomicUsize::new(0),
-        }
-    }
-
-    /// The evaluation context. Evaluation never waits, so nobody waits long for it.
-    pub fn eval<T>(
-        &self,
-        f: impl FnOnce(&mut EvalContext) -> Result<T, query::error::EvalError>,
-    ) -> Result<T, SqlError> {
-        Ok(f(&mut self.cx.lock())?)
-    }
-
-    /// Values of an expression for a batch.
-    pub fn column(&self, e: &Expr, batch: &Batch) -> Result<ArrayRef, SqlError> {
-        self.eval(|cx| query::eval::eval(e, batch, cx))
-    }
-
-    /// What the evaluation gathered, taken out.
-    pub fn take_context(&self) -> EvalContext {
-        let mut cx = self.cx.lock();
-        let fresh = EvalContext { warnings: Vec::new(), warning_count: 0, ..cx.clone() };
-        std::mem::replace(&mut *cx, fresh)
-    }
-
-    /// Waits as long as SLEEP() was called for since the last time.
-    pub async fn sleep(&self) -> Result<(), SqlError> {
-        /// How long a killed statement goes on sleeping at most.
-        const NAP: Duration = Duration::from_millis(50);
-        let mut left = Duration::from_micros(std::mem::take(&mut self.cx.lock().sleep_micros));
-        while !left.is_zero() {
-            self.check_interrupted()?;
-            let nap = left.min(NAP);
-            tokio::time::sleep(nap).await;
-            left -= nap;
-        }
-        Ok(())
-    }
-
-    /// Remembers row keys to be locked.
-    pub fn add_locks(&self, lock: Lock, keys: impl IntoIterator<Item = Vec<u8>>) {
-        self.locks.lock().extend(keys.into_iter().map(|key| (lock, key)));
-    }
-
-    /// Row keys to be locked, and how.
-    pub fn take_locks(&self) -> Vec<(Lock, Vec<u8>)> {
-        std::mem::take(&mut *self.locks.lock())
-    }
-
-    /// Fails when the statement was killed.
-    pub fn check_interrupted(&self) -> Result<(), SqlError> {
-        if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
-    }
-
-    /// Bytes that operators hold now.
-    fn held(&self) -> usize {
-        self.held.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Goes back to what was held, when what held more is gone.
-    fn release_to(&self, bytes: usize) {
-        self.held.store(bytes, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    /// Counts bytes that an operator keeps; fails over the limit.
-    pub fn hold(&self, bytes: usize) -> Result<(), SqlError> {
-        use std::sync::atomic::Ordering;
-        let all = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all > self.memory_limit { Err(SqlError::MemoryQuota(self.connection)) } else { Ok(()) }
-    }
-}
-
-/// Gives batches until it has no more. Batches may be empty.
-#[async_trait]
-pub trait Operator: Send {
-    /// The next rows.
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError>;
-}
+use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
+use crate::rules::optimize;
+use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
+use crate::{aggregate, pushdown, scan};
 
 type Input = Box<dyn Operator>;
-
-/// Column numbers to positions.
-pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
-    e.map_columns(&|id| at.get(&id).copied())
-        .ok_or_else(|| SqlError::internal("plan", format!("{e} reads a column that its input lacks")))
-}
-
-fn resolve_all<'a>(
-    list: impl IntoIterator<Item = &'a Expr>,
-    at: &HashMap<ColId, usize>,
-) -> Result<Vec<Expr>, SqlError> {
-    list.into_iter().map(|e| resolve(e, at)).collect()
-}
-
-/// Rows for which all conditions are true; and which those are, unless all.
-#[allow(clippy::type_complexity)]
-pub fn filter_batch(batch: Batch, conditions: &[Expr], rt: &Runtime) -> Result<(Batch, Option<Vec<bool>>), SqlError> {
-    if conditions.is_empty() || batch.is_empty() {
-        return Ok((batch, None));
-    }
-    let mut keep = vec![true; batch.num_rows()];
-    for c in conditions {
-        let truth = rt.eval(|cx| query::eval::eval_truth(c, &batch, cx))?;
-        for (row, k) in keep.iter_mut().enumerate() {
-            *k &= truth.is_valid(row) && truth.value(row);
-        }
-    }
-    if keep.iter().all(|k| *k) {
-        return Ok((batch, None));
-    }
-    let batch = batch.filter(&BooleanArray::from(keep.clone()))?;
-    Ok((batch, Some(keep)))
-}
-
-/// Appends bytes that are equal for equal values and sort as the values do. Values of one key column must be of one domain.
-pub fn key_bytes(buf: &mut Vec<u8>, d: &Datum, ty: &FieldType) -> Result<(), SqlError> {
-    let encoded = match d {
-        // One form for both signednesses.
-        Datum::Int(v) => {
-            buf.push(if *v < 0 { datum::flag::INT } else { datum::flag::UINT });
-            codec::number::encode_i64(buf, *v);
-            Ok(())
-        }
-        Datum::UInt(v) | Datum::Set(v) | Datum::Bit(v) => {
-            buf.push(datum::flag::UINT);
-            codec::number::encode_u64(buf, if *v < 1 << 63 { *v | 1 << 63 } else { *v });
-            if *v >= 1 << 63 {
-                // Above every signed value.
-                let at = buf.len() - 9;
-                buf[at] = datum::flag::UINT + 1;
-            }
-            Ok(())
-        }
-        Datum::Decimal(v) => {
-            let wide = FieldType::decimal(81, 30);
-            datum::encode_key(buf, &Datum::Decimal(v.clone()), Some(&wide))
-        }
-        Datum::Bytes(_) => datum::encode_key(buf, d, Some(ty)),
-        other => datum::encode_key(buf, other, None),
-    };
-    encoded.map_err(sql_catalog::row::damaged)
-}
-
-/// The key of a row over evaluated columns; `None` when a value is NULL and NULLs do not match.
-fn row_key(columns: &[(ArrayRef, FieldType)], row: usize, nulls: bool) -> Result<Option<Vec<u8>>, SqlError> {
-    let mut key = empty_key(columns, row);
-    for (column, ty) in columns {
-        if column.is_null(row) && !nulls {
-            return Ok(None);
-        }
-        cell_key_bytes(&mut key, column, row, ty)?;
-    }
-    Ok(Some(key))
-}
-
-/// [`key_bytes`] of a value in its column.
-fn cell_key_bytes(buf: &mut Vec<u8>, column: &ArrayRef, row: usize, ty: &FieldType) -> Result<(), SqlError> {
-    match bytes_at(column, row, ty) {
-        Some(bytes) => datum::encode_string_key(buf, bytes, Some(ty)),
-        None => key_bytes(buf, &datum_at(column, row, ty), ty)?,
-    }
-    Ok(())
-}
-
-/// A buffer with room for what [`cell_key_bytes`] appends of a row's numbers, and of its strings as far as their
-/// collation leaves them as they are.
-fn empty_key(columns: &[(ArrayRef, FieldType)], row: usize) -> Vec<u8> {
-    let room = |(column, ty): &(ArrayRef, FieldType)| {
-        1 + bytes_at(column, row, ty).map_or(size_of::<u64>(), |bytes| codec::bytes::encoded_len(bytes.len()))
-    };
-    Vec::with_capacity(columns.iter().map(room).sum())
-}
-
-fn key_columns(exprs: &[Expr], batch: &Batch, rt: &Runtime) -> Result<Vec<(ArrayRef, FieldType)>, SqlError> {
-    exprs.iter().map(|e| Ok((rt.column(e, batch)?, e.ty().clone()))).collect()
-}
 
 /// The operator for a plan.
 pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
@@ -252,7 +40,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             }
             Box::new(Fixed::new(vec![builder.finish()]))
         }
-        Plan::Scan(scan) => reader::build(scan, rt)?,
+        Plan::Scan(scan) => scan::build(scan, rt)?,
         Plan::Memory { table, database, columns } => {
             let rows = rt.memory.get(&(database.to_lowercase(), table.name.lower.clone())).cloned().unwrap_or_default();
             let types = rt.columns.types(&columns.iter().map(|c| c.1).collect::<Vec<_>>());
@@ -284,7 +72,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             build_join(*kind, left, right, equal, other, *lookup, rt)?
         }
         Plan::Aggregate { input, group, aggs, merge } => {
-            super::aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?
+            aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?
         }
         Plan::Distinct(input) => {
             let types = rt.columns.types(&input.outputs());
@@ -348,25 +136,6 @@ fn build_join(
         current: None,
         rt: rt.clone(),
     }))
-}
-
-/// Batches that are there already.
-pub struct Fixed {
-    batches: std::vec::IntoIter<Batch>,
-}
-
-impl Fixed {
-    /// These batches.
-    pub fn new(batches: Vec<Batch>) -> Fixed {
-        Fixed { batches: batches.into_iter() }
-    }
-}
-
-#[async_trait]
-impl Operator for Fixed {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        Ok(self.batches.next())
-    }
 }
 
 struct Filter {
@@ -515,27 +284,6 @@ struct Sort {
     types: Arc<[FieldType]>,
     sorted: Option<Fixed>,
     rt: Arc<Runtime>,
-}
-
-/// The sort keys of every row of a batch.
-pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
-    let columns = keys
-        .iter()
-        .map(|k| Ok((rt.column(&k.expr, batch)?, k.expr.ty().clone())))
-        .collect::<Result<Vec<_>, SqlError>>()?;
-    (0..batch.num_rows())
-        .map(|row| {
-            let mut bytes = empty_key(&columns, row);
-            for (k, (column, ty)) in keys.iter().zip(&columns) {
-                let start = bytes.len();
-                cell_key_bytes(&mut bytes, column, row, ty)?;
-                if k.desc {
-                    bytes[start..].iter_mut().for_each(|b| *b = !*b);
-                }
-            }
-            Ok(bytes)
-        })
-        .collect()
 }
 
 impl Sort {
@@ -688,7 +436,7 @@ impl Join {
                     let probe = args.remove(0);
                     filters.push(query::infer::in_list(probe, args)?);
                     scan.filters = filters;
-                    let pushable = |e: &Expr| super::pushdown::can_push(e);
+                    let pushable = |e: &Expr| pushdown::can_push(e);
                     let rules = Rules {
                         columns: &self.rt.columns,
                         zone: &self.rt.zone,
@@ -842,7 +590,7 @@ impl Apply {
 
     async fn answer(&mut self, constants: &HashMap<ColId, Expr>) -> Result<Datum, SqlError> {
         if matches!(self.rows, Rows::Unread) {
-            let plan = super::optimize(self.subquery.plan.clone(), &self.rt);
+            let plan = optimize(self.subquery.plan.clone(), &self.rt);
             let mut op = build(&plan, &self.rt)?;
             let mut batches = Vec::new();
             while let Some(b) = op.next().await? {
@@ -912,7 +660,7 @@ impl Operator for Apply {
 
 /// The value of a subquery whose outer values are bound.
 pub async fn run_subquery(subquery: Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
-    let plan = super::optimize(subquery.plan, rt);
+    let plan = optimize(subquery.plan, rt);
     let mut rows = build(&plan, rt)?;
     answer(&subquery.kind, &plan.outputs(), &mut *rows, rt).await
 }
@@ -978,7 +726,7 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
 pub async fn list(plan: Plan, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
     /// What a value takes beside its bytes.
     const VALUE_BYTES: usize = 256;
-    let plan = super::optimize(plan, rt);
+    let plan = optimize(plan, rt);
     let mut op = build(&plan, rt)?;
     let mut seen = HashSet::new();
     let mut out = Vec::new();

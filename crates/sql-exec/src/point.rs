@@ -23,10 +23,10 @@ use sql_planner::binder::check_clauses;
 use sql_planner::ranges::in_column_type;
 use sqlparser::ast;
 
-use super::snapshot_of;
+use crate::statement::snapshot_of;
 
 /// Runs the query if it is a point read.
-pub(super) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
+pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
     if ctx.session.vars.settings().sql_select_limit == 0 {
         return Ok(None);
     }

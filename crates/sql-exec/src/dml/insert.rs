@@ -17,12 +17,16 @@ use sql_planner::binder::{Binder, Environment, Visible, has_aggregate, table_nam
 use sql_planner::plan::{ColId, Plan};
 use sqlparser::ast;
 
-use super::super::operator::{self, Runtime, resolve};
-use super::super::reader::Reader;
-use super::super::writer::Writer;
-use super::super::{Env, collect_context, lock_rows, lock_wait, plan_query, run_subqueries, will_lock, write_context};
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
+use crate::env::Env;
+use crate::operator;
+use crate::planned::plan_query;
+use crate::reader::Reader;
+use crate::runtime::{Runtime, resolve};
+use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, will_lock, write_context};
+use crate::subqueries::run_subqueries;
+use crate::writer::Writer;
 
 /// Where a column's value comes from.
 enum Source {
@@ -33,7 +37,7 @@ enum Source {
 }
 
 /// INSERT and REPLACE.
-pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
+pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
     if insert.overwrite
         || insert.partitioned.is_some()
         || insert.returning.is_some()
@@ -263,7 +267,7 @@ pub(in crate::executor) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast:
             } else {
                 let mut tables = Vec::new();
                 subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-                super::super::reader_of(ctx, &tables, true).await?
+                reader_of(ctx, &tables, true).await?
             };
             rt = Arc::new(Runtime::new(reader, Arc::new(columns), cx, ctx.session.interrupt.clone()));
             let values = run_subqueries(subqueries, &rt).await?;

@@ -12,10 +12,12 @@ use sql_planner::binder::Binder;
 use sql_planner::optimize::{EVERYTHING, estimate};
 use sql_planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 
-use super::{Env, dml, plan_query};
+use crate::dml;
+use crate::env::Env;
+use crate::planned::plan_query;
 
 /// Columns of the result.
-pub(super) fn columns() -> Vec<ColumnMeta> {
+pub(crate) fn columns() -> Vec<ColumnMeta> {
     ["id", "estRows", "task", "access object", "operator info"]
         .into_iter()
         .map(|name| ColumnMeta::computed(name, FieldType::varchar(1024)))
@@ -23,7 +25,7 @@ pub(super) fn columns() -> Vec<ColumnMeta> {
 }
 
 /// Plans a statement and prints the plan.
-pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
+pub(crate) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
     if explain.analyze {
         return Err(SqlError::NotSupported("EXPLAIN ANALYZE".into()));
     }
@@ -60,11 +62,11 @@ pub(super) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
 }
 
 /// What the printer asks.
-pub(super) struct Names<'a> {
+pub(crate) struct Names<'a> {
     /// Names of columns.
-    pub(super) columns: &'a Columns,
+    pub(crate) columns: &'a Columns,
     /// Whether a table's rows are put together on this server.
-    pub(super) local: &'a dyn Fn(&TableInfo) -> bool,
+    pub(crate) local: &'a dyn Fn(&TableInfo) -> bool,
 }
 
 struct Lines {

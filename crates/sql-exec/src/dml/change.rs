@@ -20,15 +20,17 @@ use sql_planner::optimize::positions;
 use sql_planner::plan::{Access, ColId, Plan, SortKey};
 use sqlparser::ast;
 
-use super::super::operator::{self, Runtime, resolve};
-use super::super::reader::{Overlay, Reader};
-use super::super::writer::Writer;
-use super::super::{
-    Env, Planned, collect_context, lock_rows, lock_wait, optimize, overlay_of, plan_query, run_subqueries, snapshot_of,
-    will_lock, write_context,
-};
 use super::fitting::Fitting;
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
+use crate::env::Env;
+use crate::operator;
+use crate::planned::{Planned, load_memory_tables, plan_query};
+use crate::reader::{Overlay, Reader};
+use crate::rules::optimize;
+use crate::runtime::{Runtime, resolve};
+use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context};
+use crate::subqueries::run_subqueries;
+use crate::writer::Writer;
 
 /// A table that the statement changes: its columns' numbers by offset, and its handle's.
 struct Target {
@@ -261,10 +263,7 @@ fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> 
 }
 
 /// For EXPLAIN.
-pub(in crate::executor) async fn plan_update(
-    ctx: &mut ExecContext<'_>,
-    update: &ast::Update,
-) -> Result<Planned, SqlError> {
+pub(crate) async fn plan_update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
     let change = bind_update(&env, update)?;
     let cx = write_context(ctx, false);
@@ -272,10 +271,7 @@ pub(in crate::executor) async fn plan_update(
 }
 
 /// For EXPLAIN.
-pub(in crate::executor) async fn plan_delete(
-    ctx: &mut ExecContext<'_>,
-    delete: &ast::Delete,
-) -> Result<Planned, SqlError> {
+pub(crate) async fn plan_delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
     let change = bind_delete(&env, delete)?;
     let cx = write_context(ctx, false);
@@ -307,7 +303,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     let pessimistic = ctx.txn().await?.is_pessimistic();
     let columns = Arc::new(columns);
     let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
-    let memory = super::super::load_memory_tables(ctx, &plans).await?;
+    let memory = load_memory_tables(ctx, &plans).await?;
     let txn = ctx.txn().await?;
 
     // Rows by key are locked before they are read: one request instead of two. Of the pending writes only theirs count.
@@ -487,7 +483,7 @@ fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &Ti
 }
 
 /// UPDATE.
-pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
+pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
     let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
     let change = {
         let env = Env::new(ctx, true);
@@ -577,11 +573,7 @@ pub(in crate::executor) async fn update(ctx: &mut ExecContext<'_>, update: &ast:
 }
 
 /// DELETE.
-pub(in crate::executor) async fn delete(
-    ctx: &mut ExecContext<'_>,
-    delete: &ast::Delete,
-    ignore: bool,
-) -> Result<Outcome, SqlError> {
+pub(crate) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete, ignore: bool) -> Result<Outcome, SqlError> {
     let change = {
         let env = Env::new(ctx, true);
         Change { ignore, ..bind_delete(&env, delete)? }

@@ -16,7 +16,7 @@ use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
 use sql_planner::optimize::positions;
 use sql_planner::plan::{AggCall, Scan};
 
-use super::operator::{Runtime, resolve};
+use crate::runtime::{Runtime, resolve};
 
 /// Rows after which a storage node ends a page of an answer that may be large.
 const PAGE_ROWS: u64 = 8_192;

@@ -16,7 +16,8 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sql_planner::plan::{AggCall, ColId};
 
-use super::operator::{Operator, Runtime, key_bytes, resolve};
+use crate::keys::{key_bytes, sort_keys};
+use crate::runtime::{Operator, Runtime, resolve};
 
 /// Builds the operator.
 pub fn build(
@@ -311,7 +312,7 @@ impl Aggregate {
                     arg_columns.push(call.args.iter().map(|e| rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?);
                     orders.push(match call.order_by.is_empty() {
                         true => Vec::new(),
-                        false => super::operator::sort_keys(&call.order_by, &batch, &rt)?,
+                        false => sort_keys(&call.order_by, &batch, &rt)?,
                     });
                 }
             }

@@ -1,0 +1,108 @@
+//! Runs queries and changes of rows.
+//!
+//! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder makes a plan, its
+//! subqueries run first, the rules of [`sql_planner::optimize`] place the work, [`operator::build`] makes operators of it,
+//! and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
+//! [`writer`].
+//!
+//! Which timestamp is read at:
+//!
+//! | statement | reads at |
+//! |---|---|
+//! | query, no transaction | a fresh timestamp; one row by key: the newest version |
+//! | query in a transaction | its start, over its pending writes; pessimistic under READ COMMITTED: a fresh timestamp |
+//! | `FOR UPDATE` and `FOR SHARE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
+//! | rows by key that a change locks before it reads them, pessimistic | as they are when the lock is taken, for which PD is asked only if one is newer than what the transaction knows |
+//! | changes, optimistic | the transaction's start; conflicts are found at commit |
+//!
+//! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query` for
+//! expressions and batches, and `sqlparser`, whose trees of changes are not planned yet but read here.
+//!
+//! Not here: which statement is run when, retries and the transaction's end (`sql-server`'s session), definitions (`sql-ddl`),
+//! the rows of virtual tables ([`sql_context::VirtualRows`]).
+
+pub mod aggregate;
+mod dml;
+pub mod env;
+mod explain;
+pub mod keys;
+pub mod operator;
+mod planned;
+mod point;
+pub mod pushdown;
+pub mod reader;
+mod rules;
+pub mod runtime;
+pub mod scan;
+mod select;
+pub mod statement;
+pub mod subqueries;
+mod writer;
+
+use std::sync::Arc;
+
+use query::batch::Batch;
+use sql_base::SqlError;
+use sql_base::outcome::{ColumnMeta, Outcome};
+use sql_context::{ExecContext, eval_context};
+use sql_parser::Statement;
+use sql_planner::binder::Binder;
+
+use crate::env::Env;
+use crate::select::metas;
+use crate::statement::{collect_context, lock_rows, query_runtime, will_lock};
+use crate::subqueries::run_subqueries;
+
+/// Runs a query or a change.
+pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
+    match statement {
+        Statement::Query(query) => {
+            if let Some(result) = point::select(ctx, query).await? {
+                return Ok(Outcome::Rows(result));
+            }
+            select::select(ctx, query).await.map(Outcome::Rows)
+        }
+        Statement::Insert(insert) => dml::insert(ctx, insert).await,
+        Statement::Update(update) => dml::update(ctx, update).await,
+        Statement::Delete { delete, ignore } => dml::delete(ctx, delete, *ignore).await,
+        Statement::Explain(explain) => explain::explain(ctx, explain).await.map(Outcome::Rows),
+        Statement::Do(exprs) => {
+            let env = Env::new(ctx, false);
+            let mut binder = Binder::new(&env);
+            binder.open(Vec::new());
+            let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
+            binder.close()?;
+            let (subqueries, columns, locked) = (binder.subqueries, Arc::new(binder.columns), binder.locked);
+            will_lock(ctx, &locked);
+            let mut tables = Vec::new();
+            subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+            let cx = eval_context(ctx.session, false);
+            let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
+            let values = run_subqueries(subqueries, &rt).await?;
+            for mut e in bound {
+                values.apply_expr(&mut e)?;
+                rt.column(&e, &Batch::one_empty_row())?;
+                rt.sleep().await?;
+            }
+            collect_context(ctx, &rt);
+            lock_rows(ctx, &rt).await?;
+            Ok(Outcome::ok())
+        }
+        _ => Err(SqlError::internal("executor", "not a query or change")),
+    }
+}
+
+/// Columns of a statement's result, for PREPARE. Parameters count as NULL.
+pub async fn describe(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Vec<ColumnMeta>, SqlError> {
+    match statement {
+        Statement::Query(query) => {
+            let env = Env::new(ctx, false);
+            let mut binder = Binder::new(&env);
+            binder.describing = true;
+            let bound = binder.bind_query(query)?;
+            Ok(metas(&bound.columns, &binder.columns, &ctx.schema))
+        }
+        Statement::Explain(_) => Ok(explain::columns()),
+        _ => Ok(Vec::new()),
+    }
+}

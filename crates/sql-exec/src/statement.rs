@@ -1,0 +1,132 @@
+//! What a statement reads at, evaluates with and locks, as its session and transaction have it.
+
+use std::sync::Arc;
+
+use codec::timestamp::Timestamp;
+use kv_client::Snapshot;
+use query::context::EvalContext;
+use sql_base::SqlError;
+use sql_catalog::TableInfo;
+use sql_context::{ExecContext, Level, SessionState, eval_context};
+use sql_planner::plan::Columns;
+
+use crate::reader::{Overlay, Reader};
+use crate::runtime::Runtime;
+
+/// What the expressions of a change may ask; `IGNORE` makes warnings of its errors.
+pub(crate) fn write_context(ctx: &ExecContext<'_>, ignore: bool) -> EvalContext {
+    let mut cx = eval_context(ctx.session, true);
+    if ignore {
+        cx.on_truncate = cx.on_truncate.at_most_warn();
+        cx.on_division_by_zero = cx.on_division_by_zero.at_most_warn();
+    }
+    cx
+}
+
+/// Hands the warnings of expressions to the session, and what `LAST_INSERT_ID(id)` said; says so too.
+pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Option<u64> {
+    let cx = rt.take_context();
+    for w in cx.warnings {
+        ctx.session.push_diagnostic(Level::Warning, w.code, w.message);
+    }
+    if let Some(id) = cx.set_last_insert_id {
+        ctx.session.last_insert_id = id;
+    }
+    cx.set_last_insert_id
+}
+
+/// Pending writes of these tables.
+pub(crate) fn overlay_of(txn: &kv_client::Transaction, tables: &[Arc<TableInfo>]) -> Overlay {
+    let mut overlay = Overlay::new();
+    if txn.buffer().is_empty() {
+        return overlay;
+    }
+    for t in tables {
+        let (start, end) = codec::table::table_range(t.id);
+        overlay.extend(txn.iter_buffer(&start, &end).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
+    }
+    overlay
+}
+
+/// The snapshot that a statement of a transaction reads at, under the pending writes: a fresh one for each statement
+/// with `current` (FOR UPDATE and changes) and under READ COMMITTED, if the transaction is pessimistic; otherwise its own.
+pub(crate) async fn snapshot_of(ctx: &mut ExecContext<'_>, current: bool) -> Result<Snapshot, SqlError> {
+    let client = ctx.server.kv()?;
+    let txn = ctx.txn().await?;
+    let (own, pessimistic) = (txn.snapshot().clone(), txn.is_pessimistic());
+    match pessimistic && (current || ctx.session.txn.read_committed) {
+        true => Ok(client.snapshot(client.timestamp().await?)),
+        false => Ok(own),
+    }
+}
+
+/// What a query reads from.
+pub(crate) async fn reader_of(
+    ctx: &mut ExecContext<'_>,
+    tables: &[Arc<TableInfo>],
+    current: bool,
+) -> Result<Reader, SqlError> {
+    if ctx.is_autocommit() && !current {
+        let client = ctx.server.kv()?;
+        let ts = if tables.is_empty() { Timestamp::MAX } else { client.timestamp().await? };
+        return Ok(Reader::new(client.snapshot(ts)));
+    }
+    let snapshot = snapshot_of(ctx, current).await?;
+    let overlay = overlay_of(ctx.txn().await?, tables);
+    Ok(Reader::with_overlay(snapshot, overlay))
+}
+
+pub(crate) async fn query_runtime(
+    ctx: &mut ExecContext<'_>,
+    cx: EvalContext,
+    columns: Arc<Columns>,
+    tables: &[Arc<TableInfo>],
+    current: bool,
+) -> Result<Runtime, SqlError> {
+    let reader = reader_of(ctx, tables, current).await?;
+    let mut rt = Runtime::new(reader, columns, cx, ctx.session.interrupt.clone());
+    if let Some(quota) = ctx.session.vars.settings().memory_quota {
+        rt.memory_limit = quota;
+    }
+    Ok(rt)
+}
+
+/// Before a statement reads that has lock clauses: on its own it locks too, until its end. It waits for whoever has a row,
+/// and reads what they leave.
+pub(crate) fn will_lock(ctx: &mut ExecContext<'_>, locked: &[Arc<TableInfo>]) {
+    if !locked.is_empty() && ctx.is_autocommit() {
+        ctx.session.txn.pessimistic = Some(true);
+    }
+    locked.iter().for_each(|table| ctx.session.txn.use_table(table));
+}
+
+/// Locks the rows that a statement has read for its lock clauses; an optimistic transaction has its commit check them.
+/// Those whose clause says NOWAIT are tried first: the statement waits for nothing if it must fail anyway.
+pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<(), SqlError> {
+    let rows = rt.take_locks();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let txn = ctx.txn().await?;
+    if !txn.is_pessimistic() {
+        return Ok(txn.lock_at_commit(rows.into_iter().map(|(_, key)| key))?);
+    }
+    let (at_once, patient): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(lock, _)| lock.nowait);
+    for (nowait, rows) in [(true, at_once), (false, patient)] {
+        if !rows.is_empty() {
+            let wait = lock_wait(ctx.session, nowait);
+            let for_update_ts = Some(rt.reader.snapshot().ts());
+            let options = kv_client::LockOptions { wait, for_update_ts, ..Default::default() };
+            ctx.txn().await?.lock_keys(rows.into_iter().map(|(_, key)| key).collect(), options).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How long locks are waited for.
+pub(crate) fn lock_wait(session: &SessionState, nowait: bool) -> kv_client::LockWait {
+    match nowait {
+        true => kv_client::LockWait::NoWait,
+        false => kv_client::LockWait::Ms(session.vars.settings().lock_wait.as_millis() as u64),
+    }
+}
