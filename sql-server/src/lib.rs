@@ -8,9 +8,7 @@
 
 pub mod admin;
 pub mod config;
-pub mod ddl;
 mod metrics;
-pub mod placement;
 pub mod server;
 pub mod session;
 pub mod wire;

@@ -21,12 +21,12 @@ use sql_base::SqlError;
 use sql_catalog::{AutoIds, Schema, SchemaCache};
 use sql_context::Services;
 use sql_context::vars::{GlobalVars, SERVER_VERSION};
+use sql_ddl::{Domain, DomainOptions, ServerInfo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::ddl::{Domain, DomainOptions, ServerInfo};
 use crate::wire::auth::Verifier;
 use crate::wire::connection;
 use crate::wire::tls::{self, TlsAcceptor, TlsError};
@@ -456,7 +456,7 @@ async fn connect(server: Arc<Server>, stop: CancellationToken) {
                 }
                 let globals = Arc::clone(&server.globals);
                 let options = DomainOptions { pd_endpoints: endpoints.clone(), server: server_info(config), globals };
-                match Domain::start(client, options, stop.clone()).await {
+                match sql_ddl::start(client, options, stop.clone()).await {
                     Ok(domain) => {
                         server.cluster.write().domain = Some(domain);
                         tracing::info!(pd = config.path, "connected to the cluster");

@@ -10,12 +10,12 @@ use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
 use sql_catalog::convert;
 use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
 use sql_context::ExecContext;
+use sql_ddl::check;
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::infoschema::time_of;
 use super::show::{self, number, result, s, text};
-use crate::ddl::check;
 use crate::server::Server;
 
 /// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.

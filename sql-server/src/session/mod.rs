@@ -482,7 +482,7 @@ async fn define(
     text: &str,
 ) -> Result<Outcome, SqlError> {
     match statement {
-        Statement::Ddl(ddl) => crate::ddl::execute(&*server.domain()?, ctx, ddl, text).await,
+        Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await,
         Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await,
         Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Outcome::Rows),
         Statement::MaintainTable { op: "check", tables } => {

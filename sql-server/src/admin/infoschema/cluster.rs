@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sql_base::{SqlError, unhex};
 use sql_catalog::Schema;
+use sql_ddl::placement::pd::PdHttp;
 
-use crate::placement::pd::PdHttp;
 use crate::server::Server;
 
 type Rows = Vec<Vec<Datum>>;
@@ -386,8 +386,8 @@ pub(super) async fn cluster_info(server: &Server) -> Result<Rows, SqlError> {
 }
 
 pub(super) async fn servers_info(server: &Server) -> Result<Rows, SqlError> {
-    let lease = format!("{}s", crate::ddl::domain::LEASE.as_secs());
-    let row = |info: crate::ddl::ServerInfo| {
+    let lease = format!("{}s", sql_ddl::domain::LEASE.as_secs());
+    let row = |info: sql_ddl::ServerInfo| {
         let labels: Vec<_> = info.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         vec![
             s(info.id),
@@ -424,7 +424,7 @@ pub(super) fn processlist(server: &Server) -> Rows {
 
 pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
     let (queued, finished) = server.domain()?.jobs(JOBS_SHOWN).await?;
-    let row = |job: crate::ddl::job::Job| {
+    let row = |job: sql_ddl::job::Job| {
         vec![
             Datum::Int(job.id),
             s(job.schema_name),
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn boundaries_are_readable_where_they_are_keys_of_tables() {
-        let hex = |key: &[u8]| crate::placement::rules::hex_key(key);
+        let hex = |key: &[u8]| sql_ddl::placement::rules::hex_key(key);
         assert_eq!(boundary(""), "");
         assert_eq!(boundary(&hex(&codec::table::table_prefix(104))), "t_104_");
         assert_eq!(boundary(&hex(&codec::table::record_prefix(104))), "t_104_r");

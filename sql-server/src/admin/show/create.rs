@@ -2,9 +2,9 @@
 
 use codec::types::{Collation, TypeCode, flags};
 use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo};
+use sql_ddl::placement::settings;
 
 use crate::admin::infoschema;
-use crate::placement::settings;
 
 /// A name in backquotes.
 fn quoted(name: &str) -> String {

@@ -9,12 +9,12 @@ use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
 use sql_catalog::{PolicyRef, Schema, transact};
 use sql_context::ExecContext;
+use sql_ddl::placement::pd::{PdHttp, SchedulingState};
+use sql_ddl::placement::{rules, settings};
 use sql_parser::TableName;
 
 use super::{database, result, s, table, text};
 use crate::admin::infoschema;
-use crate::placement::pd::{PdHttp, SchedulingState};
-use crate::placement::{rules, settings};
 use crate::server::Server;
 
 /// Ranges whose state is asked for at a time: each is a small request to PD.

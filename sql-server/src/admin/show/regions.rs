@@ -4,11 +4,11 @@ use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
 use sql_context::ExecContext;
+use sql_ddl::placement::{rules, settings};
 use sql_parser::TableName;
 
 use super::{number, result, s, table, text};
 use crate::admin::infoschema::{boundary, region_rows};
-use crate::placement::{rules, settings};
 use crate::server::Server;
 
 pub(super) async fn table_regions(

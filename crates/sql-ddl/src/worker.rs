@@ -43,7 +43,7 @@ pub(super) enum Ran {
 }
 
 /// Options of a transaction over the catalogue.
-pub(super) fn optimistic() -> TxnOptions {
+fn optimistic() -> TxnOptions {
     TxnOptions::optimistic()
 }
 

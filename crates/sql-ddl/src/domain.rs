@@ -1,4 +1,4 @@
-//! A server's part in the cluster: its schema, its lease, and the owner's work when it is the owner.
+//! A server's part in the cluster: its schema and its lease.
 //!
 //! Tasks, all ended by [`Domain::shutdown`]:
 //!
@@ -7,7 +7,7 @@
 //!   watch     turns hints into wake-ups
 //!   reload    on a wake-up, and once a second: loads the schema, waits for older commits, acknowledges; and loads
 //!             what SET GLOBAL has set
-//!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges
+//!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges (see `owner`)
 //! ```
 //!
 //! Starting: the server registers a version *before* it loads the schema that it will use, so the owner waits for it
@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_client::Client;
+use kv_client::{Client, TxnOptions};
 use parking_lot::Mutex;
 use sql_base::SqlError;
 use sql_catalog::{AutoIds, Meta, SchemaCache, load, transact};
@@ -27,8 +27,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::coordinator::{CoordinationError, Coordinator, Hint, ServerInfo, Session};
-use super::job::Job;
-use super::worker;
 use crate::placement::pd::PdHttp;
 
 /// The lease of a server. A server that is killed holds up schema changes for at most this long.
@@ -39,10 +37,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 /// A schema change is seen after this long even when its hint is lost.
 const RELOAD: Duration = Duration::from_secs(1);
-/// The queue is looked at after this long even when no hint came.
-const QUEUE_LOOK: Duration = Duration::from_secs(3);
 /// Pause after a failed call.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a server brings.
 #[derive(Debug)]
@@ -67,13 +63,13 @@ pub struct Domain {
     schemas: Arc<SchemaCache>,
     auto_ids: Arc<AutoIds>,
     /// The present lease, `None` while there is none.
-    lease: watch::Sender<Option<i64>>,
-    is_owner: Mutex<bool>,
+    pub(super) lease: watch::Sender<Option<i64>>,
+    pub(super) is_owner: Mutex<bool>,
     reload: Notify,
     pub(super) queue: Notify,
     /// Wakes statements that wait for a job that this server's owner task finished.
     pub(super) finished: Notify,
-    owner_gone: Notify,
+    pub(super) owner_gone: Notify,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
@@ -144,12 +140,12 @@ impl Domain {
         }
         domain.spawn("watch", |domain| async move { domain.run_watch().await });
         domain.spawn("reload", |domain| async move { domain.run_reload().await });
-        domain.spawn("owner", |domain| async move { domain.run_owner().await });
         domain.reload.notify_one();
         Ok(domain)
     }
 
-    fn spawn<F: Future<Output = ()> + Send + 'static>(
+    /// A task that ends with the domain.
+    pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
         self: &Arc<Self>,
         name: &'static str,
         run: impl FnOnce(Arc<Self>) -> F,
@@ -322,7 +318,7 @@ impl Domain {
     async fn load(&self) -> Result<(), SqlError> {
         let held = self.schemas.current();
         let loaded = {
-            let mut txn = self.kv.begin(worker::optimistic()).await?;
+            let mut txn = self.kv.begin(TxnOptions::optimistic()).await?;
             load::load(&mut Meta::new(&mut txn), &held).await?
         };
         if let Some(schema) = loaded {
@@ -336,7 +332,7 @@ impl Domain {
     async fn load_variables(&self) -> Result<(), SqlError> {
         // Held throughout, so that an older load does not install over a newer one.
         let mut installed = self.globals_version.lock().await;
-        let mut txn = self.kv.begin(worker::optimistic()).await?;
+        let mut txn = self.kv.begin(TxnOptions::optimistic()).await?;
         let mut meta = Meta::new(&mut txn);
         let version = meta.global_variables_version().await?;
         if *installed != Some(version) {
@@ -393,150 +389,8 @@ impl Domain {
         }
     }
 
-    // ---- Owner ----
-
-    /// True while this server changes schemas.
-    pub fn is_owner(&self) -> bool {
-        *self.is_owner.lock()
-    }
-
-    async fn run_owner(self: Arc<Self>) {
-        let mut lease = self.lease.subscribe();
-        loop {
-            let held = *lease.borrow_and_update();
-            let won = match held {
-                Some(held) => self.coordinator.campaign(held).await.unwrap_or_else(|error| {
-                    tracing::info!(%error, "could not campaign for DDL owner");
-                    false
-                }),
-                None => false,
-            };
-            if won {
-                tracing::info!(server = %self.server.id, "DDL owner");
-                *self.is_owner.lock() = true;
-                tokio::select! {
-                    () = self.own() => {}
-                    _ = lease.changed() => {}
-                }
-                *self.is_owner.lock() = false;
-                tracing::info!(server = %self.server.id, "no longer DDL owner");
-            }
-            tokio::select! {
-                () = self.owner_gone.notified() => {}
-                _ = lease.changed() => {}
-                () = tokio::time::sleep(LEASE / 2) => {}
-            }
-        }
-    }
-
-    /// The owner's work. Returns when another server has taken over.
-    async fn own(&self) {
-        loop {
-            let takeover = transact!(&self.kv, |meta| meta.put_owner(&self.server.id).await);
-            match takeover {
-                Ok(()) => break,
-                Err(error) => tracing::info!(%error, "could not take over schema changes"),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        let mut swept = Instant::now();
-        loop {
-            match worker::run_next(self).await {
-                Ok(worker::Ran::Job) => continue,
-                Ok(worker::Ran::Nothing) => {}
-                Ok(worker::Ran::NotOwner) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "a DDL step failed and is taken again");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            }
-            if swept.elapsed() > worker::SWEEP {
-                swept = Instant::now();
-                if let Err(error) = worker::sweep(self).await {
-                    tracing::info!(%error, "dropped ranges were not emptied");
-                }
-            }
-            let _ = tokio::time::timeout(QUEUE_LOOK, self.queue.notified()).await;
-        }
-    }
-
-    // ---- Statements ----
-
-    /// Queues a job and waits until it has ended and every server knows.
-    pub async fn run(&self, job: Job) -> Result<Job, SqlError> {
-        let id = transact!(&self.kv, |meta| {
-            let mut job = job.clone();
-            job.id = meta.take_ids(1).await?;
-            job.create_ts = meta.start_ts();
-            meta.put_queued_job(job.id, &job).await?;
-            Ok(job.id)
-        })?;
-        self.queue.notify_one();
-        if !self.is_owner()
-            && let Err(error) = self.coordinator.announce_job(id).await
-        {
-            tracing::debug!(%error, "the owner was not told of a job");
-        }
-        let mut wait = Duration::from_millis(3);
-        loop {
-            let job: Option<Job> = {
-                let mut txn = self.kv.begin(worker::optimistic()).await?;
-                Meta::new(&mut txn).finished_job(id).await?
-            };
-            match job {
-                Some(Job { error: Some(error), .. }) => return Err(error.into()),
-                Some(job) => {
-                    self.wait_for_version(job.schema_version).await;
-                    return Ok(job);
-                }
-                None => {
-                    let _ = tokio::time::timeout(wait, self.finished.notified()).await;
-                    wait = (wait * 2).min(Duration::from_millis(200));
-                }
-            }
-        }
-    }
-
-    /// Asks for jobs to be cancelled: for each its id and what came of it.
-    pub async fn cancel_jobs(&self, ids: &[i64]) -> Result<Vec<(i64, Option<SqlError>)>, SqlError> {
-        let outcome = transact!(&self.kv, |meta| {
-            let mut outcome = Vec::new();
-            for id in ids {
-                let refused = match meta.queued_job::<Job>(*id).await? {
-                    Some(job) if !super::step::is_cancellable(&job) => Some(SqlError::DdlJobFinished(*id)),
-                    Some(mut job) => {
-                        job.cancel = true;
-                        meta.put_queued_job(*id, &job).await?;
-                        None
-                    }
-                    None => Some(match meta.finished_job::<Job>(*id).await? {
-                        Some(_) => SqlError::DdlJobFinished(*id),
-                        None => SqlError::DdlJobNotFound(*id),
-                    }),
-                };
-                outcome.push((*id, refused));
-            }
-            Ok(outcome)
-        })?;
-        self.queue.notify_one();
-        Ok(outcome)
-    }
-
-    /// The jobs that are not finished, and the last `limit` that are, newest first.
-    pub async fn jobs(&self, limit: usize) -> Result<(Vec<Job>, Vec<Job>), SqlError> {
-        let mut txn = self.kv.begin(worker::optimistic()).await?;
-        let mut meta = Meta::new(&mut txn);
-        let mut queued: Vec<Job> = meta.queued_jobs().await?;
-        let mut finished: Vec<Job> = meta.finished_jobs().await?;
-        queued.reverse();
-        finished.reverse();
-        finished.truncate(limit);
-        Ok((queued, finished))
-    }
-
     /// Returns when this server uses at least that version.
-    async fn wait_for_version(&self, version: i64) {
+    pub(super) async fn wait_for_version(&self, version: i64) {
         self.reload.notify_one();
         let mut versions = self.schemas.subscribe();
         let _ = tokio::time::timeout(LEASE, versions.wait_for(|held| *held >= version)).await;

@@ -6,10 +6,17 @@
 //! 1. [`job`]: what is stored of a change;
 //! 2. [`step`]: the states, pure, and why neighbours go together;
 //! 3. `worker`: a step as a transaction; `backfill`: filling an index;
-//! 4. [`domain`]: leases, acknowledgements, the owner's election; [`coordinator`]: the keys for it;
-//! 5. `build`, `default`, `exec`: from statements to jobs.
+//! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
+//! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them;
+//! 6. `build`, `default`, `exec`: from statements to jobs;
+//! 7. [`placement`]: policies as PD's rules.
 //!
 //! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE.
+//!
+//! May import the parser, the catalogue, the context of a statement, `kv-client`, `net` for PD's HTTP and etcd interfaces.
+//! It stands beside `sql-exec`, and neither names the other: a backfill reads and writes rows by the catalogue's format.
+//!
+//! Not here: what a statement shows of jobs, servers and placement (`sql-server`'s admin), the server itself.
 
 pub mod check;
 pub mod coordinator;
@@ -17,14 +24,19 @@ pub mod domain;
 pub mod job;
 pub mod step;
 
+pub mod placement;
+
 mod backfill;
 mod build;
 mod default;
 mod exec;
+mod owner;
+mod queue;
 mod worker;
 
 pub use coordinator::ServerInfo;
 pub use domain::{Domain, DomainOptions};
+pub use owner::start;
 
 use sql_base::SqlError;
 use sql_base::outcome::Outcome;
