@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use sql_server::config::{Args, Config};
-use sql_server::server::{Listeners, STACK_BYTES, SqlServer};
+use sql_server::listen::{Listeners, STACK_BYTES, SqlServer};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {

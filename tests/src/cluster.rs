@@ -16,7 +16,7 @@ use std::time::Duration;
 use kv_client::{Client, ClientOptions, GrpcPd, PdClient};
 use net::grpc::Channels;
 use placement_driver::{Listeners, Pd};
-use sql_server::server::{STACK_BYTES, SqlServer};
+use sql_server::listen::{STACK_BYTES, SqlServer};
 use storage_node::node::{Node, NodeParts};
 use tokio::net::TcpListener;
 
@@ -157,7 +157,7 @@ impl Cluster {
             ..sql_server::config::Config::default()
         };
         configure(&mut config);
-        let listeners = sql_server::server::Listeners { mysql: listener().await, status: Some(listener().await) };
+        let listeners = sql_server::listen::Listeners { mysql: listener().await, status: Some(listener().await) };
         SqlServer::start(config, listeners).expect("a SQL server")
     }
 

@@ -4,7 +4,7 @@
 //! [`show`] is `SHOW` of what the catalogue and PD know, [`infoschema`] the rows of `information_schema`, and the
 //! statements are ADMIN, SPLIT TABLE and CHECK TABLE. The session calls all three.
 //!
-//! Not here: `SHOW` of what a session knows by itself, and its filters (`session`); definitions (`ddl`).
+//! Not here: `SHOW` of what a session knows by itself, and its filters (`session`); definitions (`sql-ddl`).
 
 pub mod infoschema;
 pub mod show;

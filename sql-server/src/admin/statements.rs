@@ -16,7 +16,7 @@ use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::infoschema::time_of;
 use super::show::{self, number, result, s, text};
-use crate::server::Server;
+use crate::cluster::Server;
 
 /// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.
 const JOBS_SHOWN: u64 = 10;

@@ -13,7 +13,7 @@ use sql_context::vars::SERVER_VERSION;
 use sql_planner::binder::check_clauses;
 use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Value};
 
-use crate::server::Server;
+use crate::cluster::Server;
 
 /// Answers the query if it is of this kind.
 pub(super) fn select(server: &Server, state: &mut SessionState, query: &Query) -> Result<Option<ResultSet>, SqlError> {

@@ -1,8 +1,8 @@
 //! One connection's statements, one at a time.
 //!
 //! [`Session::execute`] takes a parsed statement and gives an [`Outcome`]. It decides who does the work (executor, DDL,
-//! `SHOW`, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can be
-//! interrupted by `KILL` or `max_execution_time` at any await outside of a commit.
+//! `SHOW`, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can
+//! be interrupted by `KILL` or `max_execution_time` at any await outside of a commit.
 //!
 //! The wire is not known here: tests and tools run statements on a session directly.
 
@@ -23,8 +23,8 @@ use sql_context::vars::{CompletionType, SessionVars};
 use sql_context::{ExecContext, Identity, Level, NextTransaction, SessionState, TxnState};
 use sql_parser::{Completion, ParsedStatement, Statement};
 
+use crate::cluster::{ConnectionInfo, Server};
 use crate::metrics;
-use crate::server::{ConnectionInfo, Server};
 pub use prepared::{ParamType, Prepared, PreparedId};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads

@@ -23,13 +23,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{self, Plugin, Verifier};
 use super::handshake::{self, ChangeUser, HandshakeResponse, capability};
 use super::packet::{Framer, PacketWriter, Reader};
 use super::response::{self, Tail, status};
 use super::tls::{self, TlsAcceptor};
 use super::value::read_param;
-use crate::server::{ConnectionInfo, Server};
+use crate::accounts::auth::{self, Plugin, Verifier};
+use crate::cluster::{ConnectionInfo, Server};
 use crate::session::{ParamType, Session};
 
 /// A response is written out once it has this many bytes, so that a large result doesn't fill the memory.

@@ -2,8 +2,8 @@
 
 use sql_base::SqlError;
 
-use super::auth::{NONCE_BYTES, Plugin};
 use super::packet::Reader;
+use crate::accounts::auth::{NONCE_BYTES, Plugin};
 
 /// Capability bits that we name.
 #[allow(missing_docs)]

@@ -1,9 +1,9 @@
 //! MySQL's client/server protocol.
 //!
-//! [`packet`] frames bytes, [`handshake`] and [`auth`] log a client in, [`connection`] runs its commands, [`response`]
-//! and [`value`] write what comes back. All but `connection` and `tls` are values: bytes in, bytes out.
+//! [`packet`] frames bytes, [`handshake`] logs a client in (by [`crate::accounts::auth`]), [`connection`] runs its
+//! commands, [`response`] and [`value`] write what comes back. All but `connection` and `tls` are values: bytes in,
+//! bytes out.
 
-pub mod auth;
 pub mod connection;
 pub mod handshake;
 pub mod packet;

@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{Plugin, Verifier};
 use super::connection;
 use super::handshake::capability;
 use super::packet::{Framer, PacketWriter, Reader, put_bytes};
+use crate::accounts::auth::{Plugin, Verifier};
+use crate::cluster::{OpenConnection, Server};
 use crate::config::Config;
-use crate::server::{OpenConnection, Server};
 
 struct Client {
     stream: DuplexStream,

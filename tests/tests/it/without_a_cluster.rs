@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sql_server::server::SqlServer;
+use sql_server::listen::SqlServer;
 use tests::cluster::{Cluster, PATIENCE};
 use tests::playground::{binary, signal};
 

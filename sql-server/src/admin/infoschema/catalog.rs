@@ -9,7 +9,7 @@ use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, S
 use sql_context::Services;
 
 use super::cluster::time_of;
-use crate::server::Server;
+use crate::cluster::Server;
 
 type Rows = Vec<Vec<Datum>>;
 

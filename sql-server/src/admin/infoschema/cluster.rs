@@ -14,7 +14,7 @@ use sql_base::{SqlError, unhex};
 use sql_catalog::Schema;
 use sql_ddl::placement::pd::PdHttp;
 
-use crate::server::Server;
+use crate::cluster::Server;
 
 type Rows = Vec<Vec<Datum>>;
 

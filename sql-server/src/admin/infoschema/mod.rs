@@ -1,7 +1,7 @@
 //! `information_schema`: tables that the server computes when they are read.
 //!
-//! [`sql_catalog::virtual_tables`] defines them; the executor scans their rows instead of the storage. [`catalog`] fills in
-//! what the schema knows, [`cluster`] what PD and the other servers know.
+//! [`sql_catalog::virtual_tables`] defines them; the executor scans their rows instead of the storage. [`catalog`]
+//! fills in what the schema knows, [`cluster`] what PD and the other servers know.
 //!
 //! Tables of things that do not exist here (views, routines, triggers, events, partitions, foreign keys) are there and
 //! empty, because tools ask for them.
@@ -17,7 +17,7 @@ use sql_base::SqlError;
 use sql_catalog::{Schema, TableInfo, TableKind};
 use sql_context::VirtualRows;
 
-use crate::server::Server;
+use crate::cluster::Server;
 
 #[async_trait]
 impl VirtualRows for Server {

@@ -15,7 +15,7 @@ use sql_context::ExecContext;
 use sql_parser::{ShowKind, TableName};
 
 use crate::admin::infoschema;
-use crate::server::Server;
+use crate::cluster::Server;
 pub use create::{create_database, create_policy, create_table};
 
 /// Runs one of the SHOW statements that the session does not answer itself.

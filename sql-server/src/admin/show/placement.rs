@@ -15,7 +15,7 @@ use sql_parser::TableName;
 
 use super::{database, result, s, table, text};
 use crate::admin::infoschema;
-use crate::server::Server;
+use crate::cluster::Server;
 
 /// Ranges whose state is asked for at a time: each is a small request to PD.
 const ASKED_AT_A_TIME: usize = 16;

@@ -9,7 +9,7 @@ use sql_parser::TableName;
 
 use super::{number, result, s, table, text};
 use crate::admin::infoschema::{boundary, region_rows};
-use crate::server::Server;
+use crate::cluster::Server;
 
 pub(super) async fn table_regions(
     server: &Server,
