@@ -5,8 +5,8 @@
 //! - [`Interrupt`]: how others end what a session does;
 //! - [`hex`] and [`unhex`]: bytes as text, where the catalogue, literals and PD's interface hold them so.
 //!
-//! May import `codec`, `query`, and `kv-client` for nothing but its error, which becomes a [`SqlError`] here because the
-//! language wants the conversion beside the type.
+//! May import `codec`, `query`, and `kv-client` for nothing but its error, which becomes a [`SqlError`] here because
+//! Rust wants the conversion beside one of the two types.
 //!
 //! Not here: anything that runs. No statement, schema, session or packet is known.
 

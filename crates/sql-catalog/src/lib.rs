@@ -7,8 +7,8 @@
 //!   DDL owner --put--> /tidb/ddl/global_schema_version --watch--
 //! ```
 //!
-//! [`model`] is what is stored, [`schema`] the immutable snapshot that statements use, [`mod@row`] the format of rows and
-//! index entries, [`convert`] a value on its way into a column, [`virtual_tables`] what the server computes.
+//! [`model`] is what is stored, [`schema`] the immutable snapshot that statements use, [`mod@row`] the format of rows
+//! and index entries, [`convert`] a value on its way into a column, [`virtual_tables`] what the server computes.
 //!
 //! May import `sql-base`, `codec`, `query` and `kv-client`, for [`meta`] and [`autoid`] to read and write through.
 //!

@@ -1,7 +1,7 @@
 //! The tables that the server computes when they are read: MySQL's and TiDB's names, columns, order and types.
 //!
-//! They are part of every [`crate::Schema`], marked [`TableKind::Memory`], so names resolve as they do for other tables.
-//! Not here: their rows, which are the server's matter.
+//! They are part of every [`crate::Schema`], marked [`TableKind::Memory`], so names resolve as they do for other
+//! tables. Not here: their rows, which are the server's matter.
 
 use std::sync::{Arc, LazyLock};
 

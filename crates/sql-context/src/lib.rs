@@ -7,10 +7,11 @@
 //!               └ virtual_rows: VirtualRows   the tables that the server computes
 //! ```
 //!
-//! The executor and DDL get an [`ExecContext`] and know no more of the server than [`Services`] and [`VirtualRows`], which
-//! `sql-server` implements: so they can be run by a test without a server.
+//! The executor and DDL get an [`ExecContext`] and know no more of the server than [`Services`] and [`VirtualRows`],
+//! which `sql-server` implements: so they can be run by a test without a server.
 //!
-//! May import `sql-base`, `sql-parser` for how text is read, `sql-catalog`, `kv-client` for the transaction, `codec`, `query`.
+//! May import `sql-base`, `sql-parser` for how text is read, `sql-catalog`, `kv-client` for the transaction, `codec`,
+//! `query`.
 //!
 //! Not here: who decides what a statement does (`sql-server`'s session), planning, reading rows.
 

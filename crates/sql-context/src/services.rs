@@ -10,8 +10,8 @@ use sql_catalog::{AutoIds, Schema, SchemaCache, TableInfo};
 
 use crate::vars::GlobalVars;
 
-/// What a statement asks of the server that runs it. A server starts before its cluster can be reached: until then all but
-/// the variables fail with the reason.
+/// What a statement asks of the server that runs it. A server starts before its cluster can be reached: until then all
+/// but the variables fail with the reason.
 pub trait Services: Send + Sync {
     /// Global variables, as this server holds them.
     fn globals(&self) -> &GlobalVars;

@@ -8,8 +8,8 @@
 //! Each statement of an explicit transaction runs in a *stage* of the write buffer; a savepoint is a stage that stays
 //! open. A deadlock rolls the whole transaction back, as in MySQL. Conflicts are retried by `sql-server`.
 //!
-//! Commits go through [`sql_catalog::SchemaCache::begin_commit`]: tables that a transaction changed must still be as it saw
-//! them.
+//! Commits go through [`sql_catalog::SchemaCache::begin_commit`]: tables that a transaction changed must still be as it
+//! saw them.
 
 use kv_client::{Stage, Transaction, TxnOptions};
 use sql_base::SqlError;

@@ -13,8 +13,9 @@
 //!
 //! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE.
 //!
-//! May import the parser, the catalogue, the context of a statement, `kv-client`, `net` for PD's HTTP and etcd interfaces.
-//! It stands beside `sql-exec`, and neither names the other: a backfill reads and writes rows by the catalogue's format.
+//! May import the parser, the catalogue, the context of a statement, `kv-client`, `net` for PD's HTTP and etcd
+//! interfaces. It stands beside `sql-exec`, and neither names the other: a backfill reads and writes rows by the
+//! catalogue's format.
 //!
 //! Not here: what a statement shows of jobs, servers and placement (`sql-server`'s admin), the server itself.
 

@@ -1,8 +1,8 @@
 //! Runs queries and changes of rows.
 //!
-//! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder makes a plan, its
-//! subqueries run first, the rules of [`sql_planner::optimize`] place the work, [`operator::build`] makes operators of it,
-//! and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
+//! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder makes a plan,
+//! its subqueries run first, the rules of [`sql_planner::optimize`] place the work, [`operator::build`] makes operators
+//! of it, and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
 //! [`writer`].
 //!
 //! Which timestamp is read at:
@@ -15,11 +15,11 @@
 //! | rows by key that a change locks before it reads them, pessimistic | as they are when the lock is taken, for which PD is asked only if one is newer than what the transaction knows |
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 //!
-//! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query` for
-//! expressions and batches, and `sqlparser`, whose trees of changes are not planned yet but read here.
+//! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query`
+//! for expressions and batches, and `sqlparser`, whose trees of changes are not planned yet but read here.
 //!
-//! Not here: which statement is run when, retries and the transaction's end (`sql-server`'s session), definitions (`sql-ddl`),
-//! the rows of virtual tables ([`sql_context::VirtualRows`]).
+//! Not here: which statement is run when, retries and the transaction's end (`sql-server`'s session), definitions
+//! (`sql-ddl`), the rows of virtual tables ([`sql_context::VirtualRows`]).
 
 pub mod aggregate;
 mod dml;

@@ -1,8 +1,8 @@
 //! Operators: each gives batches of rows until it has no more.
 //!
 //! An operator owns what it needs (a snapshot, shared facts of the statement), so a result can be sent while it is
-//! computed, and dropping it stops the work. Columns are found by position here: [`crate::runtime::resolve`] turned numbers into positions
-//! when the operator was built.
+//! computed, and dropping it stops the work. Columns are found by position here: [`crate::runtime::resolve`] turned
+//! numbers into positions when the operator was built.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

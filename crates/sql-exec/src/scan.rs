@@ -1,8 +1,8 @@
 //! Rows of a table: by key, by range, or computed by the storage nodes.
 //!
-//! Where the pending writes over the snapshot ([`Reader`]) touch a table, the storage nodes alone cannot answer: pairs are
-//! scanned, merged with them and decoded here, and the conditions that would have been pushed down are checked here. Where
-//! they do not, the coprocessor does the work.
+//! Where the pending writes over the snapshot ([`Reader`]) touch a table, the storage nodes alone cannot answer: pairs
+//! are scanned, merged with them and decoded here, and the conditions that would have been pushed down are checked
+//! here. Where they do not, the coprocessor does the work.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};

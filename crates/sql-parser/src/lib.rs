@@ -11,8 +11,8 @@
 //! What the grammar knows but the server doesn't do is either a tree that its consumer refuses, or
 //! [`SqlError::NotSupported`] with the clause's name.
 //!
-//! May import `sql-base`, `query` for the names of functions, and `sqlparser`, whose trees of queries and expressions are
-//! part of a [`Statement`].
+//! May import `sql-base`, `query` for the names of functions, and `sqlparser`, whose trees of queries and expressions
+//! are part of a [`Statement`].
 //!
 //! Not here: what names mean, which types there are in the catalogue, anything of a session but its [`LexMode`].
 

@@ -3,11 +3,11 @@
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap; [`ranges`] turns
 //! conditions into key ranges; [`aggregate`] knows the aggregate functions; [`expr`] is the planner's side of expressions.
 //!
-//! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`, whose
-//! trees are bound.
+//! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
+//! whose trees are bound.
 //!
-//! Nothing here reads a key or a clock: what a statement knows beside its text comes in through [`binder::Environment`].
-//! Not here: sessions, transactions, operators.
+//! Nothing here reads a key or a clock: what a statement knows beside its text comes in through
+//! [`binder::Environment`]. Not here: sessions, transactions, operators.
 
 pub mod aggregate;
 pub mod binder;

@@ -243,9 +243,8 @@ mod tests {
 
     #[test]
     fn dependencies_of_every_kind_are_read() {
-        let found = dependencies(
-            "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb-c = { path = \"\" }\n# d\n[dev-dependencies]\ne = \"1\"\n[features]\nf = []\n",
-        );
+        let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb-c = { path = \"\" }\n# d\n";
+        let found = dependencies(&format!("{manifest}[dev-dependencies]\ne = \"1\"\n[features]\nf = []\n"));
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["a", "b-c", "e"]);
     }
 }

@@ -1,8 +1,9 @@
 //! INSERT, REPLACE, UPDATE, DELETE.
 //!
-//! Rows to change are found by a query plan over the table with all its columns and the row handle; their new values are
-//! computed column by column over batches, fitted into the column types ([`sql_catalog::convert`]), and written ([`crate::writer`]).
-//! [`insert`] makes new rows, [`change`] changes and removes those that it finds, [`fitting`] is what both do to values.
+//! Rows to change are found by a query plan over the table with all its columns and the row handle; their new values
+//! are computed column by column over batches, fitted into the column types ([`sql_catalog::convert`]), and written
+//! ([`crate::writer`]). [`insert`] makes new rows, [`change`] changes and removes those that it finds, [`fitting`] is
+//! what both do to values.
 
 mod change;
 mod fitting;
