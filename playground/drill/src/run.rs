@@ -238,6 +238,7 @@ impl<C: Cluster> Drill<'_, C> {
             tag: self.cluster.tag(),
             plan: self.plan.clone(),
             regions: self.topology.regions.clone(),
+            homes: self.topology.homes(),
             workload: self.options.workload,
             seed: self.options.seed,
             started_unix,

@@ -74,11 +74,12 @@ pub fn judge(checks: &[Check], regions: &[RegionReport], not_whole: &[String], r
                     rto_target_ms as f64 / 1000.0
                 ));
             }
+            let by = if r.home.is_empty() { "" } else { " by its own SQL servers" };
             match k.first_after_heal_ms {
-                None => missed.push(format!("{}: no {what} at all after healing", r.region)),
+                None => missed.push(format!("{}: no {what} answered{by} after healing", r.region)),
                 // A region that the fault may silence is judged by how soon it is back.
                 Some(ms) if !r.judged && ms > rto_target_ms as f64 => missed.push(format!(
-                    "{}: the first of its {what} came {:.1} s after healing, and {:.1} s is the target",
+                    "{}: the first of its {what} was answered{by} {:.1} s after healing, and {:.1} s is the target",
                     r.region,
                     ms / 1000.0,
                     rto_target_ms as f64 / 1000.0
