@@ -30,6 +30,10 @@ impl Cluster for Calm {
         Ok(Health::default())
     }
 
+    async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
         Ok(Vec::new())
     }
@@ -65,7 +69,7 @@ async fn main() -> anyhow::Result<()> {
         drills: std::env::temp_dir().join("drills"),
         seed: 7,
     };
-    let interrupted = async {
+    let interrupted = async || {
         let _ = tokio::signal::ctrl_c().await;
     };
     let outcome = drill::run(&Calm(doors), &topology, &options, interrupted, &mut |line| println!("{line}")).await;
@@ -73,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
         drill::Outcome::Done { report, directory } => print!("\n{}{}\n", report.text(), directory.display()),
         drill::Outcome::CouldNotRun(why) => println!("could not run: {why}"),
         drill::Outcome::Interrupted => println!("interrupted"),
+        drill::Outcome::Left { not_healed } => println!("interrupted twice; not healed: {not_healed:?}"),
     }
     std::process::exit(outcome.exit().into());
 }

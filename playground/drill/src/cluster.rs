@@ -46,6 +46,10 @@ pub trait Cluster: Send + Sync {
     /// problem ("PD does not answer").
     fn health(&self) -> impl Future<Output = anyhow::Result<Health>> + Send;
 
+    /// What is not as it was at the start, a sentence each: processes that do not run, links, clocks and disks. Without a
+    /// question to the servers, so that it is known at once.
+    fn disturbed(&self) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
+
     /// What stands elsewhere than the placement policies want it, a sentence each, as PD's regions and the stores'
     /// labels tell. Asked until nothing does, before the clients start and after they have stopped; the drill's own tables are
     /// in database `database`.
