@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use drill::report::EventKind;
-use drill::{Action, Cluster, Door, Health, NodeInfo, Tier, Topology};
+use drill::{Action, Cluster, Door, Health, NodeInfo, OutOfReach, Tier, Topology};
 use net::config::Span;
 use serde_json::Value;
 
@@ -254,6 +254,10 @@ impl Live {
         Ok(Live { dir, topology, pds, doors })
     }
 
+    fn storage_nodes(&self) -> usize {
+        self.topology.nodes.iter().filter(|n| n.tier == Tier::Kv).count()
+    }
+
     async fn send(&self, request: Request) -> anyhow::Result<()> {
         control::call(&self.dir, &request, |_| ()).await.map(drop)
     }
@@ -328,9 +332,13 @@ impl Cluster for Live {
 
     async fn health(&self) -> anyhow::Result<Health> {
         let mut problems = self.disturbed().await?;
-        let storage_nodes = self.topology.nodes.iter().filter(|n| n.tier == Tier::Kv).count();
-        problems.extend(placement::unhealthy(&self.pds, storage_nodes).await?);
-        Ok(Health { problems })
+        let replicas = placement::replicas(&self.pds, self.storage_nodes()).await?;
+        problems.extend(replicas.amiss);
+        Ok(Health { problems, moving: replicas.moving })
+    }
+
+    async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
+        placement::out_of_reach(&self.pds, self.storage_nodes()).await
     }
 
     async fn disturbed(&self) -> anyhow::Result<Vec<String>> {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use drill::{Action, Cluster, Door, Health, Name, NodeInfo, Options, Tier, Topology, Workload};
+use drill::{Action, Cluster, Door, Health, Name, NodeInfo, Options, OutOfReach, Tier, Topology, Workload};
 
 /// A cluster of which nothing is known but its SQL servers; nothing is done to it.
 struct Calm(Vec<Door>);
@@ -31,6 +31,10 @@ impl Cluster for Calm {
     }
 
     async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
         Ok(Vec::new())
     }
 

@@ -25,11 +25,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::catalog::{Action, Name, Plan, Topology, plan};
 use crate::check::check;
-use crate::cluster::{Cluster, Door};
+use crate::cluster::{Cluster, Door, Health};
 use crate::door::Doors;
 use crate::history::{self, Final, Kind, Op};
 use crate::mysql;
-use crate::policy::policy;
+use crate::policy::{placed, policy, refusal};
 use crate::report::{Check, Event, EventKind, Facts, Report, draw_up};
 use crate::rto::{self, Phases};
 use crate::verdict::{EXIT_COULD_NOT_RUN, EXIT_LEFT};
@@ -41,7 +41,7 @@ pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(60);
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 /// How long a restarted process may take until the cluster is whole.
 const RESTART_WHOLE_WITHIN: Duration = Duration::from_secs(60);
-/// How long replicas may take to be where the drill's policy wants them.
+/// How long replicas may take to be where policies want them, the drill's and others'.
 const PLACED_WITHIN: Duration = Duration::from_secs(90);
 /// How long the last reads are repeated while a server does not answer.
 const LAST_READ_WITHIN: Duration = Duration::from_secs(60);
@@ -330,19 +330,50 @@ impl<C: Cluster> Drill<'_, C> {
 
     async fn problems(&self) -> Vec<String> {
         match self.cluster.health().await {
-            Ok(health) => health.problems,
+            Ok(health) => health.missing(),
             Err(error) => vec![format!("{error:#}")],
         }
     }
 
+    /// Refuses a cluster that no waiting makes whole.
+    async fn refuse_out_of_reach(&self) -> anyhow::Result<()> {
+        // Who does not answer is a matter of health.
+        let out_of_reach = self.cluster.out_of_reach().await.unwrap_or_default();
+        if out_of_reach.is_empty() {
+            return Ok(());
+        }
+        let tables = async { anyhow::Ok(placed(&mut self.any().await?).await?) };
+        bail!(refusal(&out_of_reach, &tables.await.unwrap_or_default()))
+    }
+
     async fn refuse_unhealthy(&mut self) -> anyhow::Result<()> {
-        // One that was just started, or healed, has a moment to settle.
-        if let Err(problems) = self.until_healthy(SETTLED_WITHIN).await {
-            bail!(
-                "the cluster is not healthy: {}; undo faults with ./playground/ctl heal, and start what is down with \
-                 ./playground/ctl start",
-                problems.join("; ")
-            );
+        self.refuse_out_of_reach().await?;
+        // One that was just started, or healed, has a moment to settle; one that moves replicas may finish.
+        let begin = Instant::now();
+        let mut said = begin;
+        loop {
+            let health = self.cluster.health().await;
+            let Health { problems, moving } =
+                health.unwrap_or_else(|error| Health { problems: vec![format!("{error:#}")], moving: vec![] });
+            if problems.is_empty() && moving.is_empty() {
+                break;
+            }
+            let within = if problems.is_empty() { PLACED_WITHIN } else { SETTLED_WITHIN };
+            let missing = if problems.is_empty() { moving } else { problems.clone() }.join("; ");
+            if begin.elapsed() > within && problems.is_empty() {
+                bail!(
+                    "the cluster is still moving replicas after {} s: {missing}; wait until it rests",
+                    within.as_secs()
+                );
+            }
+            if begin.elapsed() > within {
+                bail!(
+                    "the cluster is not healthy: {missing}; undo faults with ./playground/ctl heal, and start what is \
+                     down with ./playground/ctl start"
+                );
+            }
+            self.say_what_is_waited_for(&missing, begin, within, &mut said);
+            sleep(POLL).await;
         }
         for region in &self.topology.regions {
             if self.cluster.doors(region).is_empty() {
@@ -399,8 +430,8 @@ impl<C: Cluster> Drill<'_, C> {
         }
         let _ = conn.disconnect().await;
         // Replicas and leaders move to where the policy wants them.
-        let deadline = Instant::now() + PLACED_WITHIN;
-        let mut said = Instant::now();
+        let begin = Instant::now();
+        let mut said = begin;
         loop {
             let mut wrong = self.problems().await;
             match self.cluster.placement(&database).await {
@@ -410,15 +441,30 @@ impl<C: Cluster> Drill<'_, C> {
             if wrong.is_empty() {
                 return Ok(());
             }
-            if Instant::now() > deadline {
-                bail!("the drill's tables are not where they belong: {}", wrong.join("; "));
+            if begin.elapsed() > PLACED_WITHIN {
+                bail!(
+                    "replicas are not where policies want them after {} s: {}",
+                    PLACED_WITHIN.as_secs(),
+                    wrong.join("; ")
+                );
             }
-            if said.elapsed() > SAY_EVERY {
-                said = Instant::now();
-                self.say(&format!("waiting for replicas: {}", wrong[0]));
+            if self.say_what_is_waited_for(&wrong.join("; "), begin, PLACED_WITHIN, &mut said) {
+                // Somebody may have made a policy meanwhile.
+                self.refuse_out_of_reach().await?;
             }
             sleep(POLL).await;
         }
+    }
+
+    /// From time to time; returns whether it was now.
+    fn say_what_is_waited_for(&mut self, missing: &str, begin: Instant, within: Duration, said: &mut Instant) -> bool {
+        let due = said.elapsed() > SAY_EVERY;
+        if due {
+            *said = Instant::now();
+            let (waited, most) = (begin.elapsed().as_secs(), within.as_secs());
+            self.say(&format!("waiting, {waited} s of at most {most} s: {missing}"));
+        }
+        due
     }
 
     fn crowd(&self) -> anyhow::Result<Crowd> {
@@ -766,7 +812,8 @@ fn before_text(before: &BTreeMap<(String, Kind), f64>, calm: Duration, crowd: &C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Health;
+    use crate::catalog::{NodeInfo, Tier};
+    use crate::cluster::OutOfReach;
     use crate::history::{Call, Outcome as Fate};
 
     /// A cluster that takes for ever to heal.
@@ -799,9 +846,37 @@ mod tests {
             }
         }
 
+        async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
+            let (group, rule) = ("TiDB_DDL_104".to_owned(), "table_rule_104_0".to_owned());
+            Ok(vec![OutOfReach { group, rule, why: "wants 5 voter(s), and there are stores for 3 of them".to_owned() }])
+        }
+
         async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
             std::future::pending().await
         }
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_cannot_be_met_is_refused_at_once_and_not_waited_for() {
+        let node = |tier| NodeInfo { name: format!("{tier:?}"), tier, region: "eu".into() };
+        let nodes = [Tier::Pd, Tier::Kv, Tier::Sql].map(node).to_vec();
+        let topology =
+            Topology { regions: vec!["eu".into()], nodes, pd_leader: Some("Pd".into()), wan: false, faults: true };
+        let options = Options {
+            name: Name::SlowDisk,
+            region: None,
+            duration: Duration::from_secs(60),
+            workload: Workload::Bank,
+            rto_target: Duration::from_secs(5),
+            drills: PathBuf::new(),
+            seed: 1,
+        };
+        let cluster = Slow { disturbed: None };
+        let never = async || std::future::pending().await;
+        let outcome = run(&cluster, &topology, &options, never, &mut |_: &str| ()).await;
+        assert_eq!(outcome.exit(), EXIT_COULD_NOT_RUN);
+        let Outcome::CouldNotRun(why) = outcome else { panic!("{outcome:?}") };
+        assert!(why.contains("TiDB_DDL_104/table_rule_104_0 of PD wants 5 voter(s)"), "{why}");
     }
 
     async fn left(disturbed: Option<Vec<String>>, broken: Vec<Action>) -> (Option<Vec<String>>, Vec<String>) {

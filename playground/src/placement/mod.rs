@@ -4,7 +4,7 @@
 //! ```text
 //!   groups, rules ── rules ──▶ for each key range the rules in force ┐
 //!   regions ─────────────────▶ peers of a range ─────────────────────┼── fill ──▶ places that nobody fills: misplaced
-//!   stores ──────────────────▶ labels ───────────────────────────────┘
+//!   stores ──────────────────▶ labels ───────────────────────────────┘       or nobody could fill: out of reach
 //! ```
 
 mod fill;
@@ -12,6 +12,7 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use drill::OutOfReach;
 use serde_json::Value;
 
 use self::fill::fill;
@@ -21,17 +22,26 @@ use crate::drills::ask_pd;
 /// How many misplaced regions are named.
 const NAMED_MAX: usize = 5;
 
-/// What is amiss with the replicas, a sentence each.
-pub(crate) async fn unhealthy(pds: &[String], storage_nodes: usize) -> anyhow::Result<Vec<String>> {
-    let mut problems = Vec::new();
+/// What PD says of the replicas.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replicas {
+    /// What is amiss, a sentence each.
+    pub(crate) amiss: Vec<String>,
+    /// What PD is about to change, a sentence each.
+    pub(crate) moving: Vec<String>,
+}
+
+/// What is amiss with the replicas, and what is only under way.
+pub(crate) async fn replicas(pds: &[String], storage_nodes: usize) -> anyhow::Result<Replicas> {
+    let (mut amiss, mut moving) = (Vec::new(), Vec::new());
     let members = ask_pd(pds, "/pd/api/v1/health").await?;
     for member in list(&members).iter().filter(|m| m["health"] == false) {
-        problems.push(format!("PD member {} is not healthy", text(&member["name"])));
+        amiss.push(format!("PD member {} is not healthy", text(&member["name"])));
     }
     let stores = ask_pd(pds, "/pd/api/v1/stores").await?;
     let up = list(&stores["stores"]).iter().filter(|s| s["store"]["state_name"] == "Up").count();
     if up < storage_nodes {
-        problems.push(format!("{up} of {storage_nodes} stores are up"));
+        amiss.push(format!("{up} of {storage_nodes} stores are up"));
     }
     let regions = ask_pd(pds, "/pd/api/v1/regions").await?;
     let (mut down, mut pending, mut leaderless) = (0, 0, 0);
@@ -40,19 +50,19 @@ pub(crate) async fn unhealthy(pds: &[String], storage_nodes: usize) -> anyhow::R
         pending += usize::from(!list(&region["pending_peers"]).is_empty());
         leaderless += usize::from(region["leader"]["store_id"].is_null());
     }
-    for (count, what) in
-        [(down, "has a replica that is down"), (pending, "has a replica that lags"), (leaderless, "has no leader")]
-    {
+    let count = |of: &mut Vec<String>, count, what| {
         if count > 0 {
-            problems.push(format!("{count} region(s): each {what}"));
+            of.push(format!("{count} region(s): each {what}"));
         }
+    };
+    count(&mut amiss, down, "has a replica that is down");
+    count(&mut amiss, leaderless, "has no leader");
+    count(&mut moving, pending, "has a replica that lags");
+    let operators = list(&ask_pd(pds, "/pd/api/v1/operators").await?).len();
+    if operators > 0 {
+        moving.push(format!("{operators} operator(s) are pending"));
     }
-    let operators = ask_pd(pds, "/pd/api/v1/operators").await?;
-    let pending = list(&operators).len();
-    if pending > 0 {
-        problems.push(format!("{pending} operator(s) are pending"));
-    }
-    Ok(problems)
+    Ok(Replicas { amiss, moving })
 }
 
 /// What stands elsewhere than the placement rules want it, a sentence each: every replica fills at most one place that a
@@ -67,6 +77,16 @@ pub(crate) async fn misplaced(pds: &[String]) -> anyhow::Result<Vec<String>> {
         named.push(format!("and {more} more"));
     }
     Ok(named)
+}
+
+/// Rules that no scheduling can satisfy with the stores that there are. None as long as a storage node is not known to
+/// PD yet.
+pub(crate) async fn out_of_reach(pds: &[String], storage_nodes: usize) -> anyhow::Result<Vec<OutOfReach>> {
+    let (bundles, stores) = bundles_and_stores(pds).await?;
+    if stores.len() < storage_nodes {
+        return Ok(Vec::new());
+    }
+    Ok(beyond(&bundles, &stores))
 }
 
 async fn bundles_and_stores(pds: &[String]) -> anyhow::Result<(Vec<Bundle>, BTreeMap<u64, Labels>)> {
@@ -118,6 +138,23 @@ fn compare(regions: &[Value], bundles: &[Bundle], stores: &BTreeMap<u64, Labels>
     let mut seen = BTreeSet::new();
     problems.retain(|problem| seen.insert(problem.clone()));
     problems
+}
+
+fn beyond(bundles: &[Bundle], stores: &BTreeMap<u64, Labels>) -> Vec<OutOfReach> {
+    let stores: Vec<&Labels> = stores.values().collect();
+    let mut beyond: Vec<OutOfReach> = Vec::new();
+    for segment in segments(bundles) {
+        let filled = fill(&segment.rules, stores.len(), |rule: &Rule, store: usize| rule.takes(stores[store]));
+        for (rule, found) in filled.short(&segment.rules) {
+            let known = beyond.iter().any(|b| b.group == rule.group_id && b.rule == rule.id);
+            if !known {
+                let (count, role, place) = (rule.count, rule.role, rule.place());
+                let why = format!("wants {count} {role}(s){place}, and there are stores for {found} of them");
+                beyond.push(OutOfReach { group: rule.group_id.clone(), rule: rule.id.clone(), why });
+            }
+        }
+    }
+    beyond
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -212,5 +249,30 @@ mod tests {
         assert_eq!(across, ["region 4: 3 of 4 voter where rule TiDB_DDL_7/0 wants them"]);
         let across = compare(&[region("7400", &[1, 2, 3, 4], 1, 0)], &bundles, &stores);
         assert_eq!(across, ["region 4: its replica on store 4 serves no rule"], "one too many for the default");
+    }
+
+    #[test]
+    fn what_more_time_cannot_place_is_out_of_reach() {
+        let beyond = |regions: &[&str], rules: &[&str]| {
+            let beyond = beyond(&bundles(rules), &stores(regions));
+            beyond.into_iter().map(|b| format!("{}/{} {}", b.group, b.rule, b.why)).collect::<Vec<_>>()
+        };
+        let three = ["us", "eu", "ap"];
+        assert_eq!(beyond(&three, &["leader 1 us", "voter 2"]), Vec::<String>::new());
+        assert_eq!(beyond(&three, &["voter 5"]), ["TiDB_DDL_7/0 wants 5 voter(s), and there are stores for 3 of them"]);
+        assert_eq!(
+            beyond(&three, &["leader 1 us", "voter 1 us", "voter 1 eu"]),
+            ["TiDB_DDL_7/1 wants 1 voter(s) on stores with region us, and there are stores for 0 of them"],
+            "each of the two alone could be met"
+        );
+        assert_eq!(
+            beyond(&three, &["leader 1 us", "voter 2 mars"]),
+            ["TiDB_DDL_7/1 wants 2 voter(s) on stores with region mars, and there are stores for 0 of them"]
+        );
+        assert_eq!(
+            beyond(&["us"], &["voter 1"]),
+            ["pd/default wants 3 voter(s), and there are stores for 1 of them"],
+            "what the default wants where it holds"
+        );
     }
 }

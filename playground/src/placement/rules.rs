@@ -96,6 +96,12 @@ impl Rule {
         let named = |label: &String| self.label_constraints.iter().any(|c| c.key == *label);
         labels.keys().filter(reserves).all(named) && self.label_constraints.iter().all(|c| c.met_by(labels))
     }
+
+    /// ` on stores with region us`, for a person; empty when any store will do.
+    pub(super) fn place(&self) -> String {
+        let conditions: Vec<String> = self.label_constraints.iter().map(Constraint::to_string).collect();
+        if conditions.is_empty() { String::new() } else { format!(" on stores with {}", conditions.join(" and ")) }
+    }
 }
 
 impl Constraint {
@@ -107,6 +113,18 @@ impl Constraint {
             Op::NotIn => self.values.iter().all(|v| v != value),
             Op::Exists => !value.is_empty(),
             Op::NotExists => value.is_empty(),
+        }
+    }
+}
+
+impl fmt::Display for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, values) = (&self.key, self.values.join(" or "));
+        match self.op {
+            Op::In => write!(f, "{key} {values}"),
+            Op::NotIn => write!(f, "{key} other than {values}"),
+            Op::Exists => write!(f, "a {key}"),
+            Op::NotExists => write!(f, "no {key}"),
         }
     }
 }
