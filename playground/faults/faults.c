@@ -8,14 +8,14 @@
  *
  *   server (Rust) ── clock_gettime, write, fdatasync, ... ──> this library ──> libc ──> kernel
  *                                                                 ^
- *              playground (src/faults.rs) ── pwrite ──> control file, mapped here
+ *              playground (src/faults)    ── pwrite ──> control file, mapped here
  *
  * Environment:
  *   MERIDIAN_FAULTS       the control file, which must exist before the server does
  *   MERIDIAN_FAULTS_DIR   the data directory, absolute and free of symbolic links; without it the disk is never faulty
  * Without a control file that it knows, the library says so once on stderr and passes everything through.
  *
- * The control file: 512 bytes, numbers in the machine's own byte order. src/faults.rs knows the same layout.
+ * The control file: 512 bytes, numbers in the machine's own byte order. src/faults/control_file.rs knows the same layout.
  *
  *   at   size  what
  *     0     8  magic, "MDNFAULT"

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use drill::{Action, Cluster, Door, Health, Name, NodeInfo, Options, Tier, Topology, Workload};
+use drill::{Action, Cluster, Door, Health, Name, NodeInfo, Options, OutOfReach, Tier, Topology, Workload};
 
 /// A cluster of which nothing is known but its SQL servers; nothing is done to it.
 struct Calm(Vec<Door>);
@@ -28,6 +28,14 @@ impl Cluster for Calm {
 
     async fn health(&self) -> anyhow::Result<Health> {
         Ok(Health::default())
+    }
+
+    async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
+        Ok(Vec::new())
     }
 
     async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
@@ -65,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
         drills: std::env::temp_dir().join("drills"),
         seed: 7,
     };
-    let interrupted = async {
+    let interrupted = async || {
         let _ = tokio::signal::ctrl_c().await;
     };
     let outcome = drill::run(&Calm(doors), &topology, &options, interrupted, &mut |line| println!("{line}")).await;
@@ -73,6 +81,7 @@ async fn main() -> anyhow::Result<()> {
         drill::Outcome::Done { report, directory } => print!("\n{}{}\n", report.text(), directory.display()),
         drill::Outcome::CouldNotRun(why) => println!("could not run: {why}"),
         drill::Outcome::Interrupted => println!("interrupted"),
+        drill::Outcome::Left { not_healed } => println!("interrupted twice; not healed: {not_healed:?}"),
     }
     std::process::exit(outcome.exit().into());
 }

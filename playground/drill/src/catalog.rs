@@ -7,7 +7,7 @@
 //! Invariants: every action that breaks something has its opposite in [`Plan::heal`]; a region is silenced only if the
 //! fault itself may take every way to answer from it, and then the expectation names it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use clap::ValueEnum;
@@ -131,6 +131,13 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// The SQL servers that stand in each region.
+    pub fn homes(&self) -> BTreeMap<String, Vec<String>> {
+        let home =
+            |region: &String| self.of(Tier::Sql).filter(|n| n.region == *region).map(|n| n.name.clone()).collect();
+        self.regions.iter().map(|region| (region.clone(), home(region))).collect()
+    }
+
     fn of(&self, tier: Tier) -> impl Iterator<Item = &NodeInfo> {
         self.nodes.iter().filter(move |n| n.tier == tier)
     }
@@ -392,7 +399,7 @@ pub fn plan(name: Name, topology: &Topology, region: Option<&str>) -> Result<Pla
                 vec![
                     format!(
                         "The fault may silence the clients of {struck}: they have lost their own SQL server and must go to \
-                         another region's. They are reported, not judged; the time to their first success after healing is."
+                         another region's. They are reported, not judged; the time from healing until their own answers is."
                     ),
                     format!("{} go on: leaders of {struck} are elected anew elsewhere.", and(&rest)),
                 ],
@@ -419,8 +426,8 @@ pub fn plan(name: Name, topology: &Topology, region: Option<&str>) -> Result<Pla
                 vec![
                     format!(
                         "The fault may silence the clients of {struck}: what is left there is a minority and must refuse \
-                         rather than answer with old data. They are reported, not judged; the time to their first success \
-                         after healing is."
+                         rather than answer with old data. They are reported, not judged; the time from healing until \
+                         their own SQL server answers is."
                     ),
                     format!("{} go on: they are the majority.", and(&rest)),
                 ],

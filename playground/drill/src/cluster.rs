@@ -23,9 +23,28 @@ pub struct Door {
 /// Whether the cluster is whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// What is amiss, a sentence each: a process that is down, a replica that is missing or not up, an operator that is
-    /// pending, a link that is still cut. Empty: whole.
+    /// What is amiss, a sentence each: a process that is down, a replica that is down, a link that is still cut.
     pub problems: Vec<String>,
+    /// What is under way and passes by itself, a sentence each: an operator that is pending, a replica that lags.
+    pub moving: Vec<String>,
+}
+
+impl Health {
+    /// Everything that keeps the cluster from being whole.
+    pub fn missing(self) -> Vec<String> {
+        [self.problems, self.moving].concat()
+    }
+}
+
+/// A placement rule that no scheduling can satisfy, because the stores for it are not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfReach {
+    /// PD's group of the rule; `TiDB_DDL_104` for the table with this id.
+    pub group: String,
+    /// The rule.
+    pub rule: String,
+    /// What it wants and what there is: `wants 5 voter(s), and there are stores for 3 of them`.
+    pub why: String,
 }
 
 /// A running cluster. All methods may be called at any time and at the same time.
@@ -45,6 +64,13 @@ pub trait Cluster: Send + Sync {
     /// Whether the cluster is whole: all processes up, all replicas up, no operator pending. An error is one more
     /// problem ("PD does not answer").
     fn health(&self) -> impl Future<Output = anyhow::Result<Health>> + Send;
+
+    /// What is not as it was at the start, a sentence each: processes that do not run, links, clocks and disks. Without a
+    /// question to the servers, so that it is known at once.
+    fn disturbed(&self) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
+
+    /// The placement that waiting cannot bring about.
+    fn out_of_reach(&self) -> impl Future<Output = anyhow::Result<Vec<OutOfReach>>> + Send;
 
     /// What stands elsewhere than the placement policies want it, a sentence each, as PD's regions and the stores'
     /// labels tell. Asked until nothing does, before the clients start and after they have stopped; the drill's own tables are

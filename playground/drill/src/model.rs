@@ -242,7 +242,8 @@ pub fn sample(name: Name, seed: u64) -> Report {
     }
     let topology =
         Topology { regions: regions.clone(), nodes, pd_leader: Some("pd-1".into()), wan: true, faults: true };
-    let plan = plan(name, &topology, None).expect("the sample's cluster can run every drill");
+    let (plan, homes) =
+        (plan(name, &topology, None).expect("the sample's cluster can run every drill"), topology.homes());
     let outages = [
         Outage { region: 0, from_us: us(20.0), to_us: us(23.4) },
         Outage { region: 1, from_us: us(20.0), to_us: us(21.9) },
@@ -265,6 +266,7 @@ pub fn sample(name: Name, seed: u64) -> Report {
         tag: "sample".into(),
         plan,
         regions,
+        homes,
         workload: Workload::Bank,
         seed,
         started_unix: 1_780_000_000,

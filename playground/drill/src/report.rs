@@ -13,7 +13,7 @@ use crate::verdict::{Verdict, judge};
 use crate::workload::Workload;
 
 /// Raised when a field of the report changes its meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Something that was done or seen during the drill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct RegionReport {
     pub writes: KindReport,
     /// Errors by code.
     pub errors: BTreeMap<String, u64>,
+    /// The SQL servers that stand in the region.
+    #[serde(default)]
+    pub home: Vec<String>,
     /// Acknowledged operations by the SQL server that answered.
     pub servers: BTreeMap<String, u64>,
     /// The timeline.
@@ -131,6 +134,8 @@ pub struct Facts {
     pub plan: Plan,
     /// The regions that had clients.
     pub regions: Vec<String>,
+    /// The SQL servers that stand in each region.
+    pub homes: BTreeMap<String, Vec<String>>,
     /// What the clients did.
     pub workload: Workload,
     /// The seed of their choices.
@@ -158,7 +163,8 @@ pub fn draw_up(facts: Facts, ops: &[Op], findings: Findings) -> Report {
         .iter()
         .map(|region| {
             let of = ops.iter().filter(|op| op.region == *region);
-            let kind = |kind| rto::measure(of.clone().filter(move |op| op.kind == kind), &facts.phases);
+            let home = facts.homes.get(region).cloned().unwrap_or_default();
+            let kind = |kind| rto::measure(of.clone().filter(move |op| op.kind == kind), &home, &facts.phases);
             let mut servers = BTreeMap::new();
             for op in of.clone().filter(|op| op.is_ok()) {
                 *servers.entry(op.server.clone()).or_default() += 1;
@@ -169,6 +175,7 @@ pub fn draw_up(facts: Facts, ops: &[Op], findings: Findings) -> Report {
                 reads: kind(Kind::Read),
                 writes: kind(Kind::Write),
                 errors: rto::errors(of.clone()),
+                home,
                 servers,
                 series: rto::series(of, facts.phases.end_us),
             }
@@ -241,7 +248,8 @@ impl Report {
         for r in &self.regions {
             for (what, k) in [("reads", &r.reads), ("writes", &r.writes)] {
                 let rto = format!("{:.2}{}", k.rto_ms / 1000.0, if r.judged { "" } else { "*" });
-                let heal = k.first_after_heal_ms.map_or("never".to_owned(), |ms| format!("{:.2}", ms / 1000.0));
+                let away = if r.home.is_empty() { "†" } else { "" };
+                let heal = k.first_after_heal_ms.map_or("never".to_owned(), |ms| format!("{:.2}{away}", ms / 1000.0));
                 out += &format!(
                     "{:<14} {what:<6} {:>8} {:>8} {:>7} {rto:>9} {heal:>11}   {}, {}, {}\n",
                     r.region,
@@ -255,7 +263,11 @@ impl Report {
             }
         }
         if !self.silenced.is_empty() {
-            out += "* not judged: the fault itself may silence it\n";
+            out += "* not judged: the fault itself may silence it; how soon it is back after healing is\n";
+        }
+        out += "after heal: seconds until one of the region's own SQL servers answered\n";
+        if self.regions.iter().any(|r| r.home.is_empty()) {
+            out += "† no SQL server stands in the region: another region's answered\n";
         }
         for r in self.regions.iter().filter(|r| !r.errors.is_empty()) {
             let errors: Vec<String> = r.errors.iter().map(|(code, n)| format!("{code} × {n}")).collect();
@@ -290,5 +302,86 @@ impl Report {
         std::fs::create_dir_all(directory)?;
         std::fs::write(directory.join("report.json"), serde_json::to_vec_pretty(self)?)?;
         std::fs::write(directory.join("report.html"), crate::html::render(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{NodeInfo, Tier, Topology, plan};
+    use crate::history::Call;
+    use crate::verdict::Status;
+
+    /// Clients of eu-west-1, whose processes were all killed, in a history as a drill writes it down: fault at 10 s,
+    /// healing from 20 s on, end at 40 s.
+    fn report_of(regions: &[&str], sql_servers: &[&str], answers: &[(u64, &str)]) -> Report {
+        let regions: Vec<String> = regions.iter().map(|r| (*r).to_owned()).collect();
+        let mut nodes = Vec::new();
+        for tier in [Tier::Pd, Tier::Kv] {
+            nodes.extend(regions.iter().map(|r| NodeInfo { name: format!("{tier:?}-{r}"), tier, region: r.clone() }));
+        }
+        for (i, region) in sql_servers.iter().enumerate() {
+            nodes.push(NodeInfo { name: format!("sql-{}", i + 1), tier: Tier::Sql, region: (*region).to_owned() });
+        }
+        let topology = Topology { regions: regions.clone(), nodes, pd_leader: None, wan: true, faults: false };
+        let plan = plan(Name::RegionFailure, &topology, Some("eu-west-1")).unwrap();
+        let op = |(process, (at_ms, server)): (usize, &(u64, &str)), kind| Op {
+            process: process as u32,
+            region: "eu-west-1".into(),
+            server: (*server).to_owned(),
+            kind,
+            invoke_us: at_ms * 1000 - 500,
+            complete_us: at_ms * 1000,
+            outcome: Outcome::Ok,
+            call: Call::Get { key: 0, value: Some(0) },
+        };
+        let of_kind = |kind| answers.iter().enumerate().map(move |answer| op(answer, kind));
+        let ops: Vec<Op> = of_kind(Kind::Read).chain(of_kind(Kind::Write)).collect();
+        let us = |s: u64| s * 1_000_000;
+        let phases = Phases { calm_us: 0, fault_us: us(10), healed_us: us(20), whole_us: Some(us(30)), end_us: us(40) };
+        let facts = Facts {
+            tag: "test".into(),
+            plan,
+            regions: vec!["eu-west-1".into()],
+            homes: topology.homes(),
+            workload: Workload::Register,
+            seed: 1,
+            started_unix: 0,
+            rto_target_ms: 5000,
+            phases,
+            events: vec![],
+            checks: vec![],
+            not_whole: vec![],
+            warnings: vec![],
+        };
+        draw_up(facts, &ops, Findings::default())
+    }
+
+    const REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+
+    #[test]
+    fn a_region_is_not_back_as_long_as_other_regions_answer_its_clients() {
+        let away = [(5_000, "sql-3"), (12_000, "sql-1"), (20_050, "sql-1"), (20_500, "sql-2"), (39_000, "sql-1")];
+        let report = report_of(&REGIONS, &REGIONS, &away);
+        assert_eq!(report.regions[0].reads.first_after_heal_ms, None);
+        assert_eq!(report.verdict.status, Status::Missed);
+        assert_eq!(report.verdict.missed[0], "eu-west-1: no reads answered by its own SQL servers after healing");
+
+        let late = [&away[..], &[(26_500, "sql-3")]].concat();
+        let report = report_of(&REGIONS, &REGIONS, &late);
+        assert_eq!(report.regions[0].writes.first_after_heal_ms, Some(6_500.0));
+        assert!(report.verdict.missed[1].contains("own SQL servers 6.5 s after healing"), "{:?}", report.verdict);
+
+        let in_time = [&late[..], &[(24_200, "sql-3")]].concat();
+        let report = report_of(&REGIONS, &REGIONS, &in_time);
+        assert_eq!(report.regions[0].writes.first_after_heal_ms, Some(4_200.0));
+        assert_eq!(report.verdict.status, Status::Pass);
+    }
+
+    #[test]
+    fn a_region_without_a_sql_server_of_its_own_is_said_to_be_answered_by_others() {
+        let report = report_of(&REGIONS, &REGIONS[..2], &[(5_000, "sql-1"), (20_050, "sql-2")]);
+        assert_eq!(report.regions[0].reads.first_after_heal_ms, Some(50.0));
+        assert!(report.text().contains("0.05†") && report.text().contains("another region's answered"));
     }
 }

@@ -92,7 +92,9 @@ pub struct KindReport {
     pub rto_ms: f64,
     /// Where that gap lies.
     pub gap: Gap,
-    /// From healing to the first answer, milliseconds. `None`: there was none.
+    /// From healing to the first answer of one of the region's own SQL servers, milliseconds: what its clients get from
+    /// other regions' servers says nothing about its return. In a region that has none
+    /// ([`RegionReport::home`](crate::report::RegionReport::home)), to the first answer of any. `None`: there was none.
     pub first_after_heal_ms: Option<f64>,
     /// Before the fault.
     pub before: Option<Latency>,
@@ -102,8 +104,9 @@ pub struct KindReport {
     pub after: Option<Latency>,
 }
 
-/// Measures the reads or writes of one region. `ops` are those of that region and kind, in any order.
-pub fn measure<'a>(ops: impl Iterator<Item = &'a Op> + Clone, phases: &Phases) -> KindReport {
+/// Measures the reads or writes of one region. `ops` are those of that region and kind, in any order; `home` are the SQL
+/// servers that stand in the region.
+pub fn measure<'a>(ops: impl Iterator<Item = &'a Op> + Clone, home: &[String], phases: &Phases) -> KindReport {
     let mut answers: Vec<u64> = ops.clone().filter(|op| answered(op)).map(|op| op.complete_us).collect();
     answers.sort_unstable();
     let between = |from: u64, to: u64| {
@@ -113,7 +116,8 @@ pub fn measure<'a>(ops: impl Iterator<Item = &'a Op> + Clone, phases: &Phases) -
     let before = between(phases.calm_us, phases.fault_us);
     let calm_seconds = phases.fault_us.saturating_sub(phases.calm_us) as f64 / 1e6;
     let gap = longest_gap(&answers, phases.fault_us, phases.end_us);
-    let healed = answers.partition_point(|at| *at < phases.healed_us);
+    let at_home = |op: &&Op| home.is_empty() || home.contains(&op.server);
+    let back = ops.clone().filter(|op| answered(op) && op.complete_us >= phases.healed_us).filter(at_home);
     KindReport {
         acknowledged: ops.clone().filter(|op| op.is_ok()).count() as u64,
         failed: ops.clone().filter(|op| op.outcome.is_fail()).count() as u64,
@@ -121,7 +125,7 @@ pub fn measure<'a>(ops: impl Iterator<Item = &'a Op> + Clone, phases: &Phases) -
         calm_per_second: before.map_or(0.0, |l| l.count as f64 / calm_seconds.max(0.001)),
         rto_ms: gap.ms(),
         gap,
-        first_after_heal_ms: answers.get(healed).map(|at| (at - phases.healed_us) as f64 / 1000.0),
+        first_after_heal_ms: back.map(|op| (op.complete_us - phases.healed_us) as f64 / 1000.0).min_by(f64::total_cmp),
         before,
         during: between(phases.fault_us, phases.healed_us),
         after: between(phases.whole_us.unwrap_or(phases.healed_us), phases.end_us + 1),
@@ -237,7 +241,7 @@ mod tests {
             op(1900, 2100, Outcome::Ok),
             op(2500, 2700, Outcome::Ok),
         ];
-        let report = measure(ops.iter(), &phases());
+        let report = measure(ops.iter(), &[], &phases());
         assert_eq!(report.rto_ms, 600.0);
         assert_eq!(report.gap, Gap { from_us: 1_000_000, to_us: 1_600_000 });
         assert_eq!(report.first_after_heal_ms, Some(100.0));
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_region_that_never_answers_again_has_a_gap_up_to_the_end() {
-        let report = measure([op(0, 100, Outcome::Ok)].iter(), &phases());
+        let report = measure([op(0, 100, Outcome::Ok)].iter(), &[], &phases());
         assert_eq!((report.rto_ms, report.first_after_heal_ms), (2000.0, None));
     }
 

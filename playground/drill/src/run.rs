@@ -8,30 +8,31 @@
 //!
 //! Of `--duration`, a quarter is calm, a half is the fault, and a quarter is what comes after the cluster was whole again;
 //! tables, warm-up and the wait come on top. A drill that ends early for whatever reason, interruption included, heals what
-//! it broke before [`run`] returns. (If the returned future itself is dropped, nobody can: pass `cancel` instead.)
+//! it broke before [`run`] returns, unless it is interrupted again meanwhile. (If the returned future itself is dropped,
+//! nobody can heal: use `interrupted` instead.)
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use mysql_async::Conn;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::{Action, Name, Plan, Topology, plan};
 use crate::check::check;
-use crate::cluster::{Cluster, Door};
+use crate::cluster::{Cluster, Door, Health};
 use crate::door::Doors;
 use crate::history::{self, Final, Kind, Op};
 use crate::mysql;
-use crate::policy::policy;
+use crate::policy::{placed, policy, refusal};
 use crate::report::{Check, Event, EventKind, Facts, Report, draw_up};
 use crate::rto::{self, Phases};
-use crate::verdict::EXIT_COULD_NOT_RUN;
+use crate::verdict::{EXIT_COULD_NOT_RUN, EXIT_LEFT};
 use crate::workload::{Client, Pace, RATE_PER_REGION, Shared, Workload};
 
 /// How long the driver waits for its own statements: tables, last reads, checks.
@@ -40,7 +41,7 @@ pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(60);
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 /// How long a restarted process may take until the cluster is whole.
 const RESTART_WHOLE_WITHIN: Duration = Duration::from_secs(60);
-/// How long replicas may take to be where the drill's policy wants them.
+/// How long replicas may take to be where policies want them, the drill's and others'.
 const PLACED_WITHIN: Duration = Duration::from_secs(90);
 /// How long the last reads are repeated while a server does not answer.
 const LAST_READ_WITHIN: Duration = Duration::from_secs(60);
@@ -63,6 +64,8 @@ const LATENCY_SLACK_MS: f64 = 10.0;
 const SETTLED_WITHIN: Duration = Duration::from_secs(25);
 /// How long a drill that is given up tries to take its tables away.
 const LEAVING_WITHIN: Duration = Duration::from_secs(15);
+/// How long somebody who leaves at once waits to hear what is not healed.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How often the cluster is asked whether it is whole.
 const POLL: Duration = Duration::from_millis(500);
 /// How often a wait says what it waits for.
@@ -101,6 +104,11 @@ pub enum Outcome {
     CouldNotRun(String),
     /// It was interrupted, and what it had broken was healed.
     Interrupted,
+    /// It was interrupted while it healed, and has left at once.
+    Left {
+        /// What was still broken then, a sentence each.
+        not_healed: Vec<String>,
+    },
 }
 
 impl Outcome {
@@ -109,6 +117,7 @@ impl Outcome {
         match self {
             Outcome::Done { report, .. } => report.verdict.status.exit(),
             Outcome::CouldNotRun(_) | Outcome::Interrupted => EXIT_COULD_NOT_RUN,
+            Outcome::Left { .. } => EXIT_LEFT,
         }
     }
 }
@@ -116,39 +125,43 @@ impl Outcome {
 /// Says things to the person who runs the drill, a line at a time.
 pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
 
-/// Runs a drill. When `cancel` is ready, the drill is given up and what it broke is healed. The error of a healing that
-/// fails is part of the reason why the drill could not be run.
+/// Runs a drill. `interrupted` is ready when somebody wants it to end: at the first time the drill is given up and what it
+/// broke is healed, and at the next time it leaves at once. The error of a healing that fails is part of the reason why
+/// the drill could not be run.
 pub async fn run<C: Cluster>(
     cluster: &C,
     topology: &Topology,
     options: &Options,
-    cancel: impl Future<Output = ()>,
+    mut interrupted: impl AsyncFnMut(),
     say: Say<'_>,
 ) -> Outcome {
     let plan = match plan(options.name, topology, options.region.as_deref()) {
         Ok(plan) => plan,
         Err(refused) => return Outcome::CouldNotRun(refused.to_string()),
     };
-    let broken = AtomicBool::new(false);
+    let broken = Mutex::default();
     let result = {
         let plan = plan.clone();
         let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
         tokio::select! {
             result = drill.run() => Some(result),
-            () = cancel => None,
+            () = interrupted() => None,
         }
     };
     let mut healing = String::new();
-    if broken.load(Ordering::SeqCst) {
-        say("healing what was broken");
-        if let Err(error) = cluster.act(&Action::HealAll).await {
-            healing = format!("; healing failed: {error:#}");
-            say(&healing[2..]);
+    if let Err(stopped) = heal_all(cluster, &broken, &mut interrupted, &mut *say).await {
+        match stopped {
+            Stopped::Failed(error) => healing = format!("; healing failed: {error:#}"),
+            Stopped::Left(not_healed) => return Outcome::Left { not_healed },
         }
     }
     if !matches!(result, Some(Ok(_))) {
         let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
-        let _ = tokio::time::timeout(LEAVING_WITHIN, drill.drop_tables()).await;
+        tokio::select! {
+            _ = tokio::time::timeout(LEAVING_WITHIN, drill.drop_tables()) => {}
+            // They are nothing broken, and the next drill drops them.
+            () = interrupted() => {}
+        }
     }
     match result {
         Some(Ok((report, directory))) => Outcome::Done { report: Box::new(report), directory },
@@ -158,13 +171,45 @@ pub async fn run<C: Cluster>(
     }
 }
 
+/// Why not everything is healed.
+enum Stopped {
+    Failed(anyhow::Error),
+    /// What is not.
+    Left(Vec<String>),
+}
+
+/// Undoes what is broken, if anything is, unless it is interrupted.
+async fn heal_all<C: Cluster>(
+    cluster: &C,
+    broken: &Mutex<Vec<Action>>,
+    interrupted: &mut impl AsyncFnMut(),
+    say: Say<'_>,
+) -> Result<(), Stopped> {
+    if broken.lock().is_empty() {
+        return Ok(());
+    }
+    say("healing; press Ctrl-C again to leave at once, ./playground/ctl heal undoes the rest");
+    tokio::select! {
+        healed = cluster.act(&Action::HealAll) => healed.map_err(|error| {
+            say(&format!("healing failed: {error:#}"));
+            Stopped::Failed(error)
+        }),
+        () = interrupted() => {
+            let looked = tokio::time::timeout(LAST_LOOK, cluster.disturbed()).await;
+            // Who does not hear at once is told what the drill did.
+            let done = || broken.lock().iter().map(Action::to_string).collect();
+            Err(Stopped::Left(looked.ok().and_then(Result::ok).unwrap_or_else(done)))
+        }
+    }
+}
+
 struct Drill<'a, C> {
     cluster: &'a C,
     topology: &'a Topology,
     options: &'a Options,
     plan: Plan,
-    /// Set as long as something may be broken.
-    broken: &'a AtomicBool,
+    /// What was done and may not be undone.
+    broken: &'a Mutex<Vec<Action>>,
     say: Say<'a>,
     events: Vec<Event>,
 }
@@ -238,6 +283,7 @@ impl<C: Cluster> Drill<'_, C> {
             tag: self.cluster.tag(),
             plan: self.plan.clone(),
             regions: self.topology.regions.clone(),
+            homes: self.topology.homes(),
             workload: self.options.workload,
             seed: self.options.seed,
             started_unix,
@@ -284,19 +330,50 @@ impl<C: Cluster> Drill<'_, C> {
 
     async fn problems(&self) -> Vec<String> {
         match self.cluster.health().await {
-            Ok(health) => health.problems,
+            Ok(health) => health.missing(),
             Err(error) => vec![format!("{error:#}")],
         }
     }
 
+    /// Refuses a cluster that no waiting makes whole.
+    async fn refuse_out_of_reach(&self) -> anyhow::Result<()> {
+        // Who does not answer is a matter of health.
+        let out_of_reach = self.cluster.out_of_reach().await.unwrap_or_default();
+        if out_of_reach.is_empty() {
+            return Ok(());
+        }
+        let tables = async { anyhow::Ok(placed(&mut self.any().await?).await?) };
+        bail!(refusal(&out_of_reach, &tables.await.unwrap_or_default()))
+    }
+
     async fn refuse_unhealthy(&mut self) -> anyhow::Result<()> {
-        // One that was just started, or healed, has a moment to settle.
-        if let Err(problems) = self.until_healthy(SETTLED_WITHIN).await {
-            bail!(
-                "the cluster is not healthy: {}; undo faults with ./playground/ctl heal, and start what is down with \
-                 ./playground/ctl start",
-                problems.join("; ")
-            );
+        self.refuse_out_of_reach().await?;
+        // One that was just started, or healed, has a moment to settle; one that moves replicas may finish.
+        let begin = Instant::now();
+        let mut said = begin;
+        loop {
+            let health = self.cluster.health().await;
+            let Health { problems, moving } =
+                health.unwrap_or_else(|error| Health { problems: vec![format!("{error:#}")], moving: vec![] });
+            if problems.is_empty() && moving.is_empty() {
+                break;
+            }
+            let within = if problems.is_empty() { PLACED_WITHIN } else { SETTLED_WITHIN };
+            let missing = if problems.is_empty() { moving } else { problems.clone() }.join("; ");
+            if begin.elapsed() > within && problems.is_empty() {
+                bail!(
+                    "the cluster is still moving replicas after {} s: {missing}; wait until it rests",
+                    within.as_secs()
+                );
+            }
+            if begin.elapsed() > within {
+                bail!(
+                    "the cluster is not healthy: {missing}; undo faults with ./playground/ctl heal, and start what is \
+                     down with ./playground/ctl start"
+                );
+            }
+            self.say_what_is_waited_for(&missing, begin, within, &mut said);
+            sleep(POLL).await;
         }
         for region in &self.topology.regions {
             if self.cluster.doors(region).is_empty() {
@@ -353,8 +430,8 @@ impl<C: Cluster> Drill<'_, C> {
         }
         let _ = conn.disconnect().await;
         // Replicas and leaders move to where the policy wants them.
-        let deadline = Instant::now() + PLACED_WITHIN;
-        let mut said = Instant::now();
+        let begin = Instant::now();
+        let mut said = begin;
         loop {
             let mut wrong = self.problems().await;
             match self.cluster.placement(&database).await {
@@ -364,15 +441,30 @@ impl<C: Cluster> Drill<'_, C> {
             if wrong.is_empty() {
                 return Ok(());
             }
-            if Instant::now() > deadline {
-                bail!("the drill's tables are not where they belong: {}", wrong.join("; "));
+            if begin.elapsed() > PLACED_WITHIN {
+                bail!(
+                    "replicas are not where policies want them after {} s: {}",
+                    PLACED_WITHIN.as_secs(),
+                    wrong.join("; ")
+                );
             }
-            if said.elapsed() > SAY_EVERY {
-                said = Instant::now();
-                self.say(&format!("waiting for replicas: {}", wrong[0]));
+            if self.say_what_is_waited_for(&wrong.join("; "), begin, PLACED_WITHIN, &mut said) {
+                // Somebody may have made a policy meanwhile.
+                self.refuse_out_of_reach().await?;
             }
             sleep(POLL).await;
         }
+    }
+
+    /// From time to time; returns whether it was now.
+    fn say_what_is_waited_for(&mut self, missing: &str, begin: Instant, within: Duration, said: &mut Instant) -> bool {
+        let due = said.elapsed() > SAY_EVERY;
+        if due {
+            *said = Instant::now();
+            let (waited, most) = (begin.elapsed().as_secs(), within.as_secs());
+            self.say(&format!("waiting, {waited} s of at most {most} s: {missing}"));
+        }
+        due
     }
 
     fn crowd(&self) -> anyhow::Result<Crowd> {
@@ -431,7 +523,6 @@ impl<C: Cluster> Drill<'_, C> {
     async fn inject(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<Vec<String>> {
         let mut not_whole = Vec::new();
         phases.fault_us = crowd.shared.recorder.now_us();
-        self.broken.store(true, Ordering::SeqCst);
         for action in self.plan.inject.clone() {
             if action == Action::AwaitWhole {
                 if let Err(why) = self.until_healthy(RESTART_WHOLE_WITHIN).await {
@@ -443,7 +534,12 @@ impl<C: Cluster> Drill<'_, C> {
             }
             self.say(&format!("fault: {action}"));
             self.event(crowd, EventKind::Fault, &action.to_string());
+            self.broken.lock().push(action.clone());
             self.cluster.act(&action).await.with_context(|| action.to_string())?;
+            if matches!(action, Action::Restart { .. }) {
+                // Which undoes itself.
+                self.broken.lock().pop();
+            }
         }
         Ok(not_whole)
     }
@@ -468,7 +564,7 @@ impl<C: Cluster> Drill<'_, C> {
             self.cluster.act(&action).await.with_context(|| action.to_string())?;
             self.event(crowd, EventKind::Heal, &action.to_string());
         }
-        self.broken.store(false, Ordering::SeqCst);
+        self.broken.lock().clear();
         if self.plan.transient {
             self.event(crowd, EventKind::Heal, "the last process is back");
         }
@@ -716,7 +812,95 @@ fn before_text(before: &BTreeMap<(String, Kind), f64>, calm: Duration, crowd: &C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{NodeInfo, Tier};
+    use crate::cluster::OutOfReach;
     use crate::history::{Call, Outcome as Fate};
+
+    /// A cluster that takes for ever to heal.
+    struct Slow {
+        disturbed: Option<Vec<String>>,
+    }
+
+    impl Cluster for Slow {
+        fn tag(&self) -> String {
+            "slow".to_owned()
+        }
+
+        fn doors(&self, _region: &str) -> Vec<Door> {
+            Vec::new()
+        }
+
+        async fn act(&self, action: &Action) -> anyhow::Result<()> {
+            assert_eq!(*action, Action::HealAll);
+            std::future::pending().await
+        }
+
+        async fn health(&self) -> anyhow::Result<Health> {
+            std::future::pending().await
+        }
+
+        async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
+            match &self.disturbed {
+                Some(sentences) => Ok(sentences.clone()),
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
+            let (group, rule) = ("TiDB_DDL_104".to_owned(), "table_rule_104_0".to_owned());
+            Ok(vec![OutOfReach { group, rule, why: "wants 5 voter(s), and there are stores for 3 of them".to_owned() }])
+        }
+
+        async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_cannot_be_met_is_refused_at_once_and_not_waited_for() {
+        let node = |tier| NodeInfo { name: format!("{tier:?}"), tier, region: "eu".into() };
+        let nodes = [Tier::Pd, Tier::Kv, Tier::Sql].map(node).to_vec();
+        let topology =
+            Topology { regions: vec!["eu".into()], nodes, pd_leader: Some("Pd".into()), wan: false, faults: true };
+        let options = Options {
+            name: Name::SlowDisk,
+            region: None,
+            duration: Duration::from_secs(60),
+            workload: Workload::Bank,
+            rto_target: Duration::from_secs(5),
+            drills: PathBuf::new(),
+            seed: 1,
+        };
+        let cluster = Slow { disturbed: None };
+        let never = async || std::future::pending().await;
+        let outcome = run(&cluster, &topology, &options, never, &mut |_: &str| ()).await;
+        assert_eq!(outcome.exit(), EXIT_COULD_NOT_RUN);
+        let Outcome::CouldNotRun(why) = outcome else { panic!("{outcome:?}") };
+        assert!(why.contains("TiDB_DDL_104/table_rule_104_0 of PD wants 5 voter(s)"), "{why}");
+    }
+
+    async fn left(disturbed: Option<Vec<String>>, broken: Vec<Action>) -> (Option<Vec<String>>, Vec<String>) {
+        let mut said = Vec::new();
+        let mut say = |line: &str| said.push(line.to_owned());
+        let healed = heal_all(&Slow { disturbed }, &Mutex::new(broken), &mut async || (), &mut say).await;
+        match healed {
+            Err(Stopped::Left(not_healed)) => (Some(not_healed), said),
+            Err(Stopped::Failed(error)) => panic!("{error:#}"),
+            Ok(()) => (None, said),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_interrupt_leaves_a_healing_that_takes_its_time_and_says_what_is_broken() {
+        let broken = vec![Action::Kill { nodes: vec!["kv-1".into(), "sql-1".into()] }];
+        let (not_healed, said) = left(Some(vec!["kv-1 is killed".into()]), broken.clone()).await;
+        assert_eq!(not_healed.unwrap(), ["kv-1 is killed"]);
+        assert!(said[0].contains("Ctrl-C again") && said[0].contains("ctl heal"), "{said:?}");
+        let (not_healed, _) = left(None, broken.clone()).await;
+        assert_eq!(not_healed.unwrap(), [broken[0].to_string()], "nobody answers: what was done");
+        assert_eq!(left(None, vec![]).await, (None, vec![]), "nothing is broken");
+        assert_eq!(Outcome::Left { not_healed: vec![] }.exit(), 130);
+    }
 
     #[test]
     fn distances_make_clients_and_never_too_many() {

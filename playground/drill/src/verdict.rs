@@ -4,8 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::{Check, RegionReport};
 
-/// Exit status of a drill that could not be run: the cluster was not healthy, or lacked something.
+/// Exit status of a drill that could not be run: the cluster was not healthy, or lacked something, or the drill was
+/// interrupted and healed what it broke.
 pub const EXIT_COULD_NOT_RUN: u8 = 3;
+/// Exit status of a drill that was interrupted again while it healed, as shells have it for Ctrl-C: what it broke may
+/// still be broken.
+pub const EXIT_LEFT: u8 = 130;
 
 /// The outcome of a drill that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,11 +78,12 @@ pub fn judge(checks: &[Check], regions: &[RegionReport], not_whole: &[String], r
                     rto_target_ms as f64 / 1000.0
                 ));
             }
+            let by = if r.home.is_empty() { "" } else { " by its own SQL servers" };
             match k.first_after_heal_ms {
-                None => missed.push(format!("{}: no {what} at all after healing", r.region)),
+                None => missed.push(format!("{}: no {what} answered{by} after healing", r.region)),
                 // A region that the fault may silence is judged by how soon it is back.
                 Some(ms) if !r.judged && ms > rto_target_ms as f64 => missed.push(format!(
-                    "{}: the first of its {what} came {:.1} s after healing, and {:.1} s is the target",
+                    "{}: the first of its {what} was answered{by} {:.1} s after healing, and {:.1} s is the target",
                     r.region,
                     ms / 1000.0,
                     rto_target_ms as f64 / 1000.0

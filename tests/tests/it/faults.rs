@@ -1,5 +1,5 @@
 //! The clock and the disk of a server are wrong: real servers with the playground's library of faults in front of libc.
-//! How the library behaves in itself is tested beside it, in `playground/src/faults.rs`.
+//! How the library behaves in itself is tested beside it, in `playground/src/faults`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,5 +1,7 @@
 //! The judges judged: clean histories pass, and a fault planted into one makes the verdict fail.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -41,6 +43,7 @@ fn verdict(workload: Workload, ops: &[Op], finals: &[Final]) -> (Status, u64, St
         tag: "test".into(),
         plan: plan(Name::PdLeader, &topology, None).unwrap(),
         regions,
+        homes: BTreeMap::new(),
         workload,
         seed: SEED,
         started_unix: 0,

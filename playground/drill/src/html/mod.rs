@@ -239,7 +239,7 @@ fn table(out: &mut String, report: &Report) {
         "Region",
         "",
         "RTO",
-        "First after healing",
+        "Own server after healing",
         "Before p50 / p99",
         "During p50 / p99",
         "After p50 / p99",
@@ -258,9 +258,10 @@ fn table(out: &mut String, report: &Report) {
     for region in &report.regions {
         for (name, k) in [("reads", &region.reads), ("writes", &region.writes)] {
             let mark = if region.judged { "" } else { " *" };
+            let away = if region.home.is_empty() { " †" } else { "" };
             let cells = [
                 format!("{}{}", seconds(k.rto_ms), mark),
-                k.first_after_heal_ms.map_or("never".to_owned(), seconds),
+                k.first_after_heal_ms.map_or("never".to_owned(), seconds) + away,
                 latency(&k.before),
                 latency(&k.during),
                 latency(&k.after),
@@ -280,8 +281,11 @@ fn table(out: &mut String, report: &Report) {
     }
     *out += "</tbody></table></div>";
     if !report.silenced.is_empty() {
-        *out += "<div class=\"note\">* Not judged: the fault itself may silence this region. The time to its first answer \
-                 after healing is judged.</div>";
+        *out += "<div class=\"note\">* Not judged: the fault itself may silence this region. The time from healing until its \
+                 own SQL servers answer is judged.</div>";
+    }
+    if report.regions.iter().any(|r| r.home.is_empty()) {
+        *out += "<div class=\"note\">† No SQL server stands in this region: another region's answered.</div>";
     }
 }
 

@@ -12,7 +12,8 @@
 //! greeting is with the caller two round trips after the call, and the answer to what a caller says without waiting
 //! one round trip later than on a connection that is there already. A server that refuses shows as a reset, by way 1.
 //!
-//! A FIN and an RST are marks too, in order with the bytes. Nothing of a cut way is read, and nothing of it arrives.
+//! A FIN and an RST are marks too, in order with the bytes. Nothing of a cut way is read, and nothing of it arrives. When
+//! both peers have ended meanwhile, the connection stays for what they had sent before, and is freed if that is nothing.
 //!
 //! Invariants: way `i` reads from end `i` and writes to end `1 - i`; a way holds at most its window and one read more.
 //! `pump` reads until the socket is empty, the window is full or the wire is busy; each of these ends with an event, a
@@ -51,6 +52,9 @@ const SERVER: usize = 1;
 pub(super) enum Fate {
     /// It does.
     Lives,
+    /// Both peers have ended, and a cut holds up what they sent before: it goes on after the cut, if there is room for
+    /// so many of these.
+    HeldUp,
     /// Nothing of it can arrive any more, or nobody is left whom it could arrive at.
     Over,
 }
@@ -120,6 +124,8 @@ pub(super) struct Connection {
     route: Route,
     ends: [End; 2],
     ways: [Way; 2],
+    /// It is among the relay's that were held up last.
+    pub(super) held_up: bool,
 }
 
 impl Connection {
@@ -139,7 +145,8 @@ impl Connection {
         };
         let (caller_region, server_region) = (route.caller_region, route.server_region);
         let ways = [way(caller_region, server_region), way(server_region, caller_region)];
-        let mut connection = Connection { token, route, ends: [End::new(Some(caller)), End::new(None)], ways };
+        let ends = [End::new(Some(caller)), End::new(None)];
+        let mut connection = Connection { token, route, ends, ways, held_up: false };
         connection.push_mark(CALLER, Mark::Open, wires);
         connection.schedule(CALLER, wires);
         Ok(connection)
@@ -438,20 +445,37 @@ impl Connection {
         self.ends[end].reset = true;
     }
 
-    fn fate(&self, wires: &Wires) -> Fate {
+    /// Whether the connection goes on.
+    pub(super) fn fate(&self, wires: &Wires) -> Fate {
         let [caller, server] = &self.ends;
         let cut = |way: &Way| wires.wires[way.link].link.is_cut();
         let orderly = self.ways.iter().all(|way| way.shut && way.line.is_empty());
         let deserted = caller.is_gone() && server.is_gone();
-        // A peer that has closed its socket and one that only has no more to say look the same. During a cut both are
-        // taken for gone, or a cluster that keeps trying for an hour would run us out of sockets.
+        // TCP would not have made this one: its caller has given up before the handshake was over.
+        let never_made = cut(&self.ways[CALLER]) && caller.ended && server.socket.is_none();
+        if orderly || deserted || never_made {
+            return Fate::Over;
+        }
+        // A peer that has closed its socket and one that only has no more to say look the same: the latter waits for
+        // what the other one sent. Where that was nothing both are taken for gone, or a cluster that keeps trying for
+        // an hour would run us out of sockets.
         let quiet = |end: &End| end.ended || end.is_gone();
         let stuck = self.ways.iter().any(cut)
             && self.ways.iter().all(|way| way.shut || cut(way))
             && quiet(caller)
             && quiet(server);
-        let never_made = cut(&self.ways[CALLER]) && caller.ended && server.socket.is_none();
-        if orderly || deserted || stuck || never_made { Fate::Over } else { Fate::Lives }
+        match stuck {
+            false => Fate::Lives,
+            true if [CALLER, SERVER].into_iter().any(|way| self.owes(way)) => Fate::HeldUp,
+            true => Fate::Over,
+        }
+    }
+
+    /// Whether there are bytes for the receiver of a way, on the line or not even read.
+    fn owes(&self, way: usize) -> bool {
+        let end = &self.ends[way];
+        let unread = || end.socket.as_ref().filter(|_| !end.read_done).map(rustix::io::ioctl_fionread);
+        !self.ways[way].shut && (self.ways[way].line.bytes() > 0 || matches!(unread(), Some(Ok(1..))))
     }
 
     fn push_mark(&mut self, way: usize, mark: Mark, wires: &mut Wires) {

@@ -17,6 +17,7 @@
 
 mod connection;
 mod control_socket;
+mod held_up;
 mod slab;
 mod wires;
 
@@ -38,6 +39,7 @@ use rustix::time::{
 
 use self::connection::{Connection, Fate, Route};
 use self::control_socket::ControlSocket;
+use self::held_up::HeldUp;
 use self::slab::{Slab, Token};
 use self::wires::{Alarm, Wires};
 use crate::config::{Config, ConfigError, Regions, UnknownRegion};
@@ -51,6 +53,10 @@ const EVENTS_MAX: usize = 256;
 const ACCEPTS_MAX: usize = 64;
 /// When the kernel has no more file descriptors for us, accepting rests this long.
 const ACCEPT_REST_NANOS: Nanos = 100_000_000;
+/// Connections whose peers both have ended while a cut holds up what they sent. Who calls across a cut that lets
+/// questions through and no answers leaves one with each attempt: at twenty a second these are those of the last three
+/// minutes, which is about as long as TCP would try. If there are more, the oldest is given up, as TCP would.
+const HELD_UP_MAX: usize = 4096;
 const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Why a relay does not start.
@@ -88,6 +94,7 @@ pub struct Relay {
     regions: Regions,
     wires: Wires,
     connections: Slab<Connection>,
+    held_up: HeldUp,
     listeners: Vec<Listener>,
     control: Option<ControlSocket>,
     /// The addresses of each group that is cut off, by the group's name.
@@ -160,6 +167,7 @@ impl Relay {
             wires: Wires::new(epoll, regions.count(), &shapes),
             regions,
             connections: Slab::new(),
+            held_up: HeldUp::new(HELD_UP_MAX),
             listeners,
             control,
             isolated: Vec::new(),
@@ -249,9 +257,26 @@ impl Relay {
 
     fn with_connection(&mut self, token: Token, f: impl FnOnce(&mut Connection, &mut Wires) -> Fate) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        if f(connection, &mut self.wires) == Fate::Over {
+        match f(connection, &mut self.wires) {
+            Fate::Lives => {}
+            Fate::HeldUp if std::mem::replace(&mut connection.held_up, true) => {}
+            Fate::HeldUp => {
+                let exists = |token| self.connections.get_mut(token).is_some();
+                let Some(oldest) = self.held_up.push(token, exists) else { return };
+                let Some(connection) = self.connections.get_mut(oldest) else { return };
+                connection.held_up = false;
+                // It may have gone on.
+                if connection.fate(&self.wires) == Fate::HeldUp {
+                    self.end(oldest);
+                }
+            }
+            Fate::Over => self.end(token),
+        }
+    }
+
+    fn end(&mut self, token: Token) {
+        if let Some(mut connection) = self.connections.remove(token) {
             connection.forget(&mut self.wires);
-            self.connections.remove(token);
         }
     }
 

@@ -87,6 +87,55 @@ fn an_end_during_a_cut_arrives_after_it() {
 }
 
 #[test]
+fn what_both_ends_sent_before_they_ended_during_a_cut_arrives_after_it() {
+    let (accepted, accepts) = mpsc::channel();
+    let keeper = server(EUROPE, move |stream| drop(accepted.send(stream)));
+    let mut world = World::start(vec![listener(EUROPE, keeper)]);
+    let meet = |world: &World| {
+        let mut caller = world.call(EAST, 0);
+        caller.write_all(b"hello").expect("sent");
+        let mut served = accepts.recv_timeout(PATIENCE).expect("it is called");
+        served.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        served.read_exact(&mut [0; 5]).expect("heard");
+        (caller, served)
+    };
+    // Both have said all and listen; one listens to who has closed; one is answered on the way that is cut.
+    let (mut caller, mut served) = meet(&world);
+    let (mut listens, mut closes) = meet(&world);
+    let (mut asks, mut answers) = meet(&world);
+    world.cut(EUROPE, EAST, true);
+    asks.write_all(b"a question").expect("sent");
+    asks.shutdown(std::net::Shutdown::Write).expect("half closed");
+    let mut question = Vec::new();
+    answers.read_to_end(&mut question).expect("heard");
+    answers.write_all(b"an answer").expect("sent");
+    drop(answers);
+    world.cut(EAST, EUROPE, false);
+    for (stream, words) in [(&mut caller, "the caller's last words"), (&mut served, "the server's last words")] {
+        stream.write_all(words.as_bytes()).expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+    }
+    listens.shutdown(std::net::Shutdown::Write).expect("half closed");
+    closes.write_all(b"a farewell").expect("sent");
+    drop(closes);
+    for stream in [&mut caller, &mut served, &mut listens, &mut asks] {
+        assert_silent(stream);
+    }
+    world.heal(EAST, EUROPE);
+    for (stream, words) in [
+        (&mut caller, "the server's last words"),
+        (&mut served, "the caller's last words"),
+        (&mut listens, "a farewell"),
+        (&mut asks, "an answer"),
+    ] {
+        let mut got = String::new();
+        stream.read_to_string(&mut got).expect("it arrives late, and its end too");
+        assert_eq!(got, words);
+    }
+    eventually(|| world.usage(), |usage| usage.connections == 0 && usage.buffered_bytes == 0);
+}
+
+#[test]
 fn whose_ends_are_gone_is_freed_during_a_cut() {
     let (accepted, accepts) = mpsc::channel();
     let keeper = server(EUROPE, move |stream| drop(accepted.send(stream)));

@@ -1,0 +1,178 @@
+//! What is done to links, and how it is undone: other properties, cuts, and nodes that are cut off.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use wan::control::{LinkState, Request, Response};
+use wan::shape::ShapeChange;
+
+use super::Wan;
+
+/// What becomes of a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LinkChange {
+    /// Other properties; those that are not named stay.
+    Shape(ShapeChange),
+    /// Nothing passes.
+    Cut,
+    /// Nothing passes in the first direction.
+    CutOneWay,
+    /// As at the start.
+    Heal,
+}
+
+impl LinkChange {
+    /// Reads the properties as they are written on a command line.
+    pub(crate) fn shape(
+        rtt: Option<&str>,
+        jitter: Option<&str>,
+        bandwidth: Option<&str>,
+        loss: Option<&str>,
+    ) -> anyhow::Result<LinkChange> {
+        Ok(LinkChange::Shape(ShapeChange {
+            rtt: rtt.map(str::parse).transpose().context("--rtt")?,
+            jitter: jitter.map(str::parse).transpose().context("--jitter")?,
+            bandwidth: bandwidth.map(str::parse).transpose().context("--bandwidth")?,
+            loss: loss.map(str::parse).transpose().context("--loss")?,
+        }))
+    }
+}
+
+impl fmt::Display for LinkChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkChange::Cut => f.write_str("cut"),
+            LinkChange::CutOneWay => f.write_str("cut one way"),
+            LinkChange::Heal => f.write_str("healed"),
+            LinkChange::Shape(change) => {
+                let mut parts = Vec::new();
+                let mut add = |name: &str, value: Option<String>| parts.extend(value.map(|v| format!("{name} {v}")));
+                add("rtt", change.rtt.map(|v| v.to_string()));
+                add("jitter", change.jitter.map(|v| v.to_string()));
+                add("bandwidth", change.bandwidth.map(|v| v.to_string()));
+                add("loss", change.loss.map(|v| v.to_string()));
+                f.write_str(&parts.join(", "))
+            }
+        }
+    }
+}
+
+impl Wan {
+    /// The addresses of nodes in their regions' networks.
+    fn hosts(&self, nodes: &[String]) -> Vec<Ipv4Addr> {
+        self.hosts.iter().filter(|(name, _)| nodes.contains(name)).map(|(_, host)| *host).collect()
+    }
+
+    /// Changes a link. Returns what it is like then.
+    pub(crate) async fn change_link(&self, from: &str, to: &str, change: &LinkChange) -> anyhow::Result<String> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        if from == to && matches!(change, LinkChange::Cut | LinkChange::CutOneWay) {
+            bail!(
+                "a region is not cut off from itself; name two regions, or isolate a node: {}",
+                self.regions.join(", ")
+            );
+        }
+        let (a, b) = (from.clone(), to.clone());
+        match change {
+            LinkChange::Cut => self.call(&Request::Cut { from, to, one_way: false }).await?,
+            LinkChange::CutOneWay => self.call(&Request::Cut { from, to, one_way: true }).await?,
+            LinkChange::Shape(change) => {
+                self.call(&Request::SetLink { from, to, one_way: false, change: *change }).await?
+            }
+            LinkChange::Heal => {
+                self.restore(&a, &b).await?;
+                Response::Done(())
+            }
+        };
+        let states = self.link_states().await?;
+        let mut text = String::new();
+        for state in states.iter().filter(|l| (l.from == a && l.to == b) || (l.from == b && l.to == a)) {
+            let how = if state.cut { "cut".to_owned() } else { state.shape.to_string() };
+            text.push_str(&format!("{} to {}: {how}\n", state.from, state.to));
+        }
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Makes both directions of a link what they were at the start.
+    async fn restore(&self, a: &str, b: &str) -> anyhow::Result<()> {
+        self.call(&Request::Heal { from: a.to_owned(), to: b.to_owned(), one_way: false }).await?;
+        for state in self.link_states().await? {
+            let meant = (state.from == a && state.to == b) || (state.from == b && state.to == a);
+            if meant && state.shape != state.original {
+                let (from, to, change) = (state.from, state.to, state.original.into());
+                self.call(&Request::SetLink { from, to, one_way: true, change }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the nodes off from everything that is not among them.
+    pub(crate) async fn isolate(&self, target: &str, nodes: &[String]) -> anyhow::Result<String> {
+        if self.regions.iter().any(|r| r == target) {
+            if self.regions.len() == 1 {
+                bail!("there is no region that {target} could be cut off from");
+            }
+            for other in self.regions.iter().filter(|r| *r != target) {
+                self.call(&Request::Cut { from: target.to_owned(), to: other.clone(), one_way: false }).await?;
+            }
+        } else {
+            self.call(&Request::Isolate { name: target.to_owned(), hosts: self.hosts(nodes) }).await?;
+            let mut isolated = self.isolated.lock();
+            if !isolated.iter().any(|(t, _)| t == target) {
+                isolated.push((target.to_owned(), nodes.to_vec()));
+            }
+        }
+        Ok(format!("{target} is cut off from everything else"))
+    }
+
+    /// Undoes what was done to links. Returns a line for each that was.
+    pub(crate) async fn heal_all(&self) -> anyhow::Result<Vec<String>> {
+        let disturbed = self.disturbed().await?;
+        self.call(&Request::HealAll).await?;
+        self.isolated.lock().clear();
+        Ok(disturbed.into_iter().map(|what| format!("no longer: {what}")).collect())
+    }
+
+    /// Undoes the isolation of what is among the target's nodes, and if it is a region what was done to its links.
+    pub(crate) async fn heal_target(&self, target: &str, nodes: &[String]) -> anyhow::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        let isolated = self.isolated.lock().clone();
+        for (name, _) in isolated.into_iter().filter(|(_, among)| among.iter().all(|node| nodes.contains(node))) {
+            self.call(&Request::Rejoin { name: name.clone() }).await?;
+            self.isolated.lock().retain(|(t, _)| *t != name);
+            lines.push(format!("{name} is connected again"));
+        }
+        if self.regions.iter().any(|r| r == target) {
+            for state in self.link_states().await? {
+                if state.from == target && disturbance(&state).is_some() {
+                    self.restore(&state.from, &state.to).await?;
+                    lines.push(format!("the link between {} and {} is as at the start", state.from, state.to));
+                } else if state.to == target && disturbance(&state).is_some() {
+                    self.restore(&state.from, &state.to).await?;
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What is not as at the start, a sentence each.
+    pub(crate) async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
+        let mut sentences: Vec<String> = self.link_states().await?.iter().filter_map(disturbance).collect();
+        sentences.extend(self.isolated.lock().iter().map(|(target, _)| format!("{target} is cut off")));
+        Ok(sentences)
+    }
+}
+
+/// What is not as at the start about one direction.
+fn disturbance(link: &LinkState) -> Option<String> {
+    if link.cut {
+        Some(format!("nothing passes from {} to {}", link.from, link.to))
+    } else if link.shape != link.original {
+        Some(format!("{} to {}: {} instead of {}", link.from, link.to, link.shape, link.original))
+    } else {
+        None
+    }
+}
