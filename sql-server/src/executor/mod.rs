@@ -37,7 +37,8 @@ use futures::StreamExt;
 use kv_client::Snapshot;
 use query::batch::Batch;
 use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
-use query::expr::{CmpOp, Domain, Expr, Func};
+use query::expr::{CmpOp, Expr, Func};
+use query::types::EvalType;
 
 use crate::catalog::{Schema, TableInfo};
 use crate::error::SqlError;
@@ -340,9 +341,9 @@ impl SubqueryValues {
     fn splice(&self, e: &Expr) -> Result<Expr, SqlError> {
         let Expr::Call(call) = e else { return Ok(e.clone()) };
         let (op, collation) = match call.func {
-            Func::In(Domain::String, collation) => (Some(CmpOp::Eq), Some(collation)),
+            Func::In(EvalType::String, collation) => (Some(CmpOp::Eq), Some(collation)),
             Func::In(..) => (Some(CmpOp::Eq), None),
-            Func::Compare(op, Domain::String, collation) => (Some(op), Some(collation)),
+            Func::Compare(op, EvalType::String, collation) => (Some(op), Some(collation)),
             Func::Compare(op, ..) => (Some(op), None),
             _ => (None, None),
         };

@@ -7,9 +7,10 @@ use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::batch::Batch;
 use query::context::EvalContext;
 use query::error::EvalError;
-use query::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func};
+use query::expr::{ArithOp, BitOp, CmpOp, Expr, Func};
 use query::infer;
 use query::interval::Unit;
+use query::types::EvalType;
 use sqlparser::ast;
 
 use crate::error::SqlError;
@@ -133,7 +134,7 @@ pub fn fold(mut e: Expr, cx: &EvalContext) -> Expr {
 }
 
 fn is_quotient(e: &Expr) -> bool {
-    matches!(e, Expr::Call(c) if c.func == Func::Arith(ArithOp::Div, Domain::Decimal))
+    matches!(e, Expr::Call(c) if c.func == Func::Arith(ArithOp::Div, EvalType::Decimal))
 }
 
 fn fold_constant(e: Expr, cx: &EvalContext) -> Expr {

@@ -188,8 +188,8 @@ fn float_text(v: f64, ty: &FieldType) -> String {
         return format!("{v:.*}", ty.decimal as usize);
     }
     match ty.tp {
-        TypeCode::Float => query::cast::format_float32(v as f32),
-        _ => query::cast::format_float(v),
+        TypeCode::Float => query::value::format_float32(v as f32),
+        _ => query::value::format_float(v),
     }
 }
 

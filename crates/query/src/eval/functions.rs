@@ -8,9 +8,10 @@ use codec::types::{Collation, FieldType};
 
 use crate::context::{EvalContext, TimeZone};
 use crate::error::{EvalError, Result};
-use crate::expr::{Call, Domain};
+use crate::expr::Call;
 use crate::scalar::ScalarFn;
-use crate::{calendar, cast, digest, interval};
+use crate::types::EvalType;
+use crate::{calendar, digest, interval, value as cast};
 
 use super::row::{fit_integer, out_of_range};
 
@@ -153,7 +154,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
             Datum::Float(n) => Datum::Float(if f == F::Ceil { n.ceil() } else { n.floor() }),
             Datum::Decimal(d) => {
                 let d = if f == F::Ceil { d.ceil() } else { d.floor() };
-                if Domain::of(&call.ty) == Domain::Int {
+                if EvalType::of(&call.ty) == EvalType::Int {
                     let n = d.to_i128_unscaled().ok_or_else(|| out_of_range("BIGINT", call))?;
                     fit_integer(n, call, ctx)?
                 } else {
@@ -493,21 +494,21 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
         F::ToBase64 => Datum::Bytes(to_base64(text(&v[0]))),
         F::FromBase64 => from_base64(text(&v[0])).map_or(Datum::Null, Datum::Bytes),
         F::RegexpLike => {
-            let regex = super::like::regex_of_type(text(&v[1]), collation()?, &lossy(&v[2]), f.name())?;
+            let regex = crate::value::regex_of_type(text(&v[1]), collation()?, &lossy(&v[2]), f.name())?;
             Datum::Int(regex.is_match(&lossy(&v[0])).into())
         }
         F::Soundex => Datum::string(soundex(&lossy(&v[0]))),
         F::RegexpReplace => {
-            let regex = super::like::regex(text(&v[1]), collation()?)?;
+            let regex = crate::value::regex(text(&v[1]), collation()?)?;
             // MySQL writes groups as $1; two dollars would be a literal one in the crate's notation.
             Datum::string(regex.replace_all(&lossy(&v[0]), lossy(&v[2]).as_ref()).into_owned())
         }
         F::RegexpSubstr => {
-            let regex = super::like::regex(text(&v[1]), collation()?)?;
+            let regex = crate::value::regex(text(&v[1]), collation()?)?;
             regex.find(&lossy(&v[0])).map_or(Datum::Null, |m| Datum::from(m.as_str()))
         }
         F::RegexpInstr => {
-            let regex = super::like::regex(text(&v[1]), collation()?)?;
+            let regex = crate::value::regex(text(&v[1]), collation()?)?;
             let s = lossy(&v[0]);
             Datum::Int(regex.find(&s).map_or(0, |m| s[..m.start()].chars().count() as i64 + 1))
         }
@@ -603,8 +604,8 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
         F::StrToDate => {
             let (s, pattern) = (lossy(&v[0]), lossy(&v[1]));
             match calendar::parse(&s, &pattern) {
-                Some((t, _, _)) => match Domain::of(&call.ty) {
-                    Domain::Duration => Datum::Duration(t.to_duration().round(call.ty.fsp())),
+                Some((t, _, _)) => match EvalType::of(&call.ty) {
+                    EvalType::Duration => Datum::Duration(t.to_duration().round(call.ty.fsp())),
                     _ => {
                         let kind = TimeKind::from_type(call.ty.tp).unwrap_or(TimeKind::DateTime);
                         Datum::Time(t.convert(kind, call.ty.fsp()))
@@ -622,7 +623,7 @@ pub(super) fn apply(f: ScalarFn, call: &Call, values: Vec<Datum>, ctx: &mut Eval
                 let micros = ctx.time_zone.to_utc_micros(t.to_epoch_micros());
                 let micros =
                     if t.has_zero_date() || !(0..=2_147_483_647_999_999).contains(&micros) { 0 } else { micros };
-                if Domain::of(&call.ty) == Domain::Int {
+                if EvalType::of(&call.ty) == EvalType::Int {
                     Datum::Int(micros / 1_000_000)
                 } else {
                     Datum::Decimal(Decimal::from_i128(micros.into(), 6).truncate(call.ty.decimal))

@@ -1,18 +1,16 @@
 //! One row at a time: the meaning of every operator. The vectorised kernels must agree with it; tests compare them.
 
-use std::cmp::Ordering;
-
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
-use codec::types::{Collation, FieldType, TypeCode};
 
 use crate::batch::Batch;
-use crate::cast;
 use crate::context::{EvalContext, sql_mode};
 use crate::error::{EvalError, Result};
-use crate::expr::{ArithOp, BitOp, Call, CmpOp, Domain, Expr, Func, Sql};
+use crate::expr::{ArithOp, BitOp, Call, CmpOp, Expr, Func, Sql};
 use crate::interval::Unit;
+use crate::types::EvalType;
+use crate::value::{self as cast, compare};
 
 /// Where column references find their values.
 pub trait Row {
@@ -133,24 +131,6 @@ fn eval_call<R: Row + ?Sized>(call: &Call, row: &R, ctx: &mut EvalContext) -> Re
     }
 }
 
-/// Order of two values of one domain, neither NULL.
-pub fn compare(domain: Domain, collation: Collation, a: &Datum, b: &Datum) -> Ordering {
-    match (a, b) {
-        (Datum::Float(a), Datum::Float(b)) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
-        (Datum::Decimal(x), Datum::Int(y)) => x.cmp(&Decimal::from(*y)),
-        (Datum::Int(x), Datum::Decimal(y)) => Decimal::from(*x).cmp(y),
-        (Datum::Decimal(x), Datum::UInt(y)) => x.cmp(&Decimal::from(*y)),
-        (Datum::UInt(x), Datum::Decimal(y)) => Decimal::from(*x).cmp(y),
-        (Datum::Int(x), Datum::Bit(y) | Datum::Enum(y) | Datum::Set(y)) => i128::from(*x).cmp(&i128::from(*y)),
-        (Datum::Bit(x) | Datum::Enum(x) | Datum::Set(x), Datum::Int(y)) => i128::from(*x).cmp(&i128::from(*y)),
-        _ if domain == Domain::Json => {
-            let any = FieldType::new(TypeCode::Null);
-            cast::to_json(a, &any).cmp(&cast::to_json(b, &any))
-        }
-        _ => a.compare(b, collation),
-    }
-}
-
 /// A function that evaluates all its arguments.
 fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<Datum> {
     match call.func {
@@ -201,13 +181,13 @@ fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<D
             (Datum::Bytes(text), Datum::Bytes(pattern), escape) => {
                 let escape =
                     escape.as_i64().and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32).filter(|c| *c != '\0');
-                Ok(Datum::Int(super::like::Pattern::new(pattern, escape, collation).matches(text).into()))
+                Ok(Datum::Int(crate::value::Pattern::new(pattern, escape, collation).matches(text).into()))
             }
             (text, ..) => Err(EvalError::mismatch(call.args[0].ty(), text)),
         },
         Func::Regexp(collation) => match (&values[0], &values[1]) {
             (Datum::Bytes(text), Datum::Bytes(pattern)) => {
-                let regex = super::like::regex(pattern, collation)?;
+                let regex = crate::value::regex(pattern, collation)?;
                 Ok(Datum::Int(regex.is_match(&String::from_utf8_lossy(text)).into()))
             }
             (text, _) => Err(EvalError::mismatch(call.args[0].ty(), text)),
@@ -260,9 +240,9 @@ fn decimal_of(v: &Datum) -> Result<Decimal> {
     })
 }
 
-fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &mut EvalContext) -> Result<Datum> {
+fn arith(op: ArithOp, domain: EvalType, a: &Datum, b: &Datum, call: &Call, ctx: &mut EvalContext) -> Result<Datum> {
     match domain {
-        Domain::Int => {
+        EvalType::Int => {
             let (x, y) = (wide(a), wide(b));
             let n = match op {
                 ArithOp::Add => x + y,
@@ -277,7 +257,7 @@ fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &m
             };
             fit_integer(n, call, ctx)
         }
-        Domain::Real => {
+        EvalType::Real => {
             let (Datum::Float(x), Datum::Float(y)) = (a, b) else { return Err(EvalError::mismatch(&call.ty, a)) };
             let v = match op {
                 ArithOp::Add => x + y,

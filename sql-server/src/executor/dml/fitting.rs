@@ -59,7 +59,7 @@ impl Fitting {
             }
             // How a value reads is a matter of the type it has: digits of a FLOAT, zeros of ZEROFILL, bytes of a BIT.
             Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if column.field_type.tp.is_string() => {
-                Datum::Bytes(query::cast::to_text(&d, from).unwrap_or_default())
+                Datum::Bytes(query::value::to_text(&d, from).unwrap_or_default())
             }
             d => d,
         };

@@ -208,7 +208,7 @@ impl Binder<'_> {
             E::Exists { subquery, negated } => {
                 let (plan, _, correlated) = self.bind_subquery(subquery)?;
                 let plan = Plan::Limit { input: Box::new(plan), offset: 0, count: 1 };
-                let e = self.add_subquery(SubqueryKind::Exists, plan, query::expr::bool_type(), correlated);
+                let e = self.add_subquery(SubqueryKind::Exists, plan, query::types::bool_type(), correlated);
                 self.not(e, *negated)
             }
             E::InSubquery { expr, subquery, negated } => {
@@ -250,7 +250,7 @@ impl Binder<'_> {
             let condition = build::call(op.symbol(), vec![probe, self.columns.expr(column.id)], self.env.eval())?;
             let rows = if all { TestRows::All } else { TestRows::Any };
             let kind = SubqueryKind::Test { condition, rows };
-            return Ok(self.add_subquery(kind, plan, query::expr::bool_type(), true));
+            return Ok(self.add_subquery(kind, plan, query::types::bool_type(), true));
         }
         // The slot stands for the list until the values are known: the executor puts them in.
         let ty = self.columns.ty(column.id).clone();
@@ -277,7 +277,7 @@ impl Binder<'_> {
         let depends = correlated || probe.iter().any(|e| !e.is_constant());
         let columns = columns.iter().map(|c| self.columns.expr(c.id)).collect();
         let condition = query::infer::compare_rows(op, probe, columns)?;
-        Ok(self.add_subquery(SubqueryKind::Test { condition, rows }, plan, query::expr::bool_type(), depends))
+        Ok(self.add_subquery(SubqueryKind::Test { condition, rows }, plan, query::types::bool_type(), depends))
     }
 
     /// A subquery's plan, columns, and whether it reads columns of the blocks around it.
