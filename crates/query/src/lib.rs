@@ -6,10 +6,11 @@
 //!    a column; [`context`]: what a statement knows (time zone, SQL mode, now, warnings);
 //! 2. [`batch`]: rows in columns;
 //! 3. [`expr`]: expressions with settled types;
-//! 4. [`infer`] builds them by MySQL's type rules; [`scalar`] lists functions;
+//! 4. [`infer`] builds them by MySQL's type rules;
 //! 5. [`eval`]: values of an expression for a batch (vectorised) or a row;
-//! 6. [`ops`]: operators on batches: aggregation with partial and final modes, sort keys, top-n;
-//! 7. [`pb`]: expressions as tipb messages, for pushdown.
+//! 6. [`functions`]: the table of functions, one row each, with their kernels;
+//! 7. [`ops`]: operators on batches: aggregation with partial and final modes, sort keys, top-n;
+//! 8. [`pb`]: expressions as tipb messages, for pushdown.
 //!
 //! Not here: SQL text, plans, network, clocks.
 
@@ -20,11 +21,11 @@ pub mod digest;
 pub mod error;
 pub mod eval;
 pub mod expr;
+pub mod functions;
 pub mod infer;
 pub mod interval;
 pub mod ops;
 pub mod pb;
-pub mod scalar;
 pub mod types;
 pub mod value;
 

@@ -112,7 +112,7 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
             };
             infer::timestamp_diff(unit.ok_or_else(|| SqlError::WrongArguments("TIMESTAMPDIFF".into()))?, a, b)?
         }
-        _ => infer::call(name, args)?,
+        _ => query::functions::call(name, args)?,
     };
     Ok(fold(e, cx))
 }

@@ -7,7 +7,6 @@
 //! ([`is_total`]); otherwise a division by zero would be reported for a row that a condition had excluded.
 
 mod fold;
-mod functions;
 mod row;
 mod vector;
 
@@ -27,6 +26,7 @@ use crate::value as cast;
 
 pub use fold::fold;
 pub use row::{BatchRow, Row, eval_row};
+pub(crate) use row::{fit_integer, out_of_range};
 
 /// The column of an expression's values for every row of a batch, laid out as its type says.
 pub fn eval(expr: &Expr, batch: &Batch, ctx: &mut EvalContext) -> Result<ArrayRef> {

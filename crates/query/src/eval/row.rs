@@ -7,8 +7,9 @@ use codec::time::{Duration, Time, TimeKind};
 use crate::batch::Batch;
 use crate::context::{EvalContext, sql_mode};
 use crate::error::{EvalError, Result};
+use crate::expr::function::Body;
 use crate::expr::{ArithOp, BitOp, Call, CmpOp, Expr, Func, Sql};
-use crate::interval::Unit;
+use crate::interval::{self, Unit};
 use crate::types::EvalType;
 use crate::value::{self as cast, compare};
 
@@ -151,7 +152,11 @@ fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<D
             Ok(boolean(a.zip(b).map(|(a, b)| a != b)))
         }
         Func::Cast => cast::cast(values.swap_remove(0), call.args[0].ty(), &call.ty, ctx),
-        Func::Scalar(f) => super::functions::apply(f, call, values, ctx),
+        Func::Scalar(f) => match f.body {
+            Body::Kernel(..) if !f.sees_nulls && values.iter().any(Datum::is_null) => Ok(Datum::Null),
+            Body::Kernel(_, kernel, _) => kernel(call, &values, ctx),
+            _ => Err(EvalError::Unsupported(f.name.into())),
+        },
         Func::Greatest(domain, collation) | Func::Least(domain, collation) => {
             if values.iter().any(Datum::is_null) {
                 return Ok(Datum::Null);
@@ -192,6 +197,11 @@ fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<D
             }
             (text, _) => Err(EvalError::mismatch(call.args[0].ty(), text)),
         },
+        Func::Extract(unit) => extract(unit, &values[0], ctx),
+        Func::TimestampDiff(unit) => Ok(match (&values[0], &values[1]) {
+            (Datum::Time(a), Datum::Time(b)) => interval::timestamp_diff(unit, a, b).map_or(Datum::Null, Datum::Int),
+            _ => Datum::Null,
+        }),
         Func::DateAdd(unit, subtract) => date_add(&values[0], &values[1], unit, subtract, call, ctx),
         // Handled by the caller.
         Func::And | Func::Or | Func::If | Func::Coalesce | Func::Case | Func::In(..) => {
@@ -216,12 +226,12 @@ fn wide(v: &Datum) -> i128 {
     }
 }
 
-pub(super) fn out_of_range(ty: &str, call: &Call) -> EvalError {
+pub(crate) fn out_of_range(ty: &str, call: &Call) -> EvalError {
     EvalError::OutOfRange { ty: ty.into(), expr: Sql(&Expr::Call(Box::new(call.clone()))).to_string() }
 }
 
 /// An integer result in the type of the call, or error 1690.
-pub(super) fn fit_integer(n: i128, call: &Call, ctx: &EvalContext) -> Result<Datum> {
+pub(crate) fn fit_integer(n: i128, call: &Call, ctx: &EvalContext) -> Result<Datum> {
     let unsigned = call.ty.is_unsigned()
         && !(matches!(call.func, Func::Arith(ArithOp::Sub, _)) && ctx.has_mode(sql_mode::NO_UNSIGNED_SUBTRACTION));
     if unsigned {
@@ -349,4 +359,23 @@ fn date_add(
             Ok(Datum::Null)
         }
     }
+}
+
+fn extract(unit: Unit, from: &Datum, ctx: &mut EvalContext) -> Result<Datum> {
+    Ok(match from {
+        Datum::Time(t) => Datum::Int(interval::extract(unit, t)),
+        Datum::Duration(d) => Datum::Int(interval::extract_duration(unit, *d)),
+        s => {
+            let text = cast::display(s);
+            // No date is so short before its first colon.
+            let clock_only = text.trim().split_once(':').is_some_and(|(hours, _)| hours.len() <= 5);
+            if text.trim().len() > 10 && !clock_only {
+                let t = cast::to_time(s, TimeKind::DateTime, 6, ctx)?;
+                t.map_or(Datum::Null, |t| Datum::Int(interval::extract(unit, &t)))
+            } else {
+                let d = cast::to_duration(s, 6, ctx)?;
+                d.map_or(Datum::Null, |d| Datum::Int(interval::extract_duration(unit, d)))
+            }
+        }
+    })
 }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::context::{SessionInfo, TimeZone};
 use crate::expr::{ArithOp, CmpOp};
-use crate::infer::{self, call};
+use crate::functions::call;
+use crate::infer;
 use crate::interval::Unit;
 
 fn ctx() -> EvalContext {

@@ -13,6 +13,7 @@ use codec::types::{CollationKind, trim_spaces};
 use crate::batch::{Batch, decimal_to_i128};
 use crate::context::EvalContext;
 use crate::error::Result;
+use crate::expr::function::Body;
 use crate::expr::{ArithOp, Call, CmpOp, Expr, Func};
 use crate::types::{EvalType, Physical};
 
@@ -267,9 +268,16 @@ pub(super) fn and_or(and: bool, a: &BooleanArray, b: &BooleanArray) -> BooleanAr
         .collect()
 }
 
-/// Arithmetic and widening casts.
+/// Arithmetic, widening casts, and functions that have a kernel for columns.
 pub(super) fn compute(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Result<Option<ArrayRef>> {
     match call.func {
+        Func::Scalar(f) => match f.body {
+            Body::Kernel(_, _, Some(kernel)) => {
+                let columns = call.args.iter().map(|a| super::eval(a, batch, ctx)).collect::<Result<Vec<_>>>()?;
+                Ok(kernel(call, &columns, batch.num_rows()))
+            }
+            _ => Ok(None),
+        },
         Func::Arith(op @ (ArithOp::Add | ArithOp::Sub | ArithOp::Mul), domain) => arith(op, domain, call, batch, ctx),
         Func::Cast => {
             let (from, to) = (Physical::of(call.args[0].ty()), Physical::of(&call.ty));

@@ -13,6 +13,7 @@
 //! casts, and settles the result type. [`crate::eval`] then has nothing to decide, and [`crate::pb`] has one signature for
 //! each (function, domain).
 
+pub mod function;
 mod operator;
 mod print;
 
@@ -23,6 +24,7 @@ use codec::types::{FieldType, TypeCode};
 
 use crate::types::{bool_type, literal_type};
 
+pub use function::{Function, ScalarFn};
 pub use operator::{ArithOp, BitOp, CmpOp, Func};
 pub use print::{Named, Sql};
 
@@ -200,7 +202,7 @@ impl Expr {
             if let Expr::Call(call) = e
                 && let Func::Scalar(f) = call.func
             {
-                volatile |= f.is_volatile();
+                volatile |= f.volatile;
             }
         });
         volatile

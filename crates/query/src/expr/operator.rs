@@ -116,7 +116,7 @@ impl BitOp {
     }
 }
 
-/// What a call computes. Operators and control flow carry what evaluation needs; all else is a [`ScalarFn`].
+/// What a call computes. Operators and control flow carry what evaluation needs; all else is a [`super::ScalarFn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Func {
     /// Two arguments of one domain; strings by this collation.
@@ -163,8 +163,12 @@ pub enum Func {
     Regexp(Collation),
     /// A date, a number of units; adds (or subtracts when the flag is set).
     DateAdd(crate::interval::Unit, bool),
-    /// Everything else.
-    Scalar(crate::scalar::ScalarFn),
+    /// `EXTRACT(unit FROM t)`
+    Extract(crate::interval::Unit),
+    /// `TIMESTAMPDIFF(unit, a, b)`
+    TimestampDiff(crate::interval::Unit),
+    /// Everything else: a row of the table of functions.
+    Scalar(super::ScalarFn),
 }
 
 impl Func {
@@ -215,7 +219,9 @@ impl Func {
             Func::Regexp(_) => "regexp",
             Func::DateAdd(_, false) => "date_add",
             Func::DateAdd(_, true) => "date_sub",
-            Func::Scalar(f) => f.name(),
+            Func::Extract(_) => "extract",
+            Func::TimestampDiff(_) => "timestampdiff",
+            Func::Scalar(f) => f.0.name,
         }
     }
 }

@@ -6,7 +6,6 @@ use codec::types::{FieldType, NOT_FIXED_DEC, TypeCode};
 use super::cast::{cast_to, is_bit_literal, to_eval_type};
 use crate::error::Result;
 use crate::expr::{ArithOp, BitOp, Expr, Func};
-use crate::scalar::ScalarFn;
 use crate::types::{EvalType, decimal_shape, decimal_type};
 
 /// Digits that division adds to the scale unless `div_precision_increment` says otherwise.
@@ -50,7 +49,8 @@ pub fn exact(e: Expr) -> Expr {
             call.ty = decimal_type(call.ty.flen - shown + computed, computed).with_flags(call.ty.flags);
             return Expr::Call(call);
         }
-        Func::Neg(_) | Func::Coalesce | Func::Scalar(ScalarFn::Abs) => (0..call.args.len()).collect(),
+        Func::Neg(_) | Func::Coalesce => (0..call.args.len()).collect(),
+        Func::Scalar(f) if f.passes_digits => (0..call.args.len()).collect(),
         Func::If => vec![1, 2],
         Func::Case => (0..call.args.len()).filter(|i| i % 2 == 1 || i + 1 == call.args.len()).collect(),
         _ => return Expr::Call(call),

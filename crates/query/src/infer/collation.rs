@@ -5,7 +5,6 @@ use codec::types::{Collation, TypeCode};
 use super::cast::{cast_to, to_eval_type};
 use crate::error::{EvalError, Result};
 use crate::expr::{Expr, Func};
-use crate::scalar::ScalarFn;
 use crate::types::EvalType;
 
 /// How strongly a string insists on its collation, as MySQL's COERCIBILITY counts: lower is stronger.
@@ -21,7 +20,7 @@ pub(crate) fn coercibility(e: &Expr) -> u8 {
             None => 4,
         },
         Expr::Call(call) => match call.func {
-            Func::Scalar(ScalarFn::User | ScalarFn::CurrentUser | ScalarFn::Database | ScalarFn::Version) => 3,
+            Func::Scalar(f) if f.coercibility.is_some() => f.coercibility.unwrap_or(4),
             _ => call.args.iter().map(coercibility).min().unwrap_or(4),
         },
     }

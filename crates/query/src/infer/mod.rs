@@ -13,21 +13,23 @@
 //! where the rules ask for their value: a number beside a date is a date if it names one.
 
 mod arith;
-mod call;
 mod cast;
 mod collation;
 mod compare;
 mod control;
+mod interval;
 mod logic;
 mod unify;
 
 pub use arith::{arith, arith_with, bit, bit_not, exact, neg};
-pub use call::{call, date_add, extract, timestamp_diff};
 pub use cast::{bit_literal, cast, cast_to, number_of_bytes, to_eval_type};
 pub use collation::{collate, merge_collations};
 pub use compare::{between, compare, compare_rows, comparison_type, in_list, like, quantified, regexp};
 pub use control::{case, coalesce, if_then};
+pub use interval::{date_add, extract, timestamp_diff};
 pub use logic::{and, any, every, is_false, is_null, is_true, not, or, xor};
 pub use unify::{coerce, unify};
 
-pub(crate) use arith::to_words;
+pub(crate) use arith::{arith_type, to_words};
+pub(crate) use collation::coercibility;
+pub(crate) use control::extreme;

@@ -9,7 +9,8 @@ use proto::tipb::{self, ExprType, ScalarFuncSig as Sig};
 use super::field_type_from_pb;
 use super::signature::*;
 use crate::error::{EvalError, Result};
-use crate::expr::{BitOp, Expr, Func};
+use crate::expr::{BitOp, Expr, Func, ScalarFn};
+use crate::functions;
 use crate::ops::{AggFunc, Aggregate};
 use crate::types::{EvalType, bool_type};
 
@@ -172,10 +173,11 @@ fn call_from_pb(pb: &tipb::Expr, args: Vec<Expr>, ty: FieldType) -> Result<Expr>
         S::LikeSig => (Func::Like(collation), 3),
         S::RegexpSig | S::RegexpUtf8Sig => (Func::Regexp(collation), 2),
         sig => {
-            let f = scalar_from(sig).ok_or_else(unknown)?;
-            let (min, max) = f.arity();
-            want(&args, min..=max, sig)?;
-            return Ok(Expr::call(Func::Scalar(f), args, plain(ty)));
+            let f = functions::by_signature(sig).ok_or_else(unknown)?;
+            if !f.takes(args.len()) {
+                return Err(EvalError::WrongParamCount(sig.as_str_name().into()));
+            }
+            return Ok(Expr::call(Func::Scalar(ScalarFn(f)), args, plain(ty)));
         }
     };
     want(&args, count..=count, sig)?;

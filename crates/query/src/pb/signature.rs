@@ -1,11 +1,10 @@
-//! Signatures by function and kind of arguments, both ways.
+//! Signatures of operators by kind of arguments, both ways. Those of functions are in the table of functions.
 
 use codec::types::{FieldType, TypeCode};
 use proto::tipb::{ExprType, ScalarFuncSig as Sig};
 
-use crate::expr::{ArithOp, CmpOp, Expr};
+use crate::expr::{ArithOp, CmpOp};
 use crate::ops::AggFunc;
-use crate::scalar::ScalarFn;
 use crate::types::EvalType;
 
 /// One signature for each domain, where there is one.
@@ -197,109 +196,6 @@ pub(super) fn cast_sig(from: &FieldType, to: &FieldType) -> Option<Sig> {
         (EvalType::Duration, EvalType::Time) => None,
         _ => Some(CASTS[at(from)?][at(to)?]),
     }
-}
-
-/// (function, its signature for text or numbers, its signature for binary strings where that differs).
-const SCALARS: &[(ScalarFn, Sig, Option<Sig>)] = &[
-    (ScalarFn::BitCount, Sig::BitCount, None),
-    (ScalarFn::DateFormat, Sig::DateFormatSig, None),
-    (ScalarFn::DateDiff, Sig::DateDiff, None),
-    (ScalarFn::Date, Sig::Date, None),
-    (ScalarFn::Hour, Sig::Hour, None),
-    (ScalarFn::Minute, Sig::Minute, None),
-    (ScalarFn::Second, Sig::Second, None),
-    (ScalarFn::MicroSecond, Sig::MicroSecond, None),
-    (ScalarFn::Month, Sig::Month, None),
-    (ScalarFn::MonthName, Sig::MonthName, None),
-    (ScalarFn::DayName, Sig::DayName, None),
-    (ScalarFn::Day, Sig::DayOfMonth, None),
-    (ScalarFn::DayOfWeek, Sig::DayOfWeek, None),
-    (ScalarFn::DayOfYear, Sig::DayOfYear, None),
-    (ScalarFn::WeekDay, Sig::WeekDay, None),
-    (ScalarFn::WeekOfYear, Sig::WeekOfYear, None),
-    (ScalarFn::Year, Sig::Year, None),
-    (ScalarFn::Quarter, Sig::Quarter, None),
-    (ScalarFn::ToDays, Sig::ToDays, None),
-    (ScalarFn::ToSeconds, Sig::ToSeconds, None),
-    (ScalarFn::LastDay, Sig::LastDay, None),
-    (ScalarFn::BitLength, Sig::BitLength, None),
-    (ScalarFn::Ascii, Sig::Ascii, None),
-    (ScalarFn::CharLength, Sig::CharLengthUtf8, Some(Sig::CharLength)),
-    (ScalarFn::Concat, Sig::Concat, None),
-    (ScalarFn::ConcatWs, Sig::ConcatWs, None),
-    (ScalarFn::Ltrim, Sig::LTrim, None),
-    (ScalarFn::Rtrim, Sig::RTrim, None),
-    (ScalarFn::Left, Sig::LeftUtf8, Some(Sig::Left)),
-    (ScalarFn::Right, Sig::RightUtf8, Some(Sig::Right)),
-    (ScalarFn::Length, Sig::Length, None),
-    (ScalarFn::Lower, Sig::LowerUtf8, Some(Sig::Lower)),
-    (ScalarFn::Upper, Sig::UpperUtf8, Some(Sig::Upper)),
-    (ScalarFn::Repeat, Sig::Repeat, None),
-    (ScalarFn::Replace, Sig::Replace, None),
-    (ScalarFn::Reverse, Sig::ReverseUtf8, Some(Sig::Reverse)),
-    (ScalarFn::Space, Sig::Space, None),
-    (ScalarFn::Strcmp, Sig::Strcmp, None),
-    (ScalarFn::SubstringIndex, Sig::SubstringIndex, None),
-    (ScalarFn::Unhex, Sig::UnHex, None),
-];
-
-pub(super) fn scalar_sig(f: ScalarFn, args: &[Expr]) -> Option<Sig> {
-    let first = args.first().map(Expr::ty);
-    let binary = first.is_some_and(FieldType::is_binary_string);
-    let by_domain = |int: Sig, decimal: Sig, real: Sig| match EvalType::of(first?) {
-        EvalType::Int => Some(int),
-        EvalType::Decimal => Some(decimal),
-        EvalType::Real => Some(real),
-        _ => None,
-    };
-    match f {
-        ScalarFn::Abs if first.is_some_and(FieldType::is_unsigned) => Some(Sig::AbsUInt),
-        ScalarFn::Abs => by_domain(Sig::AbsInt, Sig::AbsDecimal, Sig::AbsReal),
-        // The result of these on decimals depends on the digits; the type tells which of two it is.
-        ScalarFn::Ceil => by_domain(Sig::CeilIntToInt, Sig::CeilDecToDec, Sig::CeilReal),
-        ScalarFn::Floor => by_domain(Sig::FloorIntToInt, Sig::FloorDecToDec, Sig::FloorReal),
-        ScalarFn::Round if args.len() == 1 => by_domain(Sig::RoundInt, Sig::RoundDec, Sig::RoundReal),
-        ScalarFn::Round => by_domain(Sig::RoundWithFracInt, Sig::RoundWithFracDec, Sig::RoundWithFracReal),
-        ScalarFn::Week if args.len() == 1 => Some(Sig::WeekWithoutMode),
-        ScalarFn::Week => Some(Sig::WeekWithMode),
-        ScalarFn::YearWeek if args.len() == 1 => Some(Sig::YearWeekWithoutMode),
-        ScalarFn::YearWeek => Some(Sig::YearWeekWithMode),
-        ScalarFn::Hex => match EvalType::of(first?) {
-            EvalType::String => Some(Sig::HexStrArg),
-            EvalType::Int => Some(Sig::HexIntArg),
-            _ => None,
-        },
-        ScalarFn::Substring => Some(match (args.len(), binary) {
-            (2, false) => Sig::Substring2ArgsUtf8,
-            (2, true) => Sig::Substring2Args,
-            (_, false) => Sig::Substring3ArgsUtf8,
-            (_, true) => Sig::Substring3Args,
-        }),
-        ScalarFn::Trim if args.len() == 1 => Some(Sig::Trim1Arg),
-        ScalarFn::Trim => Some(Sig::Trim2Args),
-        f => {
-            let (_, text, bin) = SCALARS.iter().find(|s| s.0 == f)?;
-            Some(bin.filter(|_| binary).unwrap_or(*text))
-        }
-    }
-}
-
-pub(super) fn scalar_from(sig: Sig) -> Option<ScalarFn> {
-    use Sig as S;
-    Some(match sig {
-        S::AbsInt | S::AbsUInt | S::AbsReal | S::AbsDecimal => ScalarFn::Abs,
-        S::CeilIntToDec | S::CeilIntToInt | S::CeilDecToInt | S::CeilDecToDec | S::CeilReal => ScalarFn::Ceil,
-        S::FloorIntToDec | S::FloorIntToInt | S::FloorDecToInt | S::FloorDecToDec | S::FloorReal => ScalarFn::Floor,
-        S::RoundInt | S::RoundReal | S::RoundDec | S::RoundWithFracInt | S::RoundWithFracReal | S::RoundWithFracDec => {
-            ScalarFn::Round
-        }
-        S::WeekWithMode | S::WeekWithoutMode => ScalarFn::Week,
-        S::YearWeekWithMode | S::YearWeekWithoutMode => ScalarFn::YearWeek,
-        S::HexStrArg | S::HexIntArg => ScalarFn::Hex,
-        S::Substring2Args | S::Substring3Args | S::Substring2ArgsUtf8 | S::Substring3ArgsUtf8 => ScalarFn::Substring,
-        S::Trim1Arg | S::Trim2Args => ScalarFn::Trim,
-        sig => SCALARS.iter().find(|s| s.1 == sig || s.2 == Some(sig))?.0,
-    })
 }
 
 pub(super) const AGGREGATES: [(AggFunc, ExprType); 9] = [
