@@ -120,6 +120,25 @@ pub enum EvalError {
     /// A path with `*` where it must lead to one place.
     #[error("In this situation, path expressions may not contain the * and ** tokens or an array range.")]
     JsonPathWildcard,
+    /// A document that is neither JSON nor text.
+    #[error(
+        "Invalid data type for JSON data in argument {argument} to function {function}; a JSON string or JSON type is required."
+    )]
+    JsonDataType {
+        /// Which argument, from one.
+        argument: usize,
+        /// Of which function.
+        function: String,
+    },
+    /// Neither `'one'` nor `'all'`.
+    #[error("The oneOrAll argument to {0} may take these values: 'one' or 'all'.")]
+    JsonOneOrAll(String),
+    /// The whole document where a part of it is wanted.
+    #[error("The path expression '$' is not allowed in this context.")]
+    JsonPathRoot,
+    /// A path that does not end at a place in an array.
+    #[error("A path expression is not a path to a cell in an array.")]
+    JsonPathNoCell,
     /// A value of another kind than the column or function holds: our bug, or another system's bytes.
     #[error("expected a value of {expected}, found {found}")]
     Mismatch {
@@ -168,7 +187,11 @@ impl EvalError {
             Unsupported(_) => 1235,
             InvalidJson(_) => 3140,
             InvalidJsonPath(_) => 3143,
+            JsonDataType { .. } => 3146,
             JsonPathWildcard => 3149,
+            JsonPathRoot => 3153,
+            JsonOneOrAll(_) => 3154,
+            JsonPathNoCell => 3165,
             JsonNullName => 3158,
             MemoryCapacity(_) => 3170,
             Interrupted => 1317,
@@ -195,11 +218,11 @@ pub fn sqlstate_of(code: u16) -> &'static str {
         1048 => "23000",
         1292 => "22007",
         1365 => "22012",
-        1305 | 1582 | 3143 | 3149 => "42000",
+        1305 | 1582 | 3143 | 3149 | 3153 | 3154 | 3165 => "42000",
         1241 => "21000",
         1139 | 1235 => "42000",
         1317 => "70100",
-        3140 | 3158 => "22032",
+        3140 | 3146 | 3158 => "22032",
         _ => "HY000",
     }
 }

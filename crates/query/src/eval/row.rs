@@ -152,6 +152,8 @@ fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<D
             Ok(boolean(a.zip(b).map(|(a, b)| a != b)))
         }
         Func::Cast => cast::cast(values.swap_remove(0), call.args[0].ty(), &call.ty, ctx),
+        Func::JsonAtom if values[0].is_null() => Ok(Datum::Null),
+        Func::JsonAtom => Ok(Datum::Json(cast::to_json(&values[0], call.args[0].ty()))),
         Func::Scalar(f) => match f.body {
             Body::Kernel(..) if !f.sees_nulls && values.iter().any(Datum::is_null) => Ok(Datum::Null),
             Body::Kernel(_, kernel, _) => kernel(call, &values, ctx),

@@ -431,6 +431,11 @@ fn casts() {
     );
 }
 
+/// CAST(text AS JSON).
+fn json(text: &str) -> Expr {
+    infer::cast(s(text), FieldType::new(TypeCode::Json))
+}
+
 #[test]
 fn json_functions() {
     let doc = || s("{\"a\": {\"b\": [1, 2, \"x\"]}}");
@@ -441,6 +446,146 @@ fn json_functions() {
     check(fun("json_object", [s("k"), i(1)]), "{\"k\": 1}");
     check(fun("json_valid", [s("{")]), "0");
     check(fun("json_extract", [s("{"), s("$")]), "error 3140");
+    check(fun("json_extract", [doc(), s("$.a.b[last]")]), "\"x\"");
+    check(fun("json_extract", [doc(), s("$.a.b[last-2 to 1]")]), "[1, 2]");
+    check(fun("json_extract", [doc(), s("$**.b")]), "[[1, 2, \"x\"]]");
+    check(fun("json_extract", [doc(), s("$.a**")]), "error 3143");
+    check(fun("json_type", [i(1)]), "error 3146");
+    check(fun("json_length", [doc(), s("$.a.b")]), "3");
+    check(fun("json_length", [doc(), s("$.a.c")]), "NULL");
+    check(fun("json_value", [doc(), s("$.a.b[2]")]), "x");
+    check(fun("json_quote", [s("a\"b")]), "\"a\\\"b\"");
+    check(fun("json_depth", [s("[10, {\"a\": 20}]")]), "3");
+    check(fun("json_depth", [s("[]")]), "1");
+}
+
+/// The examples of the manual, chapter "Functions That Modify JSON Values".
+#[test]
+fn json_documents_change() {
+    let array = r#"["a", ["b", "c"], "d"]"#;
+    let object = r#"{"a": 1, "b": [2, 3], "c": 4}"#;
+    let nested = r#"["a", {"b": [1, 2]}]"#;
+    let with = |name: &str, args: &[&str], value: Expr| {
+        let mut args: Vec<Expr> = args.iter().map(|a| s(a)).collect();
+        args.push(value);
+        fun(name, args)
+    };
+    for (name, args, value, want) in [
+        ("json_array_append", &[array, "$[1]"][..], i(1), r#"["a", ["b", "c", 1], "d"]"#),
+        ("json_array_append", &[array, "$[0]"], i(2), r#"[["a", 2], ["b", "c"], "d"]"#),
+        ("json_array_append", &[array, "$[1][0]"], i(3), r#"["a", [["b", 3], "c"], "d"]"#),
+        ("json_array_append", &[object, "$.b"], s("x"), r#"{"a": 1, "b": [2, 3, "x"], "c": 4}"#),
+        ("json_array_append", &[r#"{"a": 1}"#, "$"], s("z"), r#"[{"a": 1}, "z"]"#),
+        ("json_array_insert", &[nested, "$[1]"], s("x"), r#"["a", "x", {"b": [1, 2]}]"#),
+        ("json_array_insert", &[nested, "$[100]"], s("x"), r#"["a", {"b": [1, 2]}, "x"]"#),
+        ("json_array_insert", &[nested, "$[1].b[0]"], s("x"), r#"["a", {"b": ["x", 1, 2]}]"#),
+        ("json_array_insert", &[array, "$"], s("x"), "error 3165"),
+        ("json_insert", &[object, "$.a"], i(10), object),
+        ("json_insert", &[r#"{"a": 1}"#, "$.c"], s("[true]"), r#"{"a": 1, "c": "[true]"}"#),
+        ("json_replace", &[r#"{ "a": 1, "b": [2, 3]}"#, "$.a"], i(10), r#"{"a": 10, "b": [2, 3]}"#),
+        ("json_replace", &[r#"{ "a": 1}"#, "$.c"], i(10), r#"{"a": 1}"#),
+        ("json_set", &[r#"{ "a": 1, "b": [2, 3]}"#, "$.a"], null(), r#"{"a": null, "b": [2, 3]}"#),
+        ("json_set", &["1", "$[1]"], i(2), "[1, 2]"),
+        ("json_set", &["1", "$[last]"], i(2), "2"),
+        ("json_set", &["[1]", "$[5]"], json("[2]"), "[1, [2]]"),
+        ("json_set", &["[1]", "$[*]"], i(1), "error 3149"),
+        ("json_remove", &[array], s("$[1]"), r#"["a", "d"]"#),
+        ("json_remove", &[object], s("$.b[last]"), r#"{"a": 1, "b": [2], "c": 4}"#),
+        ("json_remove", &[object], s("$"), "error 3153"),
+        ("json_merge_patch", &["[1, 2]"], s("[true, false]"), "[true, false]"),
+        ("json_merge_patch", &[r#"{"name": "x"}"#], s(r#"{"id": 47}"#), r#"{"id": 47, "name": "x"}"#),
+        ("json_merge_patch", &[r#"{"a":1, "b":2}"#], s(r#"{"b":null}"#), r#"{"a": 1}"#),
+        ("json_merge_patch", &[r#"{"a":{"x":1}}"#], s(r#"{"a":{"y":2}}"#), r#"{"a": {"x": 1, "y": 2}}"#),
+        ("json_merge_preserve", &["[1, 2]"], s("[true, false]"), "[1, 2, true, false]"),
+        ("json_merge_preserve", &["1"], s("true"), "[1, true]"),
+        ("json_merge_preserve", &["[1, 2]"], s(r#"{"id": 47}"#), r#"[1, 2, {"id": 47}]"#),
+        ("json_merge", &[r#"{ "a": 1, "b": 2 }"#], s(r#"{ "a": 3, "c": 4 }"#), r#"{"a": [1, 3], "b": 2, "c": 4}"#),
+    ] {
+        check(with(name, args, value), want);
+    }
+}
+
+/// The examples of the manual, chapter "Functions That Search JSON Values".
+#[test]
+fn json_documents_are_searched() {
+    let doc = r#"{"a": 1, "b": 2, "c": {"d": 4}}"#;
+    let search = r#"["abc", [{"k": "10"}, "def"], {"x":"abc"}, {"y":"bcd"}]"#;
+    let of = |name: &str, args: &[&str]| fun(name, args.iter().map(|a| s(a)));
+    for (e, want) in [
+        (of("json_contains", &[doc, "1", "$.a"]), "1"),
+        (of("json_contains", &[doc, "1", "$.b"]), "0"),
+        (of("json_contains", &[doc, r#"{"d": 4}"#, "$.a"]), "0"),
+        (of("json_contains", &[doc, r#"{"d": 4}"#, "$.c"]), "1"),
+        (of("json_contains", &[doc, "1", "$.x"]), "NULL"),
+        (of("json_contains", &[r#"[1, [2, 3], {"a": 1, "b": 2}]"#, r#"[{"a": 1}, 1]"#]), "1"),
+        (of("json_contains", &["[1, [2, 3]]", "2"]), "0"),
+        (of("json_contains", &["[1, [2, 3]]", "[[3]]"]), "1"),
+        (of("json_contains_path", &[doc, "one", "$.a", "$.e"]), "1"),
+        (of("json_contains_path", &[doc, "all", "$.a", "$.e"]), "0"),
+        (of("json_contains_path", &[doc, "one", "$.c.d"]), "1"),
+        (of("json_contains_path", &[doc, "some", "$.c.d"]), "error 3154"),
+        (of("json_overlaps", &["[1,3,5,7]", "[2,5,7]"]), "1"),
+        (of("json_overlaps", &["[1,3,5,7]", "[2,6,8]"]), "0"),
+        (of("json_overlaps", &["[[1,2],[3,4],5]", "[1,[2,3],[4,5]]"]), "0"),
+        (of("json_overlaps", &[r#"{"a":1,"b":10,"d":10}"#, r#"{"c":1,"e":10,"f":1,"d":10}"#]), "1"),
+        (of("json_overlaps", &["[4,5,6,7]", "6"]), "1"),
+        (of("json_overlaps", &[r#"[4,5,"6",7]"#, "6"]), "0"),
+        (of("json_search", &[search, "one", "abc"]), r#""$[0]""#),
+        (of("json_search", &[search, "all", "abc"]), r#"["$[0]", "$[2].x"]"#),
+        (of("json_search", &[search, "all", "ghi"]), "NULL"),
+        (of("json_search", &[search, "all", "10"]), r#""$[1][0].k""#),
+        (fun("json_search", [s(search), s("all"), s("10"), null(), s("$[*][0].k")]), r#""$[1][0].k""#),
+        (fun("json_search", [s(search), s("all"), s("10"), null(), s("$**.k")]), r#""$[1][0].k""#),
+        (fun("json_search", [s(search), s("all"), s("%b%"), s(""), s("$[3]")]), r#""$[3].y""#),
+        (of("json_pretty", &[r#"{"a":[1,{"b":[]}]}"#]), "{\n  \"a\": [\n    1,\n    {\n      \"b\": []\n    }\n  ]\n}"),
+        (of("json_storage_size", &[r#"{"a": 1000, "b": "wxyz", "c": "[1, 3, 5, 7]"}"#]), "47"),
+        (of("json_storage_size", &[r#"[100, "sakila", [1, 3, 5], 425.05]"#]), "45"),
+        (of("json_storage_size", &[r#"{"a": 1000, "b": "a", "c": "[1, 3, 5, 7]"}"#]), "44"),
+        (of("json_storage_size", &["100"]), "3"),
+        (fun("member of", [i(17), s(r#"[23, "abc", 17, "ab", 10]"#)]), "1"),
+        (fun("member of", [s("17"), s(r#"[23, "abc", 17, "ab", 10]"#)]), "0"),
+        (fun("member of", [json("[4,5]"), s("[[3,4],[4,5]]")]), "1"),
+    ] {
+        check(e, want);
+    }
+}
+
+/// The manual's chapter "Comparison and Ordering of JSON Values".
+#[test]
+fn json_compares_by_kind_and_value() {
+    use CmpOp::*;
+    check(cmp(Eq, json(r#""abc""#), s("abc")), "1");
+    check(cmp(Eq, s("abc"), json(r#""abc""#)), "1");
+    check(cmp(Eq, json(r#""abc""#), s(r#""abc""#)), "0");
+    check(cmp(Eq, json("1"), i(1)), "1");
+    check(cmp(Eq, json("1.0"), i(1)), "1");
+    check(cmp(Eq, json(r#""1""#), i(1)), "0");
+    check(cmp(Eq, json("10"), f(10.0)), "1");
+    check(cmp(Gt, json("10"), json("9")), "1");
+    check(cmp(Lt, json(r#""10""#), json(r#""9""#)), "1");
+    check(cmp(Eq, json("true"), infer::is_null(null())), "1");
+    check(cmp(Eq, json("null"), null()), "NULL");
+    check(cmp(Eq, fun("json_extract", [s(r#"{"a": "x"}"#), s("$.a")]), s("x")), "1");
+    check(infer::in_list(json(r#""b""#), vec![s("a"), s("b")]).unwrap(), "1");
+    check(infer::in_list(json("2"), (0..20).map(i).collect()).unwrap(), "1");
+    check(infer::in_list(json(r#""2""#), (0..20).map(i).collect()).unwrap(), "0");
+    check(infer::between(json("5"), i(1), i(9)).unwrap(), "1");
+    // BOOLEAN > ARRAY > OBJECT > STRING > INTEGER, DOUBLE > NULL
+    let order = ["null", "-1.5", "1", "9", "10", r#""10""#, r#""9""#, "{}", "[]", "[1]", "false", "true"];
+    for pair in order.windows(2) {
+        check(cmp(Lt, json(pair[0]), json(pair[1])), "1");
+    }
+    let numbers = [
+        "9223372036854775805",
+        "9223372036854775806",
+        "9223372036854775807",
+        "9.223372036854776e18",
+        "9223372036854776001",
+    ];
+    for pair in numbers.windows(2) {
+        check(cmp(Lt, json(pair[0]), json(pair[1])), "1");
+    }
+    check(cmp(Eq, json("9223372036854776000"), json("9.223372036854776e18")), "1");
 }
 
 #[test]

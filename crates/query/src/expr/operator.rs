@@ -147,6 +147,8 @@ pub enum Func {
     BitNot,
     /// To the type of the call.
     Cast,
+    /// To JSON as it is, with text as a JSON string: what JSON is compared with.
+    JsonAtom,
     /// `IF(condition, a, b)`
     If,
     /// The first that is not NULL (also IFNULL).
@@ -210,6 +212,7 @@ impl Func {
             },
             Func::BitNot => "bitneg",
             Func::Cast => "cast",
+            Func::JsonAtom => "json_atom",
             Func::If => "if",
             Func::Coalesce => "coalesce",
             Func::Case => "case",

@@ -72,7 +72,7 @@ impl std::fmt::Display for Sql<'_> {
             Func::Cast if call.ty.tp == TypeCode::LongLong && call.ty.is_unsigned() => {
                 write!(f, "cast({} as unsigned)", Sql(&call.args[0]))
             }
-            Func::Cast => Sql(&call.args[0]).fmt(f),
+            Func::Cast | Func::JsonAtom => Sql(&call.args[0]).fmt(f),
             _ => {
                 write!(f, "{}(", call.func.name())?;
                 for (i, a) in call.args.iter().enumerate() {

@@ -84,9 +84,14 @@ pub fn compare(op: CmpOp, a: Expr, b: Expr) -> Result<Expr> {
     Ok(Expr::call(Func::Compare(op, domain, collation), args, bool_type()))
 }
 
-/// As [`to_eval_type`]; exact decimals stay exact whatever their length.
+/// As [`to_eval_type`]; but beside JSON text is a JSON string, and no document to parse.
 fn compare_side(e: Expr, domain: EvalType) -> Expr {
-    to_eval_type(e, domain)
+    match domain {
+        EvalType::Json if !matches!(e.ty().tp, TypeCode::Json | TypeCode::Null) => {
+            Expr::call(Func::JsonAtom, vec![e], FieldType::new(TypeCode::Json))
+        }
+        _ => to_eval_type(e, domain),
+    }
 }
 
 /// `(a1, a2, …) op (b1, b2, …)`: equality by parts, order lexicographically.

@@ -155,7 +155,7 @@ pub fn to_pb(expr: &Expr) -> Option<tipb::Expr> {
                     ty.collation = collation;
                     if collation == Collation::BINARY { Sig::RegexpSig } else { Sig::RegexpUtf8Sig }
                 }
-                Func::DateAdd(..) | Func::Extract(_) | Func::TimestampDiff(_) => return None,
+                Func::JsonAtom | Func::DateAdd(..) | Func::Extract(_) | Func::TimestampDiff(_) => return None,
                 Func::Scalar(f) => f.signature(&call.args)?,
             };
             let mut field_type = field_type_to_pb(&ty);

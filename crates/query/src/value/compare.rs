@@ -19,6 +19,8 @@ pub fn compare(domain: EvalType, collation: Collation, a: &Datum, b: &Datum) -> 
         (Datum::UInt(x), Datum::Decimal(y)) => Decimal::from(*x).cmp(y),
         (Datum::Int(x), Datum::Bit(y) | Datum::Enum(y) | Datum::Set(y)) => i128::from(*x).cmp(&i128::from(*y)),
         (Datum::Bit(x) | Datum::Enum(x) | Datum::Set(x), Datum::Int(y)) => i128::from(*x).cmp(&i128::from(*y)),
+        // Both were made JSON when the comparison was built; what another system sends may be of other types.
+        (Datum::Json(a), Datum::Json(b)) => a.cmp(b),
         _ if domain == EvalType::Json => {
             let any = FieldType::new(TypeCode::Null);
             to_json(a, &any).cmp(&to_json(b, &any))
