@@ -96,6 +96,16 @@ pub enum EvalError {
     /// An argument that the function cannot take.
     #[error("Incorrect arguments to {0}")]
     WrongArguments(String),
+    /// A value that the function cannot take.
+    #[error("Incorrect {ty} value: '{value}' for function {function}")]
+    WrongValueForFunction {
+        /// string, count.
+        ty: String,
+        /// The value.
+        value: String,
+        /// The function.
+        function: String,
+    },
     /// A row where a value is expected, or rows of other sizes.
     #[error("Operand should contain {0} column(s)")]
     Operand(usize),
@@ -130,6 +140,17 @@ pub enum EvalError {
         /// Of which function.
         function: String,
     },
+    /// A document that is no object.
+    #[error("Invalid JSON type in argument {argument} to function {function}; an object is required.")]
+    JsonNoObject {
+        /// Which argument, from one.
+        argument: usize,
+        /// Of which function.
+        function: String,
+    },
+    /// A position or an occurrence that a text has not.
+    #[error("Index out of bounds in regular expression search.")]
+    RegexpIndex,
     /// Neither `'one'` nor `'all'`.
     #[error("The oneOrAll argument to {0} may take these values: 'one' or 'all'.")]
     JsonOneOrAll(String),
@@ -181,6 +202,7 @@ impl EvalError {
             NoSuchFunction(_) => 1305,
             WrongParamCount(_) => 1582,
             WrongArguments(_) => 1210,
+            WrongValueForFunction { .. } => 1411,
             Operand(_) => 1241,
             Regexp(_) => 1139,
             TooLarge(..) => 1301,
@@ -192,6 +214,8 @@ impl EvalError {
             JsonPathRoot => 3153,
             JsonOneOrAll(_) => 3154,
             JsonPathNoCell => 3165,
+            RegexpIndex => 3686,
+            JsonNoObject { .. } => 3853,
             JsonNullName => 3158,
             MemoryCapacity(_) => 3170,
             Interrupted => 1317,
@@ -222,7 +246,7 @@ pub fn sqlstate_of(code: u16) -> &'static str {
         1241 => "21000",
         1139 | 1235 => "42000",
         1317 => "70100",
-        3140 | 3146 | 3158 => "22032",
+        3140 | 3146 | 3158 | 3853 => "22032",
         _ => "HY000",
     }
 }

@@ -823,3 +823,160 @@ proptest! {
         }
     }
 }
+
+/// Values from MariaDB 10.11, or from the manual where MariaDB has no such function.
+#[test]
+fn functions_of_bytes_and_sets() {
+    let hex = |e: Expr| fun("hex", [e]);
+    let aes = |text: &str, key: &str| fun("aes_encrypt", [s(text), s(key)]);
+    for (e, want) in [
+        (hex(aes("text", "password")), "F6BD0FA8DCB7F8CD4A2FAABC54668044"),
+        (
+            hex(aes("0123456789abcdef", "a key that is longer than sixteen")),
+            "5005C9005FDF9616EFCE77FDCE4F73B352B9FA783CAC7959F8708934773F267A",
+        ),
+        (fun("aes_decrypt", [aes("text", "password"), s("password")]), "text"),
+        (fun("aes_decrypt", [aes("text", "password"), s("wrong")]), "NULL"),
+        (fun("aes_decrypt", [s("abc"), s("k")]), "NULL"),
+        (fun("uncompress", [fun("compress", [s("hello")])]), "hello"),
+        (fun("length", [fun("compress", [s("")])]), "0"),
+        (fun("uncompress", [s("abc")]), "NULL"),
+        (fun("uncompressed_length", [fun("compress", [fun("repeat", [s("a"), i(30)])])]), "30"),
+        (fun("validate_password_strength", [s("weak")]), "25"),
+        (fun("validate_password_strength", [s("lessweak$_@123")]), "50"),
+        (fun("validate_password_strength", [s("N0Tweak$_@123!")]), "100"),
+        (fun("make_set", [i(1), s("a"), s("b"), s("c")]), "a"),
+        (fun("make_set", [i(5), s("hello"), s("nice"), s("world")]), "hello,world"),
+        (fun("make_set", [i(5), s("hello"), s("nice"), null(), s("world")]), "hello"),
+        (fun("make_set", [i(0), s("a")]), ""),
+        (fun("make_set", [null(), s("a")]), "NULL"),
+        (fun("export_set", [i(5), s("Y"), s("N"), s(","), i(4)]), "Y,N,Y,N"),
+        (fun("export_set", [i(6), s("1"), s("0"), s(","), i(10)]), "0,1,1,0,0,0,0,0,0,0"),
+        (fun("length", [fun("export_set", [i(1), s("a"), s("b")])]), "127"),
+        (fun("load_file", [s("/etc/passwd")]), "NULL"),
+        (fun("sounds like", [s("Hello"), s("Helo")]), "1"),
+        (fun("get_format", [s("DATE"), s("USA")]), "%m.%d.%Y"),
+        (fun("get_format", [s("DATETIME"), s("EUR")]), "%Y-%m-%d %H.%i.%s"),
+        (fun("get_format", [s("TIME"), s("INTERNAL")]), "%H%i%s"),
+        (fun("get_format", [s("DATE"), s("x")]), "NULL"),
+        (fun("format_bytes", [i(512)]), " 512 bytes"),
+        (fun("format_bytes", [u(18_446_644_073_709_551_615)]), "16.00 EiB"),
+        (fun("format_pico_time", [i(3501)]), "3.50 ns"),
+        (fun("format_pico_time", [i(188_732_396_662_000)]), "3.15 min"),
+        (fun("current_role", []), "NONE"),
+        (fun("name_const", [s("x"), i(14)]), "14"),
+        (fun("benchmark", [i(10), i(1)]), "0"),
+        (fun("benchmark", [null(), i(1)]), "NULL"),
+        (fun("benchmark", [i(-1), i(1)]), "NULL"),
+        (fun("ps_current_thread_id", []), "7"),
+    ] {
+        check(e, want);
+    }
+}
+
+#[test]
+fn identifiers_and_addresses() {
+    let hex = |e: Expr| fun("hex", [e]);
+    let aton = |a: &str| fun("inet6_aton", [s(a)]);
+    let uuid = "6ccd780c-baba-1026-9564-5b8c656024db";
+    for (e, want) in [
+        (fun("is_uuid", [s(uuid)]), "1"),
+        (fun("is_uuid", [s("6CCD780CBABA102695645B8C656024DB")]), "1"),
+        (fun("is_uuid", [s("{6ccd780c-baba-1026-9564-5b8c656024db}")]), "1"),
+        (fun("is_uuid", [s("6ccd780c-baba-1026-9564-5b8c6560")]), "0"),
+        (fun("is_uuid", [s("6ccd780-cbaba-1026-9564-5b8c656024db")]), "0"),
+        (hex(fun("uuid_to_bin", [s(uuid)])), "6CCD780CBABA102695645B8C656024DB"),
+        (hex(fun("uuid_to_bin", [s(uuid), i(1)])), "1026BABA6CCD780C95645B8C656024DB"),
+        (fun("uuid_to_bin", [s("nonsense")]), "error 1411"),
+        (fun("bin_to_uuid", [fun("uuid_to_bin", [s(uuid)])]), uuid),
+        (fun("bin_to_uuid", [fun("uuid_to_bin", [s(uuid), i(1)]), i(1)]), uuid),
+        (fun("bin_to_uuid", [s("short")]), "error 1411"),
+        (hex(aton("fdfe::5a55:caff:fefa:9089")), "FDFE0000000000005A55CAFFFEFA9089"),
+        (hex(aton("10.0.5.9")), "0A000509"),
+        (aton("nonsense"), "NULL"),
+        (fun("inet6_ntoa", [aton("::1.2.3.4")]), "::1.2.3.4"),
+        (fun("inet6_ntoa", [aton("::ffff:1.2.3.4")]), "::ffff:1.2.3.4"),
+        (fun("inet6_ntoa", [aton("::1:2")]), "::0.1.0.2"),
+        (fun("inet6_ntoa", [aton("::1")]), "::1"),
+        (fun("inet6_ntoa", [aton("10.0.5.9")]), "10.0.5.9"),
+        (fun("inet6_ntoa", [s("abc")]), "NULL"),
+        (fun("is_ipv4", [s("10.0.5.9")]), "1"),
+        (fun("is_ipv4", [s("10.0.5.256")]), "0"),
+        (fun("is_ipv6", [s("::1")]), "1"),
+        (fun("is_ipv6", [s("1.2.3.4")]), "0"),
+        (fun("is_ipv4_compat", [aton("::10.0.5.9")]), "1"),
+        (fun("is_ipv4_compat", [aton("::ffff:10.0.5.9")]), "0"),
+        (fun("is_ipv4_compat", [aton("::1")]), "0"),
+        (fun("is_ipv4_mapped", [aton("::ffff:10.0.5.9")]), "1"),
+    ] {
+        check(e, want);
+    }
+}
+
+/// The examples of the manual, chapter "Regular Expressions".
+#[test]
+fn regular_expressions_have_positions_and_occurrences() {
+    for (e, want) in [
+        (fun("regexp_instr", [s("dog cat dog"), s("dog")]), "1"),
+        (fun("regexp_instr", [s("dog cat dog"), s("dog"), i(2)]), "9"),
+        (fun("regexp_instr", [s("aa aaa aaaa"), s("a{3}")]), "4"),
+        (fun("regexp_instr", [s("dog cat dog"), s("dog"), i(1), i(2)]), "9"),
+        (fun("regexp_instr", [s("dog cat dog"), s("dog"), i(1), i(1), i(1)]), "4"),
+        (fun("regexp_instr", [s("dog cat DOG"), s("DOG"), i(1), i(1), i(0), s("i")]), "1"),
+        (fun("regexp_instr", [s("dog"), s("x")]), "0"),
+        (fun("regexp_instr", [s("dog"), s("o"), i(9)]), "error 3686"),
+        (fun("regexp_instr", [s("dog"), s("o"), i(0)]), "error 3686"),
+        (fun("regexp_substr", [s("abc def ghi"), s("[a-z]+")]), "abc"),
+        (fun("regexp_substr", [s("abc def ghi"), s("[a-z]+"), i(1), i(3)]), "ghi"),
+        (fun("regexp_substr", [s("abc def ghi"), s("[a-z]+"), i(1), i(4)]), "NULL"),
+        (fun("regexp_replace", [s("a b c"), s("b"), s("X")]), "a X c"),
+        (fun("regexp_replace", [s("abc def ghi"), s("[a-z]+"), s("X"), i(1), i(3)]), "abc def X"),
+        (fun("regexp_replace", [s("abc def ghi"), s("[a-z]+"), s("X"), i(5)]), "abc X X"),
+        (fun("regexp_replace", [s("abc"), s("(a)(b)"), s("$2$1")]), "bac"),
+        (fun("regexp_replace", [s("abc"), s("b"), s("\\$1")]), "a$1c"),
+        (fun("regexp_replace", [s("ABC"), s("b"), s("x"), i(1), i(0), s("i")]), "AxC"),
+        (fun("regexp_replace", [s(""), s("b"), s("x")]), ""),
+    ] {
+        check(e, want);
+    }
+}
+
+/// The example of the manual, chapter "JSON Schema Validation Functions".
+#[test]
+fn documents_are_held_against_schemas() {
+    let schema = r##"{
+        "id": "http://json-schema.org/geo",
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "type": "object",
+        "properties": {
+            "latitude": {"type": "number", "minimum": -90, "maximum": 90},
+            "longitude": {"type": "number", "minimum": -180, "maximum": 180},
+            "tags": {"type": "array", "items": {"$ref": "#/definitions/tag"}, "uniqueItems": true}
+        },
+        "required": ["latitude", "longitude"],
+        "definitions": {"tag": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 5}}
+    }"##;
+    let valid = |doc: &str| fun("json_schema_valid", [s(schema), s(doc)]);
+    let report = |doc: &str| fun("json_schema_validation_report", [s(schema), s(doc)]);
+    for (e, want) in [
+        (valid(r#"{"latitude": 63.444697, "longitude": 10.445118}"#), "1"),
+        (valid("{}"), "0"),
+        (valid(r#"{"latitude": 0, "longitude": 0, "tags": ["a", "b"]}"#), "1"),
+        (valid(r#"{"latitude": 0, "longitude": 0, "tags": ["a", "a"]}"#), "0"),
+        (valid(r#"{"latitude": 0, "longitude": 0, "tags": ["A"]}"#), "0"),
+        (fun("json_schema_valid", [s("[1]"), s("{}")]), "error 3853"),
+        (fun("json_schema_valid", [s(r#"{"$ref": "http://x"}"#), s("{}")]), "error 1235"),
+        (fun("json_schema_valid", [s(r##"{"$ref": "#"}"##), s("{}")]), "error 1235"),
+        (fun("json_schema_valid", [s(r#"{"oneOf": [{"type": "string"}, {"maximum": 5}]}"#), s("4")]), "1"),
+        (fun("json_schema_valid", [s(r#"{"not": {"type": "null"}}"#), s("null")]), "0"),
+        (report(r#"{"latitude": 63.444697, "longitude": 10.445118}"#), r#"{"valid": true}"#),
+        (
+            report(r#"{"latitude": 63.444697, "longitude": 310.445118}"#),
+            "{\"document-location\": \"#/longitude\", \"reason\": \"The JSON document location '#/longitude' failed \
+             requirement 'maximum' at JSON Schema location '#/properties/longitude'\", \"schema-failed-keyword\": \
+             \"maximum\", \"schema-location\": \"#/properties/longitude\", \"valid\": false}",
+        ),
+    ] {
+        check(e, want);
+    }
+}

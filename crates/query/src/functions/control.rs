@@ -34,6 +34,10 @@ pub(super) static ROWS: &[Function] = &[
     operator("like").pushed(),
     operator("not like").pushed(),
     operator("not regexp").pushed(),
+    Function::built(Group::Operator, "sounds like", (2, 2), |args| {
+        let [a, b] = super::take(args);
+        infer::compare(CmpOp::Eq, super::call("soundex", vec![a])?, super::call("soundex", vec![b])?)
+    }),
     operator("exists"),
     operator("not exists"),
     operator("and").alias(&["&&"]).pushed(),

@@ -135,6 +135,31 @@ pub(super) static ROWS: &[Function] = &[
     of("quote", (1, 1), &[Arg::Str], TEXT, quote).nulls(),
     of("to_base64", (1, 1), &[Arg::Str], Ret::Ascii(-1), |_, v, _| bytes(to_base64(text(&v[0])))),
     of("from_base64", (1, 1), &[Arg::Str], Ret::Binary, |_, v, _| or_null(from_base64(text(&v[0])).map(Datum::Bytes))),
+    of("make_set", (2, MANY), &[Arg::Int, Arg::Str], TEXT, |_, v, _| {
+        if v[0].is_null() {
+            return NULL;
+        }
+        let members = v[1..].iter().take(64).enumerate();
+        let chosen: Vec<&[u8]> =
+            members.filter(|(i, s)| bits(&v[0]) >> i & 1 == 1 && !s.is_null()).map(|(_, s)| text(s)).collect();
+        bytes(chosen.join(&b","[..]))
+    })
+    .nulls(),
+    of("export_set", (3, 5), &[Arg::Int, Arg::Str, Arg::Str, Arg::Str, Arg::Int], TEXT, |_, v, _| {
+        let count = match int_at(v, 4, 64) {
+            n @ 0..=64 => n as usize,
+            _ => 64,
+        };
+        let each = (0..count).map(|i| text(if bits(&v[0]) >> i & 1 == 1 { &v[1] } else { &v[2] }));
+        bytes(each.collect::<Vec<_>>().join(v.get(3).map_or(&b","[..], text)))
+    }),
+    // The weights are those by which strings are sorted here.
+    of("weight_string", (1, 1), &[Arg::Any], Ret::Binary, |c, v, _| match &v[0] {
+        Datum::Bytes(b) => bytes(c.args[0].ty().collation.sort_key(b).into_owned()),
+        _ => NULL,
+    }),
+    // No file of a server is ever read by a statement; MySQL says NULL for what it may not read.
+    of("load_file", (1, 1), &[Arg::Str], Ret::Binary, |_, _, _| NULL),
     of("soundex", (1, 1), &[Arg::Str], TEXT, |_, v, _| string(soundex(&lossy(&v[0])))),
 ];
 

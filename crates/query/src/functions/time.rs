@@ -168,6 +168,9 @@ pub(super) static ROWS: &[Function] = &[
             _ => wrong_arguments(c),
         }
     }),
+    of("get_format", (2, 2), &[Arg::Str], Ret::Ascii(17), |_, v, _| {
+        or_null(usual_format(&lossy(&v[0]).to_ascii_lowercase(), &lossy(&v[1]).to_ascii_lowercase()).map(Datum::from))
+    }),
     of("convert_tz", (3, 3), &[Arg::Time, Arg::Str], Ret::DateTime, convert_tz),
     Function::built(Group::Time, "adddate", (2, 2), |args| {
         let [date, days] = super::take(args);
@@ -422,6 +425,23 @@ fn months_of_period(period: i64) -> Option<i64> {
         y => y,
     };
     Some(year * 12 + month - 1)
+}
+
+/// How a place writes dates, times, or both.
+fn usual_format(kind: &str, place: &str) -> Option<&'static str> {
+    let (date, time, both) = match place {
+        "eur" => ("%d.%m.%Y", "%H.%i.%s", "%Y-%m-%d %H.%i.%s"),
+        "usa" => ("%m.%d.%Y", "%h:%i:%s %p", "%Y-%m-%d %H.%i.%s"),
+        "jis" | "iso" => ("%Y-%m-%d", "%H:%i:%s", "%Y-%m-%d %H:%i:%s"),
+        "internal" => ("%Y%m%d", "%H%i%s", "%Y%m%d%H%i%s"),
+        _ => return None,
+    };
+    match kind {
+        "date" => Some(date),
+        "time" => Some(time),
+        "datetime" | "timestamp" => Some(both),
+        _ => None,
+    }
 }
 
 /// Instants that a TIMESTAMP can hold, but for its zero.

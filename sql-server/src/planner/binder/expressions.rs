@@ -196,6 +196,10 @@ impl Binder<'_> {
             E::Floor { expr, field: WHOLE } => self.unary("floor", expr, false),
             E::Interval(_) => Err(SqlError::WrongArguments("INTERVAL".into())),
             E::Function(f) => self.bind_function(f),
+            E::MemberOf(m) => {
+                let args = vec![self.bind_expr(&m.value)?, self.bind_expr(&m.array)?];
+                self.call("member of", args)
+            }
             E::Subquery(query) => {
                 let (plan, columns, correlated) = self.bind_subquery(query)?;
                 if columns.len() != 1 {
@@ -516,7 +520,11 @@ impl Binder<'_> {
             }
             // The name is that of the column.
             ("name_const", [_, value]) => self.bind_expr(value),
-            ("get_format" | "weight_string", _) => unsupported(name.to_uppercase()),
+            // DATE, TIME, DATETIME and TIMESTAMP are words here.
+            ("get_format", [ast::Expr::Identifier(kind), place]) => {
+                let kind = Expr::constant(kind.value.as_str());
+                self.bind_expr(place).and_then(|place| self.call("get_format", vec![kind, place]))
+            }
             ("values", [ast::Expr::Identifier(column)]) => match self.inserted.get(&column.value.to_lowercase()) {
                 Some(id) => Ok(self.columns.expr(*id)),
                 None => Ok(Expr::null()),

@@ -5,6 +5,7 @@
 
 mod change;
 mod path;
+mod schema;
 mod search;
 mod shape;
 
@@ -101,6 +102,15 @@ pub(super) static ROWS: &[Function] = &[
     of("json_overlaps", (2, 2), &[Arg::Any], Ret::Int, |c, v, _| {
         integer(search::overlap(&document(c, v, 0)?, &document(c, v, 1)?).into())
     }),
+    of("json_schema_valid", (2, 2), &[Arg::Any], Ret::Int, |c, v, _| {
+        integer(schema::check(&schema_argument(c, v)?, &document(c, v, 1)?)?.is_none().into())
+    }),
+    of("json_schema_validation_report", (2, 2), &[Arg::Any], Ret::Json, |c, v, _| {
+        json(match schema::check(&schema_argument(c, v)?, &document(c, v, 1)?)? {
+            Some(failure) => failure.report(),
+            None => Json::object([("valid".into(), Json::Bool(true))]),
+        })
+    }),
     of("json_search", (3, MANY), &[Arg::Any, Arg::Str], Ret::Json, search::search).nulls(),
     // The binder calls it for `value MEMBER OF (array)`.
     of("member of", (2, 2), &[Arg::Any], Ret::Int, |c, v, _| {
@@ -128,6 +138,14 @@ fn document(call: &Call, v: &[Datum], i: usize) -> Result<Json> {
             Json::parse(&text).map_err(|_| EvalError::InvalidJson(text.into_owned()))
         }
         _ => Err(EvalError::JsonDataType { argument: i + 1, function: call.func.name().into() }),
+    }
+}
+
+/// The first argument as a schema, which is an object.
+fn schema_argument(call: &Call, v: &[Datum]) -> Result<Json> {
+    match document(call, v, 0)? {
+        schema @ Json::Object(_) => Ok(schema),
+        _ => Err(EvalError::JsonNoObject { argument: 1, function: call.func.name().into() }),
     }
 }
 
