@@ -20,5 +20,5 @@ pub use json::{json_to_datum, to_json};
 pub use number::{duration_to_decimal, text_to_f64, time_to_decimal, to_decimal, to_f64};
 pub use pattern::{Pattern, regex, regex_of_type};
 pub use print::{display, enum_name, format_float, format_float32, set_names, to_text};
-pub use store::store;
+pub use store::{Fitted, Problem, StoreContext, fit, store};
 pub use time::{to_duration, to_time};

@@ -1,7 +1,7 @@
 //! A value as text.
 
 use codec::datum::Datum;
-use codec::types::{FieldType, TypeCode};
+use codec::types::{FieldType, NOT_FIXED_DEC, TypeCode, flags};
 
 /// A double as MySQL prints it: shortest digits that read back, an exponent only outside 1e-15…1e15.
 pub fn format_float(v: f64) -> String {
@@ -60,24 +60,38 @@ pub fn display(value: &Datum) -> String {
 /// The text of a value of type `ty`, as the text protocol and CAST AS CHAR give it; `None` for NULL.
 pub fn to_text(value: &Datum, ty: &FieldType) -> Option<Vec<u8>> {
     Some(match value {
-        Datum::Null => return None,
+        Datum::Null | Datum::Max => return None,
         Datum::Bytes(b) => b.clone(),
-        Datum::Float(v) if ty.tp == TypeCode::Float => match ty.decimal {
-            d @ 0..=30 => format!("{v:.*}", d as usize).into_bytes(),
-            _ => format_float32(*v as f32).into_bytes(),
-        },
-        Datum::Float(v) if ty.tp == TypeCode::Double && (0..=30).contains(&ty.decimal) => {
-            format!("{v:.*}", ty.decimal as usize).into_bytes()
-        }
+        Datum::Float(v) => zero_filled(float_text(*v, ty), ty.flen, ty),
         Datum::UInt(v) if ty.tp == TypeCode::Year => format!("{v:04}").into_bytes(),
-        Datum::UInt(v) if ty.has(codec::types::flags::ZEROFILL) && ty.flen > 0 => {
-            format!("{v:0width$}", width = ty.flen as usize).into_bytes()
-        }
+        Datum::Int(v) => zero_filled(v.to_string(), ty.flen, ty),
+        Datum::UInt(v) if ty.tp != TypeCode::Bit => zero_filled(v.to_string(), ty.flen, ty),
+        // The width of a DECIMAL does not count its point.
+        Datum::Decimal(d) => zero_filled(d.to_string(), ty.flen + i32::from(ty.decimal > 0), ty),
+        Datum::Enum(n) if ty.elems.is_empty() => n.to_string().into_bytes(),
         Datum::Enum(n) => enum_name(ty, *n).as_bytes().to_vec(),
+        Datum::Set(bits) if ty.elems.is_empty() => bits.to_string().into_bytes(),
         Datum::Set(bits) => set_names(ty, *bits).into_bytes(),
-        Datum::Bit(v) => bit_bytes(*v, ty),
+        Datum::Bit(v) | Datum::UInt(v) => bit_bytes(*v, ty),
         v => display(v).into_bytes(),
     })
+}
+
+/// Zeros in front, where the type is ZEROFILL.
+fn zero_filled(text: String, width: i32, ty: &FieldType) -> Vec<u8> {
+    match usize::try_from(width) {
+        Ok(width @ 0..=255) if ty.has(flags::ZEROFILL) => format!("{text:0>width$}").into_bytes(),
+        _ => text.into_bytes(),
+    }
+}
+
+/// FLOAT and DOUBLE with a fixed number of digits after the point, if the type has one.
+fn float_text(v: f64, ty: &FieldType) -> String {
+    match (ty.tp, ty.decimal) {
+        (TypeCode::Float | TypeCode::Double, digits @ 0..NOT_FIXED_DEC) => format!("{v:.*}", digits as usize),
+        (TypeCode::Float, _) => format_float32(v as f32),
+        _ => format_float(v),
+    }
 }
 
 /// The name of an ENUM's member; empty for 0.
@@ -92,15 +106,33 @@ pub fn set_names(ty: &FieldType, bits: u64) -> String {
     names.join(",")
 }
 
-/// BIT(n) as big-endian bytes.
+/// BIT(n) as big-endian bytes; of an unknown length as all eight.
 fn bit_bytes(v: u64, ty: &FieldType) -> Vec<u8> {
-    let len = (ty.flen.clamp(1, 64) as usize).div_ceil(8);
+    let len = if (1..=64).contains(&ty.flen) { (ty.flen as usize).div_ceil(8) } else { 8 };
     v.to_be_bytes()[8 - len..].to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As MariaDB 10.11 prints them.
+    #[test]
+    fn zerofill_fills_every_kind_of_number() {
+        let zerofill = |ty: FieldType| ty.with_flags(flags::ZEROFILL | flags::UNSIGNED);
+        let float = |tp, flen, decimal| zerofill(FieldType { flen, decimal, ..FieldType::new(tp) });
+        let text = |v: Datum, ty: &FieldType| String::from_utf8(to_text(&v, ty).unwrap()).unwrap();
+        let d = |s: &str| Datum::Decimal(s.parse().unwrap());
+        assert_eq!(text(d("1.50"), &zerofill(FieldType::decimal(5, 2))), "001.50");
+        assert_eq!(text(d("7"), &zerofill(FieldType::decimal(5, 0))), "00007");
+        assert_eq!(text(Datum::Float(1.5), &float(TypeCode::Float, 12, -1)), "0000000001.5");
+        assert_eq!(text(Datum::Float(1.5), &float(TypeCode::Double, 8, 3)), "0001.500");
+        assert_eq!(text(Datum::UInt(42), &zerofill(FieldType { flen: 5, ..FieldType::new(TypeCode::Long) })), "00042");
+        assert_eq!(
+            text(Datum::UInt(1_234_567), &zerofill(FieldType { flen: 5, ..FieldType::new(TypeCode::Long) })),
+            "1234567"
+        );
+    }
 
     #[test]
     fn doubles_print_as_mysql_prints_them() {

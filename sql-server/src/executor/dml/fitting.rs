@@ -68,9 +68,9 @@ impl Fitting {
         let fitted = convert::convert(d, &column.field_type, &cx);
         match fitted.problem {
             None => {}
-            Some(Problem::Note) => self.warnings.push((false, Problem::Note.error(&cx))),
-            Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(p.error(&cx)),
-            Some(p) => self.warnings.push((true, p.of_warning(&column.field_type).error(&cx))),
+            Some(Problem::Note) => self.warnings.push((false, convert::error(&Problem::Note, &cx))),
+            Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(convert::error(&p, &cx)),
+            Some(p) => self.warnings.push((true, convert::error(&p.of_warning(&column.field_type), &cx))),
         }
         Ok(rows::to_stored(fitted.value, &column.field_type, &zone))
     }
