@@ -234,8 +234,9 @@ pub fn encode_key(buf: &mut Vec<u8>, d: &Datum, ty: Option<&FieldType>) -> Resul
             number::encode_i64(buf, v.to_nanos());
         }
         Datum::Json(v) => {
+            // JSON is in no index: the bytes are for sorting and grouping, and are not read back.
             buf.push(flag::JSON);
-            v.encode(buf);
+            v.sort_key(buf);
         }
         Datum::Max => buf.push(flag::MAX),
     }
@@ -265,6 +266,10 @@ pub fn encode_value(buf: &mut Vec<u8>, d: &Datum) -> Result<()> {
         Datum::Bytes(v) => {
             buf.push(flag::COMPACT_BYTES);
             bytes::encode_compact_bytes(buf, v);
+        }
+        Datum::Json(v) => {
+            buf.push(flag::JSON);
+            v.encode(buf);
         }
         _ => encode_key(buf, d, None)?,
     }

@@ -8,7 +8,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::{Error, Result, number};
+use crate::{Error, Result, bytes, number};
 
 /// One JSON value. Objects keep their keys sorted and distinct.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -180,12 +180,33 @@ impl Json {
         }
     }
 
-    fn number(&self) -> f64 {
+    /// Whether it is an array.
+    pub fn is_array(&self) -> bool {
+        matches!(self, Json::Array(_))
+    }
+
+    /// A number as the nearest double and what is missing to the number itself; a double stands for its shortest digits, so
+    /// that 9.223372036854776e18 is above every BIGINT. In this form all numbers have one order.
+    fn number(&self) -> (f64, i64) {
+        let exact = |n: i128| {
+            let nearest = n as f64;
+            // Both are whole and at most 2^64 apart from zero, and so near to each other that the rest is small.
+            (nearest, (n - nearest as i128) as i64)
+        };
         match self {
-            Json::Int(v) => *v as f64,
-            Json::UInt(v) => *v as f64,
-            Json::Float(v) => *v,
-            _ => 0.0,
+            Json::Int(v) => exact((*v).into()),
+            Json::UInt(v) => exact((*v).into()),
+            Json::Float(v) if (WHOLE_FLOATS..=1.9e19).contains(&v.abs()) => {
+                let digits = format!("{v:e}");
+                let (mantissa, exponent) = digits.split_once('e').unwrap_or((&digits, "0"));
+                let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+                let shift = exponent.parse::<usize>().unwrap_or(0).saturating_sub(fraction.len());
+                let n = format!("{whole}{fraction}{}", "0".repeat(shift)).parse::<i128>().unwrap_or(*v as i128);
+                (*v, (n - *v as i128) as i64)
+            }
+            // No negative zero.
+            Json::Float(v) => (*v + 0.0, 0),
+            _ => (0.0, 0),
         }
     }
 
@@ -211,6 +232,40 @@ impl Json {
             }),
             (a, b) if a.rank() == 1 && b.rank() == 1 => a.number().partial_cmp(&b.number()).unwrap_or(Ordering::Equal),
             (a, b) => a.rank().cmp(&b.rank()),
+        }
+    }
+}
+
+/// From here on all doubles are whole.
+const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;
+
+impl Json {
+    /// Appends bytes whose order is that of the values. They cannot be read back, and none are the beginning of others.
+    pub fn sort_key(&self, buf: &mut Vec<u8>) {
+        buf.push(self.rank());
+        match self {
+            Json::Null => {}
+            Json::Bool(b) => buf.push((*b).into()),
+            Json::Int(_) | Json::UInt(_) | Json::Float(_) => {
+                let (nearest, rest) = self.number();
+                number::encode_f64(buf, nearest);
+                number::encode_i64(buf, rest);
+            }
+            Json::String(s) => bytes::encode_bytes(buf, s.as_bytes()),
+            Json::Array(items) => {
+                for item in items {
+                    buf.push(1);
+                    item.sort_key(buf);
+                }
+                buf.push(0);
+            }
+            Json::Object(members) => {
+                number::encode_u64(buf, members.len() as u64);
+                for (name, value) in members {
+                    bytes::encode_bytes(buf, name.as_bytes());
+                    value.sort_key(buf);
+                }
+            }
         }
     }
 }
@@ -512,6 +567,62 @@ impl fmt::Display for Json {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Sort keys have the order of the values.
+    #[test]
+    fn sort_keys_are_ordered_as_the_values() {
+        let values: Vec<Json> = [
+            "null",
+            "-1e300",
+            "-2",
+            "-1.5",
+            "-1",
+            "0",
+            "-0.0",
+            "0.1",
+            "1",
+            "1.0",
+            "9",
+            "10",
+            "9007199254740992",
+            "9007199254740993",
+            "9007199254740992.0",
+            "9223372036854775807",
+            "9.223372036854776e18",
+            "18446744073709551615",
+            "1e300",
+            r#""""#,
+            r#""10""#,
+            r#""9""#,
+            r#""9a""#,
+            "{}",
+            r#"{"a": 1}"#,
+            r#"{"a": 2}"#,
+            r#"{"b": 1}"#,
+            r#"{"a": 1, "b": 1}"#,
+            "[]",
+            "[1]",
+            "[1, 2]",
+            "[2]",
+            "[[]]",
+            "false",
+            "true",
+        ]
+        .iter()
+        .map(|t| Json::parse(t).unwrap())
+        .collect();
+        let key = |j: &Json| {
+            let mut buf = Vec::new();
+            j.sort_key(&mut buf);
+            buf
+        };
+        for a in &values {
+            for b in &values {
+                assert_eq!(a.cmp(b), key(a).cmp(&key(b)), "{a} {b}");
+                assert!(a.cmp(b).is_eq() || !key(b).starts_with(&key(a)), "{a} begins {b}");
+            }
+        }
+    }
 
     #[test]
     fn text_round_trips() {

@@ -25,7 +25,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Decimal256Type, Float64Type, Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use arrow_buffer::i256;
-use arrow_schema::DataType;
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::json::Json;
@@ -34,72 +33,10 @@ use codec::types::{FieldType, TypeCode};
 use num_bigint::BigInt;
 
 use crate::error::{EvalError, Result};
+use crate::types::Physical;
 
 /// Rows that operators pass at once: large enough to amortise a dispatch, small enough for the second-level cache.
 pub const BATCH_ROWS_MAX: usize = 1024;
-
-/// Digits that a `Decimal128Array` holds.
-const DECIMAL128_DIGITS: i32 = 38;
-
-/// How values of a type are laid out in a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Physical {
-    /// `Int64Array`.
-    Int,
-    /// `UInt64Array`.
-    UInt,
-    /// `Float64Array`.
-    Real,
-    /// `Decimal128Array` of this scale.
-    Decimal128(u8),
-    /// `Decimal256Array` of this scale.
-    Decimal256(u8),
-    /// `BinaryArray`.
-    Bytes,
-    /// `UInt64Array` of packed times.
-    Time,
-    /// `Int64Array` of nanoseconds.
-    Duration,
-    /// `BinaryArray` of encoded JSON.
-    Json,
-}
-
-impl Physical {
-    /// The layout of a type.
-    pub fn of(ty: &FieldType) -> Physical {
-        use TypeCode::*;
-        match ty.tp {
-            Tiny | Short | Int24 | Long | LongLong if ty.is_unsigned() => Physical::UInt,
-            Tiny | Short | Int24 | Long | LongLong | Null => Physical::Int,
-            Year | Bit | Enum | Set => Physical::UInt,
-            Float | Double => Physical::Real,
-            NewDecimal | Unspecified => {
-                let scale = ty.decimal.clamp(0, 30) as u8;
-                if (1..=DECIMAL128_DIGITS).contains(&ty.flen) {
-                    Physical::Decimal128(scale)
-                } else {
-                    Physical::Decimal256(scale)
-                }
-            }
-            Date | NewDate | DateTime | Timestamp => Physical::Time,
-            Duration => Physical::Duration,
-            Json => Physical::Json,
-            Varchar | VarString | String | TinyBlob | MediumBlob | LongBlob | Blob | Geometry => Physical::Bytes,
-        }
-    }
-
-    /// The Arrow type of the column.
-    pub fn data_type(self) -> DataType {
-        match self {
-            Physical::Int | Physical::Duration => DataType::Int64,
-            Physical::UInt | Physical::Time => DataType::UInt64,
-            Physical::Real => DataType::Float64,
-            Physical::Decimal128(scale) => DataType::Decimal128(38, scale as i8),
-            Physical::Decimal256(scale) => DataType::Decimal256(76, scale as i8),
-            Physical::Bytes | Physical::Json => DataType::Binary,
-        }
-    }
-}
 
 /// Columns of equal length with their types. Cheap to clone: columns are shared.
 #[derive(Clone, Debug)]
@@ -487,7 +424,7 @@ impl ColumnBuilder {
 }
 
 fn out_of_range(ty: &'static str, value: &Datum) -> EvalError {
-    EvalError::OutOfRange { ty: ty.into(), expr: crate::cast::display(value) }
+    EvalError::OutOfRange { ty: ty.into(), expr: crate::value::display(value) }
 }
 
 /// Collects rows into a [`Batch`].

@@ -96,6 +96,16 @@ pub enum EvalError {
     /// An argument that the function cannot take.
     #[error("Incorrect arguments to {0}")]
     WrongArguments(String),
+    /// A value that the function cannot take.
+    #[error("Incorrect {ty} value: '{value}' for function {function}")]
+    WrongValueForFunction {
+        /// string, count.
+        ty: String,
+        /// The value.
+        value: String,
+        /// The function.
+        function: String,
+    },
     /// A row where a value is expected, or rows of other sizes.
     #[error("Operand should contain {0} column(s)")]
     Operand(usize),
@@ -120,6 +130,36 @@ pub enum EvalError {
     /// A path with `*` where it must lead to one place.
     #[error("In this situation, path expressions may not contain the * and ** tokens or an array range.")]
     JsonPathWildcard,
+    /// A document that is neither JSON nor text.
+    #[error(
+        "Invalid data type for JSON data in argument {argument} to function {function}; a JSON string or JSON type is required."
+    )]
+    JsonDataType {
+        /// Which argument, from one.
+        argument: usize,
+        /// Of which function.
+        function: String,
+    },
+    /// A document that is no object.
+    #[error("Invalid JSON type in argument {argument} to function {function}; an object is required.")]
+    JsonNoObject {
+        /// Which argument, from one.
+        argument: usize,
+        /// Of which function.
+        function: String,
+    },
+    /// A position or an occurrence that a text has not.
+    #[error("Index out of bounds in regular expression search.")]
+    RegexpIndex,
+    /// Neither `'one'` nor `'all'`.
+    #[error("The oneOrAll argument to {0} may take these values: 'one' or 'all'.")]
+    JsonOneOrAll(String),
+    /// The whole document where a part of it is wanted.
+    #[error("The path expression '$' is not allowed in this context.")]
+    JsonPathRoot,
+    /// A path that does not end at a place in an array.
+    #[error("A path expression is not a path to a cell in an array.")]
+    JsonPathNoCell,
     /// A value of another kind than the column or function holds: our bug, or another system's bytes.
     #[error("expected a value of {expected}, found {found}")]
     Mismatch {
@@ -162,13 +202,20 @@ impl EvalError {
             NoSuchFunction(_) => 1305,
             WrongParamCount(_) => 1582,
             WrongArguments(_) => 1210,
+            WrongValueForFunction { .. } => 1411,
             Operand(_) => 1241,
             Regexp(_) => 1139,
             TooLarge(..) => 1301,
             Unsupported(_) => 1235,
             InvalidJson(_) => 3140,
             InvalidJsonPath(_) => 3143,
+            JsonDataType { .. } => 3146,
             JsonPathWildcard => 3149,
+            JsonPathRoot => 3153,
+            JsonOneOrAll(_) => 3154,
+            JsonPathNoCell => 3165,
+            RegexpIndex => 3686,
+            JsonNoObject { .. } => 3853,
             JsonNullName => 3158,
             MemoryCapacity(_) => 3170,
             Interrupted => 1317,
@@ -195,11 +242,11 @@ pub fn sqlstate_of(code: u16) -> &'static str {
         1048 => "23000",
         1292 => "22007",
         1365 => "22012",
-        1305 | 1582 | 3143 | 3149 => "42000",
+        1305 | 1582 | 3143 | 3149 | 3153 | 3154 | 3165 => "42000",
         1241 => "21000",
         1139 | 1235 => "42000",
         1317 => "70100",
-        3140 | 3158 => "22032",
+        3140 | 3146 | 3158 | 3853 => "22032",
         _ => "HY000",
     }
 }

@@ -131,7 +131,7 @@ impl State {
             }
             State::Array(items) => {
                 rt.hold(VALUE_BYTES + bytes_of(&args[0]))?;
-                items.push(query::cast::to_json(&args[0], call.args[0].ty()));
+                items.push(query::value::to_json(&args[0], call.args[0].ty()));
             }
             State::Object(_) if args[0].is_null() => return Err(query::error::EvalError::JsonNullName.into()),
             State::Object(items) => {
@@ -139,7 +139,7 @@ impl State {
                 let key = sql_catalog::convert::text_of(&args[0], Some(call.args[0].ty()));
                 items.push((
                     String::from_utf8_lossy(&key).into_owned(),
-                    query::cast::to_json(&args[1], call.args[1].ty()),
+                    query::value::to_json(&args[1], call.args[1].ty()),
                 ));
             }
             _ if null => {}

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use query::expr::{CmpOp, Domain, Expr, Func};
+use query::expr::{CmpOp, Expr, Func};
+use query::types::EvalType;
 use sql_base::SqlError;
 use sql_planner::plan::{ColId, Plan, Subquery, SubqueryKind};
 
@@ -46,9 +47,9 @@ impl SubqueryValues {
     fn splice(&self, e: &Expr) -> Result<Expr, SqlError> {
         let Expr::Call(call) = e else { return Ok(e.clone()) };
         let (op, collation) = match call.func {
-            Func::In(Domain::String, collation) => (Some(CmpOp::Eq), Some(collation)),
+            Func::In(EvalType::String, collation) => (Some(CmpOp::Eq), Some(collation)),
             Func::In(..) => (Some(CmpOp::Eq), None),
-            Func::Compare(op, Domain::String, collation) => (Some(op), Some(collation)),
+            Func::Compare(op, EvalType::String, collation) => (Some(op), Some(collation)),
             Func::Compare(op, ..) => (Some(op), None),
             _ => (None, None),
         };

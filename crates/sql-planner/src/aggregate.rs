@@ -11,8 +11,9 @@
 
 use codec::types::{FieldType, TypeCode, flags};
 use query::context::EvalContext;
-use query::expr::{ArithOp, Domain, Expr};
+use query::expr::{ArithOp, Expr};
 use query::infer as types;
+use query::types::EvalType;
 use sql_base::SqlError;
 
 /// Arguments cast as the function wants them, and the type of the result.
@@ -24,7 +25,7 @@ pub fn infer(name: &str, args: Vec<Expr>) -> Result<(Vec<Expr>, FieldType), SqlE
             return Ok((args, ty.with_flags(flags::NOT_NULL)));
         }
         "group_concat" => {
-            let args: Vec<Expr> = args.into_iter().map(|a| types::to_domain(a, Domain::String)).collect();
+            let args: Vec<Expr> = args.into_iter().map(|a| types::to_eval_type(a, EvalType::String)).collect();
             let collation = types::merge_collations(&args, name)?;
             return Ok((
                 args,
@@ -44,25 +45,25 @@ pub fn infer(name: &str, args: Vec<Expr>) -> Result<(Vec<Expr>, FieldType), SqlE
     let arg = args[0].clone();
     Ok(match name {
         "sum" => {
-            let domain = match Domain::of(arg.ty()) {
-                Domain::Int | Domain::Decimal => Domain::Decimal,
-                _ => Domain::Real,
+            let domain = match EvalType::of(arg.ty()) {
+                EvalType::Int | EvalType::Decimal => EvalType::Decimal,
+                _ => EvalType::Real,
             };
-            if domain == Domain::Real {
-                return Ok((vec![types::to_domain(arg, Domain::Real)], FieldType::double()));
+            if domain == EvalType::Real {
+                return Ok((vec![types::to_eval_type(arg, EvalType::Real)], FieldType::double()));
             }
             let ty = sum_type(arg.ty());
-            (vec![types::exact(types::to_domain(arg, Domain::Decimal))], ty)
+            (vec![types::exact(types::to_eval_type(arg, EvalType::Decimal))], ty)
         }
         "min" | "max" | "firstrow" => {
             let ty = nullable(arg.ty().clone());
             (vec![arg], ty)
         }
         "bit_and" | "bit_or" | "bit_xor" => {
-            (vec![types::to_domain(arg, Domain::Int)], FieldType::bigint_unsigned().with_flags(flags::NOT_NULL))
+            (vec![types::to_eval_type(arg, EvalType::Int)], FieldType::bigint_unsigned().with_flags(flags::NOT_NULL))
         }
         "stddev_pop" | "stddev_samp" | "var_pop" | "var_samp" => {
-            (vec![types::to_domain(arg, Domain::Real)], FieldType::double())
+            (vec![types::to_eval_type(arg, EvalType::Real)], FieldType::double())
         }
         "json_arrayagg" | "json_objectagg" => (args, FieldType::new(TypeCode::Json)),
         other => return Err(SqlError::NotSupported(other.to_uppercase())),
@@ -77,7 +78,7 @@ pub fn sum_type(arg: &FieldType) -> FieldType {
     if arg.tp.is_float() {
         return FieldType::double();
     }
-    let (precision, scale) = types::decimal_shape(arg);
+    let (precision, scale) = query::types::decimal_shape(arg);
     FieldType::decimal((precision + SUM_DIGITS).min(65), scale)
 }
 
@@ -85,9 +86,9 @@ pub fn sum_type(arg: &FieldType) -> FieldType {
 pub fn average(sum: Expr, count: Expr, shown: &FieldType, cx: &EvalContext) -> Result<Expr, SqlError> {
     let mut average = types::arith_with(ArithOp::Div, sum, count, cx.div_precision_increment)?;
     if let Expr::Call(call) = &mut average
-        && Domain::of(&call.ty) == Domain::Decimal
+        && EvalType::of(&call.ty) == EvalType::Decimal
     {
-        let (precision, scale) = types::decimal_shape(shown);
+        let (precision, scale) = query::types::decimal_shape(shown);
         let increment = i32::from(cx.div_precision_increment);
         let summed = if precision < 65 { precision - SUM_DIGITS } else { precision };
         call.ty = FieldType::decimal((summed + increment).min(65), (scale + increment).min(30));

@@ -7,9 +7,10 @@ use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::batch::Batch;
 use query::context::EvalContext;
 use query::error::EvalError;
-use query::expr::{ArithOp, BitOp, CmpOp, Domain, Expr, Func};
+use query::expr::{ArithOp, BitOp, CmpOp, Expr, Func};
 use query::infer;
 use query::interval::Unit;
+use query::types::EvalType;
 use sql_base::SqlError;
 use sqlparser::ast;
 
@@ -110,7 +111,7 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
             };
             infer::timestamp_diff(unit.ok_or_else(|| SqlError::WrongArguments("TIMESTAMPDIFF".into()))?, a, b)?
         }
-        _ => infer::call(name, args)?,
+        _ => query::functions::call(name, args)?,
     };
     Ok(fold(e, cx))
 }
@@ -132,7 +133,7 @@ pub fn fold(mut e: Expr, cx: &EvalContext) -> Expr {
 }
 
 fn is_quotient(e: &Expr) -> bool {
-    matches!(e, Expr::Call(c) if c.func == Func::Arith(ArithOp::Div, Domain::Decimal))
+    matches!(e, Expr::Call(c) if c.func == Func::Arith(ArithOp::Div, EvalType::Decimal))
 }
 
 fn fold_constant(e: Expr, cx: &EvalContext) -> Expr {

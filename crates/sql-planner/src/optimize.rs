@@ -276,7 +276,7 @@ fn lookup_key(plan: &Plan, equal: &[(Expr, Expr)], left: bool) -> Option<usize> 
         let (own, outer) = if left { (a, b) } else { (b, a) };
         let Expr::Column { index, ty, .. } = own else { return false };
         // Only where the probe's values are values of the column without conversion.
-        let same = query::batch::Physical::of(ty) == query::batch::Physical::of(outer.ty())
+        let same = query::types::Physical::of(ty) == query::types::Physical::of(outer.ty())
             && (!ty.tp.is_string() || ty.collation == outer.ty().collation);
         let Some(offset) = scan.offset_of(*index) else { return false };
         let handle = scan.table.handle_column().is_some_and(|c| c.offset == offset);
@@ -540,7 +540,7 @@ pub fn equality(c: &Expr, l: &HashSet<ColId>, r: &HashSet<ColId>) -> Option<(Exp
     let Func::Compare(CmpOp::Eq, domain, collation) = call.func else { return None };
     let [a, b] = &call.args[..] else { return None };
     // Each side carries the collation of the comparison.
-    let side = |e: &Expr| match domain == query::expr::Domain::String && e.ty().collation != collation {
+    let side = |e: &Expr| match domain == query::types::EvalType::String && e.ty().collation != collation {
         true => query::infer::collate(e.clone(), collation),
         false => e.clone(),
     };

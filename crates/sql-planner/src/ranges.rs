@@ -426,7 +426,7 @@ fn text(d: &Datum) -> String {
     match d {
         Datum::Null => "NULL".into(),
         Datum::Bytes(b) => format!("\"{}\"", String::from_utf8_lossy(b)),
-        d => query::cast::display(d),
+        d => query::value::display(d),
     }
 }
 

@@ -250,7 +250,7 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
         let cx = convert::Context { column: column.name.as_str(), row: 1, zone: &zone, no_zero_date: false };
         let fitted = convert::convert(value, &column.field_type, &cx);
         if let Some(problem) = fitted.problem {
-            return Err(problem.error(&cx));
+            return Err(convert::error(&problem, &cx));
         }
         typed.push(fitted.value);
         parts.push(IndexPart {

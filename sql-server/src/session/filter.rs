@@ -5,7 +5,7 @@
 //! expression grammar: anything else is refused by name.
 
 use codec::datum::Datum;
-use query::print::text_of;
+use query::value::to_text;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_parser::ShowFilter;
@@ -23,7 +23,10 @@ pub async fn apply(result: ResultSet, filter: Option<&ShowFilter>, like_column: 
     for row in rows {
         let keep = match filter {
             ShowFilter::Like(pattern) => {
-                let text = row.get(like_column).zip(columns.get(like_column)).map(|(v, c)| text_of(v, &c.ty));
+                let text = row
+                    .get(like_column)
+                    .zip(columns.get(like_column))
+                    .map(|(v, c)| to_text(v, &c.ty).unwrap_or_default());
                 text.is_some_and(|t| like(&String::from_utf8_lossy(&t), pattern))
             }
             ShowFilter::Where(expr) => truth(&value(expr, &columns, &row)?),
@@ -173,7 +176,7 @@ fn column(name: &str, columns: &[ColumnMeta], row: &[Datum]) -> Result<V, SqlErr
         Datum::Int(n) => V::Number(*n as f64),
         Datum::UInt(n) => V::Number(*n as f64),
         Datum::Float(n) => V::Number(*n),
-        other => V::Text(String::from_utf8_lossy(&text_of(other, &columns[at].ty)).into_owned()),
+        other => V::Text(String::from_utf8_lossy(&to_text(other, &columns[at].ty).unwrap_or_default()).into_owned()),
     })
 }
 

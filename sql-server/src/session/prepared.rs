@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
-use query::print::text_of;
+use query::value::to_text;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome};
 use sql_context::ExecContext;
@@ -150,7 +150,7 @@ impl Session {
             PrepareSource::Text(text) => text.clone(),
             PrepareSource::Variable(variable) => {
                 let (value, ty) = self.state.user_variable(variable);
-                let bytes = if value.is_null() { b"NULL".to_vec() } else { text_of(&value, &ty) };
+                let bytes = if value.is_null() { b"NULL".to_vec() } else { to_text(&value, &ty).unwrap_or_default() };
                 String::from_utf8_lossy(&bytes).into_owned()
             }
         };

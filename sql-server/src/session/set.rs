@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::FieldType;
-use query::print::text_of;
+use query::value::to_text;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, Rows};
 use sql_context::vars::{self, SystemVariable};
@@ -223,6 +223,6 @@ fn variable_text(variable: &vars::SystemVariable, value: Datum, ty: &FieldType) 
     match value {
         Datum::Null if variable.kind == vars::Kind::CharsetOrNull => Ok(String::new()),
         Datum::Null => Err(SqlError::WrongValueForVariable { name: variable.name.into(), value: "NULL".into() }),
-        value => Ok(String::from_utf8_lossy(&text_of(&value, ty)).into_owned()),
+        value => Ok(String::from_utf8_lossy(&to_text(&value, ty).unwrap_or_default()).into_owned()),
     }
 }

@@ -7,7 +7,6 @@ use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{self, FieldType, TypeCode, flags};
-use query::print::text_of;
 use sql_base::SqlError;
 use sql_base::outcome::ColumnMeta;
 
@@ -138,6 +137,11 @@ fn put_u64(out: &mut Vec<u8>, mut n: u64) {
         }
     }
     out.extend_from_slice(&digits[at..]);
+}
+
+/// The value as a client reads it.
+fn text_of(value: &Datum, ty: &FieldType) -> Vec<u8> {
+    query::value::to_text(value, ty).unwrap_or_default()
 }
 
 // ---- Binary ----

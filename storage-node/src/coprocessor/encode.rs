@@ -9,8 +9,9 @@ use proto::tipb;
 use query::arrow_array::cast::AsArray;
 use query::arrow_array::types::{Float64Type, Int64Type, UInt64Type};
 use query::arrow_array::{Array, ArrayRef};
-use query::batch::{Batch, Physical, datum_at};
+use query::batch::{Batch, datum_at};
 use query::context::{EvalContext, TimeZone};
+use query::types::Physical;
 
 use super::CopError;
 

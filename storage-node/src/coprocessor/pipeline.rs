@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use codec::types::FieldType;
 use proto::tipb::{self, ExecType};
-use query::agg::{Aggregate, HashAggregator};
 use query::batch::{BATCH_ROWS_MAX, Batch};
 use query::context::EvalContext;
 use query::eval;
 use query::expr::Expr;
-use query::ops::{SortKey, TopN};
+use query::ops::{Aggregate, HashAggregator, SortKey, TopN};
 use query::pb;
 
 use super::{CopError, unsupported};

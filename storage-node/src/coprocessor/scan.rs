@@ -14,8 +14,9 @@ use codec::types::{FieldType, TypeCode};
 use engine::{Direction, KeyRange};
 use proto::coprocessor::{KeyRange as PbRange, Request};
 use proto::tipb::{self, ExecType};
-use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, ColumnBuilder, Physical};
+use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, ColumnBuilder};
 use query::context::{EvalContext, TimeZone};
+use query::types::Physical;
 
 use super::{CopError, unsupported};
 use crate::mvcc::view::RowIter;

@@ -12,8 +12,8 @@ use engine::{Direction, KeyRange};
 use prost::Message;
 use proto::coprocessor::{KeyRange as PbRange, Request, Response};
 use proto::tipb::{self, ExecType, Executor};
-use query::agg::{AggFunc, Aggregate};
 use query::expr::{ArithOp, CmpOp, Expr};
+use query::ops::{AggFunc, Aggregate};
 use query::{infer, pb};
 
 use super::*;

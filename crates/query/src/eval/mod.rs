@@ -6,10 +6,9 @@
 //! arguments for all rows, so AND, OR, IF and CASE take that way only when their arguments cannot fail or warn
 //! ([`is_total`]); otherwise a division by zero would be reported for a row that a condition had excluded.
 
-mod functions;
-mod kernels;
-pub mod like;
+mod fold;
 mod row;
+mod vector;
 
 use std::sync::Arc;
 
@@ -18,13 +17,16 @@ use arrow_array::types::{Float64Type, Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array};
 use codec::datum::Datum;
 
-use crate::batch::{Batch, ColumnBuilder, Physical};
-use crate::cast;
-use crate::context::{EvalContext, Severity};
+use crate::batch::{Batch, ColumnBuilder};
+use crate::context::EvalContext;
 use crate::error::Result;
 use crate::expr::{Expr, Func};
+use crate::types::Physical;
+use crate::value as cast;
 
-pub use row::{BatchRow, Row, compare as compare_datums, eval_row};
+pub use fold::fold;
+pub use row::{BatchRow, Row, eval_row};
+pub(crate) use row::{fit_integer, out_of_range};
 
 /// The column of an expression's values for every row of a batch, laid out as its type says.
 pub fn eval(expr: &Expr, batch: &Batch, ctx: &mut EvalContext) -> Result<ArrayRef> {
@@ -36,7 +38,7 @@ pub fn eval(expr: &Expr, batch: &Batch, ctx: &mut EvalContext) -> Result<ArrayRe
                 let truth = eval_truth(expr, batch, ctx)?;
                 return Ok(Arc::new(truth.iter().map(|b| b.map(i64::from)).collect::<Int64Array>()));
             }
-            if let Some(column) = kernels::compute(call, batch, ctx)? {
+            if let Some(column) = vector::compute(call, batch, ctx)? {
                 return Ok(column);
             }
         }
@@ -95,7 +97,7 @@ pub fn eval_truth(expr: &Expr, batch: &Batch, ctx: &mut EvalContext) -> Result<B
         match call.func {
             Func::And | Func::Or if is_total(expr) => {
                 let (a, b) = (eval_truth(&call.args[0], batch, ctx)?, eval_truth(&call.args[1], batch, ctx)?);
-                return Ok(kernels::and_or(call.func == Func::And, &a, &b));
+                return Ok(vector::and_or(call.func == Func::And, &a, &b));
             }
             Func::Not => {
                 let a = eval_truth(&call.args[0], batch, ctx)?;
@@ -111,7 +113,7 @@ pub fn eval_truth(expr: &Expr, batch: &Batch, ctx: &mut EvalContext) -> Result<B
                 return Ok((0..a.len()).map(|i| Some(a.is_null(i))).collect());
             }
             Func::Compare(..) | Func::In(..) | Func::Like(_) | Func::Regexp(_) => {
-                if let Some(truth) = kernels::predicate(call, batch, ctx)? {
+                if let Some(truth) = vector::predicate(call, batch, ctx)? {
                     return Ok(truth);
                 }
             }
@@ -172,33 +174,6 @@ pub fn project(
 /// The value of an expression without columns.
 pub fn eval_const(expr: &Expr, ctx: &mut EvalContext) -> Result<Datum> {
     eval_row(expr, [].as_slice(), ctx)
-}
-
-/// Replaces every part that needs no row by its value. Parts that fail or warn stay, so that they do so when (and if) they
-/// are evaluated for a row.
-pub fn fold(expr: Expr, ctx: &EvalContext) -> Expr {
-    let Expr::Call(mut call) = expr else { return expr };
-    call.args = call.args.into_iter().map(|a| fold(a, ctx)).collect();
-    let constant = call.args.iter().all(|a| a.as_const().is_some());
-    let expr = Expr::Call(call);
-    if !constant || expr.is_volatile() {
-        return expr;
-    }
-    let mut quiet = ctx.clone();
-    quiet.warnings.clear();
-    quiet.warning_count = 0;
-    quiet.on_truncate = Severity::Error;
-    quiet.on_division_by_zero = Severity::Error;
-    match eval_const(&expr, &mut quiet) {
-        Ok(value) if quiet.warning_count == 0 => {
-            let mut ty = expr.ty().clone();
-            if value.is_null() {
-                ty.flags &= !codec::types::flags::NOT_NULL;
-            }
-            Expr::Const { value, ty }
-        }
-        _ => expr,
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! One row at a time: the meaning of every operator. The vectorised kernels must agree with it; tests compare them.
 
-use std::cmp::Ordering;
-
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
-use codec::types::{Collation, FieldType, TypeCode};
 
 use crate::batch::Batch;
-use crate::cast;
 use crate::context::{EvalContext, sql_mode};
 use crate::error::{EvalError, Result};
-use crate::expr::{ArithOp, BitOp, Call, CmpOp, Domain, Expr, Func, Sql};
-use crate::interval::Unit;
+use crate::expr::function::Body;
+use crate::expr::{ArithOp, BitOp, Call, CmpOp, Expr, Func, Sql};
+use crate::interval::{self, Unit};
+use crate::types::EvalType;
+use crate::value::{self as cast, compare};
 
 /// Where column references find their values.
 pub trait Row {
@@ -133,24 +132,6 @@ fn eval_call<R: Row + ?Sized>(call: &Call, row: &R, ctx: &mut EvalContext) -> Re
     }
 }
 
-/// Order of two values of one domain, neither NULL.
-pub fn compare(domain: Domain, collation: Collation, a: &Datum, b: &Datum) -> Ordering {
-    match (a, b) {
-        (Datum::Float(a), Datum::Float(b)) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
-        (Datum::Decimal(x), Datum::Int(y)) => x.cmp(&Decimal::from(*y)),
-        (Datum::Int(x), Datum::Decimal(y)) => Decimal::from(*x).cmp(y),
-        (Datum::Decimal(x), Datum::UInt(y)) => x.cmp(&Decimal::from(*y)),
-        (Datum::UInt(x), Datum::Decimal(y)) => Decimal::from(*x).cmp(y),
-        (Datum::Int(x), Datum::Bit(y) | Datum::Enum(y) | Datum::Set(y)) => i128::from(*x).cmp(&i128::from(*y)),
-        (Datum::Bit(x) | Datum::Enum(x) | Datum::Set(x), Datum::Int(y)) => i128::from(*x).cmp(&i128::from(*y)),
-        _ if domain == Domain::Json => {
-            let any = FieldType::new(TypeCode::Null);
-            cast::to_json(a, &any).cmp(&cast::to_json(b, &any))
-        }
-        _ => a.compare(b, collation),
-    }
-}
-
 /// A function that evaluates all its arguments.
 fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<Datum> {
     match call.func {
@@ -171,7 +152,13 @@ fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<D
             Ok(boolean(a.zip(b).map(|(a, b)| a != b)))
         }
         Func::Cast => cast::cast(values.swap_remove(0), call.args[0].ty(), &call.ty, ctx),
-        Func::Scalar(f) => super::functions::apply(f, call, values, ctx),
+        Func::JsonAtom if values[0].is_null() => Ok(Datum::Null),
+        Func::JsonAtom => Ok(Datum::Json(cast::to_json(&values[0], call.args[0].ty()))),
+        Func::Scalar(f) => match f.body {
+            Body::Kernel(..) if !f.sees_nulls && values.iter().any(Datum::is_null) => Ok(Datum::Null),
+            Body::Kernel(_, kernel, _) => kernel(call, &values, ctx),
+            _ => Err(EvalError::Unsupported(f.name.into())),
+        },
         Func::Greatest(domain, collation) | Func::Least(domain, collation) => {
             if values.iter().any(Datum::is_null) {
                 return Ok(Datum::Null);
@@ -201,17 +188,22 @@ fn apply(call: &Call, mut values: Vec<Datum>, ctx: &mut EvalContext) -> Result<D
             (Datum::Bytes(text), Datum::Bytes(pattern), escape) => {
                 let escape =
                     escape.as_i64().and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32).filter(|c| *c != '\0');
-                Ok(Datum::Int(super::like::Pattern::new(pattern, escape, collation).matches(text).into()))
+                Ok(Datum::Int(crate::value::Pattern::new(pattern, escape, collation).matches(text).into()))
             }
             (text, ..) => Err(EvalError::mismatch(call.args[0].ty(), text)),
         },
         Func::Regexp(collation) => match (&values[0], &values[1]) {
             (Datum::Bytes(text), Datum::Bytes(pattern)) => {
-                let regex = super::like::regex(pattern, collation)?;
+                let regex = crate::value::regex(pattern, collation)?;
                 Ok(Datum::Int(regex.is_match(&String::from_utf8_lossy(text)).into()))
             }
             (text, _) => Err(EvalError::mismatch(call.args[0].ty(), text)),
         },
+        Func::Extract(unit) => extract(unit, &values[0], ctx),
+        Func::TimestampDiff(unit) => Ok(match (&values[0], &values[1]) {
+            (Datum::Time(a), Datum::Time(b)) => interval::timestamp_diff(unit, a, b).map_or(Datum::Null, Datum::Int),
+            _ => Datum::Null,
+        }),
         Func::DateAdd(unit, subtract) => date_add(&values[0], &values[1], unit, subtract, call, ctx),
         // Handled by the caller.
         Func::And | Func::Or | Func::If | Func::Coalesce | Func::Case | Func::In(..) => {
@@ -236,12 +228,12 @@ fn wide(v: &Datum) -> i128 {
     }
 }
 
-pub(super) fn out_of_range(ty: &str, call: &Call) -> EvalError {
+pub(crate) fn out_of_range(ty: &str, call: &Call) -> EvalError {
     EvalError::OutOfRange { ty: ty.into(), expr: Sql(&Expr::Call(Box::new(call.clone()))).to_string() }
 }
 
 /// An integer result in the type of the call, or error 1690.
-pub(super) fn fit_integer(n: i128, call: &Call, ctx: &EvalContext) -> Result<Datum> {
+pub(crate) fn fit_integer(n: i128, call: &Call, ctx: &EvalContext) -> Result<Datum> {
     let unsigned = call.ty.is_unsigned()
         && !(matches!(call.func, Func::Arith(ArithOp::Sub, _)) && ctx.has_mode(sql_mode::NO_UNSIGNED_SUBTRACTION));
     if unsigned {
@@ -260,9 +252,9 @@ fn decimal_of(v: &Datum) -> Result<Decimal> {
     })
 }
 
-fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &mut EvalContext) -> Result<Datum> {
+fn arith(op: ArithOp, domain: EvalType, a: &Datum, b: &Datum, call: &Call, ctx: &mut EvalContext) -> Result<Datum> {
     match domain {
-        Domain::Int => {
+        EvalType::Int => {
             let (x, y) = (wide(a), wide(b));
             let n = match op {
                 ArithOp::Add => x + y,
@@ -277,7 +269,7 @@ fn arith(op: ArithOp, domain: Domain, a: &Datum, b: &Datum, call: &Call, ctx: &m
             };
             fit_integer(n, call, ctx)
         }
-        Domain::Real => {
+        EvalType::Real => {
             let (Datum::Float(x), Datum::Float(y)) = (a, b) else { return Err(EvalError::mismatch(&call.ty, a)) };
             let v = match op {
                 ArithOp::Add => x + y,
@@ -369,4 +361,23 @@ fn date_add(
             Ok(Datum::Null)
         }
     }
+}
+
+fn extract(unit: Unit, from: &Datum, ctx: &mut EvalContext) -> Result<Datum> {
+    Ok(match from {
+        Datum::Time(t) => Datum::Int(interval::extract(unit, t)),
+        Datum::Duration(d) => Datum::Int(interval::extract_duration(unit, *d)),
+        s => {
+            let text = cast::display(s);
+            // No date is so short before its first colon.
+            let clock_only = text.trim().split_once(':').is_some_and(|(hours, _)| hours.len() <= 5);
+            if text.trim().len() > 10 && !clock_only {
+                let t = cast::to_time(s, TimeKind::DateTime, 6, ctx)?;
+                t.map_or(Datum::Null, |t| Datum::Int(interval::extract(unit, &t)))
+            } else {
+                let d = cast::to_duration(s, 6, ctx)?;
+                d.map_or(Datum::Null, |d| Datum::Int(interval::extract_duration(unit, d)))
+            }
+        }
+    })
 }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::context::{SessionInfo, TimeZone};
 use crate::expr::{ArithOp, CmpOp};
-use crate::infer::{self, call};
+use crate::functions::call;
+use crate::infer;
 use crate::interval::Unit;
 
 fn ctx() -> EvalContext {
@@ -430,6 +431,11 @@ fn casts() {
     );
 }
 
+/// CAST(text AS JSON).
+fn json(text: &str) -> Expr {
+    infer::cast(s(text), FieldType::new(TypeCode::Json))
+}
+
 #[test]
 fn json_functions() {
     let doc = || s("{\"a\": {\"b\": [1, 2, \"x\"]}}");
@@ -440,6 +446,146 @@ fn json_functions() {
     check(fun("json_object", [s("k"), i(1)]), "{\"k\": 1}");
     check(fun("json_valid", [s("{")]), "0");
     check(fun("json_extract", [s("{"), s("$")]), "error 3140");
+    check(fun("json_extract", [doc(), s("$.a.b[last]")]), "\"x\"");
+    check(fun("json_extract", [doc(), s("$.a.b[last-2 to 1]")]), "[1, 2]");
+    check(fun("json_extract", [doc(), s("$**.b")]), "[[1, 2, \"x\"]]");
+    check(fun("json_extract", [doc(), s("$.a**")]), "error 3143");
+    check(fun("json_type", [i(1)]), "error 3146");
+    check(fun("json_length", [doc(), s("$.a.b")]), "3");
+    check(fun("json_length", [doc(), s("$.a.c")]), "NULL");
+    check(fun("json_value", [doc(), s("$.a.b[2]")]), "x");
+    check(fun("json_quote", [s("a\"b")]), "\"a\\\"b\"");
+    check(fun("json_depth", [s("[10, {\"a\": 20}]")]), "3");
+    check(fun("json_depth", [s("[]")]), "1");
+}
+
+/// The examples of the manual, chapter "Functions That Modify JSON Values".
+#[test]
+fn json_documents_change() {
+    let array = r#"["a", ["b", "c"], "d"]"#;
+    let object = r#"{"a": 1, "b": [2, 3], "c": 4}"#;
+    let nested = r#"["a", {"b": [1, 2]}]"#;
+    let with = |name: &str, args: &[&str], value: Expr| {
+        let mut args: Vec<Expr> = args.iter().map(|a| s(a)).collect();
+        args.push(value);
+        fun(name, args)
+    };
+    for (name, args, value, want) in [
+        ("json_array_append", &[array, "$[1]"][..], i(1), r#"["a", ["b", "c", 1], "d"]"#),
+        ("json_array_append", &[array, "$[0]"], i(2), r#"[["a", 2], ["b", "c"], "d"]"#),
+        ("json_array_append", &[array, "$[1][0]"], i(3), r#"["a", [["b", 3], "c"], "d"]"#),
+        ("json_array_append", &[object, "$.b"], s("x"), r#"{"a": 1, "b": [2, 3, "x"], "c": 4}"#),
+        ("json_array_append", &[r#"{"a": 1}"#, "$"], s("z"), r#"[{"a": 1}, "z"]"#),
+        ("json_array_insert", &[nested, "$[1]"], s("x"), r#"["a", "x", {"b": [1, 2]}]"#),
+        ("json_array_insert", &[nested, "$[100]"], s("x"), r#"["a", {"b": [1, 2]}, "x"]"#),
+        ("json_array_insert", &[nested, "$[1].b[0]"], s("x"), r#"["a", {"b": ["x", 1, 2]}]"#),
+        ("json_array_insert", &[array, "$"], s("x"), "error 3165"),
+        ("json_insert", &[object, "$.a"], i(10), object),
+        ("json_insert", &[r#"{"a": 1}"#, "$.c"], s("[true]"), r#"{"a": 1, "c": "[true]"}"#),
+        ("json_replace", &[r#"{ "a": 1, "b": [2, 3]}"#, "$.a"], i(10), r#"{"a": 10, "b": [2, 3]}"#),
+        ("json_replace", &[r#"{ "a": 1}"#, "$.c"], i(10), r#"{"a": 1}"#),
+        ("json_set", &[r#"{ "a": 1, "b": [2, 3]}"#, "$.a"], null(), r#"{"a": null, "b": [2, 3]}"#),
+        ("json_set", &["1", "$[1]"], i(2), "[1, 2]"),
+        ("json_set", &["1", "$[last]"], i(2), "2"),
+        ("json_set", &["[1]", "$[5]"], json("[2]"), "[1, [2]]"),
+        ("json_set", &["[1]", "$[*]"], i(1), "error 3149"),
+        ("json_remove", &[array], s("$[1]"), r#"["a", "d"]"#),
+        ("json_remove", &[object], s("$.b[last]"), r#"{"a": 1, "b": [2], "c": 4}"#),
+        ("json_remove", &[object], s("$"), "error 3153"),
+        ("json_merge_patch", &["[1, 2]"], s("[true, false]"), "[true, false]"),
+        ("json_merge_patch", &[r#"{"name": "x"}"#], s(r#"{"id": 47}"#), r#"{"id": 47, "name": "x"}"#),
+        ("json_merge_patch", &[r#"{"a":1, "b":2}"#], s(r#"{"b":null}"#), r#"{"a": 1}"#),
+        ("json_merge_patch", &[r#"{"a":{"x":1}}"#], s(r#"{"a":{"y":2}}"#), r#"{"a": {"x": 1, "y": 2}}"#),
+        ("json_merge_preserve", &["[1, 2]"], s("[true, false]"), "[1, 2, true, false]"),
+        ("json_merge_preserve", &["1"], s("true"), "[1, true]"),
+        ("json_merge_preserve", &["[1, 2]"], s(r#"{"id": 47}"#), r#"[1, 2, {"id": 47}]"#),
+        ("json_merge", &[r#"{ "a": 1, "b": 2 }"#], s(r#"{ "a": 3, "c": 4 }"#), r#"{"a": [1, 3], "b": 2, "c": 4}"#),
+    ] {
+        check(with(name, args, value), want);
+    }
+}
+
+/// The examples of the manual, chapter "Functions That Search JSON Values".
+#[test]
+fn json_documents_are_searched() {
+    let doc = r#"{"a": 1, "b": 2, "c": {"d": 4}}"#;
+    let search = r#"["abc", [{"k": "10"}, "def"], {"x":"abc"}, {"y":"bcd"}]"#;
+    let of = |name: &str, args: &[&str]| fun(name, args.iter().map(|a| s(a)));
+    for (e, want) in [
+        (of("json_contains", &[doc, "1", "$.a"]), "1"),
+        (of("json_contains", &[doc, "1", "$.b"]), "0"),
+        (of("json_contains", &[doc, r#"{"d": 4}"#, "$.a"]), "0"),
+        (of("json_contains", &[doc, r#"{"d": 4}"#, "$.c"]), "1"),
+        (of("json_contains", &[doc, "1", "$.x"]), "NULL"),
+        (of("json_contains", &[r#"[1, [2, 3], {"a": 1, "b": 2}]"#, r#"[{"a": 1}, 1]"#]), "1"),
+        (of("json_contains", &["[1, [2, 3]]", "2"]), "0"),
+        (of("json_contains", &["[1, [2, 3]]", "[[3]]"]), "1"),
+        (of("json_contains_path", &[doc, "one", "$.a", "$.e"]), "1"),
+        (of("json_contains_path", &[doc, "all", "$.a", "$.e"]), "0"),
+        (of("json_contains_path", &[doc, "one", "$.c.d"]), "1"),
+        (of("json_contains_path", &[doc, "some", "$.c.d"]), "error 3154"),
+        (of("json_overlaps", &["[1,3,5,7]", "[2,5,7]"]), "1"),
+        (of("json_overlaps", &["[1,3,5,7]", "[2,6,8]"]), "0"),
+        (of("json_overlaps", &["[[1,2],[3,4],5]", "[1,[2,3],[4,5]]"]), "0"),
+        (of("json_overlaps", &[r#"{"a":1,"b":10,"d":10}"#, r#"{"c":1,"e":10,"f":1,"d":10}"#]), "1"),
+        (of("json_overlaps", &["[4,5,6,7]", "6"]), "1"),
+        (of("json_overlaps", &[r#"[4,5,"6",7]"#, "6"]), "0"),
+        (of("json_search", &[search, "one", "abc"]), r#""$[0]""#),
+        (of("json_search", &[search, "all", "abc"]), r#"["$[0]", "$[2].x"]"#),
+        (of("json_search", &[search, "all", "ghi"]), "NULL"),
+        (of("json_search", &[search, "all", "10"]), r#""$[1][0].k""#),
+        (fun("json_search", [s(search), s("all"), s("10"), null(), s("$[*][0].k")]), r#""$[1][0].k""#),
+        (fun("json_search", [s(search), s("all"), s("10"), null(), s("$**.k")]), r#""$[1][0].k""#),
+        (fun("json_search", [s(search), s("all"), s("%b%"), s(""), s("$[3]")]), r#""$[3].y""#),
+        (of("json_pretty", &[r#"{"a":[1,{"b":[]}]}"#]), "{\n  \"a\": [\n    1,\n    {\n      \"b\": []\n    }\n  ]\n}"),
+        (of("json_storage_size", &[r#"{"a": 1000, "b": "wxyz", "c": "[1, 3, 5, 7]"}"#]), "47"),
+        (of("json_storage_size", &[r#"[100, "sakila", [1, 3, 5], 425.05]"#]), "45"),
+        (of("json_storage_size", &[r#"{"a": 1000, "b": "a", "c": "[1, 3, 5, 7]"}"#]), "44"),
+        (of("json_storage_size", &["100"]), "3"),
+        (fun("member of", [i(17), s(r#"[23, "abc", 17, "ab", 10]"#)]), "1"),
+        (fun("member of", [s("17"), s(r#"[23, "abc", 17, "ab", 10]"#)]), "0"),
+        (fun("member of", [json("[4,5]"), s("[[3,4],[4,5]]")]), "1"),
+    ] {
+        check(e, want);
+    }
+}
+
+/// The manual's chapter "Comparison and Ordering of JSON Values".
+#[test]
+fn json_compares_by_kind_and_value() {
+    use CmpOp::*;
+    check(cmp(Eq, json(r#""abc""#), s("abc")), "1");
+    check(cmp(Eq, s("abc"), json(r#""abc""#)), "1");
+    check(cmp(Eq, json(r#""abc""#), s(r#""abc""#)), "0");
+    check(cmp(Eq, json("1"), i(1)), "1");
+    check(cmp(Eq, json("1.0"), i(1)), "1");
+    check(cmp(Eq, json(r#""1""#), i(1)), "0");
+    check(cmp(Eq, json("10"), f(10.0)), "1");
+    check(cmp(Gt, json("10"), json("9")), "1");
+    check(cmp(Lt, json(r#""10""#), json(r#""9""#)), "1");
+    check(cmp(Eq, json("true"), infer::is_null(null())), "1");
+    check(cmp(Eq, json("null"), null()), "NULL");
+    check(cmp(Eq, fun("json_extract", [s(r#"{"a": "x"}"#), s("$.a")]), s("x")), "1");
+    check(infer::in_list(json(r#""b""#), vec![s("a"), s("b")]).unwrap(), "1");
+    check(infer::in_list(json("2"), (0..20).map(i).collect()).unwrap(), "1");
+    check(infer::in_list(json(r#""2""#), (0..20).map(i).collect()).unwrap(), "0");
+    check(infer::between(json("5"), i(1), i(9)).unwrap(), "1");
+    // BOOLEAN > ARRAY > OBJECT > STRING > INTEGER, DOUBLE > NULL
+    let order = ["null", "-1.5", "1", "9", "10", r#""10""#, r#""9""#, "{}", "[]", "[1]", "false", "true"];
+    for pair in order.windows(2) {
+        check(cmp(Lt, json(pair[0]), json(pair[1])), "1");
+    }
+    let numbers = [
+        "9223372036854775805",
+        "9223372036854775806",
+        "9223372036854775807",
+        "9.223372036854776e18",
+        "9223372036854776001",
+    ];
+    for pair in numbers.windows(2) {
+        check(cmp(Lt, json(pair[0]), json(pair[1])), "1");
+    }
+    check(cmp(Eq, json("9223372036854776000"), json("9.223372036854776e18")), "1");
 }
 
 #[test]
@@ -675,5 +821,162 @@ proptest! {
                 prop_assert_eq!(*t, cast::truth(&v, &mut ctx()).unwrap(), "truth of {} in row {}", e, i);
             }
         }
+    }
+}
+
+/// Values from MariaDB 10.11, or from the manual where MariaDB has no such function.
+#[test]
+fn functions_of_bytes_and_sets() {
+    let hex = |e: Expr| fun("hex", [e]);
+    let aes = |text: &str, key: &str| fun("aes_encrypt", [s(text), s(key)]);
+    for (e, want) in [
+        (hex(aes("text", "password")), "F6BD0FA8DCB7F8CD4A2FAABC54668044"),
+        (
+            hex(aes("0123456789abcdef", "a key that is longer than sixteen")),
+            "5005C9005FDF9616EFCE77FDCE4F73B352B9FA783CAC7959F8708934773F267A",
+        ),
+        (fun("aes_decrypt", [aes("text", "password"), s("password")]), "text"),
+        (fun("aes_decrypt", [aes("text", "password"), s("wrong")]), "NULL"),
+        (fun("aes_decrypt", [s("abc"), s("k")]), "NULL"),
+        (fun("uncompress", [fun("compress", [s("hello")])]), "hello"),
+        (fun("length", [fun("compress", [s("")])]), "0"),
+        (fun("uncompress", [s("abc")]), "NULL"),
+        (fun("uncompressed_length", [fun("compress", [fun("repeat", [s("a"), i(30)])])]), "30"),
+        (fun("validate_password_strength", [s("weak")]), "25"),
+        (fun("validate_password_strength", [s("lessweak$_@123")]), "50"),
+        (fun("validate_password_strength", [s("N0Tweak$_@123!")]), "100"),
+        (fun("make_set", [i(1), s("a"), s("b"), s("c")]), "a"),
+        (fun("make_set", [i(5), s("hello"), s("nice"), s("world")]), "hello,world"),
+        (fun("make_set", [i(5), s("hello"), s("nice"), null(), s("world")]), "hello"),
+        (fun("make_set", [i(0), s("a")]), ""),
+        (fun("make_set", [null(), s("a")]), "NULL"),
+        (fun("export_set", [i(5), s("Y"), s("N"), s(","), i(4)]), "Y,N,Y,N"),
+        (fun("export_set", [i(6), s("1"), s("0"), s(","), i(10)]), "0,1,1,0,0,0,0,0,0,0"),
+        (fun("length", [fun("export_set", [i(1), s("a"), s("b")])]), "127"),
+        (fun("load_file", [s("/etc/passwd")]), "NULL"),
+        (fun("sounds like", [s("Hello"), s("Helo")]), "1"),
+        (fun("get_format", [s("DATE"), s("USA")]), "%m.%d.%Y"),
+        (fun("get_format", [s("DATETIME"), s("EUR")]), "%Y-%m-%d %H.%i.%s"),
+        (fun("get_format", [s("TIME"), s("INTERNAL")]), "%H%i%s"),
+        (fun("get_format", [s("DATE"), s("x")]), "NULL"),
+        (fun("format_bytes", [i(512)]), " 512 bytes"),
+        (fun("format_bytes", [u(18_446_644_073_709_551_615)]), "16.00 EiB"),
+        (fun("format_pico_time", [i(3501)]), "3.50 ns"),
+        (fun("format_pico_time", [i(188_732_396_662_000)]), "3.15 min"),
+        (fun("current_role", []), "NONE"),
+        (fun("name_const", [s("x"), i(14)]), "14"),
+        (fun("benchmark", [i(10), i(1)]), "0"),
+        (fun("benchmark", [null(), i(1)]), "NULL"),
+        (fun("benchmark", [i(-1), i(1)]), "NULL"),
+        (fun("ps_current_thread_id", []), "7"),
+    ] {
+        check(e, want);
+    }
+}
+
+#[test]
+fn identifiers_and_addresses() {
+    let hex = |e: Expr| fun("hex", [e]);
+    let aton = |a: &str| fun("inet6_aton", [s(a)]);
+    let uuid = "6ccd780c-baba-1026-9564-5b8c656024db";
+    for (e, want) in [
+        (fun("is_uuid", [s(uuid)]), "1"),
+        (fun("is_uuid", [s("6CCD780CBABA102695645B8C656024DB")]), "1"),
+        (fun("is_uuid", [s("{6ccd780c-baba-1026-9564-5b8c656024db}")]), "1"),
+        (fun("is_uuid", [s("6ccd780c-baba-1026-9564-5b8c6560")]), "0"),
+        (fun("is_uuid", [s("6ccd780-cbaba-1026-9564-5b8c656024db")]), "0"),
+        (hex(fun("uuid_to_bin", [s(uuid)])), "6CCD780CBABA102695645B8C656024DB"),
+        (hex(fun("uuid_to_bin", [s(uuid), i(1)])), "1026BABA6CCD780C95645B8C656024DB"),
+        (fun("uuid_to_bin", [s("nonsense")]), "error 1411"),
+        (fun("bin_to_uuid", [fun("uuid_to_bin", [s(uuid)])]), uuid),
+        (fun("bin_to_uuid", [fun("uuid_to_bin", [s(uuid), i(1)]), i(1)]), uuid),
+        (fun("bin_to_uuid", [s("short")]), "error 1411"),
+        (hex(aton("fdfe::5a55:caff:fefa:9089")), "FDFE0000000000005A55CAFFFEFA9089"),
+        (hex(aton("10.0.5.9")), "0A000509"),
+        (aton("nonsense"), "NULL"),
+        (fun("inet6_ntoa", [aton("::1.2.3.4")]), "::1.2.3.4"),
+        (fun("inet6_ntoa", [aton("::ffff:1.2.3.4")]), "::ffff:1.2.3.4"),
+        (fun("inet6_ntoa", [aton("::1:2")]), "::0.1.0.2"),
+        (fun("inet6_ntoa", [aton("::1")]), "::1"),
+        (fun("inet6_ntoa", [aton("10.0.5.9")]), "10.0.5.9"),
+        (fun("inet6_ntoa", [s("abc")]), "NULL"),
+        (fun("is_ipv4", [s("10.0.5.9")]), "1"),
+        (fun("is_ipv4", [s("10.0.5.256")]), "0"),
+        (fun("is_ipv6", [s("::1")]), "1"),
+        (fun("is_ipv6", [s("1.2.3.4")]), "0"),
+        (fun("is_ipv4_compat", [aton("::10.0.5.9")]), "1"),
+        (fun("is_ipv4_compat", [aton("::ffff:10.0.5.9")]), "0"),
+        (fun("is_ipv4_compat", [aton("::1")]), "0"),
+        (fun("is_ipv4_mapped", [aton("::ffff:10.0.5.9")]), "1"),
+    ] {
+        check(e, want);
+    }
+}
+
+/// The examples of the manual, chapter "Regular Expressions".
+#[test]
+fn regular_expressions_have_positions_and_occurrences() {
+    for (e, want) in [
+        (fun("regexp_instr", [s("dog cat dog"), s("dog")]), "1"),
+        (fun("regexp_instr", [s("dog cat dog"), s("dog"), i(2)]), "9"),
+        (fun("regexp_instr", [s("aa aaa aaaa"), s("a{3}")]), "4"),
+        (fun("regexp_instr", [s("dog cat dog"), s("dog"), i(1), i(2)]), "9"),
+        (fun("regexp_instr", [s("dog cat dog"), s("dog"), i(1), i(1), i(1)]), "4"),
+        (fun("regexp_instr", [s("dog cat DOG"), s("DOG"), i(1), i(1), i(0), s("i")]), "1"),
+        (fun("regexp_instr", [s("dog"), s("x")]), "0"),
+        (fun("regexp_instr", [s("dog"), s("o"), i(9)]), "error 3686"),
+        (fun("regexp_instr", [s("dog"), s("o"), i(0)]), "error 3686"),
+        (fun("regexp_substr", [s("abc def ghi"), s("[a-z]+")]), "abc"),
+        (fun("regexp_substr", [s("abc def ghi"), s("[a-z]+"), i(1), i(3)]), "ghi"),
+        (fun("regexp_substr", [s("abc def ghi"), s("[a-z]+"), i(1), i(4)]), "NULL"),
+        (fun("regexp_replace", [s("a b c"), s("b"), s("X")]), "a X c"),
+        (fun("regexp_replace", [s("abc def ghi"), s("[a-z]+"), s("X"), i(1), i(3)]), "abc def X"),
+        (fun("regexp_replace", [s("abc def ghi"), s("[a-z]+"), s("X"), i(5)]), "abc X X"),
+        (fun("regexp_replace", [s("abc"), s("(a)(b)"), s("$2$1")]), "bac"),
+        (fun("regexp_replace", [s("abc"), s("b"), s("\\$1")]), "a$1c"),
+        (fun("regexp_replace", [s("ABC"), s("b"), s("x"), i(1), i(0), s("i")]), "AxC"),
+        (fun("regexp_replace", [s(""), s("b"), s("x")]), ""),
+    ] {
+        check(e, want);
+    }
+}
+
+/// The example of the manual, chapter "JSON Schema Validation Functions".
+#[test]
+fn documents_are_held_against_schemas() {
+    let schema = r##"{
+        "id": "http://json-schema.org/geo",
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "type": "object",
+        "properties": {
+            "latitude": {"type": "number", "minimum": -90, "maximum": 90},
+            "longitude": {"type": "number", "minimum": -180, "maximum": 180},
+            "tags": {"type": "array", "items": {"$ref": "#/definitions/tag"}, "uniqueItems": true}
+        },
+        "required": ["latitude", "longitude"],
+        "definitions": {"tag": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 5}}
+    }"##;
+    let valid = |doc: &str| fun("json_schema_valid", [s(schema), s(doc)]);
+    let report = |doc: &str| fun("json_schema_validation_report", [s(schema), s(doc)]);
+    for (e, want) in [
+        (valid(r#"{"latitude": 63.444697, "longitude": 10.445118}"#), "1"),
+        (valid("{}"), "0"),
+        (valid(r#"{"latitude": 0, "longitude": 0, "tags": ["a", "b"]}"#), "1"),
+        (valid(r#"{"latitude": 0, "longitude": 0, "tags": ["a", "a"]}"#), "0"),
+        (valid(r#"{"latitude": 0, "longitude": 0, "tags": ["A"]}"#), "0"),
+        (fun("json_schema_valid", [s("[1]"), s("{}")]), "error 3853"),
+        (fun("json_schema_valid", [s(r#"{"$ref": "http://x"}"#), s("{}")]), "error 1235"),
+        (fun("json_schema_valid", [s(r##"{"$ref": "#"}"##), s("{}")]), "error 1235"),
+        (fun("json_schema_valid", [s(r#"{"oneOf": [{"type": "string"}, {"maximum": 5}]}"#), s("4")]), "1"),
+        (fun("json_schema_valid", [s(r#"{"not": {"type": "null"}}"#), s("null")]), "0"),
+        (report(r#"{"latitude": 63.444697, "longitude": 10.445118}"#), r#"{"valid": true}"#),
+        (
+            report(r#"{"latitude": 63.444697, "longitude": 310.445118}"#),
+            "{\"document-location\": \"#/longitude\", \"reason\": \"The JSON document location '#/longitude' failed \
+             requirement 'maximum' at JSON Schema location '#/properties/longitude'\", \"schema-failed-keyword\": \
+             \"maximum\", \"schema-location\": \"#/properties/longitude\", \"valid\": false}",
+        ),
+    ] {
+        check(e, want);
     }
 }

@@ -58,7 +58,7 @@ impl Fitting {
             }
             // How a value reads is a matter of the type it has: digits of a FLOAT, zeros of ZEROFILL, bytes of a BIT.
             Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if column.field_type.tp.is_string() => {
-                Datum::Bytes(query::cast::to_text(&d, from).unwrap_or_default())
+                Datum::Bytes(query::value::to_text(&d, from).unwrap_or_default())
             }
             d => d,
         };
@@ -67,9 +67,9 @@ impl Fitting {
         let fitted = convert::convert(d, &column.field_type, &cx);
         match fitted.problem {
             None => {}
-            Some(Problem::Note) => self.warnings.push((false, Problem::Note.error(&cx))),
-            Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(p.error(&cx)),
-            Some(p) => self.warnings.push((true, p.of_warning(&column.field_type).error(&cx))),
+            Some(Problem::Note) => self.warnings.push((false, convert::error(&Problem::Note, &cx))),
+            Some(p) if self.strict && !self.ignore || p == Problem::Json => return Err(convert::error(&p, &cx)),
+            Some(p) => self.warnings.push((true, convert::error(&p.of_warning(&column.field_type), &cx))),
         }
         Ok(row::to_stored(fitted.value, &column.field_type, &zone))
     }

@@ -196,6 +196,10 @@ impl Binder<'_> {
             E::Floor { expr, field: WHOLE } => self.unary("floor", expr, false),
             E::Interval(_) => Err(SqlError::WrongArguments("INTERVAL".into())),
             E::Function(f) => self.bind_function(f),
+            E::MemberOf(m) => {
+                let args = vec![self.bind_expr(&m.value)?, self.bind_expr(&m.array)?];
+                self.call("member of", args)
+            }
             E::Subquery(query) => {
                 let (plan, columns, correlated) = self.bind_subquery(query)?;
                 if columns.len() != 1 {
@@ -208,7 +212,7 @@ impl Binder<'_> {
             E::Exists { subquery, negated } => {
                 let (plan, _, correlated) = self.bind_subquery(subquery)?;
                 let plan = Plan::Limit { input: Box::new(plan), offset: 0, count: 1 };
-                let e = self.add_subquery(SubqueryKind::Exists, plan, query::expr::bool_type(), correlated);
+                let e = self.add_subquery(SubqueryKind::Exists, plan, query::types::bool_type(), correlated);
                 self.not(e, *negated)
             }
             E::InSubquery { expr, subquery, negated } => {
@@ -250,7 +254,7 @@ impl Binder<'_> {
             let condition = build::call(op.symbol(), vec![probe, self.columns.expr(column.id)], self.env.eval())?;
             let rows = if all { TestRows::All } else { TestRows::Any };
             let kind = SubqueryKind::Test { condition, rows };
-            return Ok(self.add_subquery(kind, plan, query::expr::bool_type(), true));
+            return Ok(self.add_subquery(kind, plan, query::types::bool_type(), true));
         }
         // The slot stands for the list until the values are known: the executor puts them in.
         let ty = self.columns.ty(column.id).clone();
@@ -277,7 +281,7 @@ impl Binder<'_> {
         let depends = correlated || probe.iter().any(|e| !e.is_constant());
         let columns = columns.iter().map(|c| self.columns.expr(c.id)).collect();
         let condition = query::infer::compare_rows(op, probe, columns)?;
-        Ok(self.add_subquery(SubqueryKind::Test { condition, rows }, plan, query::expr::bool_type(), depends))
+        Ok(self.add_subquery(SubqueryKind::Test { condition, rows }, plan, query::types::bool_type(), depends))
     }
 
     /// A subquery's plan, columns, and whether it reads columns of the blocks around it.
@@ -516,7 +520,11 @@ impl Binder<'_> {
             }
             // The name is that of the column.
             ("name_const", [_, value]) => self.bind_expr(value),
-            ("get_format" | "weight_string", _) => unsupported(name.to_uppercase()),
+            // DATE, TIME, DATETIME and TIMESTAMP are words here.
+            ("get_format", [ast::Expr::Identifier(kind), place]) => {
+                let kind = Expr::constant(kind.value.as_str());
+                self.bind_expr(place).and_then(|place| self.call("get_format", vec![kind, place]))
+            }
             ("values", [ast::Expr::Identifier(column)]) => match self.inserted.get(&column.value.to_lowercase()) {
                 Some(id) => Ok(self.columns.expr(*id)),
                 None => Ok(Expr::null()),

@@ -21,12 +21,13 @@ use codec::datum::{self, Datum};
 use codec::decimal::Decimal;
 use codec::types::{Collation, FieldType};
 
-use crate::batch::{BATCH_ROWS_MAX, Batch, ColumnBuilder, Physical, datum_at};
-use crate::cast;
+use crate::batch::{BATCH_ROWS_MAX, Batch, ColumnBuilder, datum_at};
 use crate::context::EvalContext;
 use crate::error::{EvalError, Result};
 use crate::eval;
-use crate::expr::{Domain, Expr};
+use crate::expr::Expr;
+use crate::types::{EvalType, Physical};
+use crate::value as cast;
 
 /// Which aggregate function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,9 +71,9 @@ impl Aggregate {
 
     /// A sum keeps the argument's digits after the point and takes all the digits before it that there are.
     fn sum_type(&self) -> FieldType {
-        match Domain::of(self.args[0].ty()) {
-            Domain::Int | Domain::Decimal => {
-                let (precision, scale) = crate::infer::decimal_shape(self.args[0].ty());
+        match EvalType::of(self.args[0].ty()) {
+            EvalType::Int | EvalType::Decimal => {
+                let (precision, scale) = crate::types::decimal_shape(self.args[0].ty());
                 FieldType::decimal((precision + 22).min(65), scale)
             }
             _ => FieldType::double(),
@@ -289,7 +290,7 @@ impl States {
 }
 
 fn out_of_range(agg: &Aggregate) -> EvalError {
-    let ty = if Domain::of(&agg.ty) == Domain::Real { "DOUBLE" } else { "DECIMAL" };
+    let ty = if EvalType::of(&agg.ty) == EvalType::Real { "DOUBLE" } else { "DECIMAL" };
     EvalError::OutOfRange { ty: ty.into(), expr: format!("{:?}", agg.func).to_lowercase() }
 }
 

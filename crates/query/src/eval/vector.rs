@@ -10,10 +10,12 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use codec::datum::Datum;
 use codec::types::{CollationKind, trim_spaces};
 
-use crate::batch::{Batch, Physical, decimal_to_i128};
+use crate::batch::{Batch, decimal_to_i128};
 use crate::context::EvalContext;
 use crate::error::Result;
-use crate::expr::{ArithOp, Call, CmpOp, Domain, Expr, Func};
+use crate::expr::function::Body;
+use crate::expr::{ArithOp, Call, CmpOp, Expr, Func};
+use crate::types::{EvalType, Physical};
 
 /// A side of an operator: a column, or one value for all rows.
 enum Side {
@@ -103,30 +105,30 @@ fn compare(op: CmpOp, call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Resu
         _ => return Ok(None),
     };
     let bits = match (domain, physical) {
-        (Domain::Int, Physical::Int) => compare_primitive!(rows, op, Int64Type, &a, &b, |d: &Datum| d.as_i64()),
-        (Domain::Int, Physical::UInt) => compare_primitive!(rows, op, UInt64Type, &a, &b, |d: &Datum| match d {
+        (EvalType::Int, Physical::Int) => compare_primitive!(rows, op, Int64Type, &a, &b, |d: &Datum| d.as_i64()),
+        (EvalType::Int, Physical::UInt) => compare_primitive!(rows, op, UInt64Type, &a, &b, |d: &Datum| match d {
             Datum::Int(v) => u64::try_from(*v).ok(),
             Datum::UInt(v) | Datum::Bit(v) | Datum::Enum(v) | Datum::Set(v) => Some(*v),
             _ => None,
         }),
-        (Domain::Real, Physical::Real) => compare_primitive!(rows, op, Float64Type, &a, &b, |d: &Datum| match d {
+        (EvalType::Real, Physical::Real) => compare_primitive!(rows, op, Float64Type, &a, &b, |d: &Datum| match d {
             Datum::Float(v) => Some(*v),
             _ => None,
         }),
-        (Domain::Time, Physical::Time) => compare_primitive!(rows, op, UInt64Type, &a, &b, |d: &Datum| match d {
+        (EvalType::Time, Physical::Time) => compare_primitive!(rows, op, UInt64Type, &a, &b, |d: &Datum| match d {
             Datum::Time(t) => Some(t.to_packed()),
             _ => None,
         }),
-        (Domain::Duration, Physical::Duration) => {
+        (EvalType::Duration, Physical::Duration) => {
             compare_primitive!(rows, op, Int64Type, &a, &b, |d: &Datum| match d {
                 Datum::Duration(d) => Some(d.to_nanos()),
                 _ => None,
             })
         }
-        (Domain::Decimal, Physical::Decimal128(scale)) => {
+        (EvalType::Decimal, Physical::Decimal128(scale)) => {
             compare_primitive!(rows, op, Decimal128Type, &a, &b, |d: &Datum| exact_i128(d, scale))
         }
-        (Domain::String, Physical::Bytes) => {
+        (EvalType::String, Physical::Bytes) => {
             let trim: fn(&[u8]) -> &[u8] = match collation.kind() {
                 CollationKind::Binary => |s| s,
                 CollationKind::BinPad => trim_spaces,
@@ -188,14 +190,14 @@ pub(super) fn predicate(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Re
             let values = constants.iter().filter(|d| !d.is_null());
             let unknown = if has_null { None } else { Some(false) };
             match (domain, physical) {
-                (Domain::Int, Physical::Int) => {
+                (EvalType::Int, Physical::Int) => {
                     let set: HashSet<i64> = values.filter_map(|d| d.as_i64()).collect();
                     let column = super::eval(&call.args[0], batch, ctx)?;
                     let column = column.as_primitive::<Int64Type>();
                     let hit = |v: i64| if set.contains(&v) { Some(true) } else { unknown };
                     Ok(Some(column.iter().map(|v| v.and_then(hit)).collect()))
                 }
-                (Domain::String, Physical::Bytes) => {
+                (EvalType::String, Physical::Bytes) => {
                     let set: HashSet<Vec<u8>> = values
                         .filter_map(|d| {
                             if let Datum::Bytes(b) = d { Some(collation.sort_key(b).into_owned()) } else { None }
@@ -209,7 +211,7 @@ pub(super) fn predicate(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Re
                 // A few comparisons per row cost less than a sort.
                 _ if constants.len() <= 8 => Ok(None),
                 _ => {
-                    let compare = |a: &Datum, b: &Datum| super::compare_datums(domain, collation, a, b);
+                    let compare = |a: &Datum, b: &Datum| crate::value::compare(domain, collation, a, b);
                     let mut sorted: Vec<&Datum> = values.copied().collect();
                     sorted.sort_by(|a, b| compare(a, b));
                     let ty = call.args[0].ty();
@@ -228,7 +230,7 @@ pub(super) fn predicate(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Re
                 return Ok(None);
             };
             let escape = escape.as_i64().and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32);
-            let pattern = super::like::Pattern::new(pattern, escape.filter(|c| *c != '\0'), collation);
+            let pattern = crate::value::Pattern::new(pattern, escape.filter(|c| *c != '\0'), collation);
             if Physical::of(call.args[0].ty()) != Physical::Bytes {
                 return Ok(None);
             }
@@ -240,7 +242,7 @@ pub(super) fn predicate(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Re
             if Physical::of(call.args[0].ty()) != Physical::Bytes {
                 return Ok(None);
             }
-            let regex = super::like::regex(pattern, collation)?;
+            let regex = crate::value::regex(pattern, collation)?;
             let column = super::eval(&call.args[0], batch, ctx)?;
             let hit = |v: &[u8]| regex.is_match(&String::from_utf8_lossy(v));
             Ok(Some(column.as_binary::<i32>().iter().map(|v| v.map(hit)).collect()))
@@ -266,9 +268,16 @@ pub(super) fn and_or(and: bool, a: &BooleanArray, b: &BooleanArray) -> BooleanAr
         .collect()
 }
 
-/// Arithmetic and widening casts.
+/// Arithmetic, widening casts, and functions that have a kernel for columns.
 pub(super) fn compute(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Result<Option<ArrayRef>> {
     match call.func {
+        Func::Scalar(f) => match f.body {
+            Body::Kernel(_, _, Some(kernel)) => {
+                let columns = call.args.iter().map(|a| super::eval(a, batch, ctx)).collect::<Result<Vec<_>>>()?;
+                Ok(kernel(call, &columns, batch.num_rows()))
+            }
+            _ => Ok(None),
+        },
         Func::Arith(op @ (ArithOp::Add | ArithOp::Sub | ArithOp::Mul), domain) => arith(op, domain, call, batch, ctx),
         Func::Cast => {
             let (from, to) = (Physical::of(call.args[0].ty()), Physical::of(&call.ty));
@@ -295,14 +304,14 @@ pub(super) fn compute(call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Resu
     }
 }
 
-fn arith(op: ArithOp, domain: Domain, call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Result<Option<ArrayRef>> {
+fn arith(op: ArithOp, domain: EvalType, call: &Call, batch: &Batch, ctx: &mut EvalContext) -> Result<Option<ArrayRef>> {
     let rows = batch.num_rows();
     let result = Physical::of(&call.ty);
     let inputs = [Physical::of(call.args[0].ty()), Physical::of(call.args[1].ty())];
     let supported = match (domain, result) {
-        (Domain::Int, Physical::Int) => inputs == [Physical::Int; 2],
-        (Domain::Real, Physical::Real) => inputs == [Physical::Real; 2],
-        (Domain::Decimal, Physical::Decimal128(_)) => {
+        (EvalType::Int, Physical::Int) => inputs == [Physical::Int; 2],
+        (EvalType::Real, Physical::Real) => inputs == [Physical::Real; 2],
+        (EvalType::Decimal, Physical::Decimal128(_)) => {
             inputs.iter().all(|p| matches!(p, Physical::Decimal128(_) | Physical::Int))
         }
         _ => false,

@@ -1,44 +1,15 @@
-//! Operators on batches that both tiers need: sort keys and top-n. Selection and projection are [`crate::eval::filter`] and
-//! [`crate::eval::project`], aggregation is [`crate::agg::HashAggregator`].
+//! The first rows of an order.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
-use codec::datum::{self, Datum};
+use codec::datum::Datum;
 use codec::types::FieldType;
 
-use crate::batch::{Batch, BatchBuilder, datum_at};
+use super::sort::{SortKey, sort_keys};
+use crate::batch::{Batch, BatchBuilder};
 use crate::context::EvalContext;
 use crate::error::Result;
-use crate::eval;
-use crate::expr::Expr;
-
-/// One key of an order; NULLs come first, last when descending.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SortKey {
-    /// By what.
-    pub expr: Expr,
-    /// Largest first.
-    pub desc: bool,
-}
-
-/// Bytes for each row whose order is the order of the keys.
-pub fn sort_keys(keys: &[SortKey], batch: &Batch, ctx: &mut EvalContext) -> Result<Vec<Vec<u8>>> {
-    let columns = keys.iter().map(|k| eval::eval(&k.expr, batch, ctx)).collect::<Result<Vec<ArrayRef>>>()?;
-    let mut out = vec![Vec::new(); batch.num_rows()];
-    for (key, column) in keys.iter().zip(&columns) {
-        for (row, bytes) in out.iter_mut().enumerate() {
-            let from = bytes.len();
-            datum::encode_key(bytes, &datum_at(column, row, key.expr.ty()), Some(key.expr.ty()))?;
-            if key.desc {
-                // No encoded value is the beginning of another, so that turning all bits round turns the order round.
-                bytes[from..].iter_mut().for_each(|b| *b = !*b);
-            }
-        }
-    }
-    Ok(out)
-}
 
 /// The first rows of an order, without sorting the rest.
 #[derive(Debug)]
@@ -115,6 +86,7 @@ impl TopN {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expr::Expr;
 
     #[test]
     fn topn_is_the_head_of_a_stable_sort() {
@@ -127,7 +99,7 @@ mod tests {
             let mut top = TopN::new(vec![key(desc)], limit, types.clone());
             top.push(&batch.slice(0, 2), &mut EvalContext::default()).unwrap();
             top.push(&batch.slice(2, 3), &mut EvalContext::default()).unwrap();
-            let got: String = top.finish().unwrap().rows().map(|r| crate::cast::display(&r[1])).collect();
+            let got: String = top.finish().unwrap().rows().map(|r| crate::value::display(&r[1])).collect();
             assert_eq!(got, want, "desc {desc} limit {limit}");
         }
     }
