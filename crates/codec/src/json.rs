@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::{Error, Result, bytes, number};
 
-/// One JSON value. Objects keep their keys sorted and distinct.
+/// One JSON value. Objects keep their keys distinct and in the order of [`key_order`], in which MySQL shows them.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
 pub enum Json {
@@ -23,6 +23,11 @@ pub enum Json {
     String(String),
     Array(Vec<Json>),
     Object(Vec<(String, Json)>),
+}
+
+/// The order of an object's members in MySQL: the shorter name first, then by bytes.
+pub fn key_order(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 const OBJECT: u8 = 0x01;
@@ -40,7 +45,7 @@ impl Json {
     pub fn object(members: impl IntoIterator<Item = (String, Json)>) -> Json {
         let mut sorted: Vec<(String, Json)> = Vec::new();
         for (k, v) in members {
-            match sorted.binary_search_by(|(o, _)| o.as_str().cmp(&k)) {
+            match sorted.binary_search_by(|(o, _)| key_order(o, &k)) {
                 Ok(i) => sorted[i].1 = v,
                 Err(i) => sorted.insert(i, (k, v)),
             }
@@ -59,7 +64,7 @@ impl Json {
     /// Member of an object.
     pub fn get(&self, key: &str) -> Option<&Json> {
         match self {
-            Json::Object(m) => m.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok().map(|i| &m[i].1),
+            Json::Object(m) => m.binary_search_by(|(k, _)| key_order(k, key)).ok().map(|i| &m[i].1),
             _ => None,
         }
     }
@@ -127,6 +132,9 @@ impl Json {
                 set_u32(buf, start + 4, size);
             }
             Json::Object(members) => {
+                // The stored form has its keys in the order of their bytes.
+                let mut members: Vec<&(String, Json)> = members.iter().collect();
+                members.sort_by(|a, b| a.0.cmp(&b.0));
                 let start = buf.len();
                 put_u32(buf, members.len());
                 put_u32(buf, 0);
@@ -567,6 +575,18 @@ impl fmt::Display for Json {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn members_show_in_mysqls_order_and_are_stored_in_that_of_bytes() {
+        let j = Json::parse(r#"{"bb": 1, "c": 2, "aaa": 3}"#).unwrap();
+        assert_eq!(j.to_string(), r#"{"c": 2, "bb": 1, "aaa": 3}"#);
+        assert_eq!(j.get("bb"), Some(&Json::Int(1)));
+        let mut stored = Vec::new();
+        j.encode(&mut stored);
+        let at = |name: &str| stored.windows(name.len()).position(|w| w == name.as_bytes());
+        assert!(at("aaa") < at("bb") && at("bb") < at("c"));
+        assert_eq!(Json::decode(&mut &stored[..]), Ok(j));
+    }
 
     /// Sort keys have the order of the values.
     #[test]

@@ -83,7 +83,9 @@ pub fn is_total(expr: &Expr) -> bool {
                 Func::And | Func::Or | Func::Xor | Func::Not | Func::IsTrue | Func::IsFalse => {
                     call.args.iter().all(|a| a.ty().tp.is_numeric())
                 }
-                Func::Compare(..) | Func::In(..) | Func::IsNull | Func::Like(_) | Func::Coalesce => true,
+                Func::Compare(..) | Func::In(..) | Func::IsNull | Func::Like(_) | Func::Coalesce | Func::JsonAtom => {
+                    true
+                }
                 _ => false,
             };
             here && call.args.iter().all(is_total)

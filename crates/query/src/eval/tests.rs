@@ -972,9 +972,9 @@ fn documents_are_held_against_schemas() {
         (report(r#"{"latitude": 63.444697, "longitude": 10.445118}"#), r#"{"valid": true}"#),
         (
             report(r#"{"latitude": 63.444697, "longitude": 310.445118}"#),
-            "{\"document-location\": \"#/longitude\", \"reason\": \"The JSON document location '#/longitude' failed \
-             requirement 'maximum' at JSON Schema location '#/properties/longitude'\", \"schema-failed-keyword\": \
-             \"maximum\", \"schema-location\": \"#/properties/longitude\", \"valid\": false}",
+            "{\"valid\": false, \"reason\": \"The JSON document location '#/longitude' failed requirement 'maximum' at JSON \
+             Schema location '#/properties/longitude'\", \"schema-location\": \"#/properties/longitude\", \
+             \"document-location\": \"#/longitude\", \"schema-failed-keyword\": \"maximum\"}",
         ),
     ] {
         check(e, want);

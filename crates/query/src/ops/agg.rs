@@ -446,6 +446,28 @@ mod tests {
     }
 
     #[test]
+    fn json_groups_and_compares_by_value() {
+        let ty = FieldType::new(codec::types::TypeCode::Json);
+        let types: Arc<[FieldType]> = Arc::from([ty.clone()]);
+        let json = |text: &str| vec![Datum::Json(codec::json::Json::parse(text).unwrap())];
+        let rows = [json("10"), json("9"), json("9.0"), json(r#""10""#), json("[1]"), json("null"), json("10")];
+        let batch = Batch::from_rows(types.clone(), &rows).unwrap();
+        let doc = || Expr::column(0, ty.clone());
+        let aggs = vec![agg(AggFunc::Min, doc(), ty.clone()), agg(AggFunc::Max, doc(), ty.clone())];
+        let mut all = HashAggregator::new(Vec::new(), aggs);
+        all.push(&batch, &mut EvalContext::default()).unwrap();
+        assert_eq!(all.finish().unwrap()[0].row(0), [json("null"), json("[1]")].concat());
+        let mut groups = HashAggregator::new(vec![doc()], Vec::new());
+        groups.push(&batch, &mut EvalContext::default()).unwrap();
+        assert_eq!(groups.len(), 5);
+        let key = super::super::SortKey { expr: doc(), desc: true };
+        let mut top = super::super::TopN::new(vec![key], 4, types);
+        top.push(&batch, &mut EvalContext::default()).unwrap();
+        let sorted: Vec<_> = top.finish().unwrap().rows().collect();
+        assert_eq!(sorted, [json("[1]"), json(r#""10""#), json("10"), json("10")]);
+    }
+
+    #[test]
     fn no_rows_are_one_group_when_there_is_no_group_by() {
         let none = HashAggregator::new(
             Vec::new(),

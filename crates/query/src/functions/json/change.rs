@@ -1,7 +1,7 @@
 //! A document with something changed in it.
 
 use codec::datum::Datum;
-use codec::json::Json;
+use codec::json::{Json, key_order};
 
 use super::path::{Leg, Path};
 use super::{atom, document, json};
@@ -43,7 +43,7 @@ pub(super) fn assign(call: &Call, v: &[Datum], replaces: bool, adds: bool) -> Re
         let Some((last, parent)) = path.legs.split_last().filter(|_| adds) else { continue };
         match (last, Path::find_mut(parent, &mut doc)) {
             (Leg::Member(name), Some(Json::Object(members))) => {
-                let at = members.partition_point(|(k, _)| k < name);
+                let at = members.partition_point(|(k, _)| key_order(k, name).is_lt());
                 members.insert(at, (name.clone(), value));
             }
             (Leg::Cell(place), Some(Json::Array(items))) => {
@@ -118,7 +118,7 @@ pub(super) fn patch(target: Json, patch: Json) -> Json {
         _ => Vec::new(),
     };
     for (name, value) in changes {
-        let at = members.binary_search_by(|(k, _)| k.cmp(&name));
+        let at = members.binary_search_by(|(k, _)| key_order(k, &name));
         match (at, value) {
             (Ok(at), Json::Null) => drop(members.remove(at)),
             (Err(_), Json::Null) => {}
@@ -134,7 +134,7 @@ pub(super) fn preserve(a: Json, b: Json) -> Json {
     match (a, b) {
         (Json::Object(mut members), Json::Object(more)) => {
             for (name, value) in more {
-                match members.binary_search_by(|(k, _)| k.cmp(&name)) {
+                match members.binary_search_by(|(k, _)| key_order(k, &name)) {
                     Ok(at) => members[at].1 = preserve(std::mem::take(&mut members[at].1), value),
                     Err(at) => members.insert(at, (name, value)),
                 }

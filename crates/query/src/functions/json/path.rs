@@ -9,7 +9,7 @@
 //! | `[*]` | all elements |
 //! | `**` | this and everything below, for the leg that follows |
 
-use codec::json::Json;
+use codec::json::{Json, key_order};
 
 use crate::error::{EvalError, Result};
 
@@ -221,7 +221,7 @@ impl Path {
         let Some((leg, rest)) = legs.split_first() else { return Some(doc) };
         let next = match (leg, doc) {
             (Leg::Member(name), Json::Object(members)) => {
-                let at = members.binary_search_by(|(k, _)| k.as_str().cmp(name)).ok()?;
+                let at = members.binary_search_by(|(k, _)| key_order(k, name)).ok()?;
                 &mut members[at].1
             }
             (Leg::Cell(place), Json::Array(items)) => {
