@@ -6,7 +6,7 @@
 //! 2. [`expr`]: expressions with settled types; [`infer`] builds them by MySQL's type rules; [`scalar`] lists functions;
 //! 3. [`context`]: what a statement knows (time zone, SQL mode, now, warnings);
 //! 4. [`eval`]: values of an expression for a batch (vectorised) or a row; [`cast`]: conversions between types;
-//!    [`print`]: values as clients read them;
+//!    [`mod@print`]: values as clients read them;
 //! 5. [`agg`]: aggregate functions with partial and final modes; [`ops`]: operators on batches;
 //! 6. [`pb`]: expressions as tipb messages, for pushdown.
 //!
