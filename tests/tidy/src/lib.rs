@@ -1,8 +1,9 @@
 //! Arrows between the crates of the workspace and between the rooms of a crate, read from the sources as text.
 //!
 //! A *room* is a module right under a crate's root: a file or a folder of `src/`. The root itself (`lib.rs`, `main.rs`)
-//! is none: it may name every room. An arrow goes from the room whose code names something to the room that it names,
-//! with `crate::room::…`, with as many `super::` as reach the root, or by a name that the root re-exports.
+//! is none: it may name every room, and what rooms take from it is not counted. An arrow goes from the room whose code
+//! names something to the room that it names, with `crate::room::…`, with as many `super::` as reach the root, or by a
+//! name that the root re-exports.
 //!
 //! ```text
 //!   crates:  Cargo.toml, the tables of dependencies      storage-node -> engine
