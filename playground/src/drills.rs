@@ -39,6 +39,26 @@ const OWN_ACTION_MS: u64 = 70_000;
 /// What a drill's own events are called in the cluster's log.
 const OWN_EVENT: &str = "drill";
 
+/// What follows the help of `ctl drill`.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  ./playground/ctl drill region-failure                               a region loses power
+  ./playground/ctl drill minority --region eu-west-1 --duration 30s   eu-west-1 is cut off for 15 s
+  ./playground/ctl drill pd-leader --workload append --rto 2s         silent for 2 s at most
+  ./playground/ctl drill slow-disk --json >report.json                for programs
+  ./playground/ctl drills                                             the reports so far
+
+What it needs: region-partition, one-way-cut, minority and slow-link a cluster that was started with --wan, slow-disk \
+and clock-jump one with --faults, most of them three regions. It says what it lacks. Ctrl-C gives a drill up and heals \
+what it broke; a second Ctrl-C leaves at once.
+
+Exit status:
+  0    every promise kept, every target met
+  1    a promise broken: something is lost, or was read wrong
+  2    a target missed
+  3    it could not run, or was interrupted and has healed what it broke
+  130  interrupted again while it healed: ./playground/ctl heal undoes the rest";
+
 /// What to break, and under which load.
 #[derive(Args)]
 pub(crate) struct DrillArgs {

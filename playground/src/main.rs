@@ -32,19 +32,35 @@ use crate::faults::{ClockChange, DiskFault};
 use crate::spec::Wanted;
 use crate::wan::LinkChange;
 
+// Lines of examples are short enough for clap not to break them.
+
 const EXAMPLES: &str = "\
 Examples:
-  ./playground/start                                          one PD, three storage nodes, one SQL server; data is removed at the end
-  ./playground/start --tag shop --pd 3 --kv 3 --sql 2         eight processes in three regions; data is kept in ~/.meridian/shop
+  ./playground/start                                          1 PD, 3 storage nodes, 1 SQL server
+  ./playground/start --tag shop --pd 3 --kv 3 --sql 2         in three regions; the data is kept
   ./playground/start --tag shop                               the same cluster again, with its data
-  ./playground/ctl display                                    what runs: role, region, address, pid, state
+  ./playground/ctl display                                    what runs, and where
   ./playground/ctl kill eu-west-1                             a region loses power
   ./playground/ctl start eu-west-1                            and comes back
-  ./playground/start --tag far --pd 3 --kv 3 --sql 3 --wan    the same with a WAN's distance between the regions
-  ./playground/ctl link us-east-1 eu-west-1 --cut             nothing passes between the two; --heal undoes it
-  ./playground/ctl drill region-failure                       breaks a region under load and judges what it cost
+  ./playground/start --tag far --pd 3 --kv 3 --sql 3 --wan    regions as far apart as real ones
+  ./playground/start --regions a,b --kv 4 --wan way.yaml      as far apart as a profile says
+  ./playground/ctl link us-east-1 eu-west-1 --cut             nothing passes; --heal undoes it
+  ./playground/ctl drill region-failure                       breaks a region, judges what it cost
   ./playground/ctl clean shop                                 removes the data of a stopped cluster
-  ./playground/ctl bench                                      point select, read-write and insert loads with percentiles";
+  ./playground/ctl bench                                      three loads, with percentiles";
+
+const LINK_EXAMPLES: &str = "\
+Examples:
+  ./playground/ctl link us-east-1 eu-west-1 --rtt 200ms --jitter 10ms   longer, and uneven
+  ./playground/ctl link us-east-1 eu-west-1 --bandwidth 10mbit          what is not named stays
+  ./playground/ctl link us-east-1 eu-west-1 --cut                       silence in both directions
+  ./playground/ctl link us-east-1 eu-west-1 --cut-one-way               eu-west-1 hears nothing
+  ./playground/ctl link us-east-1 us-east-1 --rtt 3ms                   the way inside of a region
+  ./playground/ctl link us-east-1 eu-west-1 --heal                      as at the start
+  ./playground/ctl heal                                                 all links, all faults
+  ./playground/ctl display --latency                                    what is asked, and measured
+
+A cut is silence, not a reset: what is under way arrives after healing, or times out before.";
 
 /// Start a multi-region Meridian cluster on this machine.
 #[derive(Parser)]
@@ -80,6 +96,7 @@ enum Command {
     /// Let what was paused go on
     Resume(Target),
     /// Slow, throttle or cut the link between two regions (needs --wan)
+    #[command(after_help = LINK_EXAMPLES)]
     Link(LinkArgs),
     /// Cut a node or all nodes of a region off from everything else (needs --wan)
     Isolate(Target),
@@ -116,6 +133,7 @@ enum Command {
         which: Which,
     },
     /// Break something under load, heal it, and judge whether anything was lost and how long it took
+    #[command(after_help = drills::EXAMPLES)]
     Drill(drills::DrillArgs),
     /// List the reports of earlier drills
     Drills {
@@ -381,4 +399,25 @@ fn valid_region(region: &str) -> Result<String, String> {
         return Err("a region's name consists of letters, digits, '-', '_' and '.'".into());
     }
     Ok(region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_in_the_help_is_a_command_and_stays_on_its_line() {
+        for text in [EXAMPLES, LINK_EXAMPLES, drills::EXAMPLES] {
+            let examples: Vec<&str> = text.lines().filter(|line| line.starts_with("  ./playground/")).collect();
+            assert!(examples.len() >= 5 && text.starts_with("Examples:\n"), "{text}");
+            for line in examples {
+                assert!(line.len() < 100, "{line}");
+                let command = line.trim().split("  ").next().unwrap_or_default();
+                // The shell takes what goes to a file.
+                let words = command.split(' ').skip(1).filter(|word| !word.starts_with('>'));
+                let parsed = Cli::try_parse_from(std::iter::once("playground").chain(words));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.err().map_or(String::new(), |e| e.to_string()));
+            }
+        }
+    }
 }

@@ -15,6 +15,20 @@ use crate::supervisor::{Conditions, Supervisor};
 use crate::wan::{self, Wan};
 use crate::{SizeArgs, note, say};
 
+const WAN_HELP: &str = "\
+Put distance between the regions, as measured between well-known cloud regions or as a profile says (Linux)
+
+A profile names every pair of the regions in which nodes stand, once:
+
+  links:
+    - between: [here, there]
+      rtt: 85ms          # there and back; the only one that has to be given
+      jitter: 2ms        # up to this much more, each message by chance
+      bandwidth: 1gbit   # in each direction
+      loss: 0.1%         # is sent again, and comes late
+  inside: { rtt: 0.5ms } # within a region; this is what holds without the line
+";
+
 /// What to start.
 #[derive(Args)]
 pub(crate) struct UpArgs {
@@ -24,7 +38,7 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     size: SizeArgs,
     /// Put distance between the regions, as measured between well-known cloud regions or as a profile says (Linux)
-    #[arg(long, value_name = "PROFILE.yaml", num_args = 0..=1)]
+    #[arg(long, value_name = "PROFILE.yaml", num_args = 0..=1, long_help = WAN_HELP)]
     #[allow(clippy::option_option, reason = "the flag may stand alone")]
     wan: Option<Option<PathBuf>>,
     /// Start the servers with the library that changes their clocks and disks, for `ctl clock` and `ctl disk` (Linux)

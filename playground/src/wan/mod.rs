@@ -42,7 +42,13 @@ use crate::{ports, process};
 /// What the profile, or the table of well-known regions, says of the links between `regions`.
 pub(crate) fn links(profile: Option<&Path>, regions: &[String]) -> anyhow::Result<Vec<LinkSpec>> {
     let Some(path) = profile else { return Ok(wan::profile::well_known(regions)?) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("read the profile {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!(
+            "read the profile {}: --wan takes a file (./playground/start --help shows one), or none for the distances of \
+             well-known cloud regions",
+            path.display()
+        )
+    })?;
     wan::profile::read(&text, regions).with_context(|| format!("profile {}", path.display()))
 }
 

@@ -25,7 +25,7 @@ use crate::units::{Scalar, UnitError};
 pub enum ProfileError {
     /// Not YAML, or a field that no profile has.
     #[error("the profile cannot be read: {0}; a profile looks like this:\n{EXAMPLE}")]
-    Yaml(#[from] serde_yaml::Error),
+    Yaml(String),
     /// A value of a link.
     #[error("{link}: {field}: {error}")]
     Value {
@@ -43,7 +43,11 @@ pub enum ProfileError {
         link: String,
     },
     /// A region that the cluster does not have.
-    #[error("{link}: region `{region}` is not one of this cluster's, which are {}: correct the name or remove the link", .known.join(", "))]
+    #[error(
+        "{link}: region `{region}` is not one of this cluster's, which are {} (those of --regions in which nodes stand): \
+         correct the name, or remove the link, or start more nodes",
+        .known.join(", ")
+    )]
     UnknownRegion {
         /// Which link.
         link: String,
@@ -110,7 +114,8 @@ pub fn well_known(regions: &[String]) -> Result<Vec<LinkSpec>, ProfileError> {
 
 /// The links of a cluster with these regions as the YAML text `profile` has them.
 pub fn read(profile: &str, regions: &[String]) -> Result<Vec<LinkSpec>, ProfileError> {
-    let profile: ProfileFile = serde_yaml::from_str(profile)?;
+    // As text: of a source, whoever prints the chain would print it after the example once more.
+    let profile: ProfileFile = serde_yaml::from_str(profile).map_err(|error| ProfileError::Yaml(error.to_string()))?;
     let inside = match &profile.inside {
         Some(entry) => entry.shape("inside")?,
         None => Shape::of_rtt(RTT_INSIDE),
@@ -138,7 +143,7 @@ pub fn read(profile: &str, regions: &[String]) -> Result<Vec<LinkSpec>, ProfileE
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "links between regions")]
 struct ProfileFile {
     #[serde(default)]
     links: Vec<LinkEntry>,
@@ -304,6 +309,10 @@ inside: { rtt: 0.3ms, bandwidth: 10gbit }
         let link = "link us-east-1 – us-west-2";
         refused(&with("rtt: 65ms", "rtt: -65ms"), &[link, "rtt: `-65ms`", "between 0ms and 10s"]);
         refused(&with("rtt: 65ms", "rtt: 11s"), &[link, "rtt: `11s`", "between 0ms and 10s"]);
+        refused(&with("rtt: 65ms", "rtt: 1e300s"), &[link, "rtt: `1e300s`"]);
+        refused(&with("rtt: 65ms", "rtt: .nan"), &[link, "rtt: `NaN`", "such as 65ms"]);
+        refused(&with("rtt: 65ms", "rtt: [65ms]"), &["line 3", "rtt: 85ms"]);
+        refused(&with("rtt: 65ms", "rtt: 65ms, rtt: 70ms"), &["rtt", "line 3"]);
         refused(&with("rtt: 65ms", "rtt: 65"), &[link, "rtt: `65`", "such as 65ms"]);
         refused(&with("rtt: 65ms", "jitter: 1ms"), &[link, "`rtt` is missing"]);
         refused(&with("jitter: 3ms", "jitter: soon"), &["link eu-west-1 – us-west-2", "jitter: `soon`"]);
@@ -315,6 +324,9 @@ inside: { rtt: 0.3ms, bandwidth: 10gbit }
         refused(&with("inside:", "within:"), &["unknown field `within`"]);
         refused(&with("[eu-west-1, us-west-2]", "[us-west-2, us-east-1]"), &["us-west-2 – us-east-1", "twice"]);
         refused("links: {", &["cannot be read", "rtt: 85ms"]);
+        refused("hello", &["cannot be read", "expected links between regions", "rtt: 85ms"]);
+        let error = read("hello", &regions()).expect_err("refused");
+        assert!(std::error::Error::source(&error).is_none(), "it would be printed twice");
         refused("", &["missing"]);
     }
 }
