@@ -1,10 +1,10 @@
 //! MySQL values, types, collations, expressions, columnar batches and vectorised operators: what the coprocessor of a
 //! storage node and the executor of a SQL server share.
 //!
-//! Reading order, from the ground up; a module knows those above it in this list only:
+//! Reading order, from the ground up; a module knows those before it only (a test sees to that):
 //! 1. [`types`]: what a type means for computing; [`value`]: what a value becomes as text, as a number, in a comparison, in
 //!    a column; [`context`]: what a statement knows (time zone, SQL mode, now, warnings);
-//! 2. [`batch`]: rows in columns;
+//! 2. [`calendar`], [`interval`], [`digest`]: weeks and formats, units of time, hashes; [`batch`]: rows in columns;
 //! 3. [`expr`]: expressions with settled types;
 //! 4. [`infer`] builds them by MySQL's type rules;
 //! 5. [`eval`]: values of an expression for a batch (vectorised) or a row;
@@ -13,6 +13,9 @@
 //! 8. [`pb`]: expressions as tipb messages, for pushdown.
 //!
 //! Not here: SQL text, plans, network, clocks.
+
+#[cfg(test)]
+mod arrows;
 
 pub mod batch;
 pub mod calendar;

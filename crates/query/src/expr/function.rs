@@ -1,14 +1,17 @@
 //! A function of SQL as a row: everything there is to know about it in one place.
 //!
 //! ```text
-//!   scalar("left", 2..2, [Str Int], Text(First), left).pb(LeftUtf8 when text, Left when binary)
-//!      │      │     │       │           │         └ the kernel on the values of one row
-//!      │      │     │       │           └ the type of the result
-//!      │      │     │       └ what the arguments are cast to; the last one repeats
-//!      │      │     └ fewest and most arguments
-//!      │      └ the name that messages and EXPLAIN show
-//!      └ a kernel, an expression built of others, syntax of its own, an aggregate, a window function, or refused
+//!   of("left", (2, 2), &[Arg::Str, Arg::Int], PART, |call, values, ctx| …).pb(&[(Sig::LeftUtf8, When::Text), …])
+//!      │       │        │                     │     │                           └ tipb's name for it, and when
+//!      │       │        │                     │     └ the kernel: the value for one row
+//!      │       │        │                     └ the type of the result: text no longer than the first argument
+//!      │       │        └ what the arguments are cast to; the last one repeats
+//!      │       └ fewest and most arguments
+//!      └ the name that messages and EXPLAIN show
 //! ```
+//!
+//! Instead of a kernel a row can have an expression of others, syntax of its own, the rows of a group, or a reason why it is
+//! refused ([`Body`]).
 //!
 //! The rows are in `crate::functions`; [`super::Func::Scalar`] points at one, so that nothing below has to look it up.
 

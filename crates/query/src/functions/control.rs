@@ -34,10 +34,11 @@ pub(super) static ROWS: &[Function] = &[
     operator("like").pushed(),
     operator("not like").pushed(),
     operator("not regexp").pushed(),
-    Function::built(Group::Operator, "sounds like", (2, 2), |args| {
-        let [a, b] = super::take(args);
-        infer::compare(CmpOp::Eq, super::call("soundex", vec![a])?, super::call("soundex", vec![b])?)
-    }),
+    Function::refused(
+        Group::Operator,
+        "sounds like",
+        "the grammar does not know it yet; SOUNDEX(a) = SOUNDEX(b) is the same",
+    ),
     operator("exists"),
     operator("not exists"),
     operator("and").alias(&["&&"]).pushed(),
@@ -58,8 +59,8 @@ pub(super) static ROWS: &[Function] = &[
     operator(">>").pushed(),
     operator("->"),
     operator("->>"),
-    operator(":="),
-    operator("binary").pushed(),
+    Function::refused(Group::Operator, ":=", "only in SET"),
+    Function::refused(Group::Operator, "binary", "the grammar does not know it; CAST(… AS BINARY) is the same"),
     operator("cast").pushed(),
     operator("convert").pushed(),
     operator("collate").pushed(),

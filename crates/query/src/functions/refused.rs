@@ -29,6 +29,7 @@ pub(super) static ROWS: &[Function] = &[
     not(Group::Info, "icu_version", "regular expressions are not those of ICU"),
     not(Group::Info, "roles_graphml", "there are no roles yet"),
     not(Group::Misc, "default", "only as a value of INSERT and UPDATE"),
+    not(Group::String, "weight_string", "the weights of collations are not those of MySQL"),
     not(Group::String, "match", "there are no full-text indexes"),
     not(Group::String, "extractvalue", "there is no XML"),
     not(Group::String, "updatexml", "there is no XML"),

@@ -68,10 +68,9 @@ impl Search {
         let Some(skip) = usize::try_from(position).ok().and_then(|p| p.checked_sub(1)) else {
             return Err(EvalError::RegexpIndex);
         };
-        let from = match s.char_indices().map(|(at, _)| at).chain([s.len()]).nth(skip) {
-            // Right behind the end is a place to look at only in an empty text.
-            Some(at) if at < s.len() || s.is_empty() => at,
-            _ => return Err(EvalError::RegexpIndex),
+        // Right behind the last character is a place, too.
+        let Some(from) = s.char_indices().map(|(at, _)| at).chain([s.len()]).nth(skip) else {
+            return Err(EvalError::RegexpIndex);
         };
         Ok(Search { regex, from })
     }

@@ -153,11 +153,6 @@ pub(super) static ROWS: &[Function] = &[
         let each = (0..count).map(|i| text(if bits(&v[0]) >> i & 1 == 1 { &v[1] } else { &v[2] }));
         bytes(each.collect::<Vec<_>>().join(v.get(3).map_or(&b","[..], text)))
     }),
-    // The weights are those by which strings are sorted here.
-    of("weight_string", (1, 1), &[Arg::Any], Ret::Binary, |c, v, _| match &v[0] {
-        Datum::Bytes(b) => bytes(c.args[0].ty().collation.sort_key(b).into_owned()),
-        _ => NULL,
-    }),
     // No file of a server is ever read by a statement; MySQL says NULL for what it may not read.
     of("load_file", (1, 1), &[Arg::Str], Ret::Binary, |_, _, _| NULL),
     of("soundex", (1, 1), &[Arg::Str], TEXT, |_, v, _| string(soundex(&lossy(&v[0])))),
