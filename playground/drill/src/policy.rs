@@ -10,7 +10,7 @@ use crate::catalog::{Plan, Tier, Topology};
 use crate::cluster::OutOfReach;
 use crate::mysql::{self, Trouble, column};
 
-/// How many placements that are out of reach are told.
+/// How many policies that are out of reach are told, and tables of each.
 const TOLD_MAX: usize = 3;
 
 /// The placement policy of the drill's database.
@@ -61,35 +61,53 @@ pub(crate) async fn placed(conn: &mut Conn) -> Result<BTreeMap<i64, Placed>, Tro
 
 /// Why a cluster with placement that is out of reach is refused, and what to do.
 pub(crate) fn refusal(out_of_reach: &[OutOfReach], placed: &BTreeMap<i64, Placed>) -> String {
-    let told = out_of_reach.iter().map(|rule| {
-        let (group, id, why) = (&rule.group, &rule.rule, &rule.why);
+    // By what is wanted in vain, since a policy often places many tables: what it places, and the statement for one.
+    let mut policies: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    for OutOfReach { group, rule, why } in out_of_reach {
         let table = group.strip_prefix("TiDB_DDL_").and_then(|id| placed.get(&id.parse().ok()?));
         let range = [("TiDB_GLOBAL", "global"), ("TiDB_META", "meta")].into_iter().find(|(of, _)| of == group);
-        match (table, range) {
-            (Some(Placed { table, policy }), _) => format!(
-                "placement policy `{policy}` of table {table} {why}: give it one that fits (ALTER TABLE {table} PLACEMENT \
-                 POLICY=…, or DEFAULT for none)"
+        let (wants, of) = match (table, range) {
+            (Some(Placed { table, policy }), _) => (
+                format!("placement policy `{policy}` {why}"),
+                Some((format!("table {table}"), format!("ALTER TABLE {table}"))),
             ),
             (None, Some((_, range))) => {
-                let policy = id.rsplit_once("_rule_").map_or(id.as_str(), |(policy, _)| policy);
-                format!(
-                    "placement policy `{policy}` of range {range} {why}: give it one that fits (ALTER RANGE {range} \
-                     PLACEMENT POLICY=…, or DEFAULT for none)"
+                let policy = rule.rsplit_once("_rule_").map_or(rule.as_str(), |(policy, _)| policy);
+                (
+                    format!("placement policy `{policy}` {why}"),
+                    Some((format!("range {range}"), format!("ALTER RANGE {range}"))),
                 )
             }
-            (None, None) => format!("placement rule {group}/{id} of PD {why}"),
+            (None, None) => (format!("placement rule {group}/{rule} of PD {why}"), None),
+        };
+        match policies.iter_mut().find(|(known, _)| *known == wants) {
+            Some((_, places)) => places.extend(of),
+            None => policies.push((wants, of.into_iter().collect())),
         }
-    });
-    // A policy often has several rules, and a database many tables.
-    let told: Vec<String> = told.collect();
-    let more = told.len().saturating_sub(TOLD_MAX);
-    let mut text = told[..told.len().min(TOLD_MAX)].join("; ");
-    if more > 0 {
-        text += &format!("; and {more} more");
     }
+    let told = policies.iter().map(|(wants, places)| match places.first() {
+        None => wants.clone(),
+        Some((_, alter)) => format!(
+            "{wants}, for {}: change it (ALTER PLACEMENT POLICY), or give what it places another one ({alter} PLACEMENT \
+             POLICY=…, DEFAULT for none)",
+            some(places.iter().map(|(place, _)| place.as_str()), ", ")
+        ),
+    });
+    let told: Vec<String> = told.collect();
     format!(
-        "no waiting makes this cluster whole: {text}; or start it with more storage nodes where they are wanted (--kv)"
+        "no waiting makes this cluster whole: {}; or start it with more storage nodes where they are wanted (--kv)",
+        some(told.iter().map(String::as_str), "; ")
     )
+}
+
+/// The first few, and how many more there are.
+fn some<'a>(texts: impl ExactSizeIterator<Item = &'a str>, between: &str) -> String {
+    let more = texts.len().saturating_sub(TOLD_MAX);
+    let mut text = texts.take(TOLD_MAX).collect::<Vec<_>>().join(between);
+    if more > 0 {
+        text += &format!("{between}and {more} more");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -106,16 +124,27 @@ mod tests {
         let placed = BTreeMap::from([(104, Placed { table: "shop.orders".into(), policy: "five".into() })]);
         let text = refusal(&[rule("TiDB_DDL_104", "table_rule_104_0")], &placed);
         for part in [
-            "policy `five` of table shop.orders wants 5 voter(s), and there are stores for 3 of them",
+            "policy `five` wants 5 voter(s), and there are stores for 3 of them, for table shop.orders:",
+            "ALTER PLACEMENT POLICY",
             "ALTER TABLE shop.orders PLACEMENT POLICY=",
             "--kv",
         ] {
             assert!(text.contains(part), "not `{part}` in: {text}");
         }
         let text = refusal(&[rule("TiDB_META", "far_away_rule_0")], &placed);
-        assert!(text.contains("policy `far_away` of range meta wants") && text.contains("ALTER RANGE meta"), "{text}");
+        assert!(text.contains("policy `far_away` wants") && text.contains("for range meta: "), "{text}");
         let others = [rule("TiDB_DDL_7", "a"), rule("pd", "default"), rule("mine", "b"), rule("mine", "c")];
         let text = refusal(&others, &placed);
         assert!(text.contains("rule TiDB_DDL_7/a of PD") && text.contains("and 1 more; or"), "{text}");
+    }
+
+    #[test]
+    fn the_tables_of_a_policy_are_told_together() {
+        let table = |id: i64| (id, Placed { table: format!("shop.t{id}"), policy: "five".into() });
+        let rule = |id: i64| OutOfReach { group: format!("TiDB_DDL_{id}"), rule: "r".into(), why: "wants much".into() };
+        let rules: Vec<OutOfReach> = (1..=5).map(rule).collect();
+        let text = refusal(&rules, &(1..=5).map(table).collect());
+        assert!(text.contains("for table shop.t1, table shop.t2, table shop.t3, and 2 more: change it"), "{text}");
+        assert_eq!(text.matches("wants much").count(), 1, "{text}");
     }
 }
