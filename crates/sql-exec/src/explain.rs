@@ -8,8 +8,9 @@ use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::TableInfo;
 use sql_context::{ExecContext, eval_context};
 use sql_parser::{Explain, Statement};
+use sql_planner::access::EVERYTHING;
 use sql_planner::binder::Binder;
-use sql_planner::optimize::{EVERYTHING, estimate};
+use sql_planner::estimate::estimate;
 use sql_planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 
 use crate::dml;

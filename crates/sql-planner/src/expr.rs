@@ -1,5 +1,7 @@
 //! The planner's side of `query::expr`: operators and functions by name, literals, casts, constant folding.
 
+use std::collections::HashSet;
+
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
@@ -13,6 +15,27 @@ use query::interval::Unit;
 use query::types::EvalType;
 use sql_base::SqlError;
 use sqlparser::ast;
+
+use crate::plan::{ColId, reads_only};
+
+/// `a = b` with one side of each input.
+pub fn equality(c: &Expr, l: &HashSet<ColId>, r: &HashSet<ColId>) -> Option<(Expr, Expr)> {
+    let Expr::Call(call) = c else { return None };
+    let Func::Compare(CmpOp::Eq, domain, collation) = call.func else { return None };
+    let [a, b] = &call.args[..] else { return None };
+    // Each side carries the collation of the comparison.
+    let side = |e: &Expr| match domain == query::types::EvalType::String && e.ty().collation != collation {
+        true => query::infer::collate(e.clone(), collation),
+        false => e.clone(),
+    };
+    if a.columns().is_empty() || b.columns().is_empty() {
+        return None;
+    }
+    if reads_only(a, l) && reads_only(b, r) {
+        return Some((side(a), side(b)));
+    }
+    (reads_only(a, r) && reads_only(b, l)).then(|| (side(b), side(a)))
+}
 
 fn take<const N: usize>(name: &str, args: Vec<Expr>) -> Result<[Expr; N], SqlError> {
     args.try_into().map_err(|_| SqlError::WrongParameterCount(name.to_owned()))

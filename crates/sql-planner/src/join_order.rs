@@ -20,7 +20,8 @@ use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
 use query::infer;
 
-use super::optimize::{equality, input_rows};
+use super::estimate::input_rows;
+use super::expr::equality;
 use super::plan::{ColId, JoinKind, Plan, Scan};
 
 /// Inputs up to which all orders are compared.
@@ -184,6 +185,7 @@ enum Tree {
 #[derive(Clone)]
 struct Part {
     set: u64,
+    /// Depends on the set alone, not on the tree: so it may be less than one.
     rows: f64,
     /// Rows of all joins in it.
     cost: f64,
@@ -195,7 +197,7 @@ impl Part {
         let set = self.set | other.set;
         let rows = rows_of(self, other, edges);
         let tree = Tree::Join(Box::new(self.tree.clone()), Box::new(other.tree.clone()));
-        Part { set, rows, cost: self.cost + other.cost + rows, tree }
+        Part { set, rows, cost: self.cost + other.cost + rows.max(1.0), tree }
     }
 }
 
@@ -203,7 +205,7 @@ impl Part {
 fn rows_of(a: &Part, b: &Part, edges: &[Edge]) -> f64 {
     let both = a.set | b.set;
     let new = edges.iter().filter(|e| e.inputs & !both == 0 && e.inputs & !a.set != 0 && e.inputs & !b.set != 0);
-    (new.fold(a.rows * b.rows, |rows, e| rows * e.selectivity)).max(1.0)
+    new.fold(a.rows * b.rows, |rows, e| rows * e.selectivity)
 }
 
 fn connected(a: u64, b: u64, edges: &[Edge]) -> bool {

@@ -1,8 +1,9 @@
 //! From a parsed statement to a plan.
 //!
-//! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap; [`ranges`] turns
-//! conditions into key ranges; [`join_order`] and [`common_conditions`] are rules of it; [`aggregate`] knows the aggregate
-//! functions; [`expr`] is the planner's side of expressions.
+//! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
+//! [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
+//! into key ranges; [`estimate`] guesses numbers of rows; [`aggregate`] knows the aggregate functions; [`expr`] is the
+//! planner's side of expressions.
 //!
 //! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
 //! whose trees are bound.
@@ -10,9 +11,11 @@
 //! Nothing here reads a key or a clock: what a statement knows beside its text comes in through
 //! [`binder::Environment`]. Not here: sessions, transactions, operators.
 
+pub mod access;
 pub mod aggregate;
 pub mod binder;
 pub mod common_conditions;
+pub mod estimate;
 pub mod expr;
 pub mod join_order;
 pub mod optimize;

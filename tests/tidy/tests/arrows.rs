@@ -41,7 +41,21 @@ const ROOMS: &[(&str, &[&str])] = &[
             "field_type",
         ],
     ),
-    ("sql-planner", &["binder", "optimize", "aggregate", "ranges", "expr", "plan"]),
+    (
+        "sql-planner",
+        &[
+            "binder",
+            "optimize",
+            "join_order",
+            "estimate",
+            "access",
+            "common_conditions",
+            "aggregate",
+            "ranges",
+            "expr",
+            "plan",
+        ],
+    ),
     ("sql-context", &["context", "transaction", "evaluation", "state", "txn", "services", "vars"]),
     (
         "sql-exec",
