@@ -150,6 +150,7 @@ impl SessionState {
                 if let Some(txn) = self.txn.kv.take() {
                     roll_back(txn).await;
                 }
+                self.txn.read_ts = None;
                 self.txn.savepoints.clear();
                 self.txn.used.clear();
                 self.txn.schema = None;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use codec::timestamp::Timestamp;
 use kv_client::{Stage, Transaction};
 use sql_base::SqlError;
 use sql_catalog::{Schema, TableInfo};
@@ -21,6 +22,8 @@ pub struct TxnState {
     pub read_committed: bool,
     /// `BEGIN PESSIMISTIC` or `OPTIMISTIC` was said, or a retry decided.
     pub pessimistic: Option<bool>,
+    /// What its plain reads read at, once the first of them has fixed it. An optimistic transaction reads at its start.
+    pub read_ts: Option<Timestamp>,
     pub(crate) kv: Option<Transaction>,
     pub(crate) savepoints: Vec<(String, Stage)>,
     pub(crate) schema: Option<Arc<Schema>>,

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use codec::types::{Collation, TypeCode, flags};
+use codec::time::{Time, TimeKind};
+use codec::types::{Collation, flags};
+use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_catalog::{
     ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
@@ -33,6 +35,8 @@ pub(super) struct Statement<'a> {
     /// The current database.
     pub(super) database: Option<&'a str>,
     pub(super) sql: &'a str,
+    /// The statement's time, zone and sql_mode.
+    pub(super) eval: EvalContext,
     /// Of a database that is made without one.
     pub(super) collation: Collation,
     /// `sql_require_primary_key`.
@@ -413,12 +417,53 @@ impl Statement<'_> {
             }
         }
         self.check_primary_key(&trial)?;
+        self.check_zero_dates(&table, &jobs).await?;
         // A rename comes last, wherever it was written: the others find the table where it is now.
         jobs.sort_by_key(|action| matches!(action, Action::RenameTables(_)));
         for action in jobs {
             self.run_on_table(&database, &table, action).await?;
         }
         Ok(())
+    }
+
+    /// Rows that are there take the zero of an added NOT NULL column without a default, which the sql_mode may not allow
+    /// for a date.
+    async fn check_zero_dates(&self, table: &TableInfo, jobs: &[Action]) -> Result<(), SqlError> {
+        if !self.eval.is_strict() || !self.eval.has_mode(query::context::sql_mode::NO_ZERO_DATE) {
+            return Ok(());
+        }
+        for job in jobs {
+            let Action::AddColumn { column, .. } = job else { continue };
+            let ty = &column.field_type;
+            let Some(kind) = TimeKind::from_type(ty.tp) else { continue };
+            if column.default != ColumnDefault::None || !ty.is_not_null() {
+                continue;
+            }
+            let kv = self.domain.kv();
+            let (start, end) = codec::table::record_range(table.id);
+            if !kv.snapshot(kv.timestamp().await?).scan(&start, &end, 1, false, true).await?.is_empty() {
+                return Err(SqlError::IncorrectTimeForColumn {
+                    kind: if kind == TimeKind::Date { "date" } else { "datetime" }.to_owned(),
+                    value: Time::zero(kind, ty.fsp()).to_string(),
+                    column: column.name.original.clone(),
+                    row: 1,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The statement's time as rows from before an added column hold it: a TIMESTAMP in UTC, anything else in the
+    /// session's zone.
+    fn now_text(&self, column: &ColumnInfo) -> String {
+        let ty = &column.field_type;
+        let kind = TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime);
+        let now = self.eval.now(ty.fsp()).convert(kind, ty.fsp());
+        match kind {
+            TimeKind::Timestamp => self.eval.time_zone.timestamp_to_utc(&now),
+            _ => now,
+        }
+        .to_string()
     }
 
     /// The jobs of one change of ALTER TABLE, against the table as the changes before it leave it.
@@ -443,7 +488,7 @@ impl Statement<'_> {
                     return unsupported(refused("AUTO_INCREMENT"));
                 }
                 let mut info = build::column(column, collation(&table.collate))?;
-                info.origin_default = build::origin_default(&info, &now_text(&info));
+                info.origin_default = build::origin_default(&info, &self.now_text(&info));
                 let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
                 if !column.unique {
                     return Ok(vec![added]);
@@ -681,16 +726,4 @@ fn position(position: Option<&ColumnPosition>) -> Position {
         Some(ColumnPosition::First) => Position::First,
         Some(ColumnPosition::After(name)) => Position::After(name.clone()),
     }
-}
-
-/// The time of now as rows from before an added column show it.
-fn now_text(column: &ColumnInfo) -> String {
-    let digits = usize::from(column.field_type.fsp());
-    let now = chrono::Utc::now();
-    let seconds = now.format("%Y-%m-%d %H:%M:%S").to_string();
-    if digits == 0 || !matches!(column.field_type.tp, TypeCode::DateTime | TypeCode::Timestamp) {
-        return seconds;
-    }
-    let micros = format!("{:06}", now.timestamp_subsec_micros());
-    format!("{seconds}.{}", &micros[..digits.min(6)])
 }

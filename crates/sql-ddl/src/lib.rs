@@ -40,17 +40,19 @@ pub use owner::start;
 
 use sql_base::SqlError;
 use sql_base::outcome::Outcome;
-use sql_context::ExecContext;
+use sql_context::{ExecContext, eval_context};
 use sql_parser::Ddl;
 
 /// Runs a DDL statement to its end. The session has committed what it had open.
 pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql: &str) -> Result<Outcome, SqlError> {
     let database = ctx.session.database.clone();
+    let eval = eval_context(ctx.session, true);
     let mut statement = exec::Statement {
         domain,
         schema: domain.schemas().current(),
         database: database.as_deref(),
         sql,
+        eval,
         collation: ctx.session.vars.settings().collation_server,
         require_primary_key: ctx.session.vars.settings().sql_require_primary_key,
         notes: Vec::new(),

@@ -14,7 +14,7 @@ use sql_planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
 
 use crate::dml;
 use crate::env::Env;
-use crate::planned::plan_query;
+use crate::planned::{Reads, plan_query};
 
 /// Columns of the result.
 pub(crate) fn columns() -> Vec<ColumnMeta> {
@@ -41,7 +41,7 @@ pub(crate) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
             drop(binder);
             let cx = eval_context(ctx.session, false);
-            (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, false).await?))
+            (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, Reads::Consistent).await?))
         }
         Statement::Update(update) => (Some("Update"), Some(dml::plan_update(ctx, update).await?)),
         Statement::Delete { delete, .. } => (Some("Delete"), Some(dml::plan_delete(ctx, delete).await?)),

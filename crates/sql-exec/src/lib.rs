@@ -10,9 +10,9 @@
 //! | statement | reads at |
 //! |---|---|
 //! | query, no transaction | a fresh timestamp; one row by key: the newest version |
-//! | query in a transaction | its start, over its pending writes; pessimistic under READ COMMITTED: a fresh timestamp |
-//! | `FOR UPDATE` and `FOR SHARE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again |
-//! | rows by key that a change locks before it reads them, pessimistic | as they are when the lock is taken, for which PD is asked only if one is newer than what the transaction knows |
+//! | query in a transaction | its read timestamp, over its pending writes. A pessimistic transaction takes it with its first such query, as in MySQL (or with `WITH CONSISTENT SNAPSHOT`): writes and locking reads before it do not; under READ COMMITTED each query takes a fresh one. An optimistic transaction reads at its start |
+//! | tables under `FOR UPDATE` and `FOR SHARE`, changes, pessimistic | a fresh timestamp, over pending writes; rows are locked at it. A row that changed in between is a write conflict, and the session runs the statement again. Tables of the same query without such a clause are read as by any other query |
+//! | rows by key that a change or a lock clause locks before it reads them, pessimistic or autocommit | as they are when the lock is taken, for which PD is asked only if one is newer than what the transaction knows |
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 //!
 //! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query` for
@@ -29,6 +29,7 @@ pub mod keys;
 pub mod operator;
 mod planned;
 mod point;
+mod point_lock;
 pub mod pushdown;
 pub mod reader;
 mod rules;

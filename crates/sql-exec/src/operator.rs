@@ -436,7 +436,7 @@ impl Join {
                     let probe = args.remove(0);
                     filters.push(query::infer::in_list(probe, args)?);
                     scan.filters = filters;
-                    let pushable = |e: &Expr| pushdown::can_push(e);
+                    let pushable = |e: &Expr| self.rt.can_push(e);
                     let rules = Rules {
                         columns: &self.rt.columns,
                         zone: &self.rt.zone,

@@ -5,15 +5,18 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use codec::timestamp::Timestamp;
 use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_catalog::TableInfo;
 use sql_context::ExecContext;
 use sql_planner::plan::{Columns, Plan, Subquery};
 
+use crate::point_lock::PointKeys;
+use crate::reader::Reader;
 use crate::rules::optimize;
 use crate::runtime::Runtime;
-use crate::statement::query_runtime;
+use crate::statement::{lock_wait, overlay_of, query_runtime, reader_of, runtime};
 use crate::subqueries::{SubqueryValues, run_subqueries};
 
 /// Reads the tables that the server computes.
@@ -51,24 +54,56 @@ pub(crate) struct Planned {
     pub(crate) subqueries: SubqueryValues,
 }
 
-/// Plans a bound query: subqueries run, rules applied.
+/// Which version of the rows a query reads.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Reads {
+    /// That of the transaction's snapshot.
+    Consistent,
+    /// The newest.
+    Current,
+    /// The newest of tables under a lock clause, the snapshot's of the others.
+    ByClause,
+}
+
+/// Plans a bound query: subqueries run, rules applied, rows locked that are read by key under a lock clause.
 pub(crate) async fn plan_query(
     ctx: &mut ExecContext<'_>,
     cx: EvalContext,
     mut plan: Plan,
     columns: Columns,
     subqueries: Vec<Subquery>,
-    current: bool,
+    reads: Reads,
 ) -> Result<Planned, SqlError> {
     let mut tables = Vec::new();
     plan.tables(&mut tables);
     subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-    let mut rt = query_runtime(ctx, cx, Arc::new(columns), &tables, current).await?;
+    let columns = Arc::new(columns);
+    let mut rt = if reads == Reads::ByClause && !plan.reads(false) && !subqueries.iter().any(|s| s.plan.reads(false)) {
+        // Nobody reads the snapshot, so nobody fixes it.
+        let overlay = overlay_of(ctx.txn().await?, &tables);
+        let nowhere = ctx.server.kv()?.snapshot(Timestamp::MAX);
+        runtime(ctx, Reader::with_overlay(nowhere, overlay), columns, cx)
+    } else {
+        query_runtime(ctx, cx, columns, &tables, reads == Reads::Current).await?
+    };
     let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
     rt.memory = load_memory_tables(ctx, &plans).await?;
+    if reads == Reads::ByClause && subqueries.iter().any(|s| s.plan.reads(true)) {
+        rt.read_locked_from(reader_of(ctx, &tables, true).await?);
+    }
     let rt = Arc::new(rt);
     let values = run_subqueries(subqueries, &rt).await?;
     values.apply(&mut plan)?;
     let plan = optimize(plan, &rt);
+    if reads == Reads::ByClause && !rt.knows_locked() {
+        match PointKeys::of(&plan) {
+            Some(keys) => {
+                let wait = lock_wait(ctx.session, keys.clause.is_some_and(|clause| clause.nowait));
+                let locked = keys.lock(ctx.txn().await?, wait).await?;
+                rt.read_what_is_locked(Reader::with_overlay(ctx.server.kv()?.snapshot(locked.ts), locked.values));
+            }
+            None => rt.read_locked_from(reader_of(ctx, &tables, true).await?),
+        }
+    }
     Ok(Planned { plan, rt, subqueries: values })
 }

@@ -1,25 +1,36 @@
 //! What the operators of a statement share, and what an operator is.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use async_trait::async_trait;
 use codec::datum::Datum;
+use codec::timestamp::Timestamp;
 use parking_lot::Mutex;
 use query::batch::Batch;
 use query::context::{EvalContext, TimeZone};
 use query::expr::Expr;
 use sql_base::{Interrupt, SqlError};
-use sql_planner::plan::{ColId, Columns, Lock};
+use sql_planner::plan::{ColId, Columns, Lock, Scan};
 
+use crate::pushdown;
 use crate::reader::Reader;
+
+/// Where locking scans read.
+struct Locking {
+    reader: Reader,
+    /// Whether what they find is locked already.
+    locked: bool,
+}
 
 /// Facts that all operators of a statement share.
 pub struct Runtime {
     /// Where rows come from.
     pub reader: Reader,
+    /// Where the rows of scans with a lock clause come from, when not from `reader`: set before operators are built.
+    locking: OnceLock<Locking>,
     /// All columns of the statement.
     pub columns: Arc<Columns>,
     /// The session's zone.
@@ -44,6 +55,7 @@ impl Runtime {
     pub fn new(reader: Reader, columns: Arc<Columns>, cx: EvalContext, interrupt: Arc<Interrupt>) -> Runtime {
         Runtime {
             reader,
+            locking: OnceLock::new(),
             columns,
             zone: cx.time_zone.clone(),
             pushdown: true,
@@ -55,6 +67,41 @@ impl Runtime {
             locks: Mutex::new(Vec::new()),
             held: std::sync::atomic::AtomicUsize::new(0),
         }
+    }
+
+    /// What a scan reads from.
+    pub fn reader_of(&self, scan: &Scan) -> &Reader {
+        match (scan.lock, self.locking.get()) {
+            (Some(_), Some(locking)) => &locking.reader,
+            _ => &self.reader,
+        }
+    }
+
+    /// What scans with a lock clause read from here on; the rows that they find are to be locked afterwards. The first
+    /// word counts, as of the other.
+    pub fn read_locked_from(&self, reader: Reader) {
+        let _ = self.locking.set(Locking { reader, locked: false });
+    }
+
+    /// The same when the rows are locked already.
+    pub fn read_what_is_locked(&self, reader: Reader) {
+        let _ = self.locking.set(Locking { reader, locked: true });
+    }
+
+    /// Whether one of them was said.
+    pub fn knows_locked(&self) -> bool {
+        self.locking.get().is_some()
+    }
+
+    /// The timestamp at which rows were read that are to be locked.
+    pub fn locked_at(&self) -> Timestamp {
+        self.locking.get().map_or(&self.reader, |l| &l.reader).snapshot().ts()
+    }
+
+    /// Whether a storage node can tell the value of an expression. They know offsets, not rules of zones.
+    pub fn can_push(&self, e: &Expr) -> bool {
+        let fixed = matches!(self.zone, TimeZone::Fixed(_));
+        pushdown::can_push(e) && (fixed || !query::pb::uses_timestamp(e))
     }
 
     /// The evaluation context. Evaluation never waits, so nobody waits long for it.
@@ -93,7 +140,9 @@ impl Runtime {
 
     /// Remembers row keys to be locked.
     pub fn add_locks(&self, lock: Lock, keys: impl IntoIterator<Item = Vec<u8>>) {
-        self.locks.lock().extend(keys.into_iter().map(|key| (lock, key)));
+        if !self.locking.get().is_some_and(|l| l.locked) {
+            self.locks.lock().extend(keys.into_iter().map(|key| (lock, key)));
+        }
     }
 
     /// Row keys to be locked, and how.

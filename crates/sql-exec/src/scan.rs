@@ -38,7 +38,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
     let types = rt.columns.types(&scan.base_outputs());
     let desc = scan.order == Some(true);
     let keep_order = scan.order.is_some();
-    let dirty = rt.reader.is_dirty(&scan.table);
+    let source = rt.reader_of(scan);
+    let dirty = source.is_dirty(&scan.table);
     let root_filters = |pushed: bool| {
         let positions = sql_planner::optimize::positions(&scan.base_outputs());
         let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
@@ -72,7 +73,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
         Access::Empty => Ok(Box::new(Fixed::new(vec![]))),
         Access::PointHandles(handles) => {
             let keys = handles.iter().map(|h| (table::record_key(scan.table.id, *h), *h)).collect();
-            rows_from(rt.reader.clone(), Source::Keys(keys))
+            rows_from(source.clone(), Source::Keys(keys))
         }
         Access::PointIndex { index, keys } => {
             let index = find_index(&scan.table, *index)?;
@@ -81,12 +82,12 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 .iter()
                 .map(|k| table::index_values_key(scan.table.id, index.id, &parts, k).map_err(row::damaged))
                 .collect::<Result<VecDeque<_>, _>>()?;
-            rows_from(rt.reader.through(&scan.table, index)?, Source::UniqueKeys(keys))
+            rows_from(source.through(&scan.table, index)?, Source::UniqueKeys(keys))
         }
         Access::Full | Access::Handles(_) => {
             let ranges = record_ranges(scan, desc);
             if dirty || !rt.pushdown {
-                return rows_from(rt.reader.clone(), Source::Ranges { ranges, desc });
+                return rows_from(source.clone(), Source::Ranges { ranges, desc });
             }
             let sent = with_handle_if_bare(scan);
             let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
@@ -102,7 +103,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if *covering && (dirty || !rt.pushdown || scan.lock.is_some()) {
                 return Ok(Box::new(IndexReader {
                     rt: rt.clone(),
-                    reader: rt.reader.through(&scan.table, index)?,
+                    reader: source.through(&scan.table, index)?,
                     table: scan.table.id,
                     index: index_columns(&scan.table, index),
                     wanted: index_positions(scan, index),
@@ -122,7 +123,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 return pushed_reader(scan, request, names, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
-            let reader = rt.reader.through(&scan.table, index)?;
+            let reader = source.through(&scan.table, index)?;
             rows_from(reader, Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
         }
     }
@@ -401,7 +402,7 @@ fn pushed_reader(
     let lock = scan.handle.and(scan.lock).map(|lock| (scan.columns.len(), scan.table.id, lock));
     Ok(Box::new(PushedReader {
         rt: rt.clone(),
-        stream: rt.reader.snapshot().coprocessor(request),
+        stream: rt.reader_of(scan).snapshot().coprocessor(request),
         types,
         names,
         filters,

@@ -13,7 +13,7 @@ use sql_planner::plan::{Columns, Plan};
 
 use crate::env::Env;
 use crate::operator;
-use crate::planned::{Planned, plan_query};
+use crate::planned::{Planned, Reads, plan_query};
 use crate::runtime::{Operator, Runtime};
 use crate::statement::{collect_context, lock_rows, will_lock};
 
@@ -36,8 +36,11 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Qu
     let meta = metas(&visible, &columns, &ctx.schema);
     will_lock(ctx, &locked);
     let locking = !locked.is_empty();
-    let pessimistic = locking && ctx.txn().await?.is_pessimistic();
-    let Planned { plan, rt, .. } = plan_query(ctx, env.eval, plan, columns, subqueries, pessimistic).await?;
+    let reads = match locking && ctx.session.is_pessimistic() {
+        true => Reads::ByClause,
+        false => Reads::Consistent,
+    };
+    let Planned { plan, rt, .. } = plan_query(ctx, env.eval, plan, columns, subqueries, reads).await?;
     let mut op = operator::build(&plan, &rt)?;
     let mut batches = Vec::new();
     let mut complete = false;

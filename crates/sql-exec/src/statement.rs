@@ -48,16 +48,26 @@ pub(crate) fn overlay_of(txn: &kv_client::Transaction, tables: &[Arc<TableInfo>]
     overlay
 }
 
-/// The snapshot that a statement of a transaction reads at, under the pending writes: a fresh one for each statement
-/// with `current` (FOR UPDATE and changes) and under READ COMMITTED, if the transaction is pessimistic; otherwise its own.
+/// The snapshot that a statement of a transaction reads at, under the pending writes: see the table at the top of the crate. `current`
+/// is for changes and lock clauses.
 pub(crate) async fn snapshot_of(ctx: &mut ExecContext<'_>, current: bool) -> Result<Snapshot, SqlError> {
     let client = ctx.server.kv()?;
+    let began_earlier = ctx.session.txn.kv().is_some();
     let txn = ctx.txn().await?;
-    let (own, pessimistic) = (txn.snapshot().clone(), txn.is_pessimistic());
-    match pessimistic && (current || ctx.session.txn.read_committed) {
-        true => Ok(client.snapshot(client.timestamp().await?)),
-        false => Ok(own),
+    let own = txn.snapshot().clone();
+    if !txn.is_pessimistic() {
+        return Ok(own);
     }
+    if current || ctx.session.txn.read_committed {
+        return Ok(client.snapshot(client.timestamp().await?));
+    }
+    let read_ts = match ctx.session.txn.read_ts {
+        Some(ts) => ts,
+        None if began_earlier => client.timestamp().await?,
+        None => own.ts(),
+    };
+    ctx.session.txn.read_ts = Some(read_ts);
+    Ok(client.snapshot(read_ts))
 }
 
 /// What a query reads from.
@@ -84,11 +94,16 @@ pub(crate) async fn query_runtime(
     current: bool,
 ) -> Result<Runtime, SqlError> {
     let reader = reader_of(ctx, tables, current).await?;
+    Ok(runtime(ctx, reader, columns, cx))
+}
+
+/// What operators that read from here share.
+pub(crate) fn runtime(ctx: &ExecContext<'_>, reader: Reader, columns: Arc<Columns>, cx: EvalContext) -> Runtime {
     let mut rt = Runtime::new(reader, columns, cx, ctx.session.interrupt.clone());
     if let Some(quota) = ctx.session.vars.settings().memory_quota {
         rt.memory_limit = quota;
     }
-    Ok(rt)
+    rt
 }
 
 /// Before a statement reads that has lock clauses: on its own it locks too, until its end. It waits for whoever has a row,
@@ -115,7 +130,7 @@ pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result
     for (nowait, rows) in [(true, at_once), (false, patient)] {
         if !rows.is_empty() {
             let wait = lock_wait(ctx.session, nowait);
-            let for_update_ts = Some(rt.reader.snapshot().ts());
+            let for_update_ts = Some(rt.locked_at());
             let options = kv_client::LockOptions { wait, for_update_ts, ..Default::default() };
             ctx.txn().await?.lock_keys(rows.into_iter().map(|(_, key)| key).collect(), options).await?;
         }

@@ -18,7 +18,11 @@ use sql_base::SqlError;
 /// Arguments cast as the function wants them, and the type of the result.
 pub fn infer(name: &str, args: Vec<Expr>) -> Result<(Vec<Expr>, FieldType), SqlError> {
     let wanted = match name {
-        "count" => return Ok((args, FieldType::bigint().with_flags(flags::NOT_NULL))),
+        // As MySQL describes it: one more than the digits and the sign of a BIGINT.
+        "count" => {
+            let ty = FieldType { flen: 21, ..FieldType::bigint() };
+            return Ok((args, ty.with_flags(flags::NOT_NULL)));
+        }
         "group_concat" => {
             let args: Vec<Expr> = args.into_iter().map(|a| types::to_domain(a, Domain::String)).collect();
             let collation = types::merge_collations(&args, name)?;

@@ -1,7 +1,8 @@
 //! From a parsed statement to a plan.
 //!
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap; [`ranges`] turns
-//! conditions into key ranges; [`aggregate`] knows the aggregate functions; [`expr`] is the planner's side of expressions.
+//! conditions into key ranges; [`join_order`] and [`common_conditions`] are rules of it; [`aggregate`] knows the aggregate
+//! functions; [`expr`] is the planner's side of expressions.
 //!
 //! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`, whose
 //! trees are bound.
@@ -11,7 +12,9 @@
 
 pub mod aggregate;
 pub mod binder;
+pub mod common_conditions;
 pub mod expr;
+pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;

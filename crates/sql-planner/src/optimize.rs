@@ -1,8 +1,9 @@
 //! Rules that make a bound plan cheap, in this order:
 //!
 //! 1. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
-//! 2. columns that nobody reads are not read ([`prune`]);
-//! 3. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`choose_access`]); an order that
+//! 2. inner joins are ordered ([`join_order`]);
+//! 3. columns that nobody reads are not read ([`prune`]);
+//! 4. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`choose_access`]); an order that
 //!    the keys have anyway replaces a sort; limits, orders and filters go to the storage nodes ([`place`]).
 //!
 //! Estimates are rough until there are statistics: a table has 10,000 rows, an equality on an index leaves one in a
@@ -19,6 +20,7 @@ use sql_catalog::{IndexInfo, TableInfo};
 
 use super::plan::{Access, ColId, Columns, IndexHint, JoinKind, Plan, PushedAgg, Scan, SortKey, reads_only};
 use super::ranges::{self, Interval, Restriction};
+use super::{common_conditions, join_order};
 
 /// Rows that a table is thought to have.
 pub const TABLE_ROWS: f64 = 10_000.0;
@@ -43,7 +45,7 @@ pub struct Rules<'a> {
 impl Rules<'_> {
     /// Applies all rules.
     pub fn optimize(&self, plan: Plan) -> Plan {
-        let plan = push_down(plan, Vec::new());
+        let plan = join_order::order_joins(push_down(plan, Vec::new()), self.zone);
         let needed: HashSet<ColId> = plan.outputs().into_iter().collect();
         let plan = prune(plan, &needed);
         self.place(plan, None)
@@ -334,6 +336,23 @@ pub fn estimate(plan: &Plan) -> f64 {
     }
 }
 
+/// Rough number of rows of a plan whose scans have no keys yet.
+pub fn input_rows(plan: &Plan, zone: &TimeZone) -> f64 {
+    match plan {
+        Plan::Scan(scan) => {
+            let choice = choose_access(scan, &scan.filters, &[], None, zone);
+            let rest = (0..scan.filters.len()).filter(|i| !choice.consumed.contains(i));
+            rest.fold(choice.estimate, |rows, i| match super::expr::column_compare(&scan.filters[i]) {
+                Some((CmpOp::Eq | CmpOp::NullEq, ..)) => rows * 0.1,
+                _ => rows * 0.5,
+            })
+        }
+        Plan::Filter { input, .. } => input_rows(input, zone) * 0.8,
+        Plan::Project { input, .. } | Plan::Apply { input, .. } => input_rows(input, zone),
+        plan => estimate(plan),
+    }
+}
+
 // ---- Conditions move down ----
 
 /// The plan's rows for which all conditions are true.
@@ -358,7 +377,7 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
     match plan {
         Plan::Filter { input, conditions: own } => {
             for c in own {
-                c.split_and(&mut conditions);
+                common_conditions::split(c, &mut conditions);
             }
             push_down(*input, conditions)
         }
@@ -477,7 +496,7 @@ fn push_join(
     let (mut to_left, mut to_right, mut other, mut above) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut parts = Vec::new();
     for c in on {
-        c.split_and(&mut parts);
+        common_conditions::split(c, &mut parts);
     }
     let from_above = parts.len();
     parts.extend(conditions);
@@ -516,7 +535,7 @@ fn push_join(
 }
 
 /// `a = b` with one side of each input.
-fn equality(c: &Expr, l: &HashSet<ColId>, r: &HashSet<ColId>) -> Option<(Expr, Expr)> {
+pub fn equality(c: &Expr, l: &HashSet<ColId>, r: &HashSet<ColId>) -> Option<(Expr, Expr)> {
     let Expr::Call(call) = c else { return None };
     let Func::Compare(CmpOp::Eq, domain, collation) = call.func else { return None };
     let [a, b] = &call.args[..] else { return None };
@@ -895,6 +914,8 @@ fn index_access(
                         ));
                     }
                 }
+                // Different values may have one prefix.
+                intervals = ranges::union(intervals, &column.field_type);
                 true
             }
             None => {

@@ -480,6 +480,13 @@ impl Plan {
         }
     }
 
+    /// Whether a base table is read with (`locked`) or without a lock clause.
+    pub fn reads(&self, locked: bool) -> bool {
+        matches!(self, Plan::Scan(scan) if scan.lock.is_some() == locked)
+            || matches!(self, Plan::Apply { subquery, .. } if subquery.plan.reads(locked))
+            || self.inputs().into_iter().any(|i| i.reads(locked))
+    }
+
     /// Every base table that is read.
     pub fn tables(&self, out: &mut Vec<Arc<TableInfo>>) {
         if let Plan::Scan(scan) = self {

@@ -229,7 +229,8 @@ impl Session {
                 }
                 self.state.begin(&*self.server, begin.read_only, begin.pessimistic).await?;
                 if begin.consistent_snapshot {
-                    self.state.transaction(&*self.server).await?;
+                    let start = self.state.transaction(&*self.server).await?.start_ts();
+                    self.state.txn.read_ts = Some(start);
                 }
                 Ok(Outcome::ok())
             }

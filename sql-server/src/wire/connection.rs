@@ -409,8 +409,9 @@ impl Connection {
             0x1c => Err(SqlError::NotSupported("COM_STMT_FETCH (cursors)".into())),
             0x1f => {
                 let identity = session.state.identity.clone();
-                session.reset(identity, None).await;
-                self.info.set_database(None);
+                // All of the session goes but the current database (manual, COM_RESET_CONNECTION).
+                let database = session.state.database.take();
+                session.reset(identity, database).await;
                 self.put_done(session, &Done::default(), false);
                 Ok(())
             }

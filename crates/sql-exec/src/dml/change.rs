@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::FieldType;
-use kv_client::LockWait;
 use query::batch::Batch;
 use query::context::TimeZone;
 use query::expr::Expr;
@@ -24,8 +23,9 @@ use super::fitting::Fitting;
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
-use crate::planned::{Planned, load_memory_tables, plan_query};
-use crate::reader::{Overlay, Reader};
+use crate::planned::{Planned, Reads, load_memory_tables, plan_query};
+use crate::point_lock::PointKeys;
+use crate::reader::Reader;
 use crate::rules::optimize;
 use crate::runtime::{Runtime, resolve};
 use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context};
@@ -267,7 +267,7 @@ pub(crate) async fn plan_update(ctx: &mut ExecContext<'_>, update: &ast::Update)
     let env = Env::new(ctx, true);
     let change = bind_update(&env, update)?;
     let cx = write_context(ctx, false);
-    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, false).await
+    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
 }
 
 /// For EXPLAIN.
@@ -275,7 +275,7 @@ pub(crate) async fn plan_delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete)
     let env = Env::new(ctx, true);
     let change = bind_delete(&env, delete)?;
     let cx = write_context(ctx, false);
-    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, false).await
+    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
 }
 
 /// Rows found, locked in a pessimistic transaction.
@@ -300,18 +300,21 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     let client = ctx.server.kv()?.clone();
     let cx = write_context(ctx, ignore);
     let interrupt = ctx.session.interrupt.clone();
-    let pessimistic = ctx.txn().await?.is_pessimistic();
     let columns = Arc::new(columns);
     let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
     let memory = load_memory_tables(ctx, &plans).await?;
-    let txn = ctx.txn().await?;
 
-    // Rows by key are locked before they are read: one request instead of two. Of the pending writes only theirs count.
-    if pessimistic && single && subqueries.is_empty() {
-        let probe = Runtime::new(Reader::new(txn.snapshot().clone()), columns.clone(), cx.clone(), interrupt.clone());
+    // Rows by key are locked before they are read: one request instead of two, and the conditions are judged on what
+    // whoever has them leaves. A statement of its own locks them too. Of the pending writes only theirs count.
+    if single && subqueries.is_empty() && (ctx.is_autocommit() || ctx.session.is_pessimistic()) {
+        let nowhere = Reader::new(client.snapshot(codec::timestamp::Timestamp::MAX));
+        let probe = Runtime::new(nowhere, columns.clone(), cx.clone(), interrupt.clone());
         let placed = optimize(plan.clone(), &probe);
-        if let Some(keys) = point_keys(&placed) {
-            let locked = lock_points(txn, &keys, wait).await?;
+        if let Some(keys) = PointKeys::of(&placed) {
+            if ctx.is_autocommit() {
+                ctx.session.txn.pessimistic = Some(true);
+            }
+            let locked = keys.lock(ctx.txn().await?, wait).await?;
             let reader = Reader::with_overlay(client.snapshot(locked.ts), locked.values);
             let mut runtime = Runtime::new(reader, columns, cx, interrupt);
             runtime.memory = memory;
@@ -319,6 +322,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
             return collect_rows(placed, rt, targets, assignments).await;
         }
     }
+    let pessimistic = ctx.txn().await?.is_pessimistic();
     let overlay = overlay_of(ctx.txn().await?, &tables);
     let reader = Reader::with_overlay(snapshot_of(ctx, true).await?, overlay);
     let mut runtime = Runtime::new(reader, columns, cx, interrupt);
@@ -371,81 +375,6 @@ fn uses_keys(plan: &Plan) -> bool {
         Plan::Join { left, lookup: Some(_), .. } => uses_keys(left),
         _ => plan.inputs().into_iter().all(uses_keys),
     }
-}
-
-/// Keys of a plan that reads single rows of one table.
-struct PointKeys {
-    table: Arc<TableInfo>,
-    rows: Vec<Vec<u8>>,
-    /// Keys of a unique index, whose values lead to the rows.
-    entries: Vec<Vec<u8>>,
-}
-
-fn point_keys(plan: &Plan) -> Option<PointKeys> {
-    match plan {
-        Plan::Scan(scan) => match &scan.access {
-            Access::PointHandles(h) => {
-                let rows = h.iter().map(|h| codec::table::record_key(scan.table.id, *h)).collect();
-                Some(PointKeys { table: scan.table.clone(), rows, entries: Vec::new() })
-            }
-            Access::PointIndex { index, keys } => {
-                let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
-                let parts = row::index_parts(&scan.table, index);
-                let entries = keys
-                    .iter()
-                    .map(|k| codec::table::index_values_key(scan.table.id, index.id, &parts, k).ok())
-                    .collect::<Option<Vec<_>>>()?;
-                Some(PointKeys { table: scan.table.clone(), rows: Vec::new(), entries })
-            }
-            _ => None,
-        },
-        Plan::Project { input, .. }
-        | Plan::Filter { input, .. }
-        | Plan::Sort { input, .. }
-        | Plan::Limit { input, .. } => point_keys(input),
-        _ => None,
-    }
-}
-
-struct LockedPoints {
-    ts: codec::timestamp::Timestamp,
-    /// What is at the keys now: pending, or committed.
-    values: Overlay,
-}
-
-async fn lock_points(
-    txn: &mut kv_client::Transaction,
-    keys: &PointKeys,
-    wait: LockWait,
-) -> Result<LockedPoints, SqlError> {
-    let options = || kv_client::LockOptions { wait, return_values: true, ..Default::default() };
-    let mut values = Overlay::new();
-    let mut ts = txn.for_update_ts();
-    let mut row_keys = keys.rows.clone();
-    if !keys.entries.is_empty() {
-        let locked = txn.lock_keys(keys.entries.clone(), options()).await?;
-        ts = ts.max(locked.for_update_ts);
-        for (k, v) in keys.entries.iter().zip(locked.values) {
-            let current = match txn.buffer().get(k) {
-                Some(entry) => entry.value.clone(),
-                None => v,
-            };
-            if let Some(v) = &current {
-                let handle = codec::table::decode_unique_handle(v).map_err(row::damaged)?;
-                row_keys.push(codec::table::record_key(keys.table.id, handle));
-            }
-            values.insert(k.clone(), current);
-        }
-    }
-    if !row_keys.is_empty() {
-        let locked = txn.lock_keys(row_keys.clone(), options()).await?;
-        ts = ts.max(locked.for_update_ts);
-        values.extend(row_keys.into_iter().zip(locked.values).map(|(k, v)| {
-            let pending = txn.buffer().get(&k).map(|entry| entry.value.clone());
-            (k, pending.unwrap_or(v))
-        }));
-    }
-    Ok(LockedPoints { ts, values })
 }
 
 async fn collect_rows(

@@ -21,7 +21,7 @@ use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
-use crate::planned::plan_query;
+use crate::planned::{Reads, plan_query};
 use crate::reader::Reader;
 use crate::runtime::{Runtime, resolve};
 use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, will_lock, write_context};
@@ -239,7 +239,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let rt;
     match query_plan {
         Some(plan) => {
-            let planned = plan_query(ctx, cx, plan, columns, subqueries, true).await?;
+            let planned = plan_query(ctx, cx, plan, columns, subqueries, Reads::Current).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use codec::datum::Datum;
+use codec::decimal::Decimal;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_base::SqlError;
@@ -121,12 +122,22 @@ impl Binder<'_> {
 
     /// A number of rows: a literal or a parameter.
     pub fn row_count(&mut self, e: &ast::Expr) -> Result<u64, SqlError> {
-        match self.bind_expr(e)?.as_const() {
-            Some(Datum::Int(n)) if *n >= 0 => Ok(*n as u64),
-            Some(Datum::UInt(n)) => Ok(*n),
-            Some(Datum::Null) if self.describing => Ok(0),
-            _ => Err(SqlError::WrongArguments("LIMIT".into())),
-        }
+        let bound = self.bind_expr(e)?;
+        let count = match bound.as_const() {
+            Some(Datum::Int(n)) => u64::try_from(*n).ok(),
+            Some(Datum::UInt(n)) => Some(*n),
+            Some(Datum::Null) if self.describing => Some(0),
+            // A literal is a whole number; a parameter may be sent as any type, and is converted to one.
+            Some(value) if is_parameter(e) => match value {
+                Datum::Bytes(b) => std::str::from_utf8(b).ok().and_then(|text| Decimal::parse_prefix(text).0),
+                Datum::Decimal(d) => Some(d.clone()),
+                Datum::Float(v) => Decimal::from_f64(*v),
+                _ => None,
+            }
+            .and_then(|n| n.round(0).to_u64().ok()),
+            _ => None,
+        };
+        count.ok_or_else(|| SqlError::WrongArguments("LIMIT".into()))
     }
 
     fn bind_set(&mut self, body: &ast::SetExpr) -> Result<Bound, SqlError> {
@@ -315,3 +326,7 @@ impl Binder<'_> {
 const LEFT: i64 = 1;
 
 const RIGHT: i64 = 2;
+
+fn is_parameter(e: &ast::Expr) -> bool {
+    matches!(e, ast::Expr::Value(v) if matches!(v.value, ast::Value::Placeholder(_)))
+}

@@ -1,0 +1,100 @@
+//! Locks on rows that a plan reads by key, taken before the rows are read.
+//!
+//! A change or a locking read that finds its rows by primary or unique key must judge its other conditions on the newest
+//! version of them: it waits for whoever has them locked, and reads what they leave. So the keys are locked first, with
+//! the values in the answer (one request instead of two), and the plan then runs over those values.
+//!
+//! Not here: rows found by a range. They are read at a fresh timestamp and those that match are locked; a row that changed
+//! in between is a write conflict, and the session runs the statement again.
+
+use std::sync::Arc;
+
+use codec::timestamp::Timestamp;
+use kv_client::{LockWait, Transaction};
+use sql_base::SqlError;
+use sql_catalog::{TableInfo, row};
+use sql_planner::plan::{Access, Lock, Plan};
+
+use crate::reader::Overlay;
+
+/// Keys of a plan that reads single rows of one table.
+pub(super) struct PointKeys {
+    table: Arc<TableInfo>,
+    rows: Vec<Vec<u8>>,
+    /// Keys of a unique index, whose values lead to the rows.
+    entries: Vec<Vec<u8>>,
+    /// The lock clause of the scan.
+    pub(super) clause: Option<Lock>,
+}
+
+/// What is at the keys once they are locked.
+pub(super) struct LockedPoints {
+    /// As of when.
+    pub(super) ts: Timestamp,
+    /// What is at the keys now: pending, or committed.
+    pub(super) values: Overlay,
+}
+
+impl PointKeys {
+    /// The keys that an optimized plan reads, if it reads nothing else.
+    pub(super) fn of(plan: &Plan) -> Option<PointKeys> {
+        match plan {
+            Plan::Scan(scan) => {
+                let (table, clause) = (scan.table.clone(), scan.lock);
+                match &scan.access {
+                    Access::PointHandles(handles) => {
+                        let rows = handles.iter().map(|h| codec::table::record_key(table.id, *h)).collect();
+                        Some(PointKeys { table, rows, entries: Vec::new(), clause })
+                    }
+                    Access::PointIndex { index, keys } => {
+                        let index = table.indexes.iter().find(|i| i.id == *index)?;
+                        let parts = row::index_parts(&table, index);
+                        let entries = keys
+                            .iter()
+                            .map(|k| codec::table::index_values_key(table.id, index.id, &parts, k).ok())
+                            .collect::<Option<Vec<_>>>()?;
+                        Some(PointKeys { table, rows: Vec::new(), entries, clause })
+                    }
+                    _ => None,
+                }
+            }
+            Plan::Project { input, .. }
+            | Plan::Filter { input, .. }
+            | Plan::Sort { input, .. }
+            | Plan::Limit { input, .. } => PointKeys::of(input),
+            _ => None,
+        }
+    }
+
+    /// Locks the keys, entries of a unique index before the rows they lead to. Waits for those who have them.
+    pub(super) async fn lock(&self, txn: &mut Transaction, wait: LockWait) -> Result<LockedPoints, SqlError> {
+        let options = || kv_client::LockOptions { wait, return_values: true, ..Default::default() };
+        let mut values = Overlay::new();
+        let mut ts = txn.for_update_ts();
+        let mut row_keys = self.rows.clone();
+        if !self.entries.is_empty() {
+            let locked = txn.lock_keys(self.entries.clone(), options()).await?;
+            ts = ts.max(locked.for_update_ts);
+            for (k, v) in self.entries.iter().zip(locked.values) {
+                let current = match txn.buffer().get(k) {
+                    Some(entry) => entry.value.clone(),
+                    None => v,
+                };
+                if let Some(v) = &current {
+                    let handle = codec::table::decode_unique_handle(v).map_err(row::damaged)?;
+                    row_keys.push(codec::table::record_key(self.table.id, handle));
+                }
+                values.insert(k.clone(), current);
+            }
+        }
+        if !row_keys.is_empty() {
+            let locked = txn.lock_keys(row_keys.clone(), options()).await?;
+            ts = ts.max(locked.for_update_ts);
+            values.extend(row_keys.into_iter().zip(locked.values).map(|(k, v)| {
+                let pending = txn.buffer().get(&k).map(|entry| entry.value.clone());
+                (k, pending.unwrap_or(v))
+            }));
+        }
+        Ok(LockedPoints { ts, values })
+    }
+}
