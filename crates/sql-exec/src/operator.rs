@@ -20,7 +20,7 @@ use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::rules::optimize;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
-use crate::{aggregate, pushdown, scan};
+use crate::{aggregate, scan};
 
 type Input = Box<dyn Operator>;
 
