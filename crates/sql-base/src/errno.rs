@@ -114,6 +114,8 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         SubqueryManyRows => (1242, "21000"),
         OperandColumns(_) => (1241, "21000"),
         UnionColumnCount => (1222, "21000"),
+        ValuesWithoutColumns => (3942, "HY000"),
+        ValuesWithDefault => (3943, "HY000"),
         DerivedNeedsAlias => (1248, "42000"),
         ViewColumnCount => (1353, "HY000"),
         UpdateTableUsed(_) => (1093, "HY000"),

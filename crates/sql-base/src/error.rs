@@ -483,6 +483,14 @@ pub enum SqlError {
     /// `UNION` of unequal widths.
     #[error("The used SELECT statements have a different number of columns")]
     UnionColumnCount,
+    /// `VALUES ROW()` outside of INSERT.
+    #[error(
+        "Each row of a VALUES clause must have at least one column, unless when used as source in an INSERT statement."
+    )]
+    ValuesWithoutColumns,
+    /// `VALUES ROW(DEFAULT)` outside of INSERT.
+    #[error("A VALUES clause cannot use DEFAULT values, unless used as a source in an INSERT statement.")]
+    ValuesWithDefault,
     /// A derived table without a name.
     #[error("Every derived table must have its own alias")]
     DerivedNeedsAlias,

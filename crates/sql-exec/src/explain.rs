@@ -165,6 +165,10 @@ impl Lines {
                 self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
             }
             Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
+            Plan::Repeat { times, .. } => {
+                let info = format!("times:{}", Named(times, |i| rt.columns.name(i)));
+                self.push(lead, "Repeat", rows, "root", "", &info);
+            }
             Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
         }
         let mut below: Vec<&Plan> = plan.inputs();

@@ -81,6 +81,7 @@ impl Rules<'_> {
             Plan::Union { inputs, ids } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| self.place(i, limit)).collect(), ids }
             }
+            Plan::Repeat { input, times } => Plan::Repeat { input: Box::new(self.place(*input, None)), times },
             Plan::Apply { input, subquery } => Plan::Apply { input: Box::new(self.place(*input, None)), subquery },
             leaf => leaf,
         }
@@ -313,7 +314,7 @@ pub fn estimate(plan: &Plan) -> f64 {
         }
         Plan::Memory { .. } => 100.0,
         Plan::Filter { input, .. } => estimate(input) * 0.8,
-        Plan::Project { input, .. } | Plan::Apply { input, .. } => estimate(input),
+        Plan::Project { input, .. } | Plan::Repeat { input, .. } | Plan::Apply { input, .. } => estimate(input),
         Plan::Join { kind, left, right, equal, .. } => {
             let (l, r) = (estimate(left), estimate(right));
             match (kind, equal.is_empty()) {
@@ -412,6 +413,10 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             filter(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, stay)
         }
         Plan::Distinct(input) => Plan::Distinct(Box::new(push_down(*input, conditions))),
+        Plan::Repeat { input, times } => {
+            let (stay, down) = partition(conditions, Expr::is_volatile);
+            filter(Plan::Repeat { input: Box::new(push_down(*input, down)), times }, stay)
+        }
         Plan::Sort { input, keys, limit: None } => {
             Plan::Sort { input: Box::new(push_down(*input, conditions)), keys, limit: None }
         }
@@ -579,6 +584,11 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             Plan::Sort { input: Box::new(prune(*input, &below)), keys, limit }
         }
         Plan::Limit { input, offset, count } => Plan::Limit { input: Box::new(prune(*input, needed)), offset, count },
+        Plan::Repeat { input, times } => {
+            let mut below = needed.clone();
+            need(&times, &mut below);
+            Plan::Repeat { input: Box::new(prune(*input, &below)), times }
+        }
         // Every column decides which rows are distinct.
         Plan::Distinct(input) => {
             let all = input.outputs().into_iter().collect();

@@ -374,6 +374,13 @@ pub enum Plan {
         /// Columns.
         ids: Vec<ColId>,
     },
+    /// Each row as often as it says.
+    Repeat {
+        /// Input.
+        input: Box<Plan>,
+        /// How often; not at all if negative.
+        times: Expr,
+    },
     /// A subquery that depends on the row, run for each.
     Apply {
         /// Input.
@@ -397,6 +404,7 @@ impl Plan {
             Plan::Filter { input, .. }
             | Plan::Sort { input, .. }
             | Plan::Limit { input, .. }
+            | Plan::Repeat { input, .. }
             | Plan::Distinct(input) => input.outputs(),
             Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
             Plan::Join { left, right, .. } => {
@@ -418,6 +426,7 @@ impl Plan {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
             Plan::Filter { input, .. }
+            | Plan::Repeat { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Distinct(input)
@@ -434,6 +443,7 @@ impl Plan {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
             Plan::Filter { input, .. }
+            | Plan::Repeat { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Distinct(input)
@@ -462,6 +472,7 @@ impl Plan {
                 scan.pushed.filters.iter_mut().for_each(&mut *f);
             }
             Plan::Filter { conditions, .. } => conditions.iter_mut().for_each(f),
+            Plan::Repeat { times, .. } => f(times),
             Plan::Project { exprs, .. } => exprs.iter_mut().for_each(|e| f(&mut e.0)),
             Plan::Join { equal, other, .. } => {
                 for (a, b) in equal {
