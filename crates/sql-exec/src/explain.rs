@@ -165,6 +165,15 @@ impl Lines {
                 self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
             }
             Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
+            Plan::Recursive(recursive) => {
+                let union = if recursive.distinct { "union distinct" } else { "union all" };
+                let limit = recursive.limit.map_or(String::new(), |n| format!(", limit:{n}"));
+                let object = format!("CTE:{}", recursive.name);
+                self.push(lead, "RecursiveCTE", rows, "root", &object, &format!("{union}{limit}"));
+            }
+            Plan::WorkTable { alias, .. } => {
+                self.push(lead, "CTETable", rows, "root", &format!("CTE:{alias}"), "rows of the last round");
+            }
             Plan::Repeat { times, .. } => {
                 let info = format!("times:{}", Named(times, |i| rt.columns.name(i)));
                 self.push(lead, "Repeat", rows, "root", "", &info);

@@ -22,6 +22,7 @@
 //! the rows of virtual tables ([`sql_context::VirtualRows`]).
 
 pub mod aggregate;
+mod cte;
 mod dml;
 pub mod env;
 mod explain;

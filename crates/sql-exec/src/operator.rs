@@ -20,7 +20,7 @@ use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::rules::optimize;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
-use crate::{aggregate, scan};
+use crate::{aggregate, cte, scan};
 
 type Input = Box<dyn Operator>;
 
@@ -95,6 +95,12 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let mut list = inputs.iter().map(|i| build(i, rt)).collect::<Result<Vec<_>, _>>()?;
             list.reverse();
             Box::new(Union { inputs: list, types })
+        }
+        Plan::Recursive(recursive) => cte::build(recursive, build, rt),
+        Plan::WorkTable { number, ids, .. } => {
+            let types = rt.columns.types(ids);
+            let rows = rt.work_table(*number).into_iter();
+            Box::new(Fixed::new(rows.map(|b| Batch::new(types.clone(), b.columns().to_vec(), b.num_rows())).collect()))
         }
         Plan::Repeat { input, times } => {
             let times = resolve(times, &at(input))?;

@@ -81,6 +81,10 @@ impl Rules<'_> {
             Plan::Union { inputs, ids } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| self.place(i, limit)).collect(), ids }
             }
+            Plan::Recursive(mut recursive) => {
+                recursive.inputs = recursive.inputs.into_iter().map(|i| self.place(i, None)).collect();
+                Plan::Recursive(recursive)
+            }
             Plan::Repeat { input, times } => Plan::Repeat { input: Box::new(self.place(*input, None)), times },
             Plan::Apply { input, subquery } => Plan::Apply { input: Box::new(self.place(*input, None)), subquery },
             leaf => leaf,
@@ -312,7 +316,8 @@ pub fn estimate(plan: &Plan) -> f64 {
                 _ => rows,
             }
         }
-        Plan::Memory { .. } => 100.0,
+        Plan::Memory { .. } | Plan::WorkTable { .. } => 100.0,
+        Plan::Recursive(recursive) => recursive.inputs.iter().map(estimate).sum(),
         Plan::Filter { input, .. } => estimate(input) * 0.8,
         Plan::Project { input, .. } | Plan::Repeat { input, .. } | Plan::Apply { input, .. } => estimate(input),
         Plan::Join { kind, left, right, equal, .. } => {
@@ -413,6 +418,11 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             filter(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, stay)
         }
         Plan::Distinct(input) => Plan::Distinct(Box::new(push_down(*input, conditions))),
+        // A row that is not wanted may be what others come from.
+        Plan::Recursive(mut recursive) => {
+            recursive.inputs = recursive.inputs.into_iter().map(|i| push_down(i, Vec::new())).collect();
+            filter(Plan::Recursive(recursive), conditions)
+        }
         Plan::Repeat { input, times } => {
             let (stay, down) = partition(conditions, Expr::is_volatile);
             filter(Plan::Repeat { input: Box::new(push_down(*input, down)), times }, stay)
@@ -584,6 +594,16 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             Plan::Sort { input: Box::new(prune(*input, &below)), keys, limit }
         }
         Plan::Limit { input, offset, count } => Plan::Limit { input: Box::new(prune(*input, needed)), offset, count },
+        // Every column may be what the next round reads.
+        Plan::Recursive(mut recursive) => {
+            let inputs = recursive.inputs.into_iter().map(|i| {
+                let all = i.outputs().into_iter().collect();
+                prune(i, &all)
+            });
+            recursive.inputs = inputs.collect();
+            Plan::Recursive(recursive)
+        }
+        table @ Plan::WorkTable { .. } => table,
         Plan::Repeat { input, times } => {
             let mut below = needed.clone();
             need(&times, &mut below);

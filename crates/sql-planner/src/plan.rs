@@ -281,6 +281,23 @@ impl Subquery {
     }
 }
 
+/// A query that reads what it gave itself: WITH RECURSIVE.
+#[derive(Debug, Clone)]
+pub struct Recursive {
+    /// Its name in the statement.
+    pub name: String,
+    /// Number of its work table.
+    pub number: usize,
+    /// Columns.
+    pub ids: Vec<ColId>,
+    /// What it begins with, then what each round adds: those read the rows of the round before as [`Plan::WorkTable`].
+    pub inputs: Vec<Plan>,
+    /// Rows that are there already are not added.
+    pub distinct: bool,
+    /// How many rows are needed at all.
+    pub limit: Option<u64>,
+}
+
 /// A plan.
 #[derive(Debug, Clone, Default)]
 pub enum Plan {
@@ -374,6 +391,17 @@ pub enum Plan {
         /// Columns.
         ids: Vec<ColId>,
     },
+    /// Rounds of a query until one adds nothing.
+    Recursive(Box<Recursive>),
+    /// The rows that the last round added.
+    WorkTable {
+        /// Of which recursive query.
+        number: usize,
+        /// Its name in the statement.
+        alias: String,
+        /// Columns.
+        ids: Vec<ColId>,
+    },
     /// Each row as often as it says.
     Repeat {
         /// Input.
@@ -395,7 +423,10 @@ impl Plan {
     pub fn outputs(&self) -> Vec<ColId> {
         match self {
             Plan::One => Vec::new(),
-            Plan::Nothing(ids) | Plan::Values { ids, .. } | Plan::Union { ids, .. } => ids.clone(),
+            Plan::Nothing(ids) | Plan::Values { ids, .. } | Plan::Union { ids, .. } | Plan::WorkTable { ids, .. } => {
+                ids.clone()
+            }
+            Plan::Recursive(recursive) => recursive.ids.clone(),
             Plan::Scan(scan) => match &scan.pushed.aggregate {
                 Some(agg) => agg.aggs.iter().map(|a| a.1).chain(agg.group.iter().map(|g| g.1)).collect(),
                 None => scan.base_outputs(),
@@ -424,7 +455,8 @@ impl Plan {
     /// Direct inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
-            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
+            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
             | Plan::Project { input, .. }
@@ -435,13 +467,15 @@ impl Plan {
             | Plan::Apply { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
+            Plan::Recursive(recursive) => recursive.inputs.iter().collect(),
         }
     }
 
     /// The same, to be changed.
     pub fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match self {
-            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
+            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
             | Plan::Project { input, .. }
@@ -452,6 +486,7 @@ impl Plan {
             | Plan::Apply { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
+            Plan::Recursive(recursive) => recursive.inputs.iter_mut().collect(),
         }
     }
 

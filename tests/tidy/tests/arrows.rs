@@ -57,6 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "subqueries",
             "operator",
             "scan",
+            "cte",
             "aggregate",
             "rules",
             "pushdown",

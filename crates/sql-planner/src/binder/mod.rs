@@ -10,6 +10,7 @@
 
 mod expressions;
 mod queries;
+mod recursion;
 mod select;
 mod tables;
 
@@ -25,6 +26,7 @@ use sqlparser::ast;
 
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
 pub use expressions::has_aggregate;
+use recursion::Cte;
 pub use select::check_clauses;
 
 /// What names and variables mean outside the statement.
@@ -98,7 +100,10 @@ pub struct Binder<'a> {
     /// Subqueries to run first, in this order.
     pub subqueries: Vec<Subquery>,
     blocks: Vec<Block>,
-    ctes: Vec<HashMap<String, (ast::Query, Vec<String>, usize)>>,
+    ctes: Vec<HashMap<String, Cte>>,
+    /// A recursive CTE named itself where it has no columns yet.
+    named_itself: bool,
+    next_work_table: usize,
     next_param: usize,
     clause: &'static str,
     depth: usize,
@@ -182,6 +187,8 @@ impl<'a> Binder<'a> {
             subqueries: Vec::new(),
             blocks: Vec::new(),
             ctes: Vec::new(),
+            named_itself: false,
+            next_work_table: 0,
             next_param: 0,
             clause: "field list",
             depth: 0,

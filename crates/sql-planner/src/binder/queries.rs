@@ -1,7 +1,5 @@
 //! What is around a query's blocks: WITH, set operations, ORDER BY and LIMIT of their results, lock clauses.
 
-use std::collections::HashMap;
-
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::types::FieldType;
@@ -11,6 +9,7 @@ use sqlparser::ast;
 
 use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey};
 use super::super::{aggregate, expr as build};
+use super::recursion::is_all;
 use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, is_desc, position, table_name, unsupported};
 
 impl Binder<'_> {
@@ -29,15 +28,7 @@ impl Binder<'_> {
 
     fn bind_query_with(&mut self, query: &ast::Query) -> Result<Bound, SqlError> {
         if let Some(with) = &query.with {
-            if with.recursive {
-                return unsupported("WITH RECURSIVE");
-            }
-            for cte in &with.cte_tables {
-                let names = cte.alias.columns.iter().map(|c| c.name.value.clone()).collect();
-                let level = self.ctes.len();
-                let entry = ((*cte.query).clone(), names, level);
-                self.ctes.push(HashMap::from([(cte.alias.name.value.to_lowercase(), entry)]));
-            }
+            self.open_with(with)?;
         }
         let foreign = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
         if foreign || query.fetch.is_some() || query.for_clause.is_some() {
@@ -61,16 +52,22 @@ impl Binder<'_> {
             }
             other => return unsupported(other.to_string()),
         };
-        for lock in &query.locks {
+        self.lock_query(&query.locks, &mut bound.plan)?;
+        Ok(bound)
+    }
+
+    /// The lock clauses of a query.
+    pub(super) fn lock_query(&mut self, locks: &[ast::LockClause], plan: &mut Plan) -> Result<(), SqlError> {
+        for lock in locks {
             if lock.nonblock == Some(ast::NonBlock::SkipLocked) {
                 return unsupported("SKIP LOCKED");
             }
             // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
             // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
             let of = lock.of.as_ref().map(table_name).transpose()?;
-            self.lock_scans(&mut bound.plan, of, Lock { nowait: lock.nonblock.is_some() })?;
+            self.lock_scans(plan, of, Lock { nowait: lock.nonblock.is_some() })?;
         }
-        Ok(bound)
+        Ok(())
     }
 
     /// Has the rows of the query's tables locked, those of table `of` or all. Tables of subqueries and derived tables are
@@ -104,7 +101,7 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
+    pub(super) fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
         let (limit, offset) = match clause {
             None => return Ok(None),
             Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
@@ -140,7 +137,7 @@ impl Binder<'_> {
         count.ok_or_else(|| SqlError::WrongArguments("LIMIT".into()))
     }
 
-    fn bind_set(&mut self, body: &ast::SetExpr) -> Result<Bound, SqlError> {
+    pub(super) fn bind_set(&mut self, body: &ast::SetExpr) -> Result<Bound, SqlError> {
         match body {
             ast::SetExpr::Select(select) => self.bind_select(select, &[], None),
             ast::SetExpr::Query(query) => self.bind_query(query),
@@ -149,11 +146,7 @@ impl Binder<'_> {
                 self.bind_values_rows(&rows)
             }
             ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                let all = match set_quantifier {
-                    ast::SetQuantifier::All => true,
-                    ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
-                    other => return unsupported(format!("{op} {other}")),
-                };
+                let all = is_all(*set_quantifier)?;
                 let rows = match op {
                     ast::SetOperator::Union => None,
                     ast::SetOperator::Intersect => Some(Rows::Common),
@@ -220,7 +213,7 @@ impl Binder<'_> {
         }
     }
 
-    fn union(&mut self, left: Bound, right: Bound, all: bool) -> Result<Bound, SqlError> {
+    pub(super) fn union(&mut self, left: Bound, right: Bound, all: bool) -> Result<Bound, SqlError> {
         let Bound { plan, columns } = self.union_all(left, right, &[])?;
         let plan = if all { plan } else { Plan::Distinct(Box::new(plan)) };
         Ok(Bound { plan, columns })
