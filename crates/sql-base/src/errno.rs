@@ -123,6 +123,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         RecursionManyReferences(_) => (3577, "HY000"),
         RecursionNotUnion => (4114, "HY000"),
         RecursionDepth(_) => (3636, "HY000"),
+        GroupingNotInGroupBy(_) => (3602, "HY000"),
         DerivedNeedsAlias => (1248, "42000"),
         ViewColumnCount => (1353, "HY000"),
         UpdateTableUsed(_) => (1093, "HY000"),

@@ -526,6 +526,9 @@ pub enum SqlError {
         "Recursive query aborted after {0} iterations. Try increasing @@cte_max_recursion_depth to a larger value."
     )]
     RecursionDepth(u64),
+    /// `GROUPING(x)` of what is no group.
+    #[error("Argument #{0} of GROUPING function is not in GROUP BY")]
+    GroupingNotInGroupBy(usize),
     /// A derived table without a name.
     #[error("Every derived table must have its own alias")]
     DerivedNeedsAlias,

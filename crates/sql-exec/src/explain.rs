@@ -165,6 +165,10 @@ impl Lines {
                 self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
             }
             Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
+            Plan::Expand { group, .. } => {
+                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
+                self.push(lead, "Expand", rows, "root", "", &format!("rollup:{}", list(&group, rt)));
+            }
             Plan::Recursive(recursive) => {
                 let union = if recursive.distinct { "union distinct" } else { "union all" };
                 let limit = recursive.limit.map_or(String::new(), |n| format!(", limit:{n}"));

@@ -33,6 +33,7 @@ mod point;
 mod point_lock;
 pub mod pushdown;
 pub mod reader;
+mod rollup;
 mod rules;
 pub mod runtime;
 pub mod scan;

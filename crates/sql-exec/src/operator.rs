@@ -20,7 +20,7 @@ use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::rules::optimize;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
-use crate::{aggregate, cte, scan};
+use crate::{aggregate, cte, rollup, scan};
 
 type Input = Box<dyn Operator>;
 
@@ -95,6 +95,10 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let mut list = inputs.iter().map(|i| build(i, rt)).collect::<Result<Vec<_>, _>>()?;
             list.reverse();
             Box::new(Union { inputs: list, types })
+        }
+        Plan::Expand { input, group, .. } => {
+            let keys = resolve_all(group.iter().map(|g| &g.0), &at(input))?;
+            rollup::build(build(input, rt)?, keys, rt.columns.types(&plan.outputs()), rt)
         }
         Plan::Recursive(recursive) => cte::build(recursive, build, rt),
         Plan::WorkTable { number, ids, .. } => {

@@ -81,6 +81,9 @@ impl Rules<'_> {
             Plan::Union { inputs, ids } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| self.place(i, limit)).collect(), ids }
             }
+            Plan::Expand { input, group, level } => {
+                Plan::Expand { input: Box::new(self.place(*input, None)), group, level }
+            }
             Plan::Recursive(mut recursive) => {
                 recursive.inputs = recursive.inputs.into_iter().map(|i| self.place(i, None)).collect();
                 Plan::Recursive(recursive)
@@ -318,6 +321,7 @@ pub fn estimate(plan: &Plan) -> f64 {
         }
         Plan::Memory { .. } | Plan::WorkTable { .. } => 100.0,
         Plan::Recursive(recursive) => recursive.inputs.iter().map(estimate).sum(),
+        Plan::Expand { input, group, .. } => estimate(input) * (group.len() + 1) as f64,
         Plan::Filter { input, .. } => estimate(input) * 0.8,
         Plan::Project { input, .. } | Plan::Repeat { input, .. } | Plan::Apply { input, .. } => estimate(input),
         Plan::Join { kind, left, right, equal, .. } => {
@@ -418,6 +422,10 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             filter(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, stay)
         }
         Plan::Distinct(input) => Plan::Distinct(Box::new(push_down(*input, conditions))),
+        // What is true of a key that is left out says nothing of the row.
+        Plan::Expand { input, group, level } => {
+            filter(Plan::Expand { input: Box::new(push_down(*input, Vec::new())), group, level }, conditions)
+        }
         // A row that is not wanted may be what others come from.
         Plan::Recursive(mut recursive) => {
             recursive.inputs = recursive.inputs.into_iter().map(|i| push_down(i, Vec::new())).collect();
@@ -594,6 +602,11 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             Plan::Sort { input: Box::new(prune(*input, &below)), keys, limit }
         }
         Plan::Limit { input, offset, count } => Plan::Limit { input: Box::new(prune(*input, needed)), offset, count },
+        Plan::Expand { input, group, level } => {
+            let mut below = needed.clone();
+            group.iter().for_each(|g| need(&g.0, &mut below));
+            Plan::Expand { input: Box::new(prune(*input, &below)), group, level }
+        }
         // Every column may be what the next round reads.
         Plan::Recursive(mut recursive) => {
             let inputs = recursive.inputs.into_iter().map(|i| {
@@ -1050,4 +1063,55 @@ fn index_access(
 /// Replaces column numbers by positions in these outputs.
 pub fn positions(outputs: &[ColId]) -> HashMap<ColId, usize> {
     outputs.iter().enumerate().map(|(i, id)| (*id, i)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use codec::types::FieldType;
+
+    use super::super::plan::Recursive;
+    use super::*;
+
+    fn rows(ids: Vec<ColId>) -> Plan {
+        let rows = vec![ids.iter().map(|_| Expr::constant(1_i64)).collect()];
+        Plan::Values { ids, rows }
+    }
+
+    fn positive(id: ColId) -> Expr {
+        let column = Expr::column(id, FieldType::bigint());
+        query::infer::compare(CmpOp::Gt, column, Expr::constant(0_i64)).unwrap()
+    }
+
+    /// Whether a condition over the plan stays right over it.
+    fn stays(plan: Plan, condition: Expr) -> bool {
+        let is_it = |p: &Plan| std::mem::discriminant(p) == std::mem::discriminant(&plan);
+        match push_down(filter(plan.clone(), vec![condition]), Vec::new()) {
+            Plan::Filter { input, .. } => is_it(&input),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn conditions_stay_above_levels_of_groups_and_above_rounds() {
+        let group = vec![(Expr::column(1, FieldType::bigint()), 2)];
+        let expand = Plan::Expand { input: Box::new(rows(vec![1])), group, level: 3 };
+        assert!(stays(expand.clone(), positive(2)), "of a key that is left out");
+        assert!(stays(expand, positive(1)));
+        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![4] };
+        let recursive = Recursive {
+            name: "r".into(),
+            number: 0,
+            ids: vec![5],
+            inputs: vec![rows(vec![1]), table],
+            distinct: false,
+            limit: None,
+        };
+        assert!(stays(Plan::Recursive(Box::new(recursive)), positive(5)), "others may come of the row");
+    }
+
+    #[test]
+    fn conditions_go_below_a_repetition() {
+        let repeat = Plan::Repeat { input: Box::new(rows(vec![1, 2])), times: Expr::column(2, FieldType::bigint()) };
+        assert!(!stays(repeat, positive(1)));
+    }
 }

@@ -391,6 +391,15 @@ pub enum Plan {
         /// Columns.
         ids: Vec<ColId>,
     },
+    /// Each row once with all keys, once without the last, …, and once without any: WITH ROLLUP.
+    Expand {
+        /// Input.
+        input: Box<Plan>,
+        /// Keys, and their numbers where some are NULL for being left out.
+        group: Vec<(Expr, ColId)>,
+        /// How many keys the row has.
+        level: ColId,
+    },
     /// Rounds of a query until one adds nothing.
     Recursive(Box<Recursive>),
     /// The rows that the last round added.
@@ -427,6 +436,12 @@ impl Plan {
                 ids.clone()
             }
             Plan::Recursive(recursive) => recursive.ids.clone(),
+            Plan::Expand { input, group, level } => {
+                let mut ids = input.outputs();
+                ids.extend(group.iter().map(|g| g.1));
+                ids.push(*level);
+                ids
+            }
             Plan::Scan(scan) => match &scan.pushed.aggregate {
                 Some(agg) => agg.aggs.iter().map(|a| a.1).chain(agg.group.iter().map(|g| g.1)).collect(),
                 None => scan.base_outputs(),
@@ -459,6 +474,7 @@ impl Plan {
             Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
+            | Plan::Expand { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Distinct(input)
@@ -478,6 +494,7 @@ impl Plan {
             Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
+            | Plan::Expand { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Distinct(input)
@@ -508,6 +525,7 @@ impl Plan {
             }
             Plan::Filter { conditions, .. } => conditions.iter_mut().for_each(f),
             Plan::Repeat { times, .. } => f(times),
+            Plan::Expand { group, .. } => group.iter_mut().for_each(|g| f(&mut g.0)),
             Plan::Project { exprs, .. } => exprs.iter_mut().for_each(|e| f(&mut e.0)),
             Plan::Join { equal, other, .. } => {
                 for (a, b) in equal {

@@ -58,6 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "operator",
             "scan",
             "cte",
+            "rollup",
             "aggregate",
             "rules",
             "pushdown",

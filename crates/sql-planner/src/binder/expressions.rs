@@ -529,6 +529,7 @@ impl Binder<'_> {
                 }
             }
             ("row", _) => Err(SqlError::OperandColumns(1)),
+            ("grouping", args) => self.bind_grouping(args),
             _ => return None,
         })
     }

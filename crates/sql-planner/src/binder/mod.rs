@@ -5,12 +5,15 @@
 //! finds a name outside is *correlated* and becomes an [`Plan::Apply`]. A subquery that is not correlated is put into
 //! [`Binder::subqueries`], to be run before the statement itself.
 //!
+//! What WITH names and what reads itself is in `recursion`, the levels of WITH ROLLUP are in `rollup`.
+//!
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
 //! blocks; `select`, a block; `expressions`.
 
 mod expressions;
 mod queries;
 mod recursion;
+mod rollup;
 mod select;
 mod tables;
 
@@ -83,6 +86,8 @@ struct Block {
     applies_of_rows: Vec<Subquery>,
     /// Aggregates, while the select list, HAVING and ORDER BY are bound.
     aggregates: Option<Vec<(AggCall, ColId)>>,
+    /// WITH ROLLUP, once the groups are known.
+    rollup: Option<rollup::Rollup>,
     /// Inside an aggregate's argument.
     in_aggregate: bool,
     /// Names of select items, for HAVING and ORDER BY.
