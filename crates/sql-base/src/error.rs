@@ -483,6 +483,52 @@ pub enum SqlError {
     /// `UNION` of unequal widths.
     #[error("The used SELECT statements have a different number of columns")]
     UnionColumnCount,
+    /// `VALUES ROW()` outside of INSERT.
+    #[error(
+        "Each row of a VALUES clause must have at least one column, unless when used as source in an INSERT statement."
+    )]
+    ValuesWithoutColumns,
+    /// `VALUES ROW(DEFAULT)` outside of INSERT.
+    #[error("A VALUES clause cannot use DEFAULT values, unless used as a source in an INSERT statement.")]
+    ValuesWithDefault,
+    /// A recursive CTE that is one query.
+    #[error("Recursive Common Table Expression '{0}' should contain a UNION")]
+    RecursionNeedsUnion(String),
+    /// A recursive CTE that has nothing to begin with.
+    #[error(
+        "Recursive Common Table Expression '{0}' should have one or more non-recursive query blocks followed by one \
+         or more recursive ones"
+    )]
+    RecursionNeedsSeed(String),
+    /// Groups or windows in its recursive part.
+    #[error(
+        "Recursive Common Table Expression '{0}' can contain neither aggregation nor window functions in recursive \
+         query block"
+    )]
+    RecursionAggregates(String),
+    /// It stands where an outer join has NULLs.
+    #[error(
+        "In recursive query block of Recursive Common Table Expression '{0}', the recursive table must neither be in \
+         the right argument of a LEFT JOIN, nor be forced to be non-first with join order hints"
+    )]
+    RecursionJoinOrder(String),
+    /// It reads itself twice, or in a subquery.
+    #[error(
+        "In recursive query block of Recursive Common Table Expression '{0}', the recursive table must be referenced \
+         only once, and not in any subquery"
+    )]
+    RecursionManyReferences(String),
+    /// It reads itself under INTERSECT or EXCEPT.
+    #[error("Recursive table reference in EXCEPT or INTERSECT operand is not allowed")]
+    RecursionNotUnion,
+    /// `cte_max_recursion_depth`.
+    #[error(
+        "Recursive query aborted after {0} iterations. Try increasing @@cte_max_recursion_depth to a larger value."
+    )]
+    RecursionDepth(u64),
+    /// `GROUPING(x)` of what is no group.
+    #[error("Argument #{0} of GROUPING function is not in GROUP BY")]
+    GroupingNotInGroupBy(usize),
     /// A derived table without a name.
     #[error("Every derived table must have its own alias")]
     DerivedNeedsAlias,

@@ -166,6 +166,23 @@ impl Lines {
                 self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
             }
             Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
+            Plan::Expand { group, .. } => {
+                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
+                self.push(lead, "Expand", rows, "root", "", &format!("rollup:{}", list(&group, rt)));
+            }
+            Plan::Recursive(recursive) => {
+                let union = if recursive.distinct { "union distinct" } else { "union all" };
+                let limit = recursive.limit.map_or(String::new(), |n| format!(", limit:{n}"));
+                let object = format!("CTE:{}", recursive.name);
+                self.push(lead, "RecursiveCTE", rows, "root", &object, &format!("{union}{limit}"));
+            }
+            Plan::WorkTable { alias, .. } => {
+                self.push(lead, "CTETable", rows, "root", &format!("CTE:{alias}"), "rows of the last round");
+            }
+            Plan::Repeat { times, .. } => {
+                let info = format!("times:{}", Named(times, |i| rt.columns.name(i)));
+                self.push(lead, "Repeat", rows, "root", "", &info);
+            }
             Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
         }
         let mut below: Vec<&Plan> = plan.inputs();

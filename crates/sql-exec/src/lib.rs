@@ -22,6 +22,7 @@
 //! (`sql-ddl`), the rows of virtual tables ([`sql_context::VirtualRows`]).
 
 pub mod aggregate;
+mod cte;
 mod dml;
 pub mod env;
 mod explain;
@@ -32,6 +33,7 @@ mod point;
 mod point_lock;
 pub mod pushdown;
 pub mod reader;
+mod rollup;
 mod rules;
 pub mod runtime;
 pub mod scan;

@@ -20,7 +20,7 @@ use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::rules::optimize;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
-use crate::{aggregate, scan};
+use crate::{aggregate, cte, rollup, scan};
 
 type Input = Box<dyn Operator>;
 
@@ -95,6 +95,20 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let mut list = inputs.iter().map(|i| build(i, rt)).collect::<Result<Vec<_>, _>>()?;
             list.reverse();
             Box::new(Union { inputs: list, types })
+        }
+        Plan::Expand { input, group, .. } => {
+            let keys = resolve_all(group.iter().map(|g| &g.0), &at(input))?;
+            rollup::build(build(input, rt)?, keys, rt.columns.types(&plan.outputs()), rt)
+        }
+        Plan::Recursive(recursive) => cte::build(recursive, build, rt),
+        Plan::WorkTable { number, ids, .. } => {
+            let types = rt.columns.types(ids);
+            let rows = rt.work_table(*number).into_iter();
+            Box::new(Fixed::new(rows.map(|b| Batch::new(types.clone(), b.columns().to_vec(), b.num_rows())).collect()))
+        }
+        Plan::Repeat { input, times } => {
+            let times = resolve(times, &at(input))?;
+            Box::new(Repeat { input: build(input, rt)?, times, current: None, rt: rt.clone() })
         }
         Plan::Apply { input, subquery } => {
             let inputs = input.outputs();
@@ -244,6 +258,46 @@ impl Operator for Union {
             }
         }
         Ok(None)
+    }
+}
+
+/// Each row as often as it says.
+struct Repeat {
+    input: Input,
+    times: Expr,
+    /// Rows, how often each is still to be given, and the first for which that is not zero.
+    current: Option<(Batch, Vec<u64>, usize)>,
+    rt: Arc<Runtime>,
+}
+
+#[async_trait]
+impl Operator for Repeat {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        loop {
+            let Some((batch, times, first)) = &mut self.current else {
+                let Some(batch) = self.input.next().await? else { return Ok(None) };
+                let column = self.rt.column(&self.times, &batch)?;
+                let times = (0..batch.num_rows()).map(|row| datum_at(&column, row, self.times.ty()));
+                let times = times.map(|d| d.as_i64().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)).collect();
+                self.current = Some((batch, times, 0));
+                continue;
+            };
+            self.rt.check_interrupted()?;
+            let mut rows = Vec::new();
+            while *first < times.len() && rows.len() < BATCH_ROWS_MAX {
+                let n = times[*first].min((BATCH_ROWS_MAX - rows.len()) as u64);
+                rows.extend(std::iter::repeat_n(*first as u32, n as usize));
+                times[*first] -= n;
+                if times[*first] == 0 {
+                    *first += 1;
+                }
+            }
+            if rows.is_empty() {
+                self.current = None;
+                continue;
+            }
+            return Ok(Some(batch.take(&UInt32Array::from(rows))?));
+        }
     }
 }
 

@@ -43,8 +43,12 @@ pub struct Runtime {
     pub interrupt: Arc<Interrupt>,
     /// Bytes that operators which collect rows (sorts, hash tables, groups) may hold together.
     pub memory_limit: usize,
+    /// Rounds of a recursive query.
+    pub rounds_max: u64,
     /// Connection, for messages.
     pub connection: u64,
+    /// Rows of the last round of recursive queries, by the number of their work table.
+    work_tables: Mutex<HashMap<usize, Vec<Batch>>>,
     cx: Mutex<EvalContext>,
     locks: Mutex<Vec<(Lock, Vec<u8>)>>,
     held: std::sync::atomic::AtomicUsize,
@@ -62,7 +66,9 @@ impl Runtime {
             memory: HashMap::new(),
             interrupt,
             memory_limit: 1 << 30,
+            rounds_max: 1000,
             connection: cx.session.connection_id,
+            work_tables: Mutex::new(HashMap::new()),
             cx: Mutex::new(cx),
             locks: Mutex::new(Vec::new()),
             held: std::sync::atomic::AtomicUsize::new(0),
@@ -150,6 +156,16 @@ impl Runtime {
         std::mem::take(&mut *self.locks.lock())
     }
 
+    /// The rows that a round of a recursive query added: what operators read that are built from here on.
+    pub(crate) fn put_work_table(&self, number: usize, rows: Vec<Batch>) {
+        self.work_tables.lock().insert(number, rows);
+    }
+
+    /// Those rows.
+    pub(crate) fn work_table(&self, number: usize) -> Vec<Batch> {
+        self.work_tables.lock().get(&number).cloned().unwrap_or_default()
+    }
+
     /// Fails when the statement was killed.
     pub fn check_interrupted(&self) -> Result<(), SqlError> {
         if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
@@ -163,6 +179,13 @@ impl Runtime {
     /// Goes back to what was held, when what held more is gone.
     pub(crate) fn release_to(&self, bytes: usize) {
         self.held.store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Gives back bytes that an operator kept.
+    pub fn release(&self, bytes: usize) {
+        use std::sync::atomic::Ordering;
+        // What held more may have been given back for it already.
+        let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| Some(all.saturating_sub(bytes)));
     }
 
     /// Counts bytes that an operator keeps; fails over the limit.

@@ -84,6 +84,7 @@ impl Dialect for MeridianDialect {
             Token::Plus => UnaryOperator::Plus,
             Token::Tilde => UnaryOperator::BitwiseNot,
             Token::ExclamationMark => UnaryOperator::BangNot,
+            Token::LParen if is_values(parser) => return Some(values_subquery(parser)),
             _ => return None,
         };
         parser.advance_token();
@@ -192,6 +193,23 @@ fn interval(parser: &mut Parser) -> Result<Expr, ParserError> {
         last_field: None,
         fractional_seconds_precision: None,
     }))
+}
+
+/// Whether `(VALUES ROW` comes next.
+fn is_values(parser: &Parser) -> bool {
+    let word = |n: usize, keyword: Keyword| match &parser.token_at(parser.index() + n).token {
+        Token::Word(w) => w.keyword == keyword && w.quote_style.is_none(),
+        _ => false,
+    };
+    word(1, Keyword::VALUES) && word(2, Keyword::ROW)
+}
+
+/// `(VALUES ROW(…), …)` as an operand.
+fn values_subquery(parser: &mut Parser) -> Result<Expr, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let query = parser.parse_query()?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Subquery(query))
 }
 
 /// Whether a parenthesis comes next that has a comma of its own.

@@ -24,6 +24,7 @@ mod dml;
 mod headers;
 mod lexer;
 mod set;
+mod shorthand;
 mod show;
 mod statement;
 #[cfg(test)]
@@ -106,6 +107,7 @@ impl Piece {
     /// Parses the statement out of the text that it was split from.
     pub fn parse(mut self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
         check_chains(&self.tokens)?;
+        shorthand::expand(&mut self.tokens).map_err(|at| syntax_error(sql, at))?;
         // Parameters are numbered from 1 in the order of the text, whatever order the tree is read in.
         let mut params = 0;
         for token in &mut self.tokens {
@@ -196,6 +198,10 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         }
     }
     Ok(())
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
 fn syntax_error(sql: &[u8], offset: usize) -> SqlError {
@@ -337,7 +343,7 @@ impl<'a> StatementParser<'a> {
 
     /// The nth next token is this unquoted word.
     fn is_nth(&self, n: usize, word: &str) -> bool {
-        matches!(self.peek_nth(n), Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+        is_word(self.peek_nth(n), word)
     }
 
     fn is(&self, word: &str) -> bool {

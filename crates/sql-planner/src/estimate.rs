@@ -21,9 +21,11 @@ pub fn estimate(plan: &Plan) -> f64 {
                 _ => rows,
             }
         }
-        Plan::Memory { .. } => 100.0,
+        Plan::Memory { .. } | Plan::WorkTable { .. } => 100.0,
+        Plan::Recursive(recursive) => recursive.inputs.iter().map(estimate).sum(),
+        Plan::Expand { input, group, .. } => estimate(input) * (group.len() + 1) as f64,
         Plan::Filter { input, .. } => estimate(input) * 0.8,
-        Plan::Project { input, .. } | Plan::Apply { input, .. } => estimate(input),
+        Plan::Project { input, .. } | Plan::Repeat { input, .. } | Plan::Apply { input, .. } => estimate(input),
         Plan::Join { kind, left, right, equal, .. } => {
             let (l, r) = (estimate(left), estimate(right));
             match (kind, equal.is_empty()) {

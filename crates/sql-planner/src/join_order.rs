@@ -227,7 +227,7 @@ fn search(rows: &[f64], edges: &[Edge], written: Tree) -> Tree {
         _ => combine(parts, edges),
     };
     // Products that need not be are worse than their estimate.
-    let as_good = best.cost >= cost_of_written.cost && !(crosses && !self::crosses(&best.tree, edges).1);
+    let as_good = best.cost >= cost_of_written.cost && (!crosses || self::crosses(&best.tree, edges).1);
     if as_good { written } else { best.tree }
 }
 

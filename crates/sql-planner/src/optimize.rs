@@ -71,6 +71,14 @@ impl Rules<'_> {
             Plan::Union { inputs, ids } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| self.place(i, limit)).collect(), ids }
             }
+            Plan::Expand { input, group, level } => {
+                Plan::Expand { input: Box::new(self.place(*input, None)), group, level }
+            }
+            Plan::Recursive(mut recursive) => {
+                recursive.inputs = recursive.inputs.into_iter().map(|i| self.place(i, None)).collect();
+                Plan::Recursive(recursive)
+            }
+            Plan::Repeat { input, times } => Plan::Repeat { input: Box::new(self.place(*input, None)), times },
             Plan::Apply { input, subquery } => Plan::Apply { input: Box::new(self.place(*input, None)), subquery },
             leaf => leaf,
         }
@@ -345,6 +353,19 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             filter(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, stay)
         }
         Plan::Distinct(input) => Plan::Distinct(Box::new(push_down(*input, conditions))),
+        // What is true of a key that is left out says nothing of the row.
+        Plan::Expand { input, group, level } => {
+            filter(Plan::Expand { input: Box::new(push_down(*input, Vec::new())), group, level }, conditions)
+        }
+        // A row that is not wanted may be what others come from.
+        Plan::Recursive(mut recursive) => {
+            recursive.inputs = recursive.inputs.into_iter().map(|i| push_down(i, Vec::new())).collect();
+            filter(Plan::Recursive(recursive), conditions)
+        }
+        Plan::Repeat { input, times } => {
+            let (stay, down) = partition(conditions, Expr::is_volatile);
+            filter(Plan::Repeat { input: Box::new(push_down(*input, down)), times }, stay)
+        }
         Plan::Sort { input, keys, limit: None } => {
             Plan::Sort { input: Box::new(push_down(*input, conditions)), keys, limit: None }
         }
@@ -493,6 +514,26 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             Plan::Sort { input: Box::new(prune(*input, &below)), keys, limit }
         }
         Plan::Limit { input, offset, count } => Plan::Limit { input: Box::new(prune(*input, needed)), offset, count },
+        Plan::Expand { input, group, level } => {
+            let mut below = needed.clone();
+            group.iter().for_each(|g| need(&g.0, &mut below));
+            Plan::Expand { input: Box::new(prune(*input, &below)), group, level }
+        }
+        // Every column may be what the next round reads.
+        Plan::Recursive(mut recursive) => {
+            let inputs = recursive.inputs.into_iter().map(|i| {
+                let all = i.outputs().into_iter().collect();
+                prune(i, &all)
+            });
+            recursive.inputs = inputs.collect();
+            Plan::Recursive(recursive)
+        }
+        table @ Plan::WorkTable { .. } => table,
+        Plan::Repeat { input, times } => {
+            let mut below = needed.clone();
+            need(&times, &mut below);
+            Plan::Repeat { input: Box::new(prune(*input, &below)), times }
+        }
         // Every column decides which rows are distinct.
         Plan::Distinct(input) => {
             let all = input.outputs().into_iter().collect();
@@ -569,4 +610,55 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
 /// Replaces column numbers by positions in these outputs.
 pub fn positions(outputs: &[ColId]) -> HashMap<ColId, usize> {
     outputs.iter().enumerate().map(|(i, id)| (*id, i)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use codec::types::FieldType;
+
+    use super::super::plan::Recursive;
+    use super::*;
+
+    fn rows(ids: Vec<ColId>) -> Plan {
+        let rows = vec![ids.iter().map(|_| Expr::constant(1_i64)).collect()];
+        Plan::Values { ids, rows }
+    }
+
+    fn positive(id: ColId) -> Expr {
+        let column = Expr::column(id, FieldType::bigint());
+        query::infer::compare(CmpOp::Gt, column, Expr::constant(0_i64)).unwrap()
+    }
+
+    /// Whether a condition over the plan stays right over it.
+    fn stays(plan: Plan, condition: Expr) -> bool {
+        let is_it = |p: &Plan| std::mem::discriminant(p) == std::mem::discriminant(&plan);
+        match push_down(filter(plan.clone(), vec![condition]), Vec::new()) {
+            Plan::Filter { input, .. } => is_it(&input),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn conditions_stay_above_levels_of_groups_and_above_rounds() {
+        let group = vec![(Expr::column(1, FieldType::bigint()), 2)];
+        let expand = Plan::Expand { input: Box::new(rows(vec![1])), group, level: 3 };
+        assert!(stays(expand.clone(), positive(2)), "of a key that is left out");
+        assert!(stays(expand, positive(1)));
+        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![4] };
+        let recursive = Recursive {
+            name: "r".into(),
+            number: 0,
+            ids: vec![5],
+            inputs: vec![rows(vec![1]), table],
+            distinct: false,
+            limit: None,
+        };
+        assert!(stays(Plan::Recursive(Box::new(recursive)), positive(5)), "others may come of the row");
+    }
+
+    #[test]
+    fn conditions_go_below_a_repetition() {
+        let repeat = Plan::Repeat { input: Box::new(rows(vec![1, 2])), times: Expr::column(2, FieldType::bigint()) };
+        assert!(!stays(repeat, positive(1)));
+    }
 }

@@ -281,6 +281,23 @@ impl Subquery {
     }
 }
 
+/// A query that reads what it gave itself: WITH RECURSIVE.
+#[derive(Debug, Clone)]
+pub struct Recursive {
+    /// Its name in the statement.
+    pub name: String,
+    /// Number of its work table.
+    pub number: usize,
+    /// Columns.
+    pub ids: Vec<ColId>,
+    /// What it begins with, then what each round adds: those read the rows of the round before as [`Plan::WorkTable`].
+    pub inputs: Vec<Plan>,
+    /// Rows that are there already are not added.
+    pub distinct: bool,
+    /// How many rows are needed at all.
+    pub limit: Option<u64>,
+}
+
 /// A plan.
 #[derive(Debug, Clone, Default)]
 pub enum Plan {
@@ -374,6 +391,33 @@ pub enum Plan {
         /// Columns.
         ids: Vec<ColId>,
     },
+    /// Each row once with all keys, once without the last, …, and once without any: WITH ROLLUP.
+    Expand {
+        /// Input.
+        input: Box<Plan>,
+        /// Keys, and their numbers where some are NULL for being left out.
+        group: Vec<(Expr, ColId)>,
+        /// How many keys the row has.
+        level: ColId,
+    },
+    /// Rounds of a query until one adds nothing.
+    Recursive(Box<Recursive>),
+    /// The rows that the last round added.
+    WorkTable {
+        /// Of which recursive query.
+        number: usize,
+        /// Its name in the statement.
+        alias: String,
+        /// Columns.
+        ids: Vec<ColId>,
+    },
+    /// Each row as often as it says.
+    Repeat {
+        /// Input.
+        input: Box<Plan>,
+        /// How often; not at all if negative.
+        times: Expr,
+    },
     /// A subquery that depends on the row, run for each.
     Apply {
         /// Input.
@@ -388,7 +432,16 @@ impl Plan {
     pub fn outputs(&self) -> Vec<ColId> {
         match self {
             Plan::One => Vec::new(),
-            Plan::Nothing(ids) | Plan::Values { ids, .. } | Plan::Union { ids, .. } => ids.clone(),
+            Plan::Nothing(ids) | Plan::Values { ids, .. } | Plan::Union { ids, .. } | Plan::WorkTable { ids, .. } => {
+                ids.clone()
+            }
+            Plan::Recursive(recursive) => recursive.ids.clone(),
+            Plan::Expand { input, group, level } => {
+                let mut ids = input.outputs();
+                ids.extend(group.iter().map(|g| g.1));
+                ids.push(*level);
+                ids
+            }
             Plan::Scan(scan) => match &scan.pushed.aggregate {
                 Some(agg) => agg.aggs.iter().map(|a| a.1).chain(agg.group.iter().map(|g| g.1)).collect(),
                 None => scan.base_outputs(),
@@ -397,6 +450,7 @@ impl Plan {
             Plan::Filter { input, .. }
             | Plan::Sort { input, .. }
             | Plan::Limit { input, .. }
+            | Plan::Repeat { input, .. }
             | Plan::Distinct(input) => input.outputs(),
             Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
             Plan::Join { left, right, .. } => {
@@ -416,8 +470,11 @@ impl Plan {
     /// Direct inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
-            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
+            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
             Plan::Filter { input, .. }
+            | Plan::Repeat { input, .. }
+            | Plan::Expand { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Distinct(input)
@@ -426,14 +483,18 @@ impl Plan {
             | Plan::Apply { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
+            Plan::Recursive(recursive) => recursive.inputs.iter().collect(),
         }
     }
 
     /// The same, to be changed.
     pub fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match self {
-            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) | Plan::Memory { .. } => Vec::new(),
+            Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
             Plan::Filter { input, .. }
+            | Plan::Repeat { input, .. }
+            | Plan::Expand { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Distinct(input)
@@ -442,6 +503,7 @@ impl Plan {
             | Plan::Apply { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
+            Plan::Recursive(recursive) => recursive.inputs.iter_mut().collect(),
         }
     }
 
@@ -462,6 +524,8 @@ impl Plan {
                 scan.pushed.filters.iter_mut().for_each(&mut *f);
             }
             Plan::Filter { conditions, .. } => conditions.iter_mut().for_each(f),
+            Plan::Repeat { times, .. } => f(times),
+            Plan::Expand { group, .. } => group.iter_mut().for_each(|g| f(&mut g.0)),
             Plan::Project { exprs, .. } => exprs.iter_mut().for_each(|e| f(&mut e.0)),
             Plan::Join { equal, other, .. } => {
                 for (a, b) in equal {

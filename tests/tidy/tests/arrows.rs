@@ -24,7 +24,10 @@ const SQLPARSER: &[&str] = &["sql-parser", "sql-planner", "sql-exec", "sql-ddl",
 /// Rooms of crates from the top down: a room names only rooms that are further down.
 const ROOMS: &[(&str, &[&str])] = &[
     ("sql-base", &["errno", "outcome", "error", "interrupt", "hex"]),
-    ("sql-parser", &["statement", "alter", "ddl", "dml", "headers", "set", "show", "lexer", "dialect", "ast"]),
+    (
+        "sql-parser",
+        &["statement", "alter", "ddl", "dml", "headers", "shorthand", "set", "show", "lexer", "dialect", "ast"],
+    ),
     (
         "sql-catalog",
         &[
@@ -68,6 +71,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "subqueries",
             "operator",
             "scan",
+            "cte",
+            "rollup",
             "aggregate",
             "rules",
             "pushdown",

@@ -55,6 +55,8 @@ pub struct Settings {
     pub memory_quota: Option<usize>,
     /// Rows that a query without LIMIT gives.
     pub sql_select_limit: u64,
+    /// Rounds of a recursive CTE.
+    pub cte_max_recursion_depth: u64,
     /// UPDATE and DELETE need a key or a LIMIT.
     pub sql_safe_updates: bool,
     /// Tables need a primary key.
@@ -106,6 +108,7 @@ impl Settings {
             max_execution_time: Some(number("max_execution_time")).filter(|ms| *ms > 0).map(Duration::from_millis),
             memory_quota: of("tidb_mem_quota_query").parse().ok().filter(|bytes| *bytes > 0),
             sql_select_limit: number("sql_select_limit"),
+            cte_max_recursion_depth: number("cte_max_recursion_depth"),
             sql_safe_updates: flag("sql_safe_updates"),
             sql_require_primary_key: flag("sql_require_primary_key"),
             auto_increment_increment: number("auto_increment_increment").max(1),

@@ -23,8 +23,8 @@ use crate::env::Env;
 use crate::operator;
 use crate::planned::{Reads, plan_query};
 use crate::reader::Reader;
-use crate::runtime::{Runtime, resolve};
-use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, will_lock, write_context};
+use crate::runtime::resolve;
+use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, runtime, will_lock, write_context};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -269,7 +269,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                 subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
                 reader_of(ctx, &tables, true).await?
             };
-            rt = Arc::new(Runtime::new(reader, Arc::new(columns), cx, ctx.session.interrupt.clone()));
+            rt = Arc::new(runtime(ctx, reader, Arc::new(columns), cx));
             let values = run_subqueries(subqueries, &rt).await?;
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;

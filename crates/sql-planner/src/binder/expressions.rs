@@ -82,10 +82,24 @@ impl Binder<'_> {
                 self.not(both, *negated)
             }
             E::InList { expr, list, negated } => {
-                if let Some(items) = row_items(expr) {
-                    let probe = self.bind_all(&items)?;
-                    let rows = list.iter().map(|row| self.compare_with_row(CmpOp::Eq, &probe, row));
+                if row_items(expr).is_some() {
+                    let rows = list.iter().map(|row| self.compare_operands(CmpOp::Eq, expr, row));
                     let found = query::infer::any(rows.collect::<Result<_, _>>()?);
+                    return self.not(found, *negated);
+                }
+                if let Some(query) = subquery(expr) {
+                    let (plan, columns, correlated) = self.bind_subquery(query)?;
+                    if columns.len() > 1 {
+                        let rows = list.iter().map(|row| self.compare_with_columns(CmpOp::Eq, &columns, row));
+                        let condition = query::infer::any(rows.collect::<Result<_, _>>()?);
+                        let found = self.add_test(condition, TestRows::One, plan, correlated);
+                        return self.not(found, *negated);
+                    }
+                    let mut args = vec![self.scalar(plan, &columns, correlated)?];
+                    for item in list {
+                        args.push(self.bind_expr(item)?);
+                    }
+                    let found = self.call("in", args)?;
                     return self.not(found, *negated);
                 }
                 let mut args = vec![self.bind_expr(expr)?];
@@ -202,12 +216,7 @@ impl Binder<'_> {
             }
             E::Subquery(query) => {
                 let (plan, columns, correlated) = self.bind_subquery(query)?;
-                if columns.len() != 1 {
-                    return Err(SqlError::OperandColumns(1));
-                }
-                let mut ty = self.columns.ty(columns[0].id).clone();
-                ty.flags &= !flags::NOT_NULL;
-                Ok(self.add_subquery(SubqueryKind::Scalar, plan, ty, correlated))
+                self.scalar(plan, &columns, correlated)
             }
             E::Exists { subquery, negated } => {
                 let (plan, _, correlated) = self.bind_subquery(subquery)?;
@@ -247,7 +256,20 @@ impl Binder<'_> {
             let probe = self.bind_all(&items)?;
             return self.test_rows(op, probe, subquery, if all { TestRows::All } else { TestRows::Any });
         }
-        let probe = self.bind_expr(left)?;
+        let probe = match self::subquery(left) {
+            Some(query) => {
+                let (plan, columns, correlated) = self.bind_subquery(query)?;
+                if columns.len() > 1 {
+                    if !matches!((op, all), (CmpOp::Eq, false) | (CmpOp::Ne, true)) {
+                        return Err(SqlError::OperandColumns(1));
+                    }
+                    let rows = if all { TestRows::All } else { TestRows::Any };
+                    return self.test_rows_of_both(op, (plan, columns, correlated), subquery, rows);
+                }
+                self.scalar(plan, &columns, correlated)?
+            }
+            None => self.bind_expr(left)?,
+        };
         let (plan, columns, correlated) = self.bind_subquery(subquery)?;
         let [column] = &columns[..] else { return Err(SqlError::OperandColumns(1)) };
         if correlated {
@@ -314,12 +336,56 @@ impl Binder<'_> {
         self.not(e, negated)
     }
 
-    fn compare_with_row(&mut self, op: CmpOp, left: &[Expr], right: &ast::Expr) -> Result<Expr, SqlError> {
-        let right = match row_items(right) {
-            Some(right) if left.len() == right.len() => self.bind_all(&right)?,
-            _ => return Err(SqlError::OperandColumns(left.len())),
+    /// The one value of a subquery.
+    fn scalar(&mut self, plan: Plan, columns: &[Visible], correlated: bool) -> Result<Expr, SqlError> {
+        let [column] = columns else { return Err(SqlError::OperandColumns(1)) };
+        let mut ty = self.columns.ty(column.id).clone();
+        ty.flags &= !flags::NOT_NULL;
+        Ok(self.add_subquery(SubqueryKind::Scalar, plan, ty, correlated))
+    }
+
+    fn add_test(&mut self, condition: Expr, rows: TestRows, plan: Plan, depends: bool) -> Expr {
+        self.add_subquery(SubqueryKind::Test { condition, rows }, plan, query::types::bool_type(), depends)
+    }
+
+    /// Compares two operands that may be rows, and rows of rows.
+    fn compare_operands(&mut self, op: CmpOp, left: &ast::Expr, right: &ast::Expr) -> Result<Expr, SqlError> {
+        let (mut l, mut r) = (Vec::new(), Vec::new());
+        flatten(left, right, &mut l, &mut r)?;
+        let (l, r) = (self.bind_all(&l)?, self.bind_all(&r)?);
+        Ok(query::infer::compare_rows(op, l, r)?)
+    }
+
+    /// Compares the columns of a subquery with a row.
+    fn compare_with_columns(&mut self, op: CmpOp, columns: &[Visible], row: &ast::Expr) -> Result<Expr, SqlError> {
+        let row = match row_items(row) {
+            Some(row) if row.len() == columns.len() => self.bind_all(&row)?,
+            _ => return Err(SqlError::OperandColumns(columns.len())),
         };
-        Ok(query::infer::compare_rows(op, left.to_vec(), right)?)
+        let columns = columns.iter().map(|c| self.columns.expr(c.id)).collect();
+        Ok(query::infer::compare_rows(op, columns, row)?)
+    }
+
+    /// Compares the one row of a subquery with the rows of another: for each row of the left (there is one), the right is
+    /// tested.
+    fn test_rows_of_both(
+        &mut self,
+        op: CmpOp,
+        (plan, columns, correlated): (Plan, Vec<Visible>, bool),
+        right: &ast::Query,
+        rows: TestRows,
+    ) -> Result<Expr, SqlError> {
+        let (right, right_columns, right_correlated) = self.bind_subquery(right)?;
+        if right_columns.len() != columns.len() {
+            return Err(SqlError::OperandColumns(columns.len()));
+        }
+        let exprs = |b: &Self, list: &[Visible]| list.iter().map(|c| b.columns.expr(c.id)).collect();
+        let condition = query::infer::compare_rows(op, exprs(self, &columns), exprs(self, &right_columns))?;
+        let slot = self.columns.add("", query::types::bool_type());
+        let subquery = Subquery { slot, kind: SubqueryKind::Test { condition, rows }, plan: right };
+        let plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
+        let answer = self.columns.expr(slot);
+        Ok(self.add_test(answer, TestRows::One, plan, correlated || right_correlated))
     }
 
     fn bind_binary(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr) -> Result<Expr, SqlError> {
@@ -328,24 +394,30 @@ impl Binder<'_> {
             match (row_items(left), row_items(right)) {
                 (Some(row), None) => {
                     let probe = self.bind_all(&row)?;
-                    return match right {
-                        ast::Expr::Subquery(q) => self.test_rows(op, probe, q, TestRows::One),
-                        _ => Err(SqlError::OperandColumns(row.len())),
+                    return match subquery(right) {
+                        Some(q) => self.test_rows(op, probe, q, TestRows::One),
+                        None => Err(SqlError::OperandColumns(row.len())),
                     };
                 }
                 (None, Some(row)) => {
                     let probe = self.bind_all(&row)?;
-                    return match left {
-                        ast::Expr::Subquery(q) => self.test_rows(op.swap(), probe, q, TestRows::One),
-                        _ => Err(SqlError::OperandColumns(1)),
+                    return match subquery(left) {
+                        Some(q) => self.test_rows(op.swap(), probe, q, TestRows::One),
+                        None => Err(SqlError::OperandColumns(1)),
                     };
                 }
-                (Some(row), Some(_)) => {
-                    let probe = self.bind_all(&row)?;
-                    return self.compare_with_row(op, &probe, right);
-                }
+                (Some(_), Some(_)) => return self.compare_operands(op, left, right),
                 (None, None) => {
-                    let (l, r) = (self.bind_expr(left)?, self.bind_expr(right)?);
+                    let (l, r) = match (subquery(left), subquery(right)) {
+                        (Some(a), Some(b)) => {
+                            let (plan, columns, correlated) = self.bind_subquery(a)?;
+                            if columns.len() > 1 {
+                                return self.test_rows_of_both(op, (plan, columns, correlated), b, TestRows::One);
+                            }
+                            (self.scalar(plan, &columns, correlated)?, self.bind_expr(right)?)
+                        }
+                        _ => (self.bind_expr(left)?, self.bind_expr(right)?),
+                    };
                     return self.call(op.symbol(), vec![l, r]);
                 }
             }
@@ -537,6 +609,7 @@ impl Binder<'_> {
                 }
             }
             ("row", _) => Err(SqlError::OperandColumns(1)),
+            ("grouping", args) => self.bind_grouping(args),
             _ => return None,
         })
     }
@@ -678,6 +751,35 @@ fn row_items(e: &ast::Expr) -> Option<Vec<&ast::Expr>> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The query of `(SELECT …)`.
+fn subquery(e: &ast::Expr) -> Option<&ast::Query> {
+    match e {
+        ast::Expr::Nested(inner) => subquery(inner),
+        ast::Expr::Subquery(query) => Some(query),
+        _ => None,
+    }
+}
+
+/// The scalars of two operands of one shape, in order. Rows in rows compare as what they are made of does, one after the
+/// other.
+fn flatten<'a>(
+    left: &'a ast::Expr,
+    right: &'a ast::Expr,
+    l: &mut Vec<&'a ast::Expr>,
+    r: &mut Vec<&'a ast::Expr>,
+) -> Result<(), SqlError> {
+    match (row_items(left), row_items(right)) {
+        (Some(a), Some(b)) if a.len() == b.len() => a.into_iter().zip(b).try_for_each(|(a, b)| flatten(a, b, l, r)),
+        (Some(a), _) => Err(SqlError::OperandColumns(a.len())),
+        (None, Some(_)) => Err(SqlError::OperandColumns(1)),
+        (None, None) => {
+            l.push(left);
+            r.push(right);
+            Ok(())
+        }
     }
 }
 

@@ -5,11 +5,15 @@
 //! finds a name outside is *correlated* and becomes an [`Plan::Apply`]. A subquery that is not correlated is put into
 //! [`Binder::subqueries`], to be run before the statement itself.
 //!
+//! What WITH names and what reads itself is in `recursion`, the levels of WITH ROLLUP are in `rollup`.
+//!
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
 //! blocks; `select`, a block; `expressions`.
 
 mod expressions;
 mod queries;
+mod recursion;
+mod rollup;
 mod select;
 mod tables;
 
@@ -25,6 +29,7 @@ use sqlparser::ast;
 
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
 pub use expressions::has_aggregate;
+use recursion::Cte;
 pub use select::check_clauses;
 
 /// What names and variables mean outside the statement.
@@ -81,6 +86,8 @@ struct Block {
     applies_of_rows: Vec<Subquery>,
     /// Aggregates, while the select list, HAVING and ORDER BY are bound.
     aggregates: Option<Vec<(AggCall, ColId)>>,
+    /// WITH ROLLUP, once the groups are known.
+    rollup: Option<rollup::Rollup>,
     /// Inside an aggregate's argument.
     in_aggregate: bool,
     /// Names of select items, for HAVING and ORDER BY.
@@ -98,7 +105,10 @@ pub struct Binder<'a> {
     /// Subqueries to run first, in this order.
     pub subqueries: Vec<Subquery>,
     blocks: Vec<Block>,
-    ctes: Vec<HashMap<String, (ast::Query, Vec<String>, usize)>>,
+    ctes: Vec<HashMap<String, Cte>>,
+    /// A recursive CTE named itself where it has no columns yet.
+    named_itself: bool,
+    next_work_table: usize,
     next_param: usize,
     clause: &'static str,
     depth: usize,
@@ -182,6 +192,8 @@ impl<'a> Binder<'a> {
             subqueries: Vec::new(),
             blocks: Vec::new(),
             ctes: Vec::new(),
+            named_itself: false,
+            next_work_table: 0,
             next_param: 0,
             clause: "field list",
             depth: 0,

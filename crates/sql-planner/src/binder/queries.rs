@@ -1,7 +1,5 @@
 //! What is around a query's blocks: WITH, set operations, ORDER BY and LIMIT of their results, lock clauses.
 
-use std::collections::HashMap;
-
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::types::FieldType;
@@ -11,6 +9,7 @@ use sqlparser::ast;
 
 use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey};
 use super::super::{aggregate, expr as build};
+use super::recursion::is_all;
 use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, is_desc, position, table_name, unsupported};
 
 impl Binder<'_> {
@@ -29,15 +28,7 @@ impl Binder<'_> {
 
     fn bind_query_with(&mut self, query: &ast::Query) -> Result<Bound, SqlError> {
         if let Some(with) = &query.with {
-            if with.recursive {
-                return unsupported("WITH RECURSIVE");
-            }
-            for cte in &with.cte_tables {
-                let names = cte.alias.columns.iter().map(|c| c.name.value.clone()).collect();
-                let level = self.ctes.len();
-                let entry = ((*cte.query).clone(), names, level);
-                self.ctes.push(HashMap::from([(cte.alias.name.value.to_lowercase(), entry)]));
-            }
+            self.open_with(with)?;
         }
         let foreign = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
         if foreign || query.fetch.is_some() || query.for_clause.is_some() {
@@ -55,22 +46,28 @@ impl Binder<'_> {
                 let inner = self.bind_query(inner)?;
                 self.order_result(inner, order, limit)?
             }
-            body @ (ast::SetExpr::SetOperation { .. } | ast::SetExpr::Values(_) | ast::SetExpr::Table(_)) => {
+            body @ (ast::SetExpr::SetOperation { .. } | ast::SetExpr::Values(_)) => {
                 let inner = self.bind_set(body)?;
                 self.order_result(inner, order, limit)?
             }
             other => return unsupported(other.to_string()),
         };
-        for lock in &query.locks {
+        self.lock_query(&query.locks, &mut bound.plan)?;
+        Ok(bound)
+    }
+
+    /// The lock clauses of a query.
+    pub(super) fn lock_query(&mut self, locks: &[ast::LockClause], plan: &mut Plan) -> Result<(), SqlError> {
+        for lock in locks {
             if lock.nonblock == Some(ast::NonBlock::SkipLocked) {
                 return unsupported("SKIP LOCKED");
             }
             // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
             // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
             let of = lock.of.as_ref().map(table_name).transpose()?;
-            self.lock_scans(&mut bound.plan, of, Lock { nowait: lock.nonblock.is_some() })?;
+            self.lock_scans(plan, of, Lock { nowait: lock.nonblock.is_some() })?;
         }
-        Ok(bound)
+        Ok(())
     }
 
     /// Has the rows of the query's tables locked, those of table `of` or all. Tables of subqueries and derived tables are
@@ -104,7 +101,7 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
+    pub(super) fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
         let (limit, offset) = match clause {
             None => return Ok(None),
             Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
@@ -140,7 +137,7 @@ impl Binder<'_> {
         count.ok_or_else(|| SqlError::WrongArguments("LIMIT".into()))
     }
 
-    fn bind_set(&mut self, body: &ast::SetExpr) -> Result<Bound, SqlError> {
+    pub(super) fn bind_set(&mut self, body: &ast::SetExpr) -> Result<Bound, SqlError> {
         match body {
             ast::SetExpr::Select(select) => self.bind_select(select, &[], None),
             ast::SetExpr::Query(query) => self.bind_query(query),
@@ -148,34 +145,19 @@ impl Binder<'_> {
                 let rows: Vec<&[ast::Expr]> = values.rows.iter().map(|r| &r.content[..]).collect();
                 self.bind_values_rows(&rows)
             }
-            ast::SetExpr::Table(t) => {
-                let parts =
-                    t.schema_name.iter().chain(t.table_name.iter()).map(|p| ast::Ident::with_quote('`', p.as_str()));
-                let name = ast::ObjectName::from(parts.collect::<Vec<_>>());
-                let (db, table) = self.find_table(&name)?;
-                let (plan, columns, _) = self.scan(&db, &table, &table.name.original.clone(), false);
-                Ok(Bound { plan, columns })
-            }
             ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                let all = match set_quantifier {
-                    ast::SetQuantifier::All => true,
-                    ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
-                    other => return unsupported(format!("{op} {other}")),
-                };
-                let sides = match op {
+                let all = is_all(*set_quantifier)?;
+                let rows = match op {
                     ast::SetOperator::Union => None,
-                    ast::SetOperator::Intersect => Some(LEFT | RIGHT),
-                    ast::SetOperator::Except => Some(LEFT),
+                    ast::SetOperator::Intersect => Some(Rows::Common),
+                    ast::SetOperator::Except => Some(Rows::Left),
                     ast::SetOperator::Minus => return unsupported("MINUS"),
                 };
-                if all && sides.is_some() {
-                    return unsupported(format!("{op} ALL"));
-                }
                 let left = self.bind_set(left)?;
                 let right = self.bind_set(right)?;
-                match sides {
+                match rows {
                     None => self.union(left, right, all),
-                    Some(sides) => self.rows_of_sides(left, right, sides),
+                    Some(rows) => self.rows_of_sides(left, right, rows, all),
                 }
             }
             other => unsupported(other.to_string()),
@@ -183,10 +165,20 @@ impl Binder<'_> {
     }
 
     fn bind_values_rows(&mut self, rows: &[&[ast::Expr]]) -> Result<Bound, SqlError> {
-        let mut bound: Vec<Vec<Expr>> = Vec::new();
-        for row in rows {
-            bound.push(row.iter().map(|e| self.bind_expr(e)).collect::<Result<_, _>>()?);
+        let is_default = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+        if rows.iter().any(|row| row.is_empty()) {
+            return Err(SqlError::ValuesWithoutColumns);
         }
+        if rows.iter().any(|row| row.iter().any(is_default)) {
+            return Err(SqlError::ValuesWithDefault);
+        }
+        // A block of their own, which has no columns.
+        self.open(Vec::new());
+        let bound: Result<Vec<Vec<Expr>>, SqlError> =
+            rows.iter().map(|row| row.iter().map(|e| self.bind_expr(e)).collect()).collect();
+        let closed = self.close();
+        let mut bound = bound?;
+        closed?;
         let width = bound.first().map_or(0, Vec::len);
         if let Some(at) = bound.iter().position(|r| r.len() != width) {
             return Err(SqlError::ColumnCountMismatch(at as u64 + 1));
@@ -221,29 +213,46 @@ impl Binder<'_> {
         }
     }
 
-    fn union(&mut self, left: Bound, right: Bound, all: bool) -> Result<Bound, SqlError> {
-        let Bound { plan, columns } = self.union_all(left, right, None)?;
+    pub(super) fn union(&mut self, left: Bound, right: Bound, all: bool) -> Result<Bound, SqlError> {
+        let Bound { plan, columns } = self.union_all(left, right, &[])?;
         let plan = if all { plan } else { Plan::Distinct(Box::new(plan)) };
         Ok(Bound { plan, columns })
     }
 
     /// INTERSECT and EXCEPT: both sides' rows, grouped by all of their columns (so that NULL is NULL, and a collation's
-    /// equals are equal), of which those stay that were on just these sides.
-    fn rows_of_sides(&mut self, left: Bound, right: Bound, sides: i64) -> Result<Bound, SqlError> {
-        let side = self.columns.add("side", FieldType::bigint());
-        let Bound { plan, mut columns } = self.union_all(left, right, Some(side))?;
-        let (args, ty) = aggregate::infer("bit_or", vec![self.columns.expr(side)])?;
-        let found = self.columns.add("sides", ty.clone());
-        let call = AggCall { name: "bit_or".into(), args, distinct: false, order_by: Vec::new(), separator: None, ty };
+    /// equals are equal), with how many of them each side has. Once those that are wanted, or with `all` as often as the
+    /// two counts say.
+    fn rows_of_sides(&mut self, left: Bound, right: Bound, rows: Rows, all: bool) -> Result<Bound, SqlError> {
+        let marks = [(); 2].map(|()| self.columns.add("side", FieldType::bigint()));
+        let Bound { plan, mut columns } = self.union_all(left, right, &marks)?;
+        let mut aggs = Vec::new();
+        for mark in marks {
+            let (args, ty) = aggregate::infer("count", vec![self.columns.expr(mark)])?;
+            let id = self.columns.add("rows", ty.clone());
+            let call =
+                AggCall { name: "count".into(), args, distinct: false, order_by: Vec::new(), separator: None, ty };
+            aggs.push((call, id));
+        }
+        let [of_left, of_right] = [0, 1].map(|side| self.columns.expr(aggs[side].1));
         let mut group = Vec::new();
         for c in &mut columns {
             let e = self.columns.expr(c.id);
             c.id = self.columns.add(self.columns.name(c.id), e.ty().clone());
             group.push((e, c.id));
         }
-        let plan = Plan::Aggregate { input: Box::new(plan), group, aggs: vec![(call, found)], merge: false };
-        let wanted = self.call("=", vec![self.columns.expr(found), Expr::constant(sides)])?;
-        let plan = Plan::Filter { input: Box::new(plan), conditions: vec![wanted] };
+        let input = Box::new(Plan::Aggregate { input: Box::new(plan), group, aggs, merge: false });
+        let plan = match (rows, all) {
+            (Rows::Common, true) => Plan::Repeat { input, times: self.call("least", vec![of_left, of_right])? },
+            (Rows::Left, true) => Plan::Repeat { input, times: self.call("-", vec![of_left, of_right])? },
+            (rows, false) => {
+                let on_right = if rows == Rows::Common { ">" } else { "=" };
+                let conditions = vec![
+                    self.call(">", vec![of_left, Expr::constant(0_i64)])?,
+                    self.call(on_right, vec![of_right, Expr::constant(0_i64)])?,
+                ];
+                Plan::Filter { input, conditions }
+            }
+        };
         let exprs = columns
             .iter_mut()
             .map(|c| {
@@ -255,9 +264,9 @@ impl Binder<'_> {
         Ok(Bound { plan: Plan::Project { input: Box::new(plan), exprs }, columns })
     }
 
-    /// The rows of both, in columns of types that hold the values of both; `side` becomes a last one that tells where a row
-    /// is from.
-    fn union_all(&mut self, left: Bound, right: Bound, side: Option<ColId>) -> Result<Bound, SqlError> {
+    /// The rows of both, in columns of types that hold the values of both; `marks` come after them, of which the first is
+    /// not NULL in rows of the left, the second in rows of the right.
+    fn union_all(&mut self, left: Bound, right: Bound, marks: &[ColId]) -> Result<Bound, SqlError> {
         if left.columns.len() != right.columns.len() {
             return Err(SqlError::UnionColumnCount);
         }
@@ -275,12 +284,14 @@ impl Binder<'_> {
             ids.push(id);
             columns.push(self.computed(id, l.name.clone()));
         }
-        if let Some(side) = side {
-            for (casts, number) in [(&mut casts_left, LEFT), (&mut casts_right, RIGHT)] {
-                casts.push((Expr::constant(number), self.columns.add("side", FieldType::bigint())));
+        for (side, casts) in [&mut casts_left, &mut casts_right].into_iter().enumerate() {
+            for mark in 0..marks.len() {
+                let value = if mark == side { Datum::Int(1) } else { Datum::Null };
+                let ty = FieldType::bigint();
+                casts.push((Expr::Const { value, ty: ty.clone() }, self.columns.add("side", ty)));
             }
-            ids.push(side);
         }
+        ids.extend(marks);
         let input = |plan: Plan, exprs| Plan::Project { input: Box::new(plan), exprs };
         let plan = Plan::Union { inputs: vec![input(left.plan, casts_left), input(right.plan, casts_right)], ids };
         Ok(Bound { plan, columns })
@@ -322,10 +333,14 @@ impl Binder<'_> {
     }
 }
 
-/// Sides of INTERSECT and EXCEPT, as bits.
-const LEFT: i64 = 1;
-
-const RIGHT: i64 = 2;
+/// Which rows of two sides are wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Rows {
+    /// INTERSECT: those that both have.
+    Common,
+    /// EXCEPT: those that the left has alone.
+    Left,
+}
 
 fn is_parameter(e: &ast::Expr) -> bool {
     matches!(e, ast::Expr::Value(v) if matches!(v.value, ast::Value::Placeholder(_)))

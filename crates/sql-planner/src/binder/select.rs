@@ -50,9 +50,12 @@ impl Binder<'_> {
         // Select items first without aggregates' meaning: `*` and names.
         let items = self.expand_items(&select.projection, !select.from.is_empty())?;
 
-        let groups: &[ast::Expr] = match &select.group_by {
-            ast::GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
-            ast::GroupByExpr::Expressions(..) => return unsupported("WITH ROLLUP"),
+        let (groups, with_rollup): (&[ast::Expr], bool) = match &select.group_by {
+            ast::GroupByExpr::Expressions(list, modifiers) => match &modifiers[..] {
+                [] => (list, false),
+                [ast::GroupByWithModifier::Rollup] => (list, true),
+                [other, ..] => return unsupported(other.to_string()),
+            },
             ast::GroupByExpr::All(_) => return unsupported("GROUP BY ALL"),
         };
         let aggregated = !groups.is_empty()
@@ -100,6 +103,9 @@ impl Binder<'_> {
         }
         if aggregated && !self.block().applies.is_empty() {
             plan = self.place_applies(plan);
+        }
+        if with_rollup {
+            self.roll_up(&mut group);
         }
 
         self.block().aggregates = aggregated.then(Vec::new);
@@ -161,7 +167,8 @@ impl Binder<'_> {
         if aggregated {
             let mut aggs = self.block().aggregates.take().unwrap_or_default();
             let strict = self.env.eval().has_mode(query::context::sql_mode::ONLY_FULL_GROUP_BY);
-            let determined = self.determined(&group);
+            // Nothing depends on a key that is left out.
+            let determined = if with_rollup { HashSet::new() } else { self.determined(&group) };
             let no_groups = group.is_empty();
             let mut position = 0;
             let mut rewrite = |b: &mut Self, e: &Expr, clause: &str, position: usize| {
@@ -201,7 +208,14 @@ impl Binder<'_> {
             for subquery in std::mem::take(&mut self.block().applies_of_rows) {
                 plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
             }
+            let rollup = self.block().rollup.take();
+            if let Some(rollup) = &rollup {
+                (plan, group) = self.expand(rollup, plan);
+            }
             plan = Plan::Aggregate { input: Box::new(plan), group, aggs, merge: false };
+            if let Some(rollup) = rollup.filter(|_| order.is_empty()) {
+                plan = self.in_rollup_order(&rollup, plan)?;
+            }
         }
         plan = self.place_applies(plan);
         if let Some(h) = having {

@@ -12,7 +12,8 @@ use sqlparser::ast;
 use super::super::expr as build;
 use super::super::optimize::filter;
 use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
-use super::{Binder, Visible, each_scan, name_parts, table_name, unsupported};
+use super::recursion::alias_of;
+use super::{Binder, Bound, Visible, each_scan, name_parts, table_name, unsupported};
 
 impl Binder<'_> {
     /// A table by name.
@@ -108,14 +109,10 @@ impl Binder<'_> {
                 }
                 let parts = name_parts(name)?;
                 if let [single] = &parts[..]
-                    && let Some((query, columns, level)) = self.find_cte(single)
+                    && let Some(cte) = self.find_cte(single)
                 {
                     let alias_name = alias.as_ref().map_or(single.clone(), |a| a.name.value.clone());
-                    // A CTE sees only the CTEs before it.
-                    let hidden = self.ctes.split_off(level);
-                    let bound = self.derived(&query, &alias_name, &columns);
-                    self.ctes.extend(hidden);
-                    return bound;
+                    return self.bind_cte(cte, &alias_name);
                 }
                 if parts.len() == 1 && parts[0].eq_ignore_ascii_case("dual") && self.find_table(name).is_err() {
                     return Ok((Plan::One, Vec::new()));
@@ -155,16 +152,26 @@ impl Binder<'_> {
         }
     }
 
-    fn find_cte(&self, name: &str) -> Option<(ast::Query, Vec<String>, usize)> {
-        self.ctes.iter().rev().find_map(|level| level.get(&name.to_lowercase())).cloned()
-    }
-
     /// A subquery in FROM. It does not see the block's own columns.
-    fn derived(&mut self, query: &ast::Query, alias: &str, names: &[String]) -> Result<(Plan, Vec<Visible>), SqlError> {
+    pub(super) fn derived(
+        &mut self,
+        query: &ast::Query,
+        alias: &str,
+        names: &[String],
+    ) -> Result<(Plan, Vec<Visible>), SqlError> {
         let own = self.blocks.pop();
         let bound = self.bind_query(query);
         self.blocks.extend(own);
-        let mut bound = bound?;
+        self.as_table(bound?, alias, names)
+    }
+
+    /// A query's columns under the name of a table.
+    pub(super) fn as_table(
+        &mut self,
+        mut bound: Bound,
+        alias: &str,
+        names: &[String],
+    ) -> Result<(Plan, Vec<Visible>), SqlError> {
         each_scan(&mut bound.plan, true, &mut |scan| {
             scan.inside = true;
             Ok(())
@@ -201,6 +208,9 @@ impl Binder<'_> {
                 return unsupported("GLOBAL JOIN");
             }
             let (mut right, right_visible) = self.bind_factor(&join.relation)?;
+            if let (Op::StraightJoin(_), Some(alias)) = (&join.join_operator, alias_of(&right)) {
+                return Err(SqlError::RecursionJoinOrder(alias.to_owned()));
+            }
             let (constraint, left_outer, right_outer) = match &join.join_operator {
                 Op::Join(c) | Op::Inner(c) | Op::CrossJoin(c) | Op::StraightJoin(c) => (c, false, false),
                 Op::Left(c) | Op::LeftOuter(c) => (c, true, false),
