@@ -25,6 +25,7 @@ pub mod aggregate;
 mod dml;
 pub mod env;
 mod explain;
+mod frames;
 pub mod keys;
 pub mod operator;
 mod planned;
@@ -38,6 +39,7 @@ pub mod scan;
 mod select;
 pub mod statement;
 pub mod subqueries;
+mod window;
 mod writer;
 
 use std::sync::Arc;

@@ -165,6 +165,13 @@ impl Runtime {
         self.held.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Gives back bytes that an operator kept.
+    pub fn release(&self, bytes: usize) {
+        use std::sync::atomic::Ordering;
+        // What held more may have been given back for it already.
+        let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| Some(all.saturating_sub(bytes)));
+    }
+
     /// Counts bytes that an operator keeps; fails over the limit.
     pub fn hold(&self, bytes: usize) -> Result<(), SqlError> {
         use std::sync::atomic::Ordering;

@@ -2,7 +2,7 @@
 //!
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap; [`ranges`] turns
 //! conditions into key ranges; [`join_order`] and [`common_conditions`] are rules of it; [`aggregate`] knows the aggregate
-//! functions; [`expr`] is the planner's side of expressions.
+//! functions and [`window`] the window functions; [`expr`] is the planner's side of expressions.
 //!
 //! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`, whose
 //! trees are bound.
@@ -18,3 +18,4 @@ pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;
+pub mod window;

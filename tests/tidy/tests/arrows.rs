@@ -24,7 +24,10 @@ const SQLPARSER: &[&str] = &["sql-parser", "sql-planner", "sql-exec", "sql-ddl",
 /// Rooms of crates from the top down: a room names only rooms that are further down.
 const ROOMS: &[(&str, &[&str])] = &[
     ("sql-base", &["errno", "outcome", "error", "interrupt", "hex"]),
-    ("sql-parser", &["statement", "alter", "ddl", "dml", "headers", "set", "show", "lexer", "dialect", "ast"]),
+    (
+        "sql-parser",
+        &["statement", "alter", "ddl", "dml", "headers", "set", "show", "windows", "lexer", "dialect", "ast"],
+    ),
     (
         "sql-catalog",
         &[
@@ -41,7 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "field_type",
         ],
     ),
-    ("sql-planner", &["binder", "optimize", "aggregate", "ranges", "expr", "plan"]),
+    ("sql-planner", &["binder", "optimize", "aggregate", "window", "ranges", "expr", "plan"]),
     ("sql-context", &["context", "transaction", "evaluation", "state", "txn", "services", "vars"]),
     (
         "sql-exec",
@@ -53,8 +56,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "planned",
             "subqueries",
             "operator",
+            "window",
             "scan",
             "aggregate",
+            "frames",
             "rules",
             "pushdown",
             "statement",
