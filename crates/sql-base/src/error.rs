@@ -474,9 +474,89 @@ pub enum SqlError {
     /// An aggregate where none may be.
     #[error("Invalid use of group function")]
     InvalidGroupFunction,
+    /// `GROUP BY` of what is computed after grouping.
+    #[error("Can't group on '{0}'")]
+    WrongGroupField(String),
     /// A scalar subquery gave several rows.
     #[error("Subquery returns more than 1 row")]
     SubqueryManyRows,
+    // Windows: the text is the window's name, where nothing else is said.
+    /// `OVER name` without a window of that name.
+    #[error("Window name '{0}' is not defined.")]
+    NoSuchWindow(String),
+    /// Windows that are made of each other.
+    #[error("There is a circularity in the window dependency graph.")]
+    WindowCircularity,
+    /// `(name PARTITION BY …)`.
+    #[error("A window which depends on another cannot define partitioning.")]
+    WindowPartitionsChild,
+    /// `(name …)` of a window that has a frame.
+    #[error("Window '{0}' has a frame definition, so cannot be referenced by another window.")]
+    WindowFrameInherited(String),
+    /// `(name ORDER BY …)` of a window that has an order.
+    #[error("Window '{window}' cannot inherit '{parent}' since both contain an ORDER BY clause.")]
+    WindowOrderRedefined {
+        /// The one.
+        window: String,
+        /// The one it is made of.
+        parent: String,
+    },
+    /// A frame from `UNBOUNDED FOLLOWING`.
+    #[error("Window '{0}': frame start cannot be UNBOUNDED FOLLOWING.")]
+    WindowFrameStart(String),
+    /// A frame to `UNBOUNDED PRECEDING`.
+    #[error("Window '{0}': frame end cannot be UNBOUNDED PRECEDING.")]
+    WindowFrameEnd(String),
+    /// A frame that is none.
+    #[error("Window '{0}': frame start or end is negative, NULL or of non-integral type")]
+    WindowFrameIllegal(String),
+    /// `RANGE n PRECEDING` without one key to count in.
+    #[error(
+        "Window '{0}' with RANGE N PRECEDING/FOLLOWING frame requires exactly one ORDER BY expression, of numeric or \
+         temporal type"
+    )]
+    WindowRangeOrder(String),
+    /// `RANGE n PRECEDING` over dates.
+    #[error(
+        "Window '{0}' with RANGE frame has ORDER BY expression of datetime type. Only INTERVAL bound value allowed."
+    )]
+    WindowRangeTemporal(String),
+    /// `RANGE INTERVAL … PRECEDING` over numbers.
+    #[error("Window '{0}' with RANGE frame has ORDER BY expression of numeric type, INTERVAL bound value not allowed.")]
+    WindowRangeNumeric(String),
+    /// A frame whose bound depends on the row.
+    #[error("Window '{0}' has a non-constant frame bound.")]
+    WindowBoundNotConstant(String),
+    /// Two windows of one name.
+    #[error("Window '{0}' is defined twice.")]
+    DuplicateWindow(String),
+    /// `OVER (ORDER BY 1)`.
+    #[error(
+        "Window '{0}': ORDER BY or PARTITION BY uses legacy position indication which is not supported, use expression."
+    )]
+    WindowPosition(String),
+    /// A window function (named) where none may stand. The quote at the end is MySQL's.
+    #[error("You cannot use the window function '{0}' in this context.'")]
+    WindowFunctionUse(String),
+    /// The same by its alias.
+    #[error("You cannot use the alias '{0}' of an expression containing a window function in this context.'")]
+    WindowAliasUse(String),
+    /// A window function among the keys of a window.
+    #[error("You cannot nest a window function in the specification of window '{0}'.")]
+    WindowNested(String),
+    /// `ROWS INTERVAL …`.
+    #[error("Window '{0}': INTERVAL can only be used with RANGE frames.")]
+    WindowRowsInterval(String),
+    /// A frame that changes nothing (a note).
+    #[error(
+        "Window function '{function}' ignores the frame clause of window '{window}' and aggregates over the whole partition"
+    )]
+    WindowFrameIgnored {
+        /// The function.
+        function: String,
+        /// The window.
+        window: String,
+    },
     /// A row of the wrong width.
     #[error("Operand should contain {0} column(s)")]
     OperandColumns(usize),

@@ -3,6 +3,7 @@
 //! With `merge` the input rows are partial results of storage nodes: for each function its state columns in order (AVG
 //! has two, count and sum), then the group's keys.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -56,9 +57,9 @@ pub fn build(
 }
 
 /// What a collected value takes beside its bytes.
-const VALUE_BYTES: usize = 64;
+pub(crate) const VALUE_BYTES: usize = 64;
 
-fn bytes_of(d: &Datum) -> usize {
+pub(crate) fn bytes_of(d: &Datum) -> usize {
     match d {
         Datum::Bytes(b) => b.len(),
         Datum::Json(json) => json.to_string().len(),
@@ -67,12 +68,13 @@ fn bytes_of(d: &Datum) -> usize {
 }
 
 /// State of one function in one group.
-enum State {
+#[derive(Clone)]
+pub(crate) enum State {
     Count(i64),
     SumDecimal(Option<Decimal>),
     SumReal(Option<f64>),
-    /// Smallest (largest when true) so far, with its key.
-    Extreme(bool, Option<(Vec<u8>, Datum)>),
+    /// Smallest (largest when true) so far, with its rank.
+    Extreme(bool, Option<(Rank, Datum)>),
     First(Option<Datum>),
     Bits(char, u64),
     /// Count, mean, sum of squared differences (Welford).
@@ -86,7 +88,7 @@ enum State {
 }
 
 impl State {
-    fn new(call: &AggCall) -> State {
+    pub(crate) fn new(call: &AggCall) -> State {
         let real = call.ty.tp.is_float();
         let state = match call.name.as_str() {
             "count" => State::Count(0),
@@ -106,7 +108,7 @@ impl State {
         if call.distinct { State::Distinct(HashSet::new(), Box::new(state)) } else { state }
     }
 
-    fn add(&mut self, call: &AggCall, args: &[Datum], order: &[u8], rt: &Runtime) -> Result<(), SqlError> {
+    pub(crate) fn add(&mut self, call: &AggCall, args: &[Datum], order: &[u8], rt: &Runtime) -> Result<(), SqlError> {
         let overflow = |_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: call.name.clone() };
         let null = args.iter().any(Datum::is_null);
         match self {
@@ -158,32 +160,9 @@ impl State {
                 }
             }
             State::Extreme(largest, best) => {
-                let mut key = Vec::new();
-                match &args[0] {
-                    // Members compare by name, numbers of BIT by value; JSON has no sortable form.
-                    Datum::Json(j) => {
-                        let better = match best {
-                            Some((_, Datum::Json(old))) => {
-                                j.cmp(old)
-                                    == if *largest { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less }
-                            }
-                            _ => true,
-                        };
-                        if better {
-                            *best = Some((Vec::new(), args[0].clone()));
-                        }
-                        return Ok(());
-                    }
-                    d @ (Datum::Enum(_) | Datum::Set(_)) => {
-                        let ty = call.args.first().map_or(&call.ty, Expr::ty);
-                        let text = sql_catalog::convert::text_of(d, Some(ty));
-                        key_bytes(&mut key, &Datum::Bytes(text), ty)?;
-                    }
-                    d => key_bytes(&mut key, d, &call.ty)?,
-                }
-                let better = best.as_ref().is_none_or(|(k, _)| if *largest { key > *k } else { key < *k });
-                if better {
-                    *best = Some((key, args[0].clone()));
+                let rank = Rank::of(&args[0], call)?;
+                if best.as_ref().is_none_or(|(old, _)| rank.beats(old, *largest)) {
+                    *best = Some((rank, args[0].clone()));
                 }
             }
             State::Bits(op, bits) => {
@@ -228,7 +207,7 @@ impl State {
         Ok(())
     }
 
-    fn finish(self, call: &AggCall, rt: &Runtime) -> Result<Datum, SqlError> {
+    pub(crate) fn finish(self, call: &AggCall, rt: &Runtime) -> Result<Datum, SqlError> {
         Ok(match self {
             State::Distinct(_, inner) => return inner.finish(call, rt),
             State::Count(n) => Datum::Int(n),
@@ -278,6 +257,42 @@ impl State {
             State::Array(items) => Datum::Json(Json::Array(items)),
             State::Object(items) => Datum::Json(Json::object(items)),
         })
+    }
+}
+
+/// What MIN and MAX compare of a value.
+#[derive(Clone)]
+pub(crate) enum Rank {
+    Bytes(Vec<u8>),
+    /// JSON has no sortable form.
+    Json(Json),
+}
+
+impl Rank {
+    pub(crate) fn of(d: &Datum, call: &AggCall) -> Result<Rank, SqlError> {
+        let mut key = Vec::new();
+        match d {
+            Datum::Json(json) => return Ok(Rank::Json(json.clone())),
+            // Members compare by name, numbers of BIT by value.
+            d @ (Datum::Enum(_) | Datum::Set(_)) => {
+                let ty = call.args.first().map_or(&call.ty, Expr::ty);
+                let text = sql_catalog::convert::text_of(d, Some(ty));
+                key_bytes(&mut key, &Datum::Bytes(text), ty)?;
+            }
+            d => key_bytes(&mut key, d, &call.ty)?,
+        }
+        Ok(Rank::Bytes(key))
+    }
+
+    /// Whether it is larger or, for MIN, smaller.
+    pub(crate) fn beats(&self, other: &Rank, largest: bool) -> bool {
+        let order = match (self, other) {
+            (Rank::Bytes(a), Rank::Bytes(b)) => a.cmp(b),
+            (Rank::Json(a), Rank::Json(b)) => a.cmp(b),
+            // Values of one column are of one kind.
+            _ => Ordering::Equal,
+        };
+        order == if largest { Ordering::Greater } else { Ordering::Less }
     }
 }
 

@@ -21,9 +21,10 @@ use arrow_array::{ArrayRef, UInt32Array};
 use async_trait::async_trait;
 use codec::datum::Datum;
 use codec::types::FieldType;
-use query::batch::{Batch, ColumnBuilder, Physical, datum_at};
+use query::batch::{Batch, ColumnBuilder, datum_at};
 use query::context::sql_mode;
 use query::error::Warning;
+use query::types::Physical;
 use sql_base::SqlError;
 use sql_catalog::convert::{self, Context, Problem};
 use sql_planner::plan::{Plan, Recursive};
@@ -169,9 +170,9 @@ impl Recursion {
             if let Some(problem) = fitted.problem.filter(|p| *p != Problem::Note) {
                 self.rt.eval(|eval| {
                     if eval.is_strict() {
-                        return Ok(Err(problem.error(&cx)));
+                        return Ok(Err(convert::error(&problem, &cx)));
                     }
-                    let error = problem.of_warning(to).error(&cx);
+                    let error = convert::error(&problem.of_warning(to), &cx);
                     eval.warn(Warning { code: error.code().0, message: error.to_string() });
                     Ok(Ok(()))
                 })??;
@@ -200,7 +201,7 @@ fn as_written(d: Datum, from: &FieldType, to: &FieldType) -> Datum {
     match d {
         Datum::Enum(_) | Datum::Set(_) if from.elems != to.elems => Datum::Bytes(convert::text_of(&d, Some(from))),
         Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if to.tp.is_string() => {
-            Datum::Bytes(query::cast::to_text(&d, from).unwrap_or_default())
+            Datum::Bytes(query::value::to_text(&d, from).unwrap_or_default())
         }
         d => d,
     }

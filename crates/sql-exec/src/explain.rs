@@ -11,7 +11,7 @@ use sql_parser::{Explain, Statement};
 use sql_planner::access::EVERYTHING;
 use sql_planner::binder::Binder;
 use sql_planner::estimate::estimate;
-use sql_planner::plan::{Access, Columns, JoinKind, Plan, Scan, SortKey};
+use sql_planner::plan::{Access, ColId, Columns, Frame, JoinKind, Plan, Scan, SortKey, WindowCall, WindowFunc};
 
 use crate::dml;
 use crate::env::Env;
@@ -82,6 +82,29 @@ fn list(exprs: &[Expr], rt: &Names<'_>) -> String {
 fn keys(keys: &[SortKey], rt: &Names<'_>) -> String {
     let one = |k: &SortKey| format!("{}{}", Named(&k.expr, |i| rt.columns.name(i)), if k.desc { ":desc" } else { "" });
     keys.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// `sum(a)->Column#7 over(partition by b order by c rows between …)`, as TiDB has it but with the frame at each call.
+fn window(partition: &[Expr], order: &[SortKey], calls: &[(WindowCall, ColId)], rt: &Names<'_>) -> String {
+    let call = |(call, id): &(WindowCall, ColId)| {
+        let args = match &call.func {
+            WindowFunc::Aggregate(agg) if agg.args.is_empty() => "1".into(),
+            WindowFunc::Aggregate(agg) => list(&agg.args, rt),
+            _ => list(&call.args, rt),
+        };
+        let mut over = Vec::new();
+        if !partition.is_empty() {
+            over.push(format!("partition by {}", list(partition, rt)));
+        }
+        if !order.is_empty() {
+            over.push(format!("order by {}", keys(order, rt)));
+        }
+        if call.func.has_frame() && call.frame != Frame::unsaid(!order.is_empty()) {
+            over.push(call.frame.to_string());
+        }
+        format!("{}({args})->{} over({})", call.func.name(), rt.columns.name(*id), over.join(" "))
+    };
+    calls.iter().map(call).collect::<Vec<_>>().join(", ")
 }
 
 impl Lines {
@@ -156,6 +179,9 @@ impl Lines {
                     info = format!("group by:{}, {info}", list(&group, rt));
                 }
                 self.push(lead, "HashAgg", rows, "root", "", &info);
+            }
+            Plan::Window { partition, order, calls, .. } => {
+                self.push(lead, "Window", rows, "root", "", &window(partition, order, calls, rt));
             }
             Plan::Distinct(_) => self.push(lead, "HashAgg", rows, "root", "", "distinct"),
             Plan::Sort { keys: k, limit: Some(n), .. } => {

@@ -26,6 +26,7 @@ mod cte;
 mod dml;
 pub mod env;
 mod explain;
+mod frames;
 pub mod keys;
 pub mod operator;
 mod planned;
@@ -40,6 +41,7 @@ pub mod scan;
 mod select;
 pub mod statement;
 pub mod subqueries;
+mod window;
 mod writer;
 
 use std::sync::Arc;

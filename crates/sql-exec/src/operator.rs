@@ -20,7 +20,7 @@ use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::rules::optimize;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
-use crate::{aggregate, cte, rollup, scan};
+use crate::{aggregate, cte, rollup, scan, window};
 
 type Input = Box<dyn Operator>;
 
@@ -73,6 +73,9 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         }
         Plan::Aggregate { input, group, aggs, merge } => {
             aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?
+        }
+        Plan::Window { input, partition, order, calls } => {
+            window::build(build(input, rt)?, &input.outputs(), partition, order, calls, rt)?
         }
         Plan::Distinct(input) => {
             let types = rt.columns.types(&input.outputs());

@@ -130,7 +130,12 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     let ast::SetExpr::Select(select) = &*query.body else { return None };
     let plain_group =
         matches!(&select.group_by, ast::GroupByExpr::Expressions(list, m) if list.is_empty() && m.is_empty());
-    if select.distinct.is_some() || select.having.is_some() || !plain_group || check_clauses(select).is_err() {
+    if select.distinct.is_some()
+        || select.having.is_some()
+        || !select.named_window.is_empty()
+        || !plain_group
+        || check_clauses(select).is_err()
+    {
         return None;
     }
     let [ast::TableWithJoins { relation, joins }] = &select.from[..] else { return None };

@@ -7,7 +7,7 @@ use query::batch::Batch;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::Schema;
-use sql_context::ExecContext;
+use sql_context::{ExecContext, Level};
 use sql_planner::binder::{Binder, Bound, Visible};
 use sql_planner::plan::{Columns, Plan};
 
@@ -32,7 +32,11 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Qu
     let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
     let locked = std::mem::take(&mut binder.locked);
+    let notes = std::mem::take(&mut binder.notes);
     drop(binder);
+    for note in notes {
+        ctx.session.push_diagnostic(Level::Note, note.code().0, note.to_string());
+    }
     let meta = metas(&visible, &columns, &ctx.schema);
     will_lock(ctx, &locked);
     let locking = !locked.is_empty();

@@ -29,6 +29,7 @@ mod show;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use sql_base::SqlError;
 use sqlparser::ast::Expr;
@@ -116,6 +117,10 @@ impl Piece {
                 *name = format!("?{params}");
             }
         }
+        windows::prepare(&mut self.tokens).map_err(|why| match why {
+            Ok(e) => e,
+            Err(at) => syntax_error(sql, at.unwrap_or(self.end)),
+        })?;
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
         let max_execution_time = parser.hints(&self.hints, self.start);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));

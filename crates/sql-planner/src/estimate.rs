@@ -41,6 +41,7 @@ pub fn estimate(plan: &Plan) -> f64 {
                 estimate(input) * 0.8
             }
         }
+        Plan::Window { input, .. } => estimate(input),
         Plan::Distinct(input) => estimate(input) * 0.8,
         Plan::Sort { input, limit, .. } => limit.map_or(estimate(input), |n| estimate(input).min(n as f64)),
         Plan::Limit { input, count, .. } => estimate(input).min(*count as f64),
@@ -60,7 +61,7 @@ pub fn input_rows(plan: &Plan, zone: &TimeZone) -> f64 {
             })
         }
         Plan::Filter { input, .. } => input_rows(input, zone) * 0.8,
-        Plan::Project { input, .. } | Plan::Apply { input, .. } => input_rows(input, zone),
+        Plan::Project { input, .. } | Plan::Apply { input, .. } | Plan::Window { input, .. } => input_rows(input, zone),
         plan => estimate(plan),
     }
 }

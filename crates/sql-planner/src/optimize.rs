@@ -2,7 +2,7 @@
 //!
 //! 1. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
 //! 2. inner joins are ordered ([`join_order`]);
-//! 3. columns that nobody reads are not read ([`prune`]);
+//! 3. columns and window functions that nobody reads are not computed ([`prune`]);
 //! 4. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`crate::access`]); an order that
 //!    the keys have anyway replaces a sort; limits, orders and filters go to the storage nodes ([`place`]).
 
@@ -18,7 +18,7 @@ use super::access::{EVERYTHING, choose_access};
 use super::estimate::estimate;
 use super::expr::equality;
 use super::plan::{Access, ColId, Columns, JoinKind, Plan, PushedAgg, Scan, SortKey, reads_only};
-use super::{common_conditions, join_order};
+use super::{common_conditions, join_order, window};
 
 /// What the rules may ask.
 pub struct Rules<'a> {
@@ -66,6 +66,15 @@ impl Rules<'_> {
             Plan::Aggregate { input, group, aggs, merge } => {
                 let input = self.place(*input, None);
                 push_aggregate(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, self)
+            }
+            Plan::Window { input, partition, order, calls } => {
+                let keys = window::input_order(&partition, &order);
+                // What the keys have in order by themselves needs no sort.
+                let input = match keys.is_empty() {
+                    true => self.place(*input, None),
+                    false => self.place_sort(*input, keys, None),
+                };
+                Plan::Window { input: Box::new(input), partition, order, calls }
             }
             Plan::Distinct(input) => Plan::Distinct(Box::new(self.place(*input, None))),
             Plan::Union { inputs, ids } => {
@@ -149,6 +158,15 @@ impl Rules<'_> {
             Plan::Filter { input, conditions } => {
                 let (input, ordered) = self.place_ordered(*input, wanted, None);
                 (Plan::Filter { input: Box::new(input), conditions }, ordered)
+            }
+            Plan::Window { input, partition, order, calls } => {
+                // Its rows come in the order of its keys.
+                let keys = window::input_order(&partition, &order);
+                let ordered = wanted.len() <= keys.len()
+                    && keys.iter().zip(wanted).all(|(k, (id, desc))| {
+                        matches!(&k.expr, Expr::Column { index, .. } if index == id) && k.desc == *desc
+                    });
+                (self.place(Plan::Window { input, partition, order, calls }, None), ordered)
             }
             Plan::Scan(scan) => {
                 let (scan, ordered) = self.place_scan(*scan, wanted, limit);
@@ -351,6 +369,12 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             });
             let input = push_down(*input, down.collect());
             filter(Plan::Aggregate { input: Box::new(input), group, aggs, merge }, stay)
+        }
+        Plan::Window { input, partition, order, calls } => {
+            // Only whole partitions may be missing below: anything else would change what is counted in the others.
+            let (down, stay) = self::partition(conditions, |c| window::is_of_partition(c, &partition));
+            let input = Box::new(push_down(*input, down));
+            filter(Plan::Window { input, partition, order, calls }, stay)
         }
         Plan::Distinct(input) => Plan::Distinct(Box::new(push_down(*input, conditions))),
         // What is true of a key that is left out says nothing of the row.
@@ -571,6 +595,17 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
                 a.order_by.iter().for_each(|k| need(&k.expr, &mut below));
             }
             Plan::Aggregate { input: Box::new(prune(*input, &below)), group, aggs, merge }
+        }
+        Plan::Window { input, partition, order, calls } => {
+            let calls: Vec<_> = calls.into_iter().filter(|c| needed.contains(&c.1)).collect();
+            if calls.is_empty() {
+                return prune(*input, needed);
+            }
+            let mut below = needed.clone();
+            partition.iter().for_each(|e| need(e, &mut below));
+            order.iter().for_each(|k| need(&k.expr, &mut below));
+            calls.iter().for_each(|c| below.extend(c.0.columns()));
+            Plan::Window { input: Box::new(prune(*input, &below)), partition, order, calls }
         }
         Plan::Apply { input, mut subquery } => {
             if !needed.contains(&subquery.slot) {

@@ -93,6 +93,191 @@ pub struct AggCall {
     pub ty: FieldType,
 }
 
+/// What is computed for each row of a partition.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WindowFunc {
+    /// 1, 2, 3, …
+    RowNumber,
+    /// Rows before the first peer, and one.
+    Rank,
+    /// Groups of peers before this one, and one.
+    DenseRank,
+    /// `(rank - 1) / (rows - 1)`.
+    PercentRank,
+    /// The part of the rows up to the last peer.
+    CumeDist,
+    /// In which of so many parts, as equal as may be, the row is.
+    Ntile(u64),
+    /// The argument so many rows before; the second argument where there is no such row.
+    Lag(u64),
+    /// The argument so many rows after.
+    Lead(u64),
+    /// The argument in the frame's first row.
+    FirstValue,
+    /// In its last.
+    LastValue,
+    /// In its n-th, from 1.
+    NthValue(u64),
+    /// Over the frame's rows.
+    Aggregate(AggCall),
+}
+
+impl WindowFunc {
+    /// Its name in lower case.
+    pub fn name(&self) -> &str {
+        match self {
+            WindowFunc::RowNumber => "row_number",
+            WindowFunc::Rank => "rank",
+            WindowFunc::DenseRank => "dense_rank",
+            WindowFunc::PercentRank => "percent_rank",
+            WindowFunc::CumeDist => "cume_dist",
+            WindowFunc::Ntile(_) => "ntile",
+            WindowFunc::Lag(_) => "lag",
+            WindowFunc::Lead(_) => "lead",
+            WindowFunc::FirstValue => "first_value",
+            WindowFunc::LastValue => "last_value",
+            WindowFunc::NthValue(_) => "nth_value",
+            WindowFunc::Aggregate(call) => &call.name,
+        }
+    }
+
+    /// Whether it sees the frame only; the others see the whole partition, whatever the frame.
+    pub fn has_frame(&self) -> bool {
+        matches!(
+            self,
+            WindowFunc::FirstValue | WindowFunc::LastValue | WindowFunc::NthValue(_) | WindowFunc::Aggregate(_)
+        )
+    }
+}
+
+/// A call of a window function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowCall {
+    /// Which.
+    pub func: WindowFunc,
+    /// Arguments that are computed for each row; an aggregate's are its own.
+    pub args: Vec<Expr>,
+    /// Which rows it sees.
+    pub frame: Frame,
+    /// Type of the result.
+    pub ty: FieldType,
+}
+
+impl WindowCall {
+    /// Calls `f` on each expression in it.
+    pub fn each_expr(&mut self, f: &mut dyn FnMut(&mut Expr)) {
+        self.args.iter_mut().for_each(&mut *f);
+        if let WindowFunc::Aggregate(call) = &mut self.func {
+            call.args.iter_mut().for_each(&mut *f);
+        }
+        self.frame.key.iter_mut().for_each(&mut *f);
+        for edge in [&mut self.frame.start, &mut self.frame.end] {
+            if let Edge::Value { value, .. } = edge {
+                f(value);
+            }
+        }
+    }
+
+    /// The same for a function that may fail.
+    pub fn try_each_expr<E>(&mut self, mut f: impl FnMut(&mut Expr) -> Result<(), E>) -> Result<(), E> {
+        let mut result = Ok(());
+        self.each_expr(&mut |e| {
+            if result.is_ok() {
+                result = f(e);
+            }
+        });
+        result
+    }
+
+    /// All columns that it reads.
+    pub fn columns(&self) -> Vec<usize> {
+        let mut out = Vec::new();
+        self.clone().each_expr(&mut |e| out.extend(e.columns()));
+        out
+    }
+}
+
+/// What a frame counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    /// Rows.
+    Rows,
+    /// Values of the order's key; rows of one value go together.
+    Range,
+}
+
+/// An edge of a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edge {
+    /// That of the partition.
+    Unbounded,
+    /// The row; by values its first or last peer.
+    Current,
+    /// So many rows before.
+    Preceding(u64),
+    /// So many rows after.
+    Following(u64),
+    /// At this value, which depends on the row.
+    Value {
+        /// Of the type of [`Frame::key`]. It is NULL for a row without a key, which then has its peers, and where the
+        /// value would be beyond all.
+        value: Expr,
+        /// It is before the row, and not after.
+        preceding: bool,
+        /// `INTERVAL 1 DAY`, for EXPLAIN.
+        words: String,
+    },
+}
+
+/// Which rows of the partition a function sees.
+///
+/// An edge that is so many rows away stays a number. One that is so far away in the value of the order's key becomes an
+/// expression: the value that a row must reach to be inside. So what adding an interval to a date means, or a decimal to an
+/// integer, is said by the expressions' own rules, and who runs it only compares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// In what edges are counted.
+    pub units: Units,
+    /// From where.
+    pub start: Edge,
+    /// To where, which is inside.
+    pub end: Edge,
+    /// What values at edges are compared with: the order's only key, perhaps converted.
+    pub key: Option<Expr>,
+}
+
+impl Frame {
+    /// All rows.
+    pub fn whole() -> Frame {
+        Frame { units: Units::Rows, start: Edge::Unbounded, end: Edge::Unbounded, key: None }
+    }
+
+    /// What it is when nothing is said: up to the last peer, or everything where there is no order.
+    pub fn unsaid(ordered: bool) -> Frame {
+        match ordered {
+            true => Frame { units: Units::Range, start: Edge::Unbounded, end: Edge::Current, key: None },
+            false => Frame::whole(),
+        }
+    }
+}
+
+impl std::fmt::Display for Frame {
+    /// As EXPLAIN words it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let units = if self.units == Units::Rows { "rows" } else { "range" };
+        let edge = |e: &Edge, unbounded: &str| match e {
+            Edge::Unbounded => format!("unbounded {unbounded}"),
+            Edge::Current => "current row".to_owned(),
+            Edge::Preceding(n) => format!("{n} preceding"),
+            Edge::Following(n) => format!("{n} following"),
+            Edge::Value { preceding, words, .. } => {
+                format!("{words} {}", if *preceding { "preceding" } else { "following" })
+            }
+        };
+        write!(f, "{units} between {} and {}", edge(&self.start, "preceding"), edge(&self.end, "following"))
+    }
+}
+
 /// One key of an order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SortKey {
@@ -364,6 +549,18 @@ pub enum Plan {
         /// The inputs are partial results of storage nodes.
         merge: bool,
     },
+    /// Columns more, computed from the rows around each. Its rows come in the order of its keys: those of the partition
+    /// upwards, then those of the order.
+    Window {
+        /// Input, in that order once the plan is placed.
+        input: Box<Plan>,
+        /// Rows with equal keys are a partition. Columns or constants, as the keys of the order.
+        partition: Vec<Expr>,
+        /// Their order in it.
+        order: Vec<SortKey>,
+        /// What and under which number.
+        calls: Vec<(WindowCall, ColId)>,
+    },
     /// Each row once.
     Distinct(Box<Plan>),
     /// In order; with a limit, only the first rows.
@@ -459,6 +656,11 @@ impl Plan {
                 ids
             }
             Plan::Aggregate { group, aggs, .. } => group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect(),
+            Plan::Window { input, calls, .. } => {
+                let mut ids = input.outputs();
+                ids.extend(calls.iter().map(|c| c.1));
+                ids
+            }
             Plan::Apply { input, subquery } => {
                 let mut ids = input.outputs();
                 ids.push(subquery.slot);
@@ -480,6 +682,7 @@ impl Plan {
             | Plan::Distinct(input)
             | Plan::Sort { input, .. }
             | Plan::Limit { input, .. }
+            | Plan::Window { input, .. }
             | Plan::Apply { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
@@ -500,6 +703,7 @@ impl Plan {
             | Plan::Distinct(input)
             | Plan::Sort { input, .. }
             | Plan::Limit { input, .. }
+            | Plan::Window { input, .. }
             | Plan::Apply { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
@@ -539,6 +743,11 @@ impl Plan {
                 aggs.iter_mut().for_each(|a| calls(&mut a.0, f));
             }
             Plan::Sort { keys, .. } => keys.iter_mut().for_each(|k| f(&mut k.expr)),
+            Plan::Window { partition, order, calls, .. } => {
+                partition.iter_mut().for_each(&mut *f);
+                order.iter_mut().for_each(|k| f(&mut k.expr));
+                calls.iter_mut().for_each(|c| c.0.each_expr(f));
+            }
             Plan::Apply { subquery, .. } => subquery.each_expr(f),
             _ => {}
         }
@@ -600,4 +809,17 @@ fn column_exprs(e: &Expr) -> HashMap<ColId, Expr> {
 /// Whether the expression reads only these columns.
 pub fn reads_only(e: &Expr, ids: &HashSet<ColId>) -> bool {
     e.columns().iter().all(|c| ids.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_worded_as_in_sql() {
+        assert_eq!(Frame::unsaid(true).to_string(), "range between unbounded preceding and current row");
+        assert_eq!(Frame::unsaid(false).to_string(), "rows between unbounded preceding and unbounded following");
+        let frame = Frame { start: Edge::Preceding(2), end: Edge::Following(1), ..Frame::whole() };
+        assert_eq!(frame.to_string(), "rows between 2 preceding and 1 following");
+    }
 }

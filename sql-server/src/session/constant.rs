@@ -64,6 +64,7 @@ fn plain_select(query: &Query) -> Option<&Select> {
         && select.selection.is_none()
         && select.having.is_none()
         && select.distinct.is_none()
+        && select.named_window.is_empty()
         && check_clauses(select).is_ok()
         && matches!(&select.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
     bare.then_some(select)

@@ -581,7 +581,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_enable_tso_follower_proxy", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_unsafe_substitute", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_enable_vectorized_expression", Scope::Both, Kind::Bool, "ON"),
-    var("tidb_enable_window_function", Scope::Both, Kind::Bool, "OFF"),
+    var("tidb_enable_window_function", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enforce_mpp", Scope::Session, Kind::Bool, "OFF"),
     var("tidb_evolve_plan_baselines", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_executor_concurrency", Scope::Both, Kind::Int(1, 256), "5"),

@@ -481,12 +481,7 @@ impl Binder<'_> {
 
     fn bind_interval(&mut self, date: Expr, interval: &ast::Interval, subtract: bool) -> Result<Expr, SqlError> {
         let amount = self.bind_expr(&interval.value)?;
-        let unit = match (&interval.leading_field, &interval.last_field) {
-            (Some(unit), None) => unit.to_string(),
-            (Some(a), Some(b)) => format!("{a}_{b}"),
-            _ => return Err(SqlError::WrongArguments("INTERVAL".into())),
-        };
-        build::date_add(date, amount, &unit, subtract, self.env.eval())
+        build::date_add(date, amount, &unit_of(interval)?, subtract, self.env.eval())
     }
 
     /// A literal's value and type.
@@ -526,8 +521,8 @@ impl Binder<'_> {
             // There are no stored functions, and the built-in ones belong to no database.
             parts => return Err(EvalError::NoSuchFunction(parts.join(".")).into()),
         };
-        if f.over.is_some() {
-            return unsupported(format!("window function {name}"));
+        if let Some(over) = &f.over {
+            return self.bind_window_function(f, &name, over);
         }
         if f.filter.is_some() || f.null_treatment.is_some() || !f.within_group.is_empty() {
             return unsupported(format!("this form of {name}"));
@@ -661,7 +656,7 @@ impl Binder<'_> {
         self.columns.expr(id)
     }
 
-    fn bind_aggregate_call(
+    pub(super) fn bind_aggregate_call(
         &mut self,
         name: &str,
         args: &[ast::FunctionArg],
@@ -717,6 +712,15 @@ impl Binder<'_> {
         let distinct = distinct && !matches!(name, "min" | "max" | "firstrow" | "bit_and" | "bit_or");
         let (args, ty) = aggregate::infer(name, bound)?;
         Ok(AggCall { name: name.to_owned(), args, distinct, order_by, separator, ty })
+    }
+}
+
+/// The unit of `INTERVAL n unit`.
+pub(super) fn unit_of(interval: &ast::Interval) -> Result<String, SqlError> {
+    match (&interval.leading_field, &interval.last_field) {
+        (Some(unit), None) => Ok(unit.to_string()),
+        (Some(a), Some(b)) => Ok(format!("{a}_{b}")),
+        _ => Err(SqlError::WrongArguments("INTERVAL".into())),
     }
 }
 
@@ -803,6 +807,11 @@ fn bit_bytes(bits: &str) -> Result<Vec<u8>, SqlError> {
         .ok_or_else(|| SqlError::Syntax { near: bits.to_owned(), line: 1 })
 }
 
+/// Whether a window's keys do.
+pub(super) fn window_has_aggregate(spec: &ast::WindowSpec) -> bool {
+    spec.partition_by.iter().any(has_aggregate) || spec.order_by.iter().any(|key| has_aggregate(&key.expr))
+}
+
 /// Whether an expression calls an aggregate function of this block (not in a subquery).
 pub fn has_aggregate(e: &ast::Expr) -> bool {
     use ast::Expr as E;
@@ -810,6 +819,11 @@ pub fn has_aggregate(e: &ast::Expr) -> bool {
         E::Function(f) => {
             let name = f.name.0.last().map(|p| p.to_string().to_lowercase()).unwrap_or_default();
             if f.over.is_none() && AGGREGATES.contains(&name.trim_matches('`')) {
+                return true;
+            }
+            if let Some(ast::WindowType::WindowSpec(spec)) = &f.over
+                && window_has_aggregate(spec)
+            {
                 return true;
             }
             match &f.args {

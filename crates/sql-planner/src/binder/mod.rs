@@ -1,14 +1,14 @@
 //! Names become columns, text becomes types: from `sqlparser`'s tree to a [`Plan`].
 //!
 //! A query block is bound from the inside out, in the order of SQL's meaning: FROM, WHERE, GROUP BY, HAVING, SELECT,
-//! DISTINCT, ORDER BY, LIMIT. Names are looked up in the innermost block first and then in the enclosing ones; a block that
-//! finds a name outside is *correlated* and becomes an [`Plan::Apply`]. A subquery that is not correlated is put into
-//! [`Binder::subqueries`], to be run before the statement itself.
+//! windows, DISTINCT, ORDER BY, LIMIT. Names are looked up in the innermost block first and then in the enclosing ones; a
+//! block that finds a name outside is *correlated* and becomes an [`Plan::Apply`]. A subquery that is not correlated is put
+//! into [`Binder::subqueries`], to be run before the statement itself.
 //!
 //! What WITH names and what reads itself is in `recursion`, the levels of WITH ROLLUP are in `rollup`.
 //!
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
-//! blocks; `select`, a block; `expressions`.
+//! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`.
 
 mod expressions;
 mod queries;
@@ -16,6 +16,7 @@ mod recursion;
 mod rollup;
 mod select;
 mod tables;
+mod windows;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -95,6 +96,8 @@ struct Block {
     /// Whether aliases may be used now, and whether they come before columns.
     use_aliases: bool,
     aliases_first: bool,
+    /// Window functions of the select list and of ORDER BY.
+    windows: windows::Windows,
 }
 
 /// Binds one statement.
@@ -118,6 +121,8 @@ pub struct Binder<'a> {
     pub describing: bool,
     /// Tables some of whose rows a lock clause has locked, wherever in the statement it is. Their scans know how.
     pub locked: Vec<Arc<TableInfo>>,
+    /// What the statement says without effect, for `SHOW WARNINGS`.
+    pub notes: Vec<SqlError>,
 }
 
 /// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
@@ -200,6 +205,7 @@ impl<'a> Binder<'a> {
             inserted: HashMap::new(),
             describing: false,
             locked: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -267,13 +273,18 @@ impl<'a> Binder<'a> {
         for level in (0..self.blocks.len()).rev() {
             let block = &self.blocks[level];
             let alias = || block.aliases.iter().find(|a| a.0.eq_ignore_ascii_case(name)).map(|a| a.1.clone());
+            // HAVING comes before windows, and nothing of a window holds another.
+            let checked = |e: Expr| match block.windows.are_read_by(&e) && !block.windows.may_be_read() {
+                true => Err(SqlError::WindowAliasUse(name.clone())),
+                false => Ok(e),
+            };
             if block.use_aliases
                 && block.aliases_first
                 && !block.in_aggregate
                 && table.is_none()
                 && let Some(e) = alias()
             {
-                return Ok(e);
+                return checked(e);
             }
             let mut found = block.visible.iter().filter(matches).filter(|v| table.is_some() || !v.merged);
             if let Some(v) = found.next() {
@@ -291,7 +302,7 @@ impl<'a> Binder<'a> {
                 && table.is_none()
                 && let Some(e) = alias()
             {
-                return Ok(e);
+                return checked(e);
             }
         }
         Err(SqlError::UnknownColumn { column: written, clause: self.clause.into() })

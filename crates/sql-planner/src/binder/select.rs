@@ -7,7 +7,7 @@ use sql_base::SqlError;
 use sqlparser::ast;
 
 use super::super::plan::{AggCall, ColId, Plan, SortKey, SubqueryKind};
-use super::expressions::has_aggregate;
+use super::expressions::{has_aggregate, window_has_aggregate};
 use super::{Binder, Block, Bound, Visible, is_desc, position, table_name, unsupported};
 
 impl Binder<'_> {
@@ -61,14 +61,18 @@ impl Binder<'_> {
         let aggregated = !groups.is_empty()
             || items.iter().any(|i| matches!(i, Item::Expr(e, _) if has_aggregate(e)))
             || select.having.as_ref().is_some_and(has_aggregate)
-            || order.iter().any(|o| has_aggregate(&o.expr));
+            || order.iter().any(|o| has_aggregate(&o.expr))
+            || select
+                .named_window
+                .iter()
+                .any(|w| matches!(&w.1, ast::NamedWindowExpr::WindowSpec(spec) if window_has_aggregate(spec)));
 
         // GROUP BY: columns come before aliases.
         let mut group: Vec<(Expr, ColId)> = Vec::new();
         for g in groups {
             let e = match position(g) {
                 Some(n) => match n.checked_sub(1).and_then(|i| items.get(i)) {
-                    Some(item) => self.bind_item(item)?,
+                    Some(item) => self.bind_group_item(item)?,
                     None => {
                         return Err(SqlError::UnknownColumn {
                             column: n.to_string(),
@@ -84,7 +88,7 @@ impl Binder<'_> {
                                 .iter()
                                 .find(|i| matches!(i, Item::Expr(_, alias) if alias.eq_ignore_ascii_case(&name.value)))
                             {
-                                Some(item) => self.bind_item(item)?,
+                                Some(item) => self.bind_group_item(item)?,
                                 None => {
                                     return Err(SqlError::UnknownColumn {
                                         column: name.value.clone(),
@@ -109,6 +113,7 @@ impl Binder<'_> {
         }
 
         self.block().aggregates = aggregated.then(Vec::new);
+        self.open_windows(&select.named_window)?;
         let mut exprs: Vec<Expr> = Vec::new();
         let mut columns: Vec<Visible> = Vec::new();
         for item in &items {
@@ -138,7 +143,9 @@ impl Binder<'_> {
             None => None,
             Some(h) => {
                 self.block().use_aliases = true;
+                self.block().windows.allowed = false;
                 let bound = self.in_clause("having clause", |b| b.bind_condition(h));
+                self.block().windows.allowed = true;
                 self.block().use_aliases = false;
                 Some(bound?)
             }
@@ -177,6 +184,18 @@ impl Binder<'_> {
                     false => SqlError::NotInGroupBy { position, clause: clause.into(), column },
                 })
             };
+            let mut windows = std::mem::take(&mut self.block().windows);
+            windows.try_each_expr(|e, ids| {
+                // The expression that is at fault is the one with the function.
+                let reads = |of: &Expr| of.columns().iter().any(|c| ids.contains(c));
+                let (clause, position) = match exprs.iter().position(reads) {
+                    Some(i) => ("SELECT list", i + 1),
+                    None => ("ORDER BY clause", 1 + keys.iter().position(|k| reads(&k.0)).unwrap_or(0)),
+                };
+                *e = rewrite(self, e, clause, position)?;
+                Ok::<_, SqlError>(())
+            })?;
+            self.block().windows = windows;
             for e in &mut exprs {
                 position += 1;
                 *e = rewrite(self, e, "SELECT list", position)?;
@@ -217,12 +236,25 @@ impl Binder<'_> {
                 plan = self.in_rollup_order(&rollup, plan)?;
             }
         }
+        // Subqueries whose rows are tested against a window function's result come after it.
+        let mut tests = std::mem::take(&mut self.block().applies);
+        let windows = &self.block().windows;
+        let below = tests.extract_if(
+            ..,
+            |s| !matches!(&s.kind, SubqueryKind::Test { condition, .. } if windows.are_read_by(condition)),
+        );
+        self.block().applies = below.collect();
         plan = self.place_applies(plan);
         if let Some(h) = having {
             let mut conditions = Vec::new();
             h.split_and(&mut conditions);
             plan = Plan::Filter { input: Box::new(plan), conditions };
         }
+        if !self.block().windows.is_empty() {
+            plan = self.place_windows(plan);
+        }
+        self.block().applies = tests;
+        plan = self.place_applies(plan);
 
         let distinct = match &select.distinct {
             None | Some(ast::Distinct::All) => false,
@@ -292,6 +324,14 @@ impl Binder<'_> {
             plan = Plan::Project { input: Box::new(plan), exprs };
         }
         Ok(Bound { plan, columns })
+    }
+
+    /// A select item that GROUP BY names.
+    fn bind_group_item(&mut self, item: &Item) -> Result<Expr, SqlError> {
+        self.bind_item(item).map_err(|e| match (e, item) {
+            (SqlError::WindowFunctionUse(_), Item::Expr(_, name)) => SqlError::WrongGroupField(name.clone()),
+            (e, _) => e,
+        })
     }
 
     fn bind_item(&mut self, item: &Item) -> Result<Expr, SqlError> {
@@ -426,7 +466,6 @@ impl Binder<'_> {
 pub fn check_clauses(select: &ast::Select) -> Result<(), SqlError> {
     let clauses = [
         (select.into.is_some(), "SELECT … INTO"),
-        (!select.named_window.is_empty(), "WINDOW"),
         (select.select_modifiers.as_ref().is_some_and(|m| m.sql_calc_found_rows), "SQL_CALC_FOUND_ROWS"),
         (select.top.is_some(), "TOP"),
         (!select.lateral_views.is_empty(), "LATERAL VIEW"),
