@@ -15,7 +15,6 @@ use query::expr::Expr;
 use sql_base::{Interrupt, SqlError};
 use sql_planner::plan::{ColId, Columns, Lock, Scan};
 
-use crate::pushdown;
 use crate::reader::Reader;
 
 /// Where locking scans read.
@@ -102,12 +101,6 @@ impl Runtime {
     /// The timestamp at which rows were read that are to be locked.
     pub fn locked_at(&self) -> Timestamp {
         self.locking.get().map_or(&self.reader, |l| &l.reader).snapshot().ts()
-    }
-
-    /// Whether a storage node can tell the value of an expression. They know offsets, not rules of zones.
-    pub fn can_push(&self, e: &Expr) -> bool {
-        let fixed = matches!(self.zone, TimeZone::Fixed(_));
-        pushdown::can_push(e) && (fixed || !query::pb::uses_timestamp(e))
     }
 
     /// The evaluation context. Evaluation never waits, so nobody waits long for it.

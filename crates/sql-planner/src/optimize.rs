@@ -651,7 +651,7 @@ pub fn positions(outputs: &[ColId]) -> HashMap<ColId, usize> {
 mod tests {
     use codec::types::FieldType;
 
-    use super::super::plan::Recursive;
+    use super::super::plan::{Frame, Recursive, WindowCall, WindowFunc};
     use super::*;
 
     fn rows(ids: Vec<ColId>) -> Plan {
@@ -695,5 +695,85 @@ mod tests {
     fn conditions_go_below_a_repetition() {
         let repeat = Plan::Repeat { input: Box::new(rows(vec![1, 2])), times: Expr::column(2, FieldType::bigint()) };
         assert!(!stays(repeat, positive(1)));
+    }
+
+    const G: ColId = 0;
+    const V: ColId = 1;
+    const RANK: ColId = 2;
+
+    fn column(id: ColId) -> Expr {
+        Expr::column(id, FieldType::bigint())
+    }
+
+    fn is(id: ColId, value: i64) -> Expr {
+        query::infer::compare(CmpOp::Eq, column(id), Expr::constant(value)).unwrap()
+    }
+
+    fn key(id: ColId, desc: bool) -> SortKey {
+        SortKey { expr: column(id), desc }
+    }
+
+    /// `RANK() OVER (PARTITION BY g ORDER BY v DESC)` over two columns of no rows.
+    fn ranked() -> Plan {
+        let func = WindowFunc::Rank;
+        let call = WindowCall { func, args: Vec::new(), frame: Frame::whole(), ty: window::number_type() };
+        Plan::Window {
+            input: Box::new(Plan::Values { ids: vec![G, V], rows: Vec::new() }),
+            partition: vec![column(G)],
+            order: vec![key(V, true)],
+            calls: vec![(call, RANK)],
+        }
+    }
+
+    /// Names of nodes from the top, with what tells them apart.
+    fn names(plan: &Plan) -> Vec<String> {
+        let name = match plan {
+            Plan::Window { .. } => "window".to_owned(),
+            Plan::Filter { conditions, .. } => format!("filter {}", conditions.len()),
+            Plan::Sort { keys, .. } => {
+                format!("sort {:?}", keys.iter().map(|k| (k.expr.columns()[0], k.desc)).collect::<Vec<_>>())
+            }
+            Plan::Limit { count, .. } => format!("limit {count}"),
+            Plan::Values { ids, .. } => format!("values {ids:?}"),
+            other => format!("{other:?}"),
+        };
+        std::iter::once(name).chain(plan.inputs().into_iter().flat_map(names)).collect()
+    }
+
+    fn placed(plan: Plan) -> Vec<String> {
+        let (mut columns, zone) = (Columns::default(), TimeZone::UTC);
+        for name in ["g", "v", "rank"] {
+            columns.add(name, FieldType::bigint());
+        }
+        let rules = Rules { columns: &columns, zone: &zone, dirty: &|_| false, pushable: &|_| false };
+        names(&rules.optimize(plan))
+    }
+
+    #[test]
+    fn only_conditions_on_partitions_go_below_a_window() {
+        let conditions = vec![is(G, 1), is(V, 2), is(RANK, 1)];
+        let plan = push_down(ranked(), conditions);
+        assert_eq!(names(&plan), ["filter 2", "window", "filter 1", "values [0, 1]"]);
+    }
+
+    #[test]
+    fn a_window_that_nobody_reads_is_gone() {
+        assert_eq!(names(&prune(ranked(), &HashSet::from([V]))), ["values [1]"]);
+        assert_eq!(names(&prune(ranked(), &HashSet::from([RANK]))), ["window", "values [0, 1]"]);
+    }
+
+    #[test]
+    fn a_window_is_sorted_for_and_its_order_is_known() {
+        assert_eq!(placed(ranked()), ["window", "sort [(0, false), (1, true)]", "values [0, 1]"]);
+        let sorted = |keys| Plan::Sort { input: Box::new(ranked()), keys, limit: None };
+        assert_eq!(placed(sorted(vec![key(G, false), key(V, true)])), placed(ranked()));
+        assert_eq!(placed(sorted(vec![key(G, false)])), placed(ranked()));
+        assert_eq!(placed(sorted(vec![key(G, true)]))[..2], ["sort [(0, true)]", "window"]);
+    }
+
+    #[test]
+    fn a_limit_stays_above_a_window() {
+        let plan = Plan::Limit { input: Box::new(ranked()), offset: 0, count: 1 };
+        assert_eq!(placed(plan), ["limit 1", "window", "sort [(0, false), (1, true)]", "values [0, 1]"]);
     }
 }

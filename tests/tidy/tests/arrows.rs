@@ -83,6 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "dml",
             "planned",
             "subqueries",
+            "point_lock",
             "operator",
             "window",
             "scan",
