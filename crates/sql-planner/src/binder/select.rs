@@ -137,19 +137,32 @@ impl Binder<'_> {
             columns.push(v);
         }
         let aliases: Vec<(String, Expr)> = columns.iter().map(|c| c.name.clone()).zip(exprs.iter().cloned()).collect();
-        self.block().aliases = aliases;
 
         let having = match &select.having {
             None => None,
             Some(h) => {
+                // An alias comes before a column of that name, unless the column is grouped by (manual, SELECT Statement).
+                let grouped = |name: &str| {
+                    let is = |id: ColId| {
+                        self.blocks
+                            .last()
+                            .is_some_and(|b| b.visible.iter().any(|v| v.id == id && v.name.eq_ignore_ascii_case(name)))
+                    };
+                    group.iter().any(|(g, _)| matches!(g, Expr::Column { index, .. } if is(*index)))
+                };
+                let first = aliases.iter().filter(|(name, _)| !grouped(name)).cloned().collect();
+                self.block().aliases = first;
                 self.block().use_aliases = true;
+                self.block().aliases_first = true;
                 self.block().windows.allowed = false;
                 let bound = self.in_clause("having clause", |b| b.bind_condition(h));
                 self.block().windows.allowed = true;
                 self.block().use_aliases = false;
+                self.block().aliases_first = false;
                 Some(bound?)
             }
         };
+        self.block().aliases = aliases;
         let mut keys: Vec<(Expr, bool)> = Vec::new();
         for o in order {
             let desc = is_desc(o)?;
