@@ -338,3 +338,42 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sql_planner::plan::Recursive;
+
+    use super::*;
+
+    #[test]
+    fn rounds_and_levels_of_groups_show() {
+        let mut columns = Columns::default();
+        let [of_table, of_rounds, key, level] =
+            ["r.n", "r.n", "n", "level"].map(|n| columns.add(n, FieldType::bigint()));
+        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![of_table] };
+        let recursive = Recursive {
+            name: "r".into(),
+            number: 0,
+            ids: vec![of_rounds],
+            inputs: vec![Plan::One, table],
+            distinct: true,
+            limit: Some(3),
+        };
+        let group = vec![(columns.expr(of_rounds), key)];
+        let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
+        let mut lines = Lines { rows: Vec::new(), next: 1 };
+        lines.node(&plan, &Names { columns: &columns, local: &|_| false }, "", "");
+        let text = |d: &Datum| String::from_utf8_lossy(&sql_catalog::convert::text_of(d, None)).into_owned();
+        let seen: Vec<String> =
+            lines.rows.iter().map(|row| row.iter().map(text).collect::<Vec<_>>().join("|")).collect();
+        assert_eq!(
+            seen,
+            [
+                "Expand_1|202.00|root||rollup:r.n",
+                "└─RecursiveCTE_2|101.00|root|CTE:r|union distinct, limit:3",
+                "  ├─TableDual_3|1.00|root||rows:1",
+                "  └─CTETable_4|100.00|root|CTE:r|rows of the last round",
+            ]
+        );
+    }
+}

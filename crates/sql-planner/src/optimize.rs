@@ -651,7 +651,7 @@ pub fn positions(outputs: &[ColId]) -> HashMap<ColId, usize> {
 mod tests {
     use codec::types::FieldType;
 
-    use super::super::plan::{Frame, Recursive, WindowCall, WindowFunc};
+    use super::super::plan::{Frame, WindowCall, WindowFunc};
     use super::*;
 
     fn rows(ids: Vec<ColId>) -> Plan {
@@ -671,24 +671,6 @@ mod tests {
             Plan::Filter { input, .. } => is_it(&input),
             _ => false,
         }
-    }
-
-    #[test]
-    fn conditions_stay_above_levels_of_groups_and_above_rounds() {
-        let group = vec![(Expr::column(1, FieldType::bigint()), 2)];
-        let expand = Plan::Expand { input: Box::new(rows(vec![1])), group, level: 3 };
-        assert!(stays(expand.clone(), positive(2)), "of a key that is left out");
-        assert!(stays(expand, positive(1)));
-        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![4] };
-        let recursive = Recursive {
-            name: "r".into(),
-            number: 0,
-            ids: vec![5],
-            inputs: vec![rows(vec![1]), table],
-            distinct: false,
-            limit: None,
-        };
-        assert!(stays(Plan::Recursive(Box::new(recursive)), positive(5)), "others may come of the row");
     }
 
     #[test]

@@ -413,9 +413,11 @@ pub(super) fn alias_of(plan: &Plan) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use query::expr::{CmpOp, Expr};
     use sqlparser::dialect::MySqlDialect;
     use sqlparser::parser::Parser;
 
+    use super::super::super::optimize::{filter, push_down};
     use super::*;
 
     fn parts(sql: &str) -> Vec<(String, bool)> {
@@ -468,5 +470,17 @@ mod tests {
         let grouped = way_to(&Plan::Distinct(table()), 7);
         assert!(matches!(grouped, Some(Err(SqlError::RecursionAggregates(alias))) if alias == "w"));
         assert!(way_to(&Plan::Distinct(table()), 8).is_none(), "another's");
+    }
+    #[test]
+    fn conditions_stay_above_the_rounds() {
+        let seed = Plan::Values { ids: vec![1], rows: vec![vec![Expr::constant(1_i64)]] };
+        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![4] };
+        let (ids, inputs) = (vec![5], vec![seed, table]);
+        let recursive = Recursive { name: "r".into(), number: 0, ids, inputs, distinct: false, limit: None };
+        let column = Expr::column(5, FieldType::bigint());
+        let condition = query::infer::compare(CmpOp::Gt, column, Expr::constant(0_i64)).unwrap();
+        let plan = push_down(filter(Plan::Recursive(Box::new(recursive)), vec![condition]), Vec::new());
+        let stays = matches!(plan, Plan::Filter { input, .. } if matches!(*input, Plan::Recursive(_)));
+        assert!(stays, "others may come of the row");
     }
 }

@@ -99,3 +99,23 @@ fn nullable(ty: &FieldType) -> FieldType {
     ty.flags &= !flags::NOT_NULL;
     ty
 }
+
+#[cfg(test)]
+mod tests {
+    use query::expr::CmpOp;
+
+    use super::super::super::optimize::{filter, push_down};
+    use super::*;
+
+    #[test]
+    fn conditions_stay_above_the_levels() {
+        let column = |id| Expr::column(id, FieldType::bigint());
+        let rows = Plan::Values { ids: vec![1], rows: vec![vec![Expr::constant(1_i64)]] };
+        let expand = Plan::Expand { input: Box::new(rows), group: vec![(column(1), 2)], level: 3 };
+        for id in [1, 2, 3] {
+            let condition = query::infer::compare(CmpOp::Gt, column(id), Expr::constant(0_i64)).unwrap();
+            let plan = push_down(filter(expand.clone(), vec![condition]), Vec::new());
+            assert!(matches!(plan, Plan::Filter { input, .. } if matches!(*input, Plan::Expand { .. })), "{id}");
+        }
+    }
+}

@@ -504,7 +504,7 @@ impl Binder<'_> {
         let (key, value) = match (EvalType::of(key.ty()), offset) {
             (EvalType::String | EvalType::Json, _) => return Err(SqlError::WindowRangeOrder(name())),
             (EvalType::Time | EvalType::Duration, ast::Expr::Interval(interval)) => {
-                let unit = super::expressions::unit_of(&interval)?;
+                let unit = super::expressions::unit_of(interval)?;
                 let amount = self.in_clause("window frame", |b| b.bind_expr(&interval.value));
                 let amount = match amount {
                     Ok(amount) if amount.is_constant() => amount,
