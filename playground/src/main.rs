@@ -87,7 +87,7 @@ enum Command {
     },
     /// Stop a node or all nodes of a region, in order
     Stop(Target),
-    /// Start a node or all nodes of a region that were stopped or killed
+    /// Start a node or all nodes of a region that were stopped or killed, or ended by themselves
     Start(Target),
     /// Kill a node or all nodes of a region with SIGKILL, as a crash would
     Kill(Target),
@@ -100,7 +100,7 @@ enum Command {
     Link(LinkArgs),
     /// Cut a node or all nodes of a region off from everything else (needs --wan)
     Isolate(Target),
-    /// Undo the faults of a node, a region or the whole cluster: links, pauses, clocks, disks, kills
+    /// Undo the faults of a node, a region or the whole cluster: links, pauses, clocks, disks, kills, crashes
     Heal {
         /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a); everything if left out
         target: Option<String>,

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, bail};
 
-use super::{Conditions, Progress, Supervisor};
+use super::{Conditions, Progress, Slot, Supervisor};
 use crate::control::ConditionsStatus;
 use crate::faults::{FaultLibrary, NodeFaults};
 use crate::wan::Wan;
@@ -69,7 +69,8 @@ impl Supervisor {
         if failed.is_empty() { Ok(()) } else { bail!("not undone: {}", failed.join("; ")) }
     }
 
-    /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, and kills.
+    /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, kills, and that a server
+    /// ended by itself. What `stop` stopped stays so.
     pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<()> {
         let names = match target {
             Some(target) => self.names(target)?,
@@ -81,12 +82,30 @@ impl Supervisor {
                 progress(&line);
             }
         }
-        let killed: Vec<String> = {
-            let slots = self.slots.lock();
-            slots.iter().filter(|s| names.contains(&s.node.name) && s.killed).map(|s| s.node.name.clone()).collect()
-        };
-        self.start(&killed, progress).await?;
+        self.restart(&names, |slot| slot.killed || slot.ended_by_itself(), progress).await?;
         undone
+    }
+
+    /// Starts those of `names` again that ended in a way that healing undoes.
+    pub(super) async fn restart(
+        &self,
+        names: &[String],
+        undone: impl Fn(&Slot) -> bool,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<()> {
+        let ended = self.that_ended(names, undone);
+        self.start(&ended.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), progress).await?;
+        for (name, _) in ended.iter().filter(|(_, by_itself)| *by_itself) {
+            progress(&format!("{name} had ended: started again"));
+        }
+        Ok(())
+    }
+
+    /// Those of `names` that do not run and for which `which` holds, and whether they ended by themselves.
+    fn that_ended(&self, names: &[String], which: impl Fn(&Slot) -> bool) -> Vec<(String, bool)> {
+        let slots = self.slots.lock();
+        let ended = slots.iter().filter(|s| names.contains(&s.node.name) && s.alive().is_none() && which(s));
+        ended.map(|s| (s.node.name.clone(), s.ended_by_itself())).collect()
     }
 
     pub(super) fn names(&self, target: &str) -> anyhow::Result<Vec<String>> {
@@ -130,5 +149,28 @@ impl Supervisor {
             change(&FaultLibrary::control(&self.dir.join(name))?).with_context(|| format!("change {name}"))?;
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_its_failing_disk_ended_is_started_by_healing_and_one_that_was_stopped_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::of_nothing_running(dir.path(), Conditions::default());
+        for slot in supervisor.slots.lock().iter_mut() {
+            match slot.node.name.as_str() {
+                "kv-1" => slot.gave_up = true,
+                "kv-2" => slot.killed = true,
+                _ => {}
+            }
+        }
+        let all = supervisor.all_names();
+        let (by_itself, killed) = (("kv-1".to_owned(), true), ("kv-2".to_owned(), false));
+        assert_eq!(supervisor.that_ended(&all, Slot::ended_by_itself), std::slice::from_ref(&by_itself), "a disk's");
+        assert_eq!(supervisor.that_ended(&all, |s| s.killed || s.ended_by_itself()), [by_itself, killed]);
+        assert_eq!(supervisor.that_ended(&["kv-3".to_owned()], |s| s.killed || s.ended_by_itself()), []);
     }
 }

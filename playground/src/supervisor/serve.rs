@@ -8,8 +8,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::{Progress, Supervisor, how};
+use super::{Progress, Slot, Supervisor, how};
 use crate::control::{Control, Reply, Request};
+use crate::faults::DiskFault;
 
 impl Supervisor {
     /// Answers the control socket and reports servers that end, until it is dropped. Commands run beside each other,
@@ -31,13 +32,13 @@ impl Supervisor {
         let unasked = self.with_process(name, pid, |slot| {
             let running = slot.running.take_if(|_| !slot.told_to_end)?;
             let ended = running.exit_status().map_or_else(|| "ended".to_owned(), how);
-            slot.state = format!("exited ({ended})");
+            (slot.state, slot.gave_up) = (format!("exited ({ended})"), true);
             Some((slot.node.clone(), ended))
         });
         let Some((node, ended)) = unasked.flatten() else { return };
         self.events.record("ended", name, &ended);
         progress(&format!("{name} (pid {pid}) ended by itself: {ended}{}", self.log_tail(&node)));
-        progress(&format!("start it again with: ./playground/ctl start {name}"));
+        progress(&format!("start it again with: ./playground/ctl start {name}, or heal if a fault ended it"));
     }
 
     pub(super) async fn answer(&self, stream: UnixStream) -> anyhow::Result<()> {
@@ -130,6 +131,9 @@ impl Supervisor {
                     progress(&format!("{name}: disk {fault}"));
                 }
                 self.events.record("disk", &target, &fault.to_string());
+                if fault == DiskFault::None {
+                    self.restart(&self.names(&target)?, Slot::ended_by_itself, progress).await?;
+                }
             }
         }
         Ok(Value::Null)
