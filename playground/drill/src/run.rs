@@ -53,8 +53,10 @@ const CLIENTS_MAX: u32 = 48;
 const WARM_UP: Duration = Duration::from_secs(4);
 /// The shortest calm and the shortest time after recovery.
 const CALM_MIN: Duration = Duration::from_secs(5);
-/// The window of the median that must be as before.
+/// The window of the median that must be as before…
 const LATENCY_WINDOW_US: u64 = 3_000_000;
+/// …so often in a row: while leaders move back, one window may be fast by chance.
+const LATENCY_WINDOWS: u64 = 3;
 /// As fast as before: within a fifth…
 const LATENCY_FACTOR: f64 = 1.2;
 /// …and this much: where nothing is far, a fifth is less than what a busy machine makes of it.
@@ -256,8 +258,7 @@ impl<C: Cluster> Drill<'_, C> {
         }
         self.heal(&crowd, &mut phases).await?;
         match self.until_whole(&crowd, &before, WHOLE_WITHIN).await {
-            Ok(()) => {
-                let at = crowd.shared.recorder.now_us();
+            Ok(at) => {
                 phases.whole_us = Some(at);
                 self.event(&crowd, EventKind::Note, "whole");
                 let seconds = (at - phases.healed_us) as f64 / 1e6;
@@ -586,28 +587,36 @@ impl<C: Cluster> Drill<'_, C> {
         }
     }
 
-    /// Waits until the cluster is healthy, its tables are consistent, and it is as fast as before.
+    /// Waits until the cluster is healthy, its tables are consistent, and it has been as fast as before for a few windows.
+    /// Returns since when.
     async fn until_whole(
         &mut self,
         crowd: &Crowd,
         before: &BTreeMap<(String, Kind), f64>,
         within: Duration,
-    ) -> Result<(), Vec<String>> {
+    ) -> Result<u64, Vec<String>> {
         let deadline = Instant::now() + within;
         let healed_us = crowd.shared.recorder.now_us();
+        let mut healthy_us = healed_us;
         let mut said = Instant::now();
         loop {
             let mut missing = self.problems().await;
+            let now = crowd.shared.recorder.now_us();
+            if !missing.is_empty() {
+                healthy_us = now;
+            }
+            let mut fast_us = now;
             if missing.is_empty() {
-                // Only of what began after healing: a median needs its window.
-                let now = crowd.shared.recorder.now_us();
-                let from = healed_us.max(now.saturating_sub(LATENCY_WINDOW_US));
-                missing.extend(slower(&crowd.shared.recorder.since(from), before));
+                let from = healed_us.max(now.saturating_sub(LATENCY_WINDOWS * LATENCY_WINDOW_US));
+                match fast_since(&crowd.shared.recorder.since(from), before, healed_us, now) {
+                    Ok(since) => fast_us = since,
+                    Err(why) => missing = why,
+                }
             }
             if missing.is_empty() {
                 let tables = self.admin_check(Duration::ZERO).await;
                 if tables.as_ref().is_ok_and(|check| check.passed) {
-                    return Ok(());
+                    return Ok(fast_us.max(healthy_us));
                 }
                 missing.extend(tables.map_or_else(|unreachable| vec![unreachable], |check| check.details));
             }
@@ -780,6 +789,36 @@ fn medians(ops: &[Op]) -> BTreeMap<(String, Kind), f64> {
     latencies.into_iter().filter_map(|(key, l)| Some((key, rto::Latency::of(l)?.p50_ms))).collect()
 }
 
+/// When the operations were as fast as before in each of the last windows, the end of the first of these; else why that
+/// is not so. Only windows after healing count.
+fn fast_since(
+    ops: &[Op],
+    before: &BTreeMap<(String, Kind), f64>,
+    healed_us: u64,
+    now_us: u64,
+) -> Result<u64, Vec<String>> {
+    // The latest first: what it says is what is still so.
+    for back in 0..LATENCY_WINDOWS {
+        let end = now_us.saturating_sub(back * LATENCY_WINDOW_US);
+        if end < healed_us + LATENCY_WINDOW_US {
+            let (fast, wanted) = (back * LATENCY_WINDOW_US, LATENCY_WINDOWS * LATENCY_WINDOW_US);
+            let (fast, wanted) = (fast / 1_000_000, wanted / 1_000_000);
+            return Err(vec![format!("as fast as before for {fast} s of {wanted} s")]);
+        }
+        let within = end - LATENCY_WINDOW_US..end;
+        let of: Vec<Op> = ops.iter().filter(|op| within.contains(&op.complete_us)).cloned().collect();
+        let slower = slower(&of, before);
+        if !slower.is_empty() {
+            let ago = back * LATENCY_WINDOW_US / 1_000_000;
+            return Err(match ago {
+                0 => slower,
+                ago => slower.into_iter().map(|what| format!("{what} ({ago} s ago)")).collect(),
+            });
+        }
+    }
+    Ok(now_us - (LATENCY_WINDOWS - 1) * LATENCY_WINDOW_US)
+}
+
 /// What is not as fast as before, a sentence each.
 fn slower(ops: &[Op], before: &BTreeMap<(String, Kind), f64>) -> Vec<String> {
     let now = medians(ops);
@@ -907,6 +946,35 @@ mod tests {
         assert_eq!(clients_needed(100, 100 * 50_000), CLIENTS);
         assert_eq!(clients_needed(100, 100 * 600_000), 24);
         assert_eq!(clients_needed(0, 0), CLIENTS_MAX);
+    }
+
+    #[test]
+    fn one_fast_window_between_slow_ones_is_not_as_fast_as_before() {
+        let op = |at_s: u64, ms: u64| Op {
+            process: 0,
+            region: "eu".into(),
+            server: "sql-1".into(),
+            kind: Kind::Read,
+            invoke_us: at_s * 1_000_000 - ms * 1000,
+            complete_us: at_s * 1_000_000,
+            outcome: Fate::Ok,
+            call: Call::Get { key: 0, value: Some(0) },
+        };
+        let before = BTreeMap::from([(("eu".to_owned(), Kind::Read), 100.0)]);
+        let ms_by_second = |slow: &[u64]| -> Vec<Op> {
+            (10..40).map(|second| op(second, if slow.contains(&second) { 400 } else { 100 })).collect()
+        };
+        let since = |slow: &[u64], now_s: u64| fast_since(&ms_by_second(slow), &before, 10_000_000, now_s * 1_000_000);
+        let slow: Vec<u64> = (10..14).chain(17..20).collect();
+        let slow_now = "eu: reads take 400 ms, 100 ms before".to_owned();
+        assert_eq!(since(&slow, 12), Err(vec!["as fast as before for 0 s of 9 s".to_owned()]), "no window yet");
+        assert_eq!(since(&slow, 13), Err(vec![slow_now.clone()]));
+        assert_eq!(since(&slow, 17), Err(vec![format!("{slow_now} (3 s ago)")]), "it is fast once");
+        assert_eq!(since(&slow, 20), Err(vec![slow_now.clone()]), "and slow again");
+        assert_eq!(since(&slow, 26), Err(vec![format!("{slow_now} (6 s ago)")]));
+        assert_eq!(since(&slow, 29), Ok(23_000_000), "three windows in a row: since the end of the first");
+        assert_eq!(since(&[], 18), Err(vec!["as fast as before for 6 s of 9 s".to_owned()]));
+        assert_eq!(since(&[], 19), Ok(13_000_000));
     }
 
     #[test]
