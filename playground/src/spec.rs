@@ -139,6 +139,18 @@ impl Node {
     }
 }
 
+/// How much a target names. What is done to a wider one is not undone by a narrower one, even if both mean the same
+/// nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Breadth {
+    /// One node.
+    Node,
+    /// A zone of a region.
+    Zone,
+    /// A whole region.
+    Region,
+}
+
 /// A cluster as it is written to `cluster.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cluster {
@@ -196,6 +208,17 @@ impl Cluster {
             node.own_host = Some(Ipv4Addr::new(127, 0, r, n));
         }
         Ok(())
+    }
+
+    /// How much a target names that [`select`](Self::select) finds.
+    pub(crate) fn breadth(&self, target: &str) -> Breadth {
+        if self.nodes.iter().any(|n| n.region == target) {
+            Breadth::Region
+        } else if self.nodes.iter().any(|n| n.name == target) {
+            Breadth::Node
+        } else {
+            Breadth::Zone
+        }
     }
 
     /// The nodes meant by a name, a region, or a zone of a region.

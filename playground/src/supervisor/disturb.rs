@@ -71,19 +71,24 @@ impl Supervisor {
 
     /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, kills, and that a server
     /// ended by itself. What `stop` stopped stays so.
-    pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<()> {
+    /// Returns what still cuts the target off, as that was done to more than the target.
+    pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<Vec<String>> {
         let names = match target {
             Some(target) => self.names(target)?,
             None => self.all_names(),
         };
         let undone = self.undo_faults(&names, progress).await;
         if let (Some(wan), Some(target)) = (&self.conditions.wan, target) {
-            for line in wan.heal_target(target, &names).await? {
+            for line in wan.heal_target(target, self.cluster.breadth(target), &names).await? {
                 progress(&line);
             }
         }
         self.restart(&names, |slot| slot.killed || slot.ended_by_itself(), progress).await?;
-        undone
+        undone?;
+        match (&self.conditions.wan, target) {
+            (Some(wan), Some(target)) => wan.cuts(&self.cluster, target).await,
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Starts those of `names` again that ended in a way that healing undoes.

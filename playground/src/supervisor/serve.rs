@@ -111,14 +111,21 @@ impl Supervisor {
             }
             Request::Isolate(target) => {
                 let names = self.names(&target)?;
-                let line = self.wan()?.isolate(&target, &names).await?;
+                let line = self.wan()?.isolate(&target, self.cluster.breadth(&target), &names).await?;
                 self.events.record("isolate", &target, &names.join(", "));
                 progress(&line);
             }
             Request::Heal(target) => {
                 self.events.record("heal", target.as_deref().unwrap_or_default(), "");
-                self.heal(target.as_deref(), progress).await?;
-                progress(&format!("{} healed", target.as_deref().unwrap_or("everything is")));
+                let cuts = self.heal(target.as_deref(), progress).await?;
+                match &target {
+                    Some(target) if !cuts.is_empty() => {
+                        for cut in cuts {
+                            progress(&format!("{target} is still cut off: {cut}"));
+                        }
+                    }
+                    target => progress(&format!("{} healed", target.as_deref().unwrap_or("everything is"))),
+                }
             }
             Request::Clock(target, change) => {
                 for name in self.disturb(&target, |node| node.set_clock(&change))? {
