@@ -101,6 +101,7 @@ impl Supervisor {
         let ended = self.that_ended(names, undone);
         self.start(&ended.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), progress).await?;
         for (name, _) in ended.iter().filter(|(_, by_itself)| *by_itself) {
+            self.events.record("start", name, "had ended by itself");
             progress(&format!("{name} had ended: started again"));
         }
         Ok(())
@@ -140,20 +141,30 @@ impl Supervisor {
         Ok(ConditionsStatus { wan: wan.is_some(), faults: faults.is_some(), disturbed })
     }
 
-    /// Hands a change to the fault library in each of the target's servers.
+    /// Hands a change to the fault library in each of the target's servers, and logs it if it changes anything.
     pub(super) fn disturb(
         &self,
+        what: &str,
         target: &str,
+        how: &dyn std::fmt::Display,
         change: impl Fn(&NodeFaults) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<String>> {
         let names = self.names(target)?;
         if self.conditions.faults.is_none() {
             bail!("the servers were started without the fault library: start the cluster with --faults");
         }
-        for name in &names {
-            change(&FaultLibrary::control(&self.dir.join(name))?).with_context(|| format!("change {name}"))?;
+        let mut changed = false;
+        let done = names.iter().try_for_each(|name| {
+            let node = FaultLibrary::control(&self.dir.join(name))?;
+            let before = node.describe()?;
+            change(&node).with_context(|| format!("change {name}"))?;
+            changed |= node.describe()? != before;
+            Ok(())
+        });
+        if changed {
+            self.events.record(what, target, &how.to_string());
         }
-        Ok(names)
+        done.map(|()| names)
     }
 }
 

@@ -158,7 +158,12 @@ impl Supervisor {
         let in_order = tokio::select! {
             () = async {
                 // A server leaves its cluster in order only if it reaches it.
-                if let Err(e) = self.undo_faults(&names, progress).await {
+                let mut undone = 0;
+                let healed = self.undo_faults(&names, &mut serve::counted(progress, &mut undone)).await;
+                if undone > 0 {
+                    self.events.record("heal", "", "as the playground ends");
+                }
+                if let Err(e) = healed {
                     progress(&format!("{e:#}"));
                 }
                 self.stop(&names, progress).await;
