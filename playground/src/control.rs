@@ -158,6 +158,11 @@ pub(crate) async fn is_running(dir: &Path) -> bool {
     UnixStream::connect(dir.join(SOCKET)).await.is_ok()
 }
 
+/// Whether the playground in that directory has ended in order: one that was killed leaves its socket behind.
+pub(crate) fn has_ended(dir: &Path) -> bool {
+    !dir.join(SOCKET).exists()
+}
+
 /// Sends a request, hands each line to `print`, and returns the answer, which is null unless something was asked for.
 pub(crate) async fn call(dir: &Path, request: &Request, mut print: impl FnMut(&str)) -> anyhow::Result<Value> {
     let stream = UnixStream::connect(dir.join(SOCKET))

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::catalog::{Action, Name, Plan, Topology, plan};
 use crate::check::check;
-use crate::cluster::{Cluster, Door, Health};
+use crate::cluster::{Cluster, Door, Ended, Health};
 use crate::door::Doors;
 use crate::history::{self, Final, Kind, Op};
 use crate::mysql;
@@ -150,13 +150,13 @@ pub async fn run<C: Cluster>(
             () = interrupted() => None,
         }
     };
-    let mut healing = String::new();
-    if let Err(stopped) = heal_all(cluster, &broken, &mut interrupted, &mut *say).await {
-        match stopped {
-            Stopped::Failed(error) => healing = format!("; healing failed: {error:#}"),
-            Stopped::Left(not_healed) => return Outcome::Left { not_healed },
-        }
-    }
+    let healing = match heal_all(cluster, &broken, &mut interrupted, &mut *say).await {
+        Ok(()) => String::new(),
+        Err(stopped) => match not_healed(stopped) {
+            Ok(healing) => healing,
+            Err(outcome) => return outcome,
+        },
+    };
     if !matches!(result, Some(Ok(_))) {
         let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
         tokio::select! {
@@ -166,6 +166,7 @@ pub async fn run<C: Cluster>(
         }
     }
     match result {
+        // Which leaves nothing broken.
         Some(Ok((report, directory))) => Outcome::Done { report: Box::new(report), directory },
         Some(Err(error)) => Outcome::CouldNotRun(format!("{error:#}{healing}")),
         None if healing.is_empty() => Outcome::Interrupted,
@@ -180,6 +181,16 @@ enum Stopped {
     Left(Vec<String>),
 }
 
+/// What to add to the reason why the drill could not be run; the outcome, if there is nothing more to do.
+fn not_healed(stopped: Stopped) -> Result<String, Outcome> {
+    match stopped {
+        // Whatever the drill met on the way has this cause.
+        Stopped::Failed(error) if error.is::<Ended>() => Err(Outcome::CouldNotRun(Ended.to_string())),
+        Stopped::Failed(error) => Ok(format!("; healing failed: {error:#}")),
+        Stopped::Left(not_healed) => Err(Outcome::Left { not_healed }),
+    }
+}
+
 /// Undoes what is broken, if anything is, unless it is interrupted.
 async fn heal_all<C: Cluster>(
     cluster: &C,
@@ -192,10 +203,7 @@ async fn heal_all<C: Cluster>(
     }
     say("healing; press Ctrl-C again to leave at once, ./playground/ctl heal undoes the rest");
     tokio::select! {
-        healed = cluster.act(&Action::HealAll) => healed.map_err(|error| {
-            say(&format!("healing failed: {error:#}"));
-            Stopped::Failed(error)
-        }),
+        healed = cluster.act(&Action::HealAll) => healed.map_err(Stopped::Failed),
         () = interrupted() => {
             let looked = tokio::time::timeout(LAST_LOOK, cluster.disturbed()).await;
             // Who does not hear at once is told what the drill did.
@@ -855,9 +863,10 @@ mod tests {
     use crate::cluster::OutOfReach;
     use crate::history::{Call, Outcome as Fate};
 
-    /// A cluster that takes for ever to heal.
+    /// A cluster that takes for ever to heal, or has ended.
     struct Slow {
         disturbed: Option<Vec<String>>,
+        ended: bool,
     }
 
     impl Cluster for Slow {
@@ -871,6 +880,9 @@ mod tests {
 
         async fn act(&self, action: &Action) -> anyhow::Result<()> {
             assert_eq!(*action, Action::HealAll);
+            if self.ended {
+                return Err(Ended.into());
+            }
             std::future::pending().await
         }
 
@@ -910,7 +922,7 @@ mod tests {
             drills: PathBuf::new(),
             seed: 1,
         };
-        let cluster = Slow { disturbed: None };
+        let cluster = Slow { disturbed: None, ended: false };
         let never = async || std::future::pending().await;
         let outcome = run(&cluster, &topology, &options, never, &mut |_: &str| ()).await;
         assert_eq!(outcome.exit(), EXIT_COULD_NOT_RUN);
@@ -921,7 +933,7 @@ mod tests {
     async fn left(disturbed: Option<Vec<String>>, broken: Vec<Action>) -> (Option<Vec<String>>, Vec<String>) {
         let mut said = Vec::new();
         let mut say = |line: &str| said.push(line.to_owned());
-        let healed = heal_all(&Slow { disturbed }, &Mutex::new(broken), &mut async || (), &mut say).await;
+        let healed = heal_all(&Slow { disturbed, ended: false }, &Mutex::new(broken), &mut async || (), &mut say).await;
         match healed {
             Err(Stopped::Left(not_healed)) => (Some(not_healed), said),
             Err(Stopped::Failed(error)) => panic!("{error:#}"),
@@ -939,6 +951,22 @@ mod tests {
         assert_eq!(not_healed.unwrap(), [broken[0].to_string()], "nobody answers: what was done");
         assert_eq!(left(None, vec![]).await, (None, vec![]), "nothing is broken");
         assert_eq!(Outcome::Left { not_healed: vec![] }.exit(), 130);
+    }
+
+    #[tokio::test]
+    async fn a_playground_that_ended_meanwhile_is_told_once_and_as_what_it_is() {
+        let broken = Mutex::new(vec![Action::Isolate { region: "eu".into() }]);
+        let mut said = Vec::new();
+        let mut say = |line: &str| said.push(line.to_owned());
+        let cluster = Slow { disturbed: None, ended: true };
+        let never = async || std::future::pending().await;
+        let healed = heal_all(&cluster, &broken, &mut { never }, &mut say).await;
+        assert!(matches!(&healed, Err(Stopped::Failed(error)) if error.is::<Ended>()));
+        let outcome = not_healed(healed.err().unwrap()).unwrap_err();
+        assert_eq!(outcome.exit(), EXIT_COULD_NOT_RUN);
+        let Outcome::CouldNotRun(why) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(why, "the playground has ended, and healed what was broken before it did");
+        assert!(!said.iter().any(|line| line.contains("failed") || line.contains("ended")), "{said:?}");
     }
 
     #[test]
