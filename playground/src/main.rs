@@ -170,8 +170,8 @@ struct SizeArgs {
     /// SQL servers [default: 1, or as saved]
     #[arg(long, aliases = ["db", "tidb"], value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
     sql: Option<u8>,
-    /// Regions, dealt round-robin over the nodes of each tier
-    #[arg(long, value_parser = valid_region, value_delimiter = ',', value_name = "A,B,C", default_value = "us-east-1,us-west-2,eu-west-1")]
+    /// Regions, dealt round-robin over the nodes of each tier [default: us-east-1,us-west-2,eu-west-1, or as saved]
+    #[arg(long, value_parser = valid_region, value_delimiter = ',', value_name = "A,B,C")]
     regions: Vec<String>,
     /// Zones in each region, dealt round-robin over its nodes of each tier [default: none, or as saved]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=26))]

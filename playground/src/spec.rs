@@ -156,6 +156,12 @@ pub(crate) enum Breadth {
 pub(crate) struct Cluster {
     /// The nodes, in the order in which they are started.
     pub(crate) nodes: Vec<Node>,
+    /// It had distance between its regions when it was started last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) wan: bool,
+    /// Its servers were started with the fault library then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) faults: bool,
 }
 
 impl Cluster {
@@ -239,6 +245,9 @@ impl Cluster {
     }
 }
 
+/// The regions of a cluster of which nothing else is said.
+const DEFAULT_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+
 /// Nodes of one region, and regions, that fit into the loopback networks; what is above belongs to the relay.
 const NETWORK_NODES_MAX: u8 = 200;
 
@@ -251,7 +260,7 @@ pub(crate) struct Wanted {
     pub(crate) kv: Option<usize>,
     /// SQL servers.
     pub(crate) sql: Option<usize>,
-    /// Region names, dealt round-robin over the nodes of each tier.
+    /// Region names, dealt round-robin over the nodes of each tier; empty for those of the saved cluster, or the usual.
     pub(crate) regions: Vec<String>,
     /// Zones in each region; `None` for none, or as in the saved cluster.
     pub(crate) zones: Option<usize>,
@@ -323,6 +332,19 @@ pub(crate) enum PlanError {
         /// Zones asked for.
         wanted: usize,
     },
+    /// The regions of a saved cluster are in its labels.
+    #[error(
+        "the saved cluster has its nodes in {saved}, and {wanted} were asked for, which would place {node} elsewhere: \
+         leave --regions out, or `clean` the tag"
+    )]
+    RegionsDiffer {
+        /// Regions it has.
+        saved: String,
+        /// Regions asked for.
+        wanted: String,
+        /// The first node that would stand in another one.
+        node: String,
+    },
     /// More regions, or nodes in one, than there are addresses for.
     #[error("a cluster with --wan has room for {NETWORK_NODES_MAX} regions and {NETWORK_NODES_MAX} nodes in each")]
     TooLargeForNetworks,
@@ -340,6 +362,7 @@ pub(crate) fn plan(
     if !is_new && zones != saved.zones() {
         return Err(PlanError::ZonesDiffer { saved: saved.zones(), wanted: zones });
     }
+    let regions = regions(&saved, &wanted.regions)?;
     let mut used: Vec<u16> = Vec::new();
     let mut nodes = Vec::new();
     for role in Role::ALL {
@@ -400,14 +423,34 @@ pub(crate) fn plan(
                     .ok_or_else(|| PlanError::NoFreePort(name.clone(), second_port))?;
             }
             used.push(second_port);
-            let region = wanted.regions[index % wanted.regions.len()].clone();
+            let region = regions[index % regions.len()].clone();
             let before = tier.iter().filter(|n| n.region == region).count();
             let zone = (zones > 0).then(|| zone(&region, zones, before));
             tier.push(Node { name, role, region, zone, host: wanted.host.clone(), own_host: None, port, second_port });
         }
         nodes.extend(tier);
     }
-    Ok(Cluster { nodes })
+    Ok(Cluster { nodes, ..saved })
+}
+
+/// The regions that nodes are dealt over: those that are asked for, if the saved nodes stand where these deal them.
+fn regions(saved: &Cluster, wanted: &[String]) -> Result<Vec<String>, PlanError> {
+    let elsewhere = |regions: &[String]| {
+        let mut tiers = Role::ALL.iter().map(|role| saved.of(*role).enumerate());
+        tiers.find_map(|mut tier| {
+            tier.find(|(i, n)| n.region != regions[i % regions.len()]).map(|(_, n)| n.name.clone())
+        })
+    };
+    if wanted.is_empty() {
+        let usual = DEFAULT_REGIONS.map(String::from).to_vec();
+        return Ok(if elsewhere(&usual).is_none() { usual } else { saved.regions() });
+    }
+    match elsewhere(wanted) {
+        Some(node) => {
+            Err(PlanError::RegionsDiffer { saved: saved.regions().join(", "), wanted: wanted.join(", "), node })
+        }
+        None => Ok(wanted.to_vec()),
+    }
 }
 
 /// Where the next node of a tier stands in a region that has `before` of that tier already: zones are dealt round-robin.
@@ -488,6 +531,26 @@ mod tests {
         ));
         let more_pd = Wanted { pd: Some(5), ..silent };
         assert!(matches!(plan(Some(first), &more_pd, &mut |_, _| None), Err(PlanError::CountDiffers { .. })));
+    }
+
+    #[test]
+    fn other_regions_for_a_saved_cluster_are_refused_and_its_own_need_not_be_said() {
+        let own = Wanted { regions: ["a", "b"].map(String::from).to_vec(), ..wanted() };
+        let saved = plan(None, &own, &mut |_, _| None).unwrap();
+        assert_eq!(plan(Some(saved.clone()), &own, &mut |_, _| None).unwrap(), saved);
+        let other = Wanted { regions: ["a", "c"].map(String::from).to_vec(), ..wanted() };
+        let error = plan(Some(saved.clone()), &other, &mut |_, _| None).unwrap_err().to_string();
+        assert!(error.contains("nodes in a, b, and a, c were asked for") && error.contains("pd-2"), "{error}");
+        let unsaid = Wanted { regions: Vec::new(), kv: Some(5), ..wanted() };
+        let grown = plan(Some(saved), &unsaid, &mut |_, _| None).unwrap();
+        let regions: Vec<&str> = grown.of(Role::Kv).map(|n| n.region.as_str()).collect();
+        assert_eq!(regions, ["a", "b", "a", "b", "a"]);
+
+        let small = Wanted { pd: Some(1), kv: Some(1), sql: Some(1), ..wanted() };
+        let small = plan(None, &small, &mut |_, _| None).unwrap();
+        let unsaid = Wanted { pd: None, sql: None, regions: Vec::new(), ..wanted() };
+        let grown = plan(Some(small), &unsaid, &mut |_, _| None).unwrap();
+        assert_eq!(grown.regions(), DEFAULT_REGIONS, "where nothing else was ever said");
     }
 
     #[test]
