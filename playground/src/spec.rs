@@ -345,6 +345,9 @@ pub(crate) enum PlanError {
         /// The first node that would stand in another one.
         node: String,
     },
+    /// Commands could not tell them apart.
+    #[error("a region can't be called '{0}', as nodes are: commands could not tell them apart")]
+    RegionNamedLikeNode(String),
     /// More regions, or nodes in one, than there are addresses for.
     #[error("a cluster with --wan has room for {NETWORK_NODES_MAX} regions and {NETWORK_NODES_MAX} nodes in each")]
     TooLargeForNetworks,
@@ -435,6 +438,9 @@ pub(crate) fn plan(
 
 /// The regions that nodes are dealt over: those that are asked for, if the saved nodes stand where these deal them.
 fn regions(saved: &Cluster, wanted: &[String]) -> Result<Vec<String>, PlanError> {
+    if let Some(region) = wanted.iter().find(|region| is_named_like_node(region)) {
+        return Err(PlanError::RegionNamedLikeNode(region.clone()));
+    }
     let elsewhere = |regions: &[String]| {
         let mut tiers = Role::ALL.iter().map(|role| saved.of(*role).enumerate());
         tiers.find_map(|mut tier| {
@@ -451,6 +457,11 @@ fn regions(saved: &Cluster, wanted: &[String]) -> Result<Vec<String>, PlanError>
         }
         None => Ok(wanted.to_vec()),
     }
+}
+
+fn is_named_like_node(region: &str) -> bool {
+    let number = |role: &Role| region.strip_prefix(role.prefix())?.strip_prefix('-')?.parse::<u32>().ok();
+    Role::ALL.iter().any(|role| number(role).is_some())
 }
 
 /// Where the next node of a tier stands in a region that has `before` of that tier already: zones are dealt round-robin.
@@ -551,6 +562,17 @@ mod tests {
         let unsaid = Wanted { pd: None, sql: None, regions: Vec::new(), ..wanted() };
         let grown = plan(Some(small), &unsaid, &mut |_, _| None).unwrap();
         assert_eq!(grown.regions(), DEFAULT_REGIONS, "where nothing else was ever said");
+    }
+
+    #[test]
+    fn a_region_that_is_named_like_a_node_is_refused() {
+        for name in ["kv-1", "pd-2", "sql-30"] {
+            let wanted = Wanted { regions: vec!["eu".into(), name.into()], ..wanted() };
+            let error = plan(None, &wanted, &mut |_, _| None).unwrap_err();
+            assert_eq!(error, PlanError::RegionNamedLikeNode(name.into()));
+        }
+        let fine = Wanted { regions: vec!["kv-east".into(), "sql-".into()], ..wanted() };
+        assert!(plan(None, &fine, &mut |_, _| None).is_ok());
     }
 
     #[test]
