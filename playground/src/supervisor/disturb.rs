@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use super::{Conditions, Progress, Slot, Supervisor};
 use crate::control::ConditionsStatus;
 use crate::faults::{FaultLibrary, NodeFaults};
+use crate::spec::Node;
 use crate::wan::Wan;
 
 impl Supervisor {
@@ -122,6 +123,28 @@ impl Supervisor {
     pub(super) fn wan(&self) -> anyhow::Result<&Wan> {
         let hint = "this cluster has no distance between its regions: start it with --wan to cut or slow its links";
         self.conditions.wan.as_ref().context(hint)
+    }
+
+    /// The nodes that are cut off, for `display`. A relay that does not answer keeps nobody from looking.
+    pub(super) async fn cut_off(&self) -> Vec<String> {
+        match &self.conditions.wan {
+            Some(wan) => wan.cut_off(&self.cluster).await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// What disturbs a node, for `display`. What cannot be read is left out.
+    pub(super) fn disturbances(&self, node: &Node, cut_off: &[String]) -> Vec<String> {
+        let mut phrases = Vec::new();
+        if cut_off.contains(&node.name) {
+            phrases.push("isolated".to_owned());
+        }
+        let dir = self.node_dir(node);
+        if self.conditions.faults.is_some() && FaultLibrary::knows(&dir) {
+            let faults = FaultLibrary::control(&dir).ok().and_then(|faults| faults.describe().ok());
+            phrases.extend(faults.filter(|text| !text.is_empty()));
+        }
+        phrases
     }
 
     pub(super) async fn conditions_status(&self) -> anyhow::Result<ConditionsStatus> {

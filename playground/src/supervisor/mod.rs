@@ -304,7 +304,8 @@ impl Supervisor {
     }
 
     /// The state of every node.
-    pub(crate) fn display(&self) -> Vec<NodeStatus> {
+    pub(crate) async fn display(&self) -> Vec<NodeStatus> {
+        let cut_off = self.cut_off().await;
         let row = |slot: &Slot| {
             let alive = slot.alive();
             NodeStatus {
@@ -316,6 +317,7 @@ impl Supervisor {
                 doors: self.conditions.wan.as_ref().map_or_else(Vec::new, |wan| wan.doors_to(&slot.node.name)),
                 pid: alive.map(|r| r.pid),
                 state: slot.state.clone(),
+                disturbed: self.disturbances(&slot.node, &cut_off),
                 uptime_seconds: alive.map(|r| r.since.elapsed().as_secs()),
                 resident_bytes: alive.and_then(|r| process::usage(r.pid)).map(|(resident, _)| resident),
                 log: process::log_file(&self.node_dir(&slot.node)),

@@ -74,7 +74,7 @@ impl Supervisor {
 
     pub(super) async fn handle(&self, request: Request, progress: Progress<'_>) -> anyhow::Result<Value> {
         match request {
-            Request::Display => return Ok(serde_json::to_value(self.display())?),
+            Request::Display => return Ok(serde_json::to_value(self.display().await)?),
             Request::Conditions => return Ok(serde_json::to_value(self.conditions_status().await?)?),
             Request::Distances => return Ok(serde_json::to_value(self.wan()?.distances(false).await?)?),
             Request::Latency => return Ok(serde_json::to_value(self.wan()?.distances(true).await?)?),

@@ -172,6 +172,14 @@ impl Wan {
         Ok(sentences)
     }
 
+    /// The nodes that are cut off, alone or with their zone or region.
+    pub(crate) async fn cut_off(&self, cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+        let links = self.link_states().await?;
+        let isolated = self.isolated.lock();
+        let off = cluster.nodes.iter().filter(|n| is_cut_off(&n.name, &n.region, &isolated, &links));
+        Ok(off.map(|n| n.name.clone()).collect())
+    }
+
     /// What still cuts a target off, and how that is undone, a phrase each.
     pub(crate) async fn cuts(&self, cluster: &Cluster, target: &str) -> anyhow::Result<Vec<String>> {
         let nodes = cluster.select(target).map_err(anyhow::Error::msg)?;
@@ -187,6 +195,11 @@ impl Isolation {
     fn is_undone_by(&self, breadth: Breadth, nodes: &[String]) -> bool {
         self.breadth <= breadth && self.nodes.iter().all(|node| nodes.contains(node))
     }
+}
+
+/// Whether everything outside of a node, its zone or its region is cut off from it.
+fn is_cut_off(node: &str, region: &str, isolated: &[Isolation], links: &[LinkState]) -> bool {
+    isolated.iter().any(|i| i.nodes.iter().any(|n| n == node)) || has_no_link(region, links)
 }
 
 fn has_no_link(region: &str, links: &[LinkState]) -> bool {
@@ -259,8 +272,10 @@ mod tests {
         let zone = [isolation("us/a", Breadth::Zone, &["kv-1", "kv-2"])];
         assert_eq!(cuts_of("kv-1", "us", &zone, &open), ["us/a is isolated (ctl heal us/a)"]);
         assert_eq!(cuts_of("kv-3", "us", &zone, &open), [""; 0]);
+        assert!(is_cut_off("kv-1", "us", &zone, &open) && !is_cut_off("kv-3", "us", &zone, &open));
         let apart = [link("us", "eu", true), link("eu", "us", true), link("us", "ap", true), link("ap", "us", true)];
         assert_eq!(cuts_of("kv-1", "us", &[], &apart), ["us is isolated (ctl heal us)"]);
+        assert!(is_cut_off("kv-1", "us", &[], &apart) && !is_cut_off("kv-1", "us", &[], &open));
         let one = [link("us", "eu", true), link("eu", "us", true), link("us", "ap", false), link("ap", "us", true)];
         assert_eq!(
             cuts_of("kv-1", "us", &[], &one),
