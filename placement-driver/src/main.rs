@@ -1,4 +1,5 @@
-//! The Placement Driver process: parses flags and file, binds the ports, runs a member until it is told to stop.
+//! The Placement Driver process: parses flags and file, binds the ports, runs a member until it is told to stop
+//! or its disk fails.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,7 +27,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     let _log = net::logging::init(&config.log)?;
     // Two workers: the hot path is one stream's counter, the rest is waiting.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let stop = net::shutdown::on_signals()?;
         let bind = |setting: &'static str, address: String| async move {
             tokio::net::TcpListener::bind(&address).await.with_context(|| format!("{setting}: can't listen on {address}"))
@@ -35,10 +36,19 @@ fn run(args: Args) -> anyhow::Result<()> {
         let peer = bind("peer-urls", config.peer_address()?).await?;
         tracing::info!(name = %config.name, client = %config.client_urls, data = %config.data_dir.display(), "starting");
         let pd = Pd::start(config, Listeners { client, peer })?;
-        stop.cancelled().await;
-        pd.shutdown().await;
-        anyhow::Ok(())
-    })?;
+        tokio::select! {
+            () = stop.cancelled() => {
+                pd.shutdown().await;
+                anyhow::Ok(())
+            }
+            () = pd.failed() => {
+                // It has nothing left to give its leadership back with.
+                pd.crash().await;
+                tracing::error!("the metadata store failed, this process ends");
+                anyhow::bail!("the metadata store failed; the log says why")
+            }
+        }
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(())
+    outcome
 }

@@ -248,6 +248,15 @@ impl Pd {
         &self.shared
     }
 
+    /// Ends when the member can't go on: the disk of its part of the metadata store failed. It still holds its ports
+    /// then, though nothing behind them answers: who runs it must end it.
+    pub async fn failed(&self) {
+        match &self.shared.metastore {
+            Some(store) => store.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops in order: gives the leadership back, closes the ports, closes the files.
     pub async fn shutdown(self) {
         self.stop_leading.cancel();

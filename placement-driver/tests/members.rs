@@ -445,6 +445,35 @@ async fn a_data_directory_that_cannot_be_is_named() {
     assert!(error.contains("file"), "{error}");
 }
 
+#[test]
+fn a_member_whose_disk_is_full_ends_with_a_failure_and_does_not_live_on_without_its_metadata() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (client, peer) = (port(), port());
+    // A limit on the size of files, whose signal is ignored, is a disk that takes the first entries and no more.
+    let mut member = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_placement-driver")])
+        .args(["--data-dir", &dir.path().display().to_string()])
+        .args(["--client-urls", &format!("http://127.0.0.1:{client}")])
+        .args(["--peer-urls", &format!("http://127.0.0.1:{peer}")])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = std::time::Instant::now();
+    while member.try_wait().unwrap().is_none() {
+        if started.elapsed() > PATIENCE {
+            member.kill().unwrap();
+            panic!("it lives on: {:?}", member.wait_with_output().unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = member.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("disk failed") && said.contains("metadata store failed, this process ends"), "{said}");
+}
+
 #[tokio::test]
 async fn what_a_member_does_not_serve_is_refused_by_its_name() {
     let members = Members::start(1, system_clock()).await;

@@ -98,6 +98,9 @@ pub(crate) struct NodeStatus {
     pub(crate) pid: Option<u32>,
     /// `starting`, `running`, `stopping`, `stopped`, `killed`, or `exited (…)` when nobody asked for it.
     pub(crate) state: String,
+    /// What else disturbs it, a phrase each: that it is cut off, its clock, its disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) disturbed: Vec<String>,
     /// Seconds since it was started, while it runs.
     pub(crate) uptime_seconds: Option<u64>,
     /// Resident memory in bytes, while it runs.
@@ -158,6 +161,11 @@ pub(crate) async fn is_running(dir: &Path) -> bool {
     UnixStream::connect(dir.join(SOCKET)).await.is_ok()
 }
 
+/// Whether the playground in that directory has ended in order: one that was killed leaves its socket behind.
+pub(crate) fn has_ended(dir: &Path) -> bool {
+    !dir.join(SOCKET).exists()
+}
+
 /// Sends a request, hands each line to `print`, and returns the answer, which is null unless something was asked for.
 pub(crate) async fn call(dir: &Path, request: &Request, mut print: impl FnMut(&str)) -> anyhow::Result<Value> {
     let stream = UnixStream::connect(dir.join(SOCKET))
@@ -195,7 +203,7 @@ pub(crate) fn table(nodes: &[NodeStatus]) -> String {
             node.zone.clone().unwrap_or_else(|| node.region.clone()),
             node.address.clone(),
             node.pid.map_or("-".into(), |pid| pid.to_string()),
-            node.state.clone(),
+            std::iter::once(&node.state).chain(&node.disturbed).map(String::as_str).collect::<Vec<_>>().join(", "),
             node.uptime_seconds.map_or("-".into(), uptime),
             node.resident_bytes.map_or("-".into(), |bytes| format!("{} MiB", bytes >> 20)),
         ]
@@ -237,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_table_lines_up_and_shows_a_dash_for_what_a_stopped_node_lacks() {
-        let node = |name: &str, pid: Option<u32>, state: &str| NodeStatus {
+        let node = |name: &str, pid: Option<u32>, state: &str, disturbed: &[&str]| NodeStatus {
             name: name.into(),
             role: Role::Kv,
             region: "eu".into(),
@@ -246,15 +254,18 @@ mod tests {
             doors: Vec::new(),
             pid,
             state: state.into(),
+            disturbed: disturbed.iter().map(|what| (*what).to_owned()).collect(),
             uptime_seconds: pid.map(|_| 3725),
             resident_bytes: pid.map(|_| 30 << 20),
             log: "server.log".into(),
         };
         assert_eq!(
-            table(&[node("kv-1", Some(42), "running"), node("kv-2", None, "killed")]),
+            table(&[node("kv-1", Some(42), "running", &[]), node("kv-2", None, "killed", &[])]),
             "NAME  ROLE          REGION  ADDRESS          PID  STATE    UPTIME  MEMORY\n\
              kv-1  storage node  eu      127.0.0.1:20160  42   running  1h02m   30 MiB\n\
              kv-2  storage node  eu      127.0.0.1:20160  -    killed   -       -\n"
         );
+        let table = table(&[node("kv-1", Some(42), "running", &["isolated", "disk slow 1s"])]);
+        assert!(table.contains(" running, isolated, disk slow 1s "), "{table}");
     }
 }

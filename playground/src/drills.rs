@@ -282,6 +282,23 @@ impl Live {
         control::call(&self.dir, &request, |_| ()).await.map(drop)
     }
 
+    async fn heal_all(&self) -> anyhow::Result<()> {
+        // What was asked for just before goes on: a node that is about to end is not healed before it has.
+        for _ in 0..ENDING_LOOKS {
+            let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+            let ending = |n: &NodeStatus| n.pid.is_some() && matches!(n.state.as_str(), "stopping" | "killed");
+            if !nodes.iter().any(ending) {
+                break;
+            }
+            tokio::time::sleep(ENDING_PAUSE).await;
+        }
+        self.send(Request::Heal(None)).await?;
+        // A restart that was interrupted has stopped a node, which to the playground is no fault.
+        let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+        let stopped: Vec<String> = nodes.into_iter().filter(|n| n.pid.is_none()).map(|n| n.name).collect();
+        self.send_to_all(&stopped, Request::Start).await
+    }
+
     /// Carries out a request for each node, all at the same time.
     async fn send_to_all(&self, nodes: &[String], request: fn(String) -> Request) -> anyhow::Result<()> {
         let requests = nodes.iter().map(|node| self.send(request(node.clone())));
@@ -331,22 +348,11 @@ impl Cluster for Live {
             }
             Action::ResetClock { node } => self.send(Request::Clock(node, ClockChange::Reset)).await,
             Action::AwaitWhole => Ok(()),
-            Action::HealAll => {
-                // What was asked for just before goes on: a node that is about to end is not healed before it has.
-                for _ in 0..ENDING_LOOKS {
-                    let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
-                    let ending = |n: &NodeStatus| n.pid.is_some() && matches!(n.state.as_str(), "stopping" | "killed");
-                    if !nodes.iter().any(ending) {
-                        break;
-                    }
-                    tokio::time::sleep(ENDING_PAUSE).await;
-                }
-                self.send(Request::Heal(None)).await?;
-                // A restart that was interrupted has stopped a node, which to the playground is no fault.
-                let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
-                let stopped: Vec<String> = nodes.into_iter().filter(|n| n.pid.is_none()).map(|n| n.name).collect();
-                self.send_to_all(&stopped, Request::Start).await
-            }
+            Action::HealAll => match self.heal_all().await {
+                // On its way out it heals.
+                Err(_) if control::has_ended(&self.dir) => Err(drill::Ended.into()),
+                healed => healed,
+            },
         }
     }
 

@@ -87,7 +87,7 @@ enum Command {
     },
     /// Stop a node or all nodes of a region, in order
     Stop(Target),
-    /// Start a node or all nodes of a region that were stopped or killed
+    /// Start a node or all nodes of a region that were stopped or killed, or ended by themselves
     Start(Target),
     /// Kill a node or all nodes of a region with SIGKILL, as a crash would
     Kill(Target),
@@ -100,7 +100,7 @@ enum Command {
     Link(LinkArgs),
     /// Cut a node or all nodes of a region off from everything else (needs --wan)
     Isolate(Target),
-    /// Undo the faults of a node, a region or the whole cluster: links, pauses, clocks, disks, kills
+    /// Undo the faults of a node, a region or the whole cluster: links, pauses, clocks, disks, kills, crashes
     Heal {
         /// A node (kv-2), a region (eu-west-1) or a zone of it (eu-west-1/a); everything if left out
         target: Option<String>,
@@ -170,8 +170,8 @@ struct SizeArgs {
     /// SQL servers [default: 1, or as saved]
     #[arg(long, aliases = ["db", "tidb"], value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
     sql: Option<u8>,
-    /// Regions, dealt round-robin over the nodes of each tier
-    #[arg(long, value_parser = valid_region, value_delimiter = ',', value_name = "A,B,C", default_value = "us-east-1,us-west-2,eu-west-1")]
+    /// Regions, dealt round-robin over the nodes of each tier [default: us-east-1,us-west-2,eu-west-1, or as saved]
+    #[arg(long, value_parser = valid_region, value_delimiter = ',', value_name = "A,B,C")]
     regions: Vec<String>,
     /// Zones in each region, dealt round-robin over its nodes of each tier [default: none, or as saved]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=26))]

@@ -106,7 +106,7 @@ mod tests {
         let pd = node(Role::Pd, "pd-1", listener.local_addr().unwrap().port());
         let pages = axum::Router::new().route("/pd/api/v1/stores", axum::routing::get(async move || axum::Json(stale)));
         let serving = tokio::spawn(async move { axum::serve(listener, pages).await });
-        let cluster = Cluster { nodes: vec![pd.clone(), kv.clone()] };
+        let cluster = Cluster { nodes: vec![pd.clone(), kv.clone()], ..Cluster::default() };
         assert!(get(&pd.address(), "/pd/api/v1/stores").await.is_ok());
         let reason = probe(&cluster, &kv).await.unwrap_err();
         assert!(reason.contains(&kv.second_address()), "{reason}");

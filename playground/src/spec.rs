@@ -139,11 +139,29 @@ impl Node {
     }
 }
 
+/// How much a target names. What is done to a wider one is not undone by a narrower one, even if both mean the same
+/// nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Breadth {
+    /// One node.
+    Node,
+    /// A zone of a region.
+    Zone,
+    /// A whole region.
+    Region,
+}
+
 /// A cluster as it is written to `cluster.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cluster {
     /// The nodes, in the order in which they are started.
     pub(crate) nodes: Vec<Node>,
+    /// It had distance between its regions when it was started last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) wan: bool,
+    /// Its servers were started with the fault library then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) faults: bool,
 }
 
 impl Cluster {
@@ -198,6 +216,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// How much a target names that [`select`](Self::select) finds.
+    pub(crate) fn breadth(&self, target: &str) -> Breadth {
+        if self.nodes.iter().any(|n| n.region == target) {
+            Breadth::Region
+        } else if self.nodes.iter().any(|n| n.name == target) {
+            Breadth::Node
+        } else {
+            Breadth::Zone
+        }
+    }
+
     /// The nodes meant by a name, a region, or a zone of a region.
     pub(crate) fn select(&self, target: &str) -> Result<Vec<&Node>, String> {
         let found: Vec<&Node> = self.nodes.iter().filter(|n| n.is_meant_by(target)).collect();
@@ -216,6 +245,9 @@ impl Cluster {
     }
 }
 
+/// The regions of a cluster of which nothing else is said.
+const DEFAULT_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+
 /// Nodes of one region, and regions, that fit into the loopback networks; what is above belongs to the relay.
 const NETWORK_NODES_MAX: u8 = 200;
 
@@ -228,7 +260,7 @@ pub(crate) struct Wanted {
     pub(crate) kv: Option<usize>,
     /// SQL servers.
     pub(crate) sql: Option<usize>,
-    /// Region names, dealt round-robin over the nodes of each tier.
+    /// Region names, dealt round-robin over the nodes of each tier; empty for those of the saved cluster, or the usual.
     pub(crate) regions: Vec<String>,
     /// Zones in each region; `None` for none, or as in the saved cluster.
     pub(crate) zones: Option<usize>,
@@ -300,6 +332,22 @@ pub(crate) enum PlanError {
         /// Zones asked for.
         wanted: usize,
     },
+    /// The regions of a saved cluster are in its labels.
+    #[error(
+        "the saved cluster has its nodes in {saved}, and {wanted} were asked for, which would place {node} elsewhere: \
+         leave --regions out, or `clean` the tag"
+    )]
+    RegionsDiffer {
+        /// Regions it has.
+        saved: String,
+        /// Regions asked for.
+        wanted: String,
+        /// The first node that would stand in another one.
+        node: String,
+    },
+    /// Commands could not tell them apart.
+    #[error("a region can't be called '{0}', as nodes are: commands could not tell them apart")]
+    RegionNamedLikeNode(String),
     /// More regions, or nodes in one, than there are addresses for.
     #[error("a cluster with --wan has room for {NETWORK_NODES_MAX} regions and {NETWORK_NODES_MAX} nodes in each")]
     TooLargeForNetworks,
@@ -317,6 +365,7 @@ pub(crate) fn plan(
     if !is_new && zones != saved.zones() {
         return Err(PlanError::ZonesDiffer { saved: saved.zones(), wanted: zones });
     }
+    let regions = regions(&saved, &wanted.regions)?;
     let mut used: Vec<u16> = Vec::new();
     let mut nodes = Vec::new();
     for role in Role::ALL {
@@ -377,14 +426,42 @@ pub(crate) fn plan(
                     .ok_or_else(|| PlanError::NoFreePort(name.clone(), second_port))?;
             }
             used.push(second_port);
-            let region = wanted.regions[index % wanted.regions.len()].clone();
+            let region = regions[index % regions.len()].clone();
             let before = tier.iter().filter(|n| n.region == region).count();
             let zone = (zones > 0).then(|| zone(&region, zones, before));
             tier.push(Node { name, role, region, zone, host: wanted.host.clone(), own_host: None, port, second_port });
         }
         nodes.extend(tier);
     }
-    Ok(Cluster { nodes })
+    Ok(Cluster { nodes, ..saved })
+}
+
+/// The regions that nodes are dealt over: those that are asked for, if the saved nodes stand where these deal them.
+fn regions(saved: &Cluster, wanted: &[String]) -> Result<Vec<String>, PlanError> {
+    if let Some(region) = wanted.iter().find(|region| is_named_like_node(region)) {
+        return Err(PlanError::RegionNamedLikeNode(region.clone()));
+    }
+    let elsewhere = |regions: &[String]| {
+        let mut tiers = Role::ALL.iter().map(|role| saved.of(*role).enumerate());
+        tiers.find_map(|mut tier| {
+            tier.find(|(i, n)| n.region != regions[i % regions.len()]).map(|(_, n)| n.name.clone())
+        })
+    };
+    if wanted.is_empty() {
+        let usual = DEFAULT_REGIONS.map(String::from).to_vec();
+        return Ok(if elsewhere(&usual).is_none() { usual } else { saved.regions() });
+    }
+    match elsewhere(wanted) {
+        Some(node) => {
+            Err(PlanError::RegionsDiffer { saved: saved.regions().join(", "), wanted: wanted.join(", "), node })
+        }
+        None => Ok(wanted.to_vec()),
+    }
+}
+
+fn is_named_like_node(region: &str) -> bool {
+    let number = |role: &Role| region.strip_prefix(role.prefix())?.strip_prefix('-')?.parse::<u32>().ok();
+    Role::ALL.iter().any(|role| number(role).is_some())
 }
 
 /// Where the next node of a tier stands in a region that has `before` of that tier already: zones are dealt round-robin.
@@ -465,6 +542,37 @@ mod tests {
         ));
         let more_pd = Wanted { pd: Some(5), ..silent };
         assert!(matches!(plan(Some(first), &more_pd, &mut |_, _| None), Err(PlanError::CountDiffers { .. })));
+    }
+
+    #[test]
+    fn other_regions_for_a_saved_cluster_are_refused_and_its_own_need_not_be_said() {
+        let own = Wanted { regions: ["a", "b"].map(String::from).to_vec(), ..wanted() };
+        let saved = plan(None, &own, &mut |_, _| None).unwrap();
+        assert_eq!(plan(Some(saved.clone()), &own, &mut |_, _| None).unwrap(), saved);
+        let other = Wanted { regions: ["a", "c"].map(String::from).to_vec(), ..wanted() };
+        let error = plan(Some(saved.clone()), &other, &mut |_, _| None).unwrap_err().to_string();
+        assert!(error.contains("nodes in a, b, and a, c were asked for") && error.contains("pd-2"), "{error}");
+        let unsaid = Wanted { regions: Vec::new(), kv: Some(5), ..wanted() };
+        let grown = plan(Some(saved), &unsaid, &mut |_, _| None).unwrap();
+        let regions: Vec<&str> = grown.of(Role::Kv).map(|n| n.region.as_str()).collect();
+        assert_eq!(regions, ["a", "b", "a", "b", "a"]);
+
+        let small = Wanted { pd: Some(1), kv: Some(1), sql: Some(1), ..wanted() };
+        let small = plan(None, &small, &mut |_, _| None).unwrap();
+        let unsaid = Wanted { pd: None, sql: None, regions: Vec::new(), ..wanted() };
+        let grown = plan(Some(small), &unsaid, &mut |_, _| None).unwrap();
+        assert_eq!(grown.regions(), DEFAULT_REGIONS, "where nothing else was ever said");
+    }
+
+    #[test]
+    fn a_region_that_is_named_like_a_node_is_refused() {
+        for name in ["kv-1", "pd-2", "sql-30"] {
+            let wanted = Wanted { regions: vec!["eu".into(), name.into()], ..wanted() };
+            let error = plan(None, &wanted, &mut |_, _| None).unwrap_err();
+            assert_eq!(error, PlanError::RegionNamedLikeNode(name.into()));
+        }
+        let fine = Wanted { regions: vec!["kv-east".into(), "sql-".into()], ..wanted() };
+        assert!(plan(None, &fine, &mut |_, _| None).is_ok());
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) async fn run(args: &UpArgs) -> anyhow::Result<()> {
             return Err(error);
         }
     };
+    let without = runs_without(&cluster, &conditions);
+    (cluster.wan, cluster.faults) = (conditions.wan.is_some(), conditions.faults.is_some());
     home.save(&cluster)?;
     for node in &cluster.nodes {
         if let Some(asked) = home.moved_from(node) {
@@ -84,6 +86,9 @@ pub(crate) async fn run(args: &UpArgs) -> anyhow::Result<()> {
         drop(turn);
         say(&format!("\nMeridian is up after {:.1} s\n", begin.elapsed().as_secs_f64()));
         print_guide(&supervisor, &home);
+        if let Some(note) = without {
+            say(&note);
+        }
         std::future::pending::<anyhow::Result<()>>().await
     };
     let result = tokio::select! {
@@ -128,6 +133,16 @@ async fn prepare(args: &UpArgs, cluster: &mut Cluster, home: &Home) -> anyhow::R
     Ok(conditions)
 }
 
+/// What a saved cluster had at its last start and has not now, for a person; `None` if nothing is missing.
+fn runs_without(saved: &Cluster, now: &Conditions) -> Option<String> {
+    let missing = |before: bool, now: bool, flag: &'static str| (before && !now).then_some(flag);
+    let flags =
+        [missing(saved.wan, now.wan.is_some(), "--wan"), missing(saved.faults, now.faults.is_some(), "--faults")];
+    let flags: Vec<&str> = flags.into_iter().flatten().collect();
+    (!flags.is_empty())
+        .then(|| format!("Note:    it runs without {} this time, which it had before", flags.join(" and ")))
+}
+
 fn print_guide(supervisor: &Supervisor, home: &Home) {
     for node in supervisor.cluster().of(Role::Sql) {
         say(&format!("Connect ({}): mysql -h {} -P {} -u root", node.region, node.host, node.port));
@@ -145,4 +160,19 @@ fn print_guide(supervisor: &Supervisor, home: &Home) {
         say("         ./playground/ctl link A B --cut | isolate REGION | heal | client REGION | traffic | drill NAME");
     }
     say("Ctrl-C stops everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_is_started_without_the_distance_it_had_says_so() {
+        let now = Conditions::default();
+        let saved = |wan, faults| Cluster { wan, faults, ..Cluster::default() };
+        assert_eq!(runs_without(&saved(false, false), &now), None);
+        let note = |wan, faults| runs_without(&saved(wan, faults), &now).unwrap();
+        assert!(note(true, false).contains("without --wan this time"));
+        assert!(note(true, true).contains("without --wan and --faults this time"));
+    }
 }

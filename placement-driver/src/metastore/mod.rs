@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 use proto::etcdserverpb::{Member, ResponseHeader};
 use proto::meridian_pd::{LeaseRequest, LeaseResponse, proposal::Command};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use self::raft::{Core, Input, Shared, StoreError};
 use self::state::{Answer, State};
@@ -82,6 +83,8 @@ struct Inner {
     inputs: SyncSender<Input>,
     transport: Transport,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Cancelled when the thread ends unasked.
+    failed: CancellationToken,
 }
 
 impl Metastore {
@@ -102,11 +105,12 @@ impl Metastore {
         let shared = core.shared();
         let transport = Transport::new(id, &options.members, channels);
         let sender = transport.clone();
-        let (inputs, thread) = raft::spawn(core, move |message| sender.send(message))?;
+        let failed = CancellationToken::new();
+        let (inputs, thread) = raft::spawn(core, move |message| sender.send(message), failed.clone())?;
         transport.report_to(inputs.clone());
         let names: Vec<&str> = options.members.keys().map(String::as_str).collect();
         let group = group_id(&names);
-        let inner = Inner { group, options, shared, inputs, transport, thread: Mutex::new(Some(thread)) };
+        let inner = Inner { group, options, shared, inputs, transport, thread: Mutex::new(Some(thread)), failed };
         Ok(Metastore { inner: Arc::new(inner) })
     }
 
@@ -139,6 +143,11 @@ impl Metastore {
         if let Some(thread) = self.inner.thread.lock().take() {
             let _ = thread.join();
         }
+    }
+
+    /// Ends when the member stopped by itself: its disk failed. It answers nothing any more.
+    pub async fn failed(&self) {
+        self.inner.failed.cancelled().await;
     }
 
     /// Runs a command through the log.

@@ -22,6 +22,7 @@ use proto::meridian_pd::{LeaseRequest, LeaseResponse, Proposal, proposal::Comman
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
@@ -539,15 +540,19 @@ fn not_leader() -> LeaseResponse {
 }
 
 /// Starts the thread that owns a member. It ends on [`Input::Stop`], when all senders are gone, or when the disk fails
-/// (after which nothing is acknowledged any more).
+/// (after which nothing is acknowledged any more). Unless it ends as it was told, `failed` is cancelled.
 pub fn spawn(
     mut core: Core,
     mut send: impl FnMut(Message) + Send + 'static,
+    failed: CancellationToken,
 ) -> io::Result<(SyncSender<Input>, std::thread::JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(INPUTS_MAX);
     let thread = std::thread::Builder::new().name("metastore".into()).spawn(move || {
-        if let Err(e) = run(&mut core, &receiver, &mut send) {
-            tracing::error!(error = %e, "metastore: disk failed, this member stops");
+        // A panic is a failure too.
+        let failed = failed.drop_guard();
+        match run(&mut core, &receiver, &mut send) {
+            Ok(()) => drop(failed.disarm()),
+            Err(e) => tracing::error!(error = %e, "metastore: disk failed, this member stops"),
         }
     })?;
     Ok((sender, thread))

@@ -47,6 +47,11 @@ pub struct OutOfReach {
     pub why: String,
 }
 
+/// The error of an action on a cluster that is there no more, as whoever has its processes was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the playground has ended, and healed what was broken before it did")]
+pub struct Ended;
+
 /// A running cluster. All methods may be called at any time and at the same time.
 pub trait Cluster: Send + Sync {
     /// The tag under which the cluster is known.
@@ -58,7 +63,7 @@ pub trait Cluster: Send + Sync {
 
     /// Carries out one action, and returns when it is done (a process is dead or answers, a link is cut). Never called
     /// with [`Action::AwaitWhole`]. [`Action::HealAll`] must undo whatever earlier actions broke, and be harmless when
-    /// nothing is broken.
+    /// nothing is broken; it fails with [`Ended`] if the cluster has ended in order, which heals it.
     fn act(&self, action: &Action) -> impl Future<Output = anyhow::Result<()>> + Send;
 
     /// Whether the cluster is whole: all processes up, all replicas up, no operator pending. An error is one more

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::catalog::{Action, Name, Plan, Topology, plan};
 use crate::check::check;
-use crate::cluster::{Cluster, Door, Health};
+use crate::cluster::{Cluster, Door, Ended, Health};
 use crate::door::Doors;
 use crate::history::{self, Final, Kind, Op};
 use crate::mysql;
@@ -53,8 +53,10 @@ const CLIENTS_MAX: u32 = 48;
 const WARM_UP: Duration = Duration::from_secs(4);
 /// The shortest calm and the shortest time after recovery.
 const CALM_MIN: Duration = Duration::from_secs(5);
-/// The window of the median that must be as before.
+/// The window of the median that must be as before…
 const LATENCY_WINDOW_US: u64 = 3_000_000;
+/// …so often in a row: while leaders move back, one window may be fast by chance.
+const LATENCY_WINDOWS: u64 = 3;
 /// As fast as before: within a fifth…
 const LATENCY_FACTOR: f64 = 1.2;
 /// …and this much: where nothing is far, a fifth is less than what a busy machine makes of it.
@@ -148,13 +150,13 @@ pub async fn run<C: Cluster>(
             () = interrupted() => None,
         }
     };
-    let mut healing = String::new();
-    if let Err(stopped) = heal_all(cluster, &broken, &mut interrupted, &mut *say).await {
-        match stopped {
-            Stopped::Failed(error) => healing = format!("; healing failed: {error:#}"),
-            Stopped::Left(not_healed) => return Outcome::Left { not_healed },
-        }
-    }
+    let healing = match heal_all(cluster, &broken, &mut interrupted, &mut *say).await {
+        Ok(()) => String::new(),
+        Err(stopped) => match not_healed(stopped) {
+            Ok(healing) => healing,
+            Err(outcome) => return outcome,
+        },
+    };
     if !matches!(result, Some(Ok(_))) {
         let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut *say, events: Vec::new() };
         tokio::select! {
@@ -164,6 +166,7 @@ pub async fn run<C: Cluster>(
         }
     }
     match result {
+        // Which leaves nothing broken.
         Some(Ok((report, directory))) => Outcome::Done { report: Box::new(report), directory },
         Some(Err(error)) => Outcome::CouldNotRun(format!("{error:#}{healing}")),
         None if healing.is_empty() => Outcome::Interrupted,
@@ -178,6 +181,16 @@ enum Stopped {
     Left(Vec<String>),
 }
 
+/// What to add to the reason why the drill could not be run; the outcome, if there is nothing more to do.
+fn not_healed(stopped: Stopped) -> Result<String, Outcome> {
+    match stopped {
+        // Whatever the drill met on the way has this cause.
+        Stopped::Failed(error) if error.is::<Ended>() => Err(Outcome::CouldNotRun(Ended.to_string())),
+        Stopped::Failed(error) => Ok(format!("; healing failed: {error:#}")),
+        Stopped::Left(not_healed) => Err(Outcome::Left { not_healed }),
+    }
+}
+
 /// Undoes what is broken, if anything is, unless it is interrupted.
 async fn heal_all<C: Cluster>(
     cluster: &C,
@@ -190,10 +203,7 @@ async fn heal_all<C: Cluster>(
     }
     say("healing; press Ctrl-C again to leave at once, ./playground/ctl heal undoes the rest");
     tokio::select! {
-        healed = cluster.act(&Action::HealAll) => healed.map_err(|error| {
-            say(&format!("healing failed: {error:#}"));
-            Stopped::Failed(error)
-        }),
+        healed = cluster.act(&Action::HealAll) => healed.map_err(Stopped::Failed),
         () = interrupted() => {
             let looked = tokio::time::timeout(LAST_LOOK, cluster.disturbed()).await;
             // Who does not hear at once is told what the drill did.
@@ -256,8 +266,7 @@ impl<C: Cluster> Drill<'_, C> {
         }
         self.heal(&crowd, &mut phases).await?;
         match self.until_whole(&crowd, &before, WHOLE_WITHIN).await {
-            Ok(()) => {
-                let at = crowd.shared.recorder.now_us();
+            Ok(at) => {
                 phases.whole_us = Some(at);
                 self.event(&crowd, EventKind::Note, "whole");
                 let seconds = (at - phases.healed_us) as f64 / 1e6;
@@ -586,28 +595,36 @@ impl<C: Cluster> Drill<'_, C> {
         }
     }
 
-    /// Waits until the cluster is healthy, its tables are consistent, and it is as fast as before.
+    /// Waits until the cluster is healthy, its tables are consistent, and it has been as fast as before for a few windows.
+    /// Returns since when.
     async fn until_whole(
         &mut self,
         crowd: &Crowd,
         before: &BTreeMap<(String, Kind), f64>,
         within: Duration,
-    ) -> Result<(), Vec<String>> {
+    ) -> Result<u64, Vec<String>> {
         let deadline = Instant::now() + within;
         let healed_us = crowd.shared.recorder.now_us();
+        let mut healthy_us = healed_us;
         let mut said = Instant::now();
         loop {
             let mut missing = self.problems().await;
+            let now = crowd.shared.recorder.now_us();
+            if !missing.is_empty() {
+                healthy_us = now;
+            }
+            let mut fast_us = now;
             if missing.is_empty() {
-                // Only of what began after healing: a median needs its window.
-                let now = crowd.shared.recorder.now_us();
-                let from = healed_us.max(now.saturating_sub(LATENCY_WINDOW_US));
-                missing.extend(slower(&crowd.shared.recorder.since(from), before));
+                let from = healed_us.max(now.saturating_sub(LATENCY_WINDOWS * LATENCY_WINDOW_US));
+                match fast_since(&crowd.shared.recorder.since(from), before, healed_us, now) {
+                    Ok(since) => fast_us = since,
+                    Err(why) => missing = why,
+                }
             }
             if missing.is_empty() {
                 let tables = self.admin_check(Duration::ZERO).await;
                 if tables.as_ref().is_ok_and(|check| check.passed) {
-                    return Ok(());
+                    return Ok(fast_us.max(healthy_us));
                 }
                 missing.extend(tables.map_or_else(|unreachable| vec![unreachable], |check| check.details));
             }
@@ -780,6 +797,36 @@ fn medians(ops: &[Op]) -> BTreeMap<(String, Kind), f64> {
     latencies.into_iter().filter_map(|(key, l)| Some((key, rto::Latency::of(l)?.p50_ms))).collect()
 }
 
+/// When the operations were as fast as before in each of the last windows, the end of the first of these; else why that
+/// is not so. Only windows after healing count.
+fn fast_since(
+    ops: &[Op],
+    before: &BTreeMap<(String, Kind), f64>,
+    healed_us: u64,
+    now_us: u64,
+) -> Result<u64, Vec<String>> {
+    // The latest first: what it says is what is still so.
+    for back in 0..LATENCY_WINDOWS {
+        let end = now_us.saturating_sub(back * LATENCY_WINDOW_US);
+        if end < healed_us + LATENCY_WINDOW_US {
+            let (fast, wanted) = (back * LATENCY_WINDOW_US, LATENCY_WINDOWS * LATENCY_WINDOW_US);
+            let (fast, wanted) = (fast / 1_000_000, wanted / 1_000_000);
+            return Err(vec![format!("as fast as before for {fast} s of {wanted} s")]);
+        }
+        let within = end - LATENCY_WINDOW_US..end;
+        let of: Vec<Op> = ops.iter().filter(|op| within.contains(&op.complete_us)).cloned().collect();
+        let slower = slower(&of, before);
+        if !slower.is_empty() {
+            let ago = back * LATENCY_WINDOW_US / 1_000_000;
+            return Err(match ago {
+                0 => slower,
+                ago => slower.into_iter().map(|what| format!("{what} ({ago} s ago)")).collect(),
+            });
+        }
+    }
+    Ok(now_us - (LATENCY_WINDOWS - 1) * LATENCY_WINDOW_US)
+}
+
 /// What is not as fast as before, a sentence each.
 fn slower(ops: &[Op], before: &BTreeMap<(String, Kind), f64>) -> Vec<String> {
     let now = medians(ops);
@@ -816,9 +863,10 @@ mod tests {
     use crate::cluster::OutOfReach;
     use crate::history::{Call, Outcome as Fate};
 
-    /// A cluster that takes for ever to heal.
+    /// A cluster that takes for ever to heal, or has ended.
     struct Slow {
         disturbed: Option<Vec<String>>,
+        ended: bool,
     }
 
     impl Cluster for Slow {
@@ -832,6 +880,9 @@ mod tests {
 
         async fn act(&self, action: &Action) -> anyhow::Result<()> {
             assert_eq!(*action, Action::HealAll);
+            if self.ended {
+                return Err(Ended.into());
+            }
             std::future::pending().await
         }
 
@@ -871,7 +922,7 @@ mod tests {
             drills: PathBuf::new(),
             seed: 1,
         };
-        let cluster = Slow { disturbed: None };
+        let cluster = Slow { disturbed: None, ended: false };
         let never = async || std::future::pending().await;
         let outcome = run(&cluster, &topology, &options, never, &mut |_: &str| ()).await;
         assert_eq!(outcome.exit(), EXIT_COULD_NOT_RUN);
@@ -882,7 +933,7 @@ mod tests {
     async fn left(disturbed: Option<Vec<String>>, broken: Vec<Action>) -> (Option<Vec<String>>, Vec<String>) {
         let mut said = Vec::new();
         let mut say = |line: &str| said.push(line.to_owned());
-        let healed = heal_all(&Slow { disturbed }, &Mutex::new(broken), &mut async || (), &mut say).await;
+        let healed = heal_all(&Slow { disturbed, ended: false }, &Mutex::new(broken), &mut async || (), &mut say).await;
         match healed {
             Err(Stopped::Left(not_healed)) => (Some(not_healed), said),
             Err(Stopped::Failed(error)) => panic!("{error:#}"),
@@ -902,11 +953,56 @@ mod tests {
         assert_eq!(Outcome::Left { not_healed: vec![] }.exit(), 130);
     }
 
+    #[tokio::test]
+    async fn a_playground_that_ended_meanwhile_is_told_once_and_as_what_it_is() {
+        let broken = Mutex::new(vec![Action::Isolate { region: "eu".into() }]);
+        let mut said = Vec::new();
+        let mut say = |line: &str| said.push(line.to_owned());
+        let cluster = Slow { disturbed: None, ended: true };
+        let never = async || std::future::pending().await;
+        let healed = heal_all(&cluster, &broken, &mut { never }, &mut say).await;
+        assert!(matches!(&healed, Err(Stopped::Failed(error)) if error.is::<Ended>()));
+        let outcome = not_healed(healed.err().unwrap()).unwrap_err();
+        assert_eq!(outcome.exit(), EXIT_COULD_NOT_RUN);
+        let Outcome::CouldNotRun(why) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(why, "the playground has ended, and healed what was broken before it did");
+        assert!(!said.iter().any(|line| line.contains("failed") || line.contains("ended")), "{said:?}");
+    }
+
     #[test]
     fn distances_make_clients_and_never_too_many() {
         assert_eq!(clients_needed(100, 100 * 50_000), CLIENTS);
         assert_eq!(clients_needed(100, 100 * 600_000), 24);
         assert_eq!(clients_needed(0, 0), CLIENTS_MAX);
+    }
+
+    #[test]
+    fn one_fast_window_between_slow_ones_is_not_as_fast_as_before() {
+        let op = |at_s: u64, ms: u64| Op {
+            process: 0,
+            region: "eu".into(),
+            server: "sql-1".into(),
+            kind: Kind::Read,
+            invoke_us: at_s * 1_000_000 - ms * 1000,
+            complete_us: at_s * 1_000_000,
+            outcome: Fate::Ok,
+            call: Call::Get { key: 0, value: Some(0) },
+        };
+        let before = BTreeMap::from([(("eu".to_owned(), Kind::Read), 100.0)]);
+        let ms_by_second = |slow: &[u64]| -> Vec<Op> {
+            (10..40).map(|second| op(second, if slow.contains(&second) { 400 } else { 100 })).collect()
+        };
+        let since = |slow: &[u64], now_s: u64| fast_since(&ms_by_second(slow), &before, 10_000_000, now_s * 1_000_000);
+        let slow: Vec<u64> = (10..14).chain(17..20).collect();
+        let slow_now = "eu: reads take 400 ms, 100 ms before".to_owned();
+        assert_eq!(since(&slow, 12), Err(vec!["as fast as before for 0 s of 9 s".to_owned()]), "no window yet");
+        assert_eq!(since(&slow, 13), Err(vec![slow_now.clone()]));
+        assert_eq!(since(&slow, 17), Err(vec![format!("{slow_now} (3 s ago)")]), "it is fast once");
+        assert_eq!(since(&slow, 20), Err(vec![slow_now.clone()]), "and slow again");
+        assert_eq!(since(&slow, 26), Err(vec![format!("{slow_now} (6 s ago)")]));
+        assert_eq!(since(&slow, 29), Ok(23_000_000), "three windows in a row: since the end of the first");
+        assert_eq!(since(&[], 18), Err(vec!["as fast as before for 6 s of 9 s".to_owned()]));
+        assert_eq!(since(&[], 19), Ok(13_000_000));
     }
 
     #[test]

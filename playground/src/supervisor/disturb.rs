@@ -5,9 +5,10 @@
 
 use anyhow::{Context, bail};
 
-use super::{Conditions, Progress, Supervisor};
+use super::{Conditions, Progress, Slot, Supervisor};
 use crate::control::ConditionsStatus;
 use crate::faults::{FaultLibrary, NodeFaults};
+use crate::spec::Node;
 use crate::wan::Wan;
 
 impl Supervisor {
@@ -69,24 +70,49 @@ impl Supervisor {
         if failed.is_empty() { Ok(()) } else { bail!("not undone: {}", failed.join("; ")) }
     }
 
-    /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, and kills.
-    pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<()> {
+    /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, kills, and that a server
+    /// ended by itself. What `stop` stopped stays so.
+    /// Returns what still cuts the target off, as that was done to more than the target.
+    pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<Vec<String>> {
         let names = match target {
             Some(target) => self.names(target)?,
             None => self.all_names(),
         };
         let undone = self.undo_faults(&names, progress).await;
         if let (Some(wan), Some(target)) = (&self.conditions.wan, target) {
-            for line in wan.heal_target(target, &names).await? {
+            for line in wan.heal_target(target, self.cluster.breadth(target), &names).await? {
                 progress(&line);
             }
         }
-        let killed: Vec<String> = {
-            let slots = self.slots.lock();
-            slots.iter().filter(|s| names.contains(&s.node.name) && s.killed).map(|s| s.node.name.clone()).collect()
-        };
-        self.start(&killed, progress).await?;
-        undone
+        self.restart(&names, |slot| slot.killed || slot.ended_by_itself(), progress).await?;
+        undone?;
+        match (&self.conditions.wan, target) {
+            (Some(wan), Some(target)) => wan.cuts(&self.cluster, target).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Starts those of `names` again that ended in a way that healing undoes.
+    pub(super) async fn restart(
+        &self,
+        names: &[String],
+        undone: impl Fn(&Slot) -> bool,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<()> {
+        let ended = self.that_ended(names, undone);
+        self.start(&ended.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), progress).await?;
+        for (name, _) in ended.iter().filter(|(_, by_itself)| *by_itself) {
+            self.events.record("start", name, "had ended by itself");
+            progress(&format!("{name} had ended: started again"));
+        }
+        Ok(())
+    }
+
+    /// Those of `names` that do not run and for which `which` holds, and whether they ended by themselves.
+    fn that_ended(&self, names: &[String], which: impl Fn(&Slot) -> bool) -> Vec<(String, bool)> {
+        let slots = self.slots.lock();
+        let ended = slots.iter().filter(|s| names.contains(&s.node.name) && s.alive().is_none() && which(s));
+        ended.map(|s| (s.node.name.clone(), s.ended_by_itself())).collect()
     }
 
     pub(super) fn names(&self, target: &str) -> anyhow::Result<Vec<String>> {
@@ -97,6 +123,28 @@ impl Supervisor {
     pub(super) fn wan(&self) -> anyhow::Result<&Wan> {
         let hint = "this cluster has no distance between its regions: start it with --wan to cut or slow its links";
         self.conditions.wan.as_ref().context(hint)
+    }
+
+    /// The nodes that are cut off, for `display`. A relay that does not answer keeps nobody from looking.
+    pub(super) async fn cut_off(&self) -> Vec<String> {
+        match &self.conditions.wan {
+            Some(wan) => wan.cut_off(&self.cluster).await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// What disturbs a node, for `display`. What cannot be read is left out.
+    pub(super) fn disturbances(&self, node: &Node, cut_off: &[String]) -> Vec<String> {
+        let mut phrases = Vec::new();
+        if cut_off.contains(&node.name) {
+            phrases.push("isolated".to_owned());
+        }
+        let dir = self.node_dir(node);
+        if self.conditions.faults.is_some() && FaultLibrary::knows(&dir) {
+            let faults = FaultLibrary::control(&dir).ok().and_then(|faults| faults.describe().ok());
+            phrases.extend(faults.filter(|text| !text.is_empty()));
+        }
+        phrases
     }
 
     pub(super) async fn conditions_status(&self) -> anyhow::Result<ConditionsStatus> {
@@ -116,19 +164,52 @@ impl Supervisor {
         Ok(ConditionsStatus { wan: wan.is_some(), faults: faults.is_some(), disturbed })
     }
 
-    /// Hands a change to the fault library in each of the target's servers.
+    /// Hands a change to the fault library in each of the target's servers, and logs it if it changes anything.
     pub(super) fn disturb(
         &self,
+        what: &str,
         target: &str,
+        how: &dyn std::fmt::Display,
         change: impl Fn(&NodeFaults) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<String>> {
         let names = self.names(target)?;
         if self.conditions.faults.is_none() {
             bail!("the servers were started without the fault library: start the cluster with --faults");
         }
-        for name in &names {
-            change(&FaultLibrary::control(&self.dir.join(name))?).with_context(|| format!("change {name}"))?;
+        let mut changed = false;
+        let done = names.iter().try_for_each(|name| {
+            let node = FaultLibrary::control(&self.dir.join(name))?;
+            let before = node.describe()?;
+            change(&node).with_context(|| format!("change {name}"))?;
+            changed |= node.describe()? != before;
+            Ok(())
+        });
+        if changed {
+            self.events.record(what, target, &how.to_string());
         }
-        Ok(names)
+        done.map(|()| names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_its_failing_disk_ended_is_started_by_healing_and_one_that_was_stopped_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::of_nothing_running(dir.path(), Conditions::default());
+        for slot in supervisor.slots.lock().iter_mut() {
+            match slot.node.name.as_str() {
+                "kv-1" => slot.gave_up = true,
+                "kv-2" => slot.killed = true,
+                _ => {}
+            }
+        }
+        let all = supervisor.all_names();
+        let (by_itself, killed) = (("kv-1".to_owned(), true), ("kv-2".to_owned(), false));
+        assert_eq!(supervisor.that_ended(&all, Slot::ended_by_itself), std::slice::from_ref(&by_itself), "a disk's");
+        assert_eq!(supervisor.that_ended(&all, |s| s.killed || s.ended_by_itself()), [by_itself, killed]);
+        assert_eq!(supervisor.that_ended(&["kv-3".to_owned()], |s| s.killed || s.ended_by_itself()), []);
     }
 }

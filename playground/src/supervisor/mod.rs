@@ -2,7 +2,7 @@
 //!
 //! Order: PD first (the others ask it for everything), then storage nodes, then SQL servers; a tier is waited for
 //! before the next one starts, and the nodes of one tier start together. A server that ends unasked is reported with
-//! the end of its log and stays down, as on a machine that broke: starting it again is the user's decision.
+//! the end of its log and stays down, as on a machine that broke: starting or healing it is the user's decision.
 //!
 //! ```text
 //!   main ── select ┬─ start_all, then nothing more
@@ -54,11 +54,18 @@ struct Slot {
     paused: bool,
     /// Its end was a fault that somebody injected, which `heal` undoes.
     killed: bool,
+    /// It ended by itself, and that was noticed. `heal` starts it again: a fault of its disk may have ended it.
+    gave_up: bool,
 }
 
 impl Slot {
     fn alive(&self) -> Option<&Running> {
         self.running.as_ref().filter(|r| r.exit_status().is_none())
+    }
+
+    /// Whether it ended though nobody had asked for it, noticed or not.
+    fn ended_by_itself(&self) -> bool {
+        self.gave_up || (self.running.is_some() && self.alive().is_none() && !self.told_to_end)
     }
 }
 
@@ -94,11 +101,21 @@ impl Supervisor {
             told_to_end: false,
             paused: false,
             killed: false,
+            gave_up: false,
         };
         let slots = Mutex::new(cluster.nodes.iter().map(slot).collect());
         let (exit, exits) = mpsc::unbounded_channel();
         let events = EventLog::in_dir(&dir);
         Supervisor { cluster, dir, conditions, events, slots, exit, exits: exits.into() }
+    }
+
+    /// Four storage nodes, a PD member and a SQL server in two regions.
+    #[cfg(test)]
+    fn of_nothing_running(dir: &Path, conditions: Conditions) -> Supervisor {
+        let regions = ["eu".to_owned(), "us".to_owned()].to_vec();
+        let wanted = crate::spec::Wanted { kv: Some(4), regions, host: "127.0.0.1".into(), ..Default::default() };
+        let cluster = crate::spec::plan(None, &wanted, &mut |_, _| None).unwrap();
+        Supervisor::new(cluster, dir.to_path_buf(), conditions)
     }
 
     /// What can be done to it.
@@ -141,7 +158,12 @@ impl Supervisor {
         let in_order = tokio::select! {
             () = async {
                 // A server leaves its cluster in order only if it reaches it.
-                if let Err(e) = self.undo_faults(&names, progress).await {
+                let mut undone = 0;
+                let healed = self.undo_faults(&names, &mut serve::counted(progress, &mut undone)).await;
+                if undone > 0 {
+                    self.events.record("heal", "", "as the playground ends");
+                }
+                if let Err(e) = healed {
                     progress(&format!("{e:#}"));
                 }
                 self.stop(&names, progress).await;
@@ -199,7 +221,7 @@ impl Supervisor {
         };
         let running = Running::start(&self.cluster, &slot.node, &dir, &environment)?;
         (slot.running, slot.told_to_end, slot.state) = (Some(running.clone()), false, "starting".into());
-        (slot.paused, slot.killed) = (false, false);
+        (slot.paused, slot.killed, slot.gave_up) = (false, false, false);
         let (node, pid, mut exit, exits) = (slot.node.clone(), running.pid, running.watch_exit(), self.exit.clone());
         let name = name.to_owned();
         tokio::spawn(async move {
@@ -282,7 +304,8 @@ impl Supervisor {
     }
 
     /// The state of every node.
-    pub(crate) fn display(&self) -> Vec<NodeStatus> {
+    pub(crate) async fn display(&self) -> Vec<NodeStatus> {
+        let cut_off = self.cut_off().await;
         let row = |slot: &Slot| {
             let alive = slot.alive();
             NodeStatus {
@@ -294,6 +317,7 @@ impl Supervisor {
                 doors: self.conditions.wan.as_ref().map_or_else(Vec::new, |wan| wan.doors_to(&slot.node.name)),
                 pid: alive.map(|r| r.pid),
                 state: slot.state.clone(),
+                disturbed: self.disturbances(&slot.node, &cut_off),
                 uptime_seconds: alive.map(|r| r.since.elapsed().as_secs()),
                 resident_bytes: alive.and_then(|r| process::usage(r.pid)).map(|(resident, _)| resident),
                 log: process::log_file(&self.node_dir(&slot.node)),

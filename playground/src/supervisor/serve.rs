@@ -8,8 +8,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::{Progress, Supervisor, how};
+use super::{Progress, Slot, Supervisor, how};
 use crate::control::{Control, Reply, Request};
+use crate::faults::DiskFault;
 
 impl Supervisor {
     /// Answers the control socket and reports servers that end, until it is dropped. Commands run beside each other,
@@ -31,13 +32,13 @@ impl Supervisor {
         let unasked = self.with_process(name, pid, |slot| {
             let running = slot.running.take_if(|_| !slot.told_to_end)?;
             let ended = running.exit_status().map_or_else(|| "ended".to_owned(), how);
-            slot.state = format!("exited ({ended})");
+            (slot.state, slot.gave_up) = (format!("exited ({ended})"), true);
             Some((slot.node.clone(), ended))
         });
         let Some((node, ended)) = unasked.flatten() else { return };
         self.events.record("ended", name, &ended);
         progress(&format!("{name} (pid {pid}) ended by itself: {ended}{}", self.log_tail(&node)));
-        progress(&format!("start it again with: ./playground/ctl start {name}"));
+        progress(&format!("start it again with: ./playground/ctl start {name}, or heal if a fault ended it"));
     }
 
     pub(super) async fn answer(&self, stream: UnixStream) -> anyhow::Result<()> {
@@ -73,66 +74,107 @@ impl Supervisor {
 
     pub(super) async fn handle(&self, request: Request, progress: Progress<'_>) -> anyhow::Result<Value> {
         match request {
-            Request::Display => return Ok(serde_json::to_value(self.display())?),
+            Request::Display => return Ok(serde_json::to_value(self.display().await)?),
             Request::Conditions => return Ok(serde_json::to_value(self.conditions_status().await?)?),
             Request::Distances => return Ok(serde_json::to_value(self.wan()?.distances(false).await?)?),
             Request::Latency => return Ok(serde_json::to_value(self.wan()?.distances(true).await?)?),
             Request::Traffic => return Ok(serde_json::to_value(self.wan()?.traffic().await?)?),
             Request::Stop(target) => {
                 let names = self.names(&target)?;
-                self.events.record("stop", &target, &names.join(", "));
+                self.record("stop", &target, &self.those(&names, |slot| slot.alive().is_some()));
                 self.stop(&names, progress).await;
             }
             Request::Kill(target) => {
                 let names = self.names(&target)?;
-                self.events.record("kill", &target, &names.join(", "));
+                self.record("kill", &target, &self.those(&names, |slot| slot.alive().is_some()));
                 self.kill(&names, progress).await;
             }
             Request::Start(target) => {
                 let names = self.names(&target)?;
-                self.events.record("start", &target, &names.join(", "));
+                self.record("start", &target, &self.those(&names, |slot| slot.alive().is_none()));
                 self.start(&names, progress).await?;
             }
             Request::Pause(target) => {
                 let names = self.names(&target)?;
-                self.events.record("pause", &target, &names.join(", "));
+                self.record("pause", &target, &self.those(&names, |slot| slot.alive().is_some() && !slot.paused));
                 self.pause(&names, true, progress);
             }
             Request::Resume(target) => {
                 let names = self.names(&target)?;
-                self.events.record("resume", &target, &names.join(", "));
+                self.record("resume", &target, &self.those(&names, |slot| slot.alive().is_some() && slot.paused));
                 self.pause(&names, false, progress);
             }
             Request::Link { from, to, change } => {
-                let line = self.wan()?.change_link(&from, &to, &change).await?;
-                self.events.record("link", &format!("{from} – {to}"), &change.to_string());
+                let wan = self.wan()?;
+                let before = wan.disturbed().await?;
+                let line = wan.change_link(&from, &to, &change).await?;
+                if wan.disturbed().await? != before {
+                    self.events.record("link", &format!("{from} – {to}"), &change.to_string());
+                }
                 progress(&line);
             }
             Request::Isolate(target) => {
                 let names = self.names(&target)?;
-                let line = self.wan()?.isolate(&target, &names).await?;
-                self.events.record("isolate", &target, &names.join(", "));
+                let wan = self.wan()?;
+                let before = wan.disturbed().await?;
+                let line = wan.isolate(&target, self.cluster.breadth(&target), &names).await?;
+                if wan.disturbed().await? != before {
+                    self.events.record("isolate", &target, &names.join(", "));
+                }
                 progress(&line);
             }
             Request::Heal(target) => {
-                self.events.record("heal", target.as_deref().unwrap_or_default(), "");
-                self.heal(target.as_deref(), progress).await?;
-                progress(&format!("{} healed", target.as_deref().unwrap_or("everything is")));
+                let mut undone = 0;
+                let healed = self.heal(target.as_deref(), &mut counted(progress, &mut undone)).await;
+                if undone > 0 {
+                    self.events.record("heal", target.as_deref().unwrap_or_default(), "");
+                }
+                let cuts = healed?;
+                match &target {
+                    Some(target) if !cuts.is_empty() => {
+                        for cut in cuts {
+                            progress(&format!("{target} is still cut off: {cut}"));
+                        }
+                    }
+                    target => progress(&format!("{} healed", target.as_deref().unwrap_or("everything is"))),
+                }
             }
             Request::Clock(target, change) => {
-                for name in self.disturb(&target, |node| node.set_clock(&change))? {
+                for name in self.disturb("clock", &target, &change, |node| node.set_clock(&change))? {
                     progress(&format!("{name}: clock {change}"));
                 }
-                self.events.record("clock", &target, &change.to_string());
             }
             Request::Disk(target, fault) => {
-                for name in self.disturb(&target, |node| node.set_disk(&fault))? {
+                for name in self.disturb("disk", &target, &fault, |node| node.set_disk(&fault))? {
                     progress(&format!("{name}: disk {fault}"));
                 }
-                self.events.record("disk", &target, &fault.to_string());
+                if fault == DiskFault::None {
+                    self.restart(&self.names(&target)?, Slot::ended_by_itself, progress).await?;
+                }
             }
         }
         Ok(Value::Null)
+    }
+
+    /// Those of `names` that a command will do something to.
+    fn those(&self, names: &[String], which: impl Fn(&Slot) -> bool) -> Vec<String> {
+        let slots = self.slots.lock();
+        slots.iter().filter(|s| names.contains(&s.node.name) && which(s)).map(|s| s.node.name.clone()).collect()
+    }
+
+    /// Logs what is done to some nodes; nothing, if they are none.
+    fn record(&self, what: &str, target: &str, nodes: &[String]) {
+        if !nodes.is_empty() {
+            self.events.record(what, target, &nodes.join(", "));
+        }
+    }
+}
+
+/// Counts the lines that it passes on: healing says each thing that it undoes.
+pub(super) fn counted<'a>(progress: Progress<'a>, lines: &'a mut usize) -> impl FnMut(&str) + Send + 'a {
+    move |line: &str| {
+        *lines += 1;
+        progress(line);
     }
 }
 
@@ -141,4 +183,54 @@ async fn send(writer: &mut (impl tokio::io::AsyncWrite + Unpin), reply: &Reply) 
     line.push(b'\n');
     writer.write_all(&line).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::faults::{ClockChange, FaultLibrary};
+    use crate::interrupts::Interrupts;
+    use crate::supervisor::Conditions;
+
+    #[tokio::test]
+    async fn the_log_tells_what_was_done_and_the_last_healing_and_nothing_that_was_refused_or_empty() {
+        if !cfg!(target_os = "linux") {
+            return; // it has no fault library
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let library = FaultLibrary::build(dir.path()).unwrap();
+        let node = dir.path().join("kv-1");
+        library.environment(&node, &node.join("data")).unwrap();
+        let conditions = Conditions { wan: None, faults: Some(library) };
+        let supervisor = Supervisor::of_nothing_running(dir.path(), conditions);
+        let (of, slow) = (|name: &str| name.to_owned(), DiskFault::Slow(Duration::from_millis(1)));
+        let refused = [
+            Request::Kill(of("mars")),
+            Request::Isolate(of("kv-1")),
+            Request::Clock(of("kv-2"), ClockChange::Reset),
+            Request::Disk(of("mars"), slow),
+        ];
+        for request in refused {
+            supervisor.handle(request, &mut |_| ()).await.unwrap_err();
+        }
+        let empty = [
+            Request::Kill(of("kv-1")),
+            Request::Stop(of("eu")),
+            Request::Pause(of("eu")),
+            Request::Resume(of("us")),
+            Request::Heal(None),
+            Request::Clock(of("kv-1"), ClockChange::Reset),
+            Request::Disk(of("kv-1"), slow),
+            Request::Disk(of("kv-1"), slow),
+        ];
+        for request in empty {
+            supervisor.handle(request, &mut |_| ()).await.unwrap();
+        }
+        supervisor.end(&mut Interrupts::listen().unwrap(), &mut |_| ()).await;
+        let logged = supervisor.events.between(0, u64::MAX);
+        let logged: Vec<String> = logged.iter().map(|e| format!("{} {}: {}", e.what, e.target, e.detail)).collect();
+        assert_eq!(logged, [format!("disk kv-1: {slow}"), "heal : as the playground ends".to_owned()]);
+    }
 }

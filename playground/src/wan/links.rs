@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use wan::control::{LinkState, Request, Response};
 use wan::shape::ShapeChange;
 
-use super::Wan;
+use super::{Isolation, Wan};
+use crate::spec::{Breadth, Cluster};
 
 /// What becomes of a link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ impl Wan {
     }
 
     /// Cuts the nodes off from everything that is not among them.
-    pub(crate) async fn isolate(&self, target: &str, nodes: &[String]) -> anyhow::Result<String> {
+    pub(crate) async fn isolate(&self, target: &str, breadth: Breadth, nodes: &[String]) -> anyhow::Result<String> {
         if self.regions.iter().any(|r| r == target) {
             if self.regions.len() == 1 {
                 bail!("there is no region that {target} could be cut off from");
@@ -121,8 +122,8 @@ impl Wan {
         } else {
             self.call(&Request::Isolate { name: target.to_owned(), hosts: self.hosts(nodes) }).await?;
             let mut isolated = self.isolated.lock();
-            if !isolated.iter().any(|(t, _)| t == target) {
-                isolated.push((target.to_owned(), nodes.to_vec()));
+            if !isolated.iter().any(|i| i.target == target) {
+                isolated.push(Isolation { target: target.to_owned(), breadth, nodes: nodes.to_vec() });
             }
         }
         Ok(format!("{target} is cut off from everything else"))
@@ -136,13 +137,19 @@ impl Wan {
         Ok(disturbed.into_iter().map(|what| format!("no longer: {what}")).collect())
     }
 
-    /// Undoes the isolation of what is among the target's nodes, and if it is a region what was done to its links.
-    pub(crate) async fn heal_target(&self, target: &str, nodes: &[String]) -> anyhow::Result<Vec<String>> {
+    /// Undoes the isolation of what is among the target's nodes and no wider than it, and if it is a region what was done
+    /// to its links.
+    pub(crate) async fn heal_target(
+        &self,
+        target: &str,
+        breadth: Breadth,
+        nodes: &[String],
+    ) -> anyhow::Result<Vec<String>> {
         let mut lines = Vec::new();
         let isolated = self.isolated.lock().clone();
-        for (name, _) in isolated.into_iter().filter(|(_, among)| among.iter().all(|node| nodes.contains(node))) {
+        for Isolation { target: name, .. } in isolated.into_iter().filter(|i| i.is_undone_by(breadth, nodes)) {
             self.call(&Request::Rejoin { name: name.clone() }).await?;
-            self.isolated.lock().retain(|(t, _)| *t != name);
+            self.isolated.lock().retain(|i| i.target != name);
             lines.push(format!("{name} is connected again"));
         }
         if self.regions.iter().any(|r| r == target) {
@@ -161,9 +168,65 @@ impl Wan {
     /// What is not as at the start, a sentence each.
     pub(crate) async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
         let mut sentences: Vec<String> = self.link_states().await?.iter().filter_map(disturbance).collect();
-        sentences.extend(self.isolated.lock().iter().map(|(target, _)| format!("{target} is cut off")));
+        sentences.extend(self.isolated.lock().iter().map(|i| format!("{} is cut off", i.target)));
         Ok(sentences)
     }
+
+    /// The nodes that are cut off, alone or with their zone or region.
+    pub(crate) async fn cut_off(&self, cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+        let links = self.link_states().await?;
+        let isolated = self.isolated.lock();
+        let off = cluster.nodes.iter().filter(|n| is_cut_off(&n.name, &n.region, &isolated, &links));
+        Ok(off.map(|n| n.name.clone()).collect())
+    }
+
+    /// What still cuts a target off, and how that is undone, a phrase each.
+    pub(crate) async fn cuts(&self, cluster: &Cluster, target: &str) -> anyhow::Result<Vec<String>> {
+        let nodes = cluster.select(target).map_err(anyhow::Error::msg)?;
+        let Some(first) = nodes.first() else { return Ok(Vec::new()) };
+        let links = self.link_states().await?;
+        let isolated = self.isolated.lock();
+        Ok(cuts_of(&first.name, &first.region, &isolated, &links))
+    }
+}
+
+impl Isolation {
+    /// Whether healing a target with these nodes ends it.
+    fn is_undone_by(&self, breadth: Breadth, nodes: &[String]) -> bool {
+        self.breadth <= breadth && self.nodes.iter().all(|node| nodes.contains(node))
+    }
+}
+
+/// Whether everything outside of a node, its zone or its region is cut off from it.
+fn is_cut_off(node: &str, region: &str, isolated: &[Isolation], links: &[LinkState]) -> bool {
+    isolated.iter().any(|i| i.nodes.iter().any(|n| n == node)) || has_no_link(region, links)
+}
+
+fn has_no_link(region: &str, links: &[LinkState]) -> bool {
+    let mut far = links.iter().filter(|l| l.from != l.to && (l.from == region || l.to == region)).peekable();
+    far.peek().is_some() && far.all(|l| l.cut)
+}
+
+/// What cuts a node of a region off, and how that is undone.
+fn cuts_of(node: &str, region: &str, isolated: &[Isolation], links: &[LinkState]) -> Vec<String> {
+    let around = isolated.iter().filter(|i| i.nodes.iter().any(|n| n == node));
+    let mut cuts: Vec<String> = around.map(|i| format!("{} is isolated (ctl heal {})", i.target, i.target)).collect();
+    let far = links.iter().filter(|l| l.from != l.to && (l.from == region || l.to == region));
+    let cut: Vec<&LinkState> = far.filter(|l| l.cut).collect();
+    if has_no_link(region, links) {
+        cuts.push(format!("{region} is isolated (ctl heal {region})"));
+        return cuts;
+    }
+    for link in &cut {
+        let LinkState { from, to, .. } = link;
+        let back = cut.iter().any(|l| l.from == *to && l.to == *from);
+        if back && to == region {
+            continue; // told already
+        }
+        let way = if back { format!("between {from} and {to}") } else { format!("from {from} to {to}") };
+        cuts.push(format!("nothing passes {way} (ctl link {from} {to} --heal)"));
+    }
+    cuts
 }
 
 /// What is not as at the start about one direction.
@@ -174,5 +237,53 @@ fn disturbance(link: &LinkState) -> Option<String> {
         Some(format!("{} to {}: {} instead of {}", link.from, link.to, link.shape, link.original))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(from: &str, to: &str, cut: bool) -> LinkState {
+        let (shape, original) = Default::default();
+        LinkState { from: from.into(), to: to.into(), shape, original, cut }
+    }
+
+    fn isolation(target: &str, breadth: Breadth, nodes: &[&str]) -> Isolation {
+        Isolation { target: target.into(), breadth, nodes: nodes.iter().map(|n| (*n).to_owned()).collect() }
+    }
+
+    #[test]
+    fn healing_a_node_leaves_the_isolation_of_its_zone_even_if_it_stands_there_alone() {
+        let zone = isolation("us/b", Breadth::Zone, &["kv-4"]);
+        let node = isolation("kv-4", Breadth::Node, &["kv-4"]);
+        let alone = ["kv-4".to_owned()];
+        assert!(!zone.is_undone_by(Breadth::Node, &alone));
+        assert!(zone.is_undone_by(Breadth::Zone, &alone) && node.is_undone_by(Breadth::Node, &alone));
+        let more = ["kv-3".to_owned(), "kv-4".to_owned()];
+        assert!(zone.is_undone_by(Breadth::Region, &more) && node.is_undone_by(Breadth::Region, &more));
+        assert!(!isolation("us/b", Breadth::Zone, &["kv-4", "kv-5"]).is_undone_by(Breadth::Zone, &alone));
+    }
+
+    #[test]
+    fn a_node_that_a_wider_cut_keeps_off_is_told_of_it_and_of_what_undoes_it() {
+        let open = [link("us", "eu", false), link("eu", "us", false), link("us", "ap", false), link("ap", "us", false)];
+        assert_eq!(cuts_of("kv-1", "us", &[], &open), [""; 0]);
+        let zone = [isolation("us/a", Breadth::Zone, &["kv-1", "kv-2"])];
+        assert_eq!(cuts_of("kv-1", "us", &zone, &open), ["us/a is isolated (ctl heal us/a)"]);
+        assert_eq!(cuts_of("kv-3", "us", &zone, &open), [""; 0]);
+        assert!(is_cut_off("kv-1", "us", &zone, &open) && !is_cut_off("kv-3", "us", &zone, &open));
+        let apart = [link("us", "eu", true), link("eu", "us", true), link("us", "ap", true), link("ap", "us", true)];
+        assert_eq!(cuts_of("kv-1", "us", &[], &apart), ["us is isolated (ctl heal us)"]);
+        assert!(is_cut_off("kv-1", "us", &[], &apart) && !is_cut_off("kv-1", "us", &[], &open));
+        let one = [link("us", "eu", true), link("eu", "us", true), link("us", "ap", false), link("ap", "us", true)];
+        assert_eq!(
+            cuts_of("kv-1", "us", &[], &one),
+            [
+                "nothing passes between us and eu (ctl link us eu --heal)",
+                "nothing passes from ap to us (ctl link ap us --heal)"
+            ]
+        );
+        assert_eq!(cuts_of("kv-9", "ap", &[], &[link("us", "eu", true), link("us", "ap", false)]), [""; 0]);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) use self::distances::Distances;
 pub(crate) use self::links::LinkChange;
 pub(crate) use self::traffic::Traffic;
 use crate::control::Door;
-use crate::spec::{Cluster, Node, Role};
+use crate::spec::{Breadth, Cluster, Node, Role};
 use crate::{ports, process};
 
 /// What the profile, or the table of well-known regions, says of the links between `regions`.
@@ -70,8 +70,17 @@ pub(crate) struct Wan {
     _answering: JoinSet<()>,
     /// What had crossed when somebody asked last, and when that was.
     seen: Mutex<(Instant, Vec<TrafficRow>)>,
-    /// The targets that are cut off, with their nodes.
-    isolated: Mutex<Vec<(String, Vec<String>)>>,
+    /// What is cut off, but for regions, whose links are cut.
+    isolated: Mutex<Vec<Isolation>>,
+}
+
+/// Nodes that are cut off from everything that is not among them.
+#[derive(Clone, Debug, PartialEq)]
+struct Isolation {
+    /// As it was named.
+    target: String,
+    breadth: Breadth,
+    nodes: Vec<String>,
 }
 
 impl Wan {

@@ -217,7 +217,7 @@ mod tests {
 
     fn a_shape() -> impl Strategy<Value = Shape> {
         let bandwidth = prop_oneof![Just(Bandwidth::Unlimited), (10_000..10_000_000_000u64).prop_map(Bandwidth::Bits)];
-        (0..500_000u64, 0..20_000u64, bandwidth, 0..100u32).prop_map(|(rtt, jitter, bandwidth, loss)| Shape {
+        (0..500_000u64, 0..20_000u64, bandwidth, 0..50u32).prop_map(|(rtt, jitter, bandwidth, loss)| Shape {
             rtt: Delay::from_micros(rtt),
             jitter: Delay::from_micros(jitter),
             bandwidth,

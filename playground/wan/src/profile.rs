@@ -316,8 +316,8 @@ inside: { rtt: 0.3ms, bandwidth: 10gbit }
         refused(&with("rtt: 65ms", "rtt: 65"), &[link, "rtt: `65`", "such as 65ms"]);
         refused(&with("rtt: 65ms", "jitter: 1ms"), &[link, "`rtt` is missing"]);
         refused(&with("jitter: 3ms", "jitter: soon"), &["link eu-west-1 – us-west-2", "jitter: `soon`"]);
-        refused(&with("loss: 0.1%", "loss: 101%"), &["link us-east-1 – eu-west-1", "loss: `101%`", "0% and 100%"]);
-        refused(&with("loss: 0.1%", "loss: -0.1%"), &["loss: `-0.1%`", "0% and 100%"]);
+        refused(&with("loss: 0.1%", "loss: 101%"), &["link us-east-1 – eu-west-1", "loss: `101%`", "less than 50%"]);
+        refused(&with("loss: 0.1%", "loss: -0.1%"), &["loss: `-0.1%`", "0% or more"]);
         refused(&with("bandwidth: 1gbit", "bandwidth: 0"), &["bandwidth: `0`", "cut the link"]);
         refused(&with("rtt: 0.3ms", "rtt: 1m"), &["inside: rtt: `1m`"]);
         refused(&with("rtt: 65ms", "rtt: 65ms, delay: 3ms"), &["unknown field `delay`", "line 3"]);

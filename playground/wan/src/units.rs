@@ -2,7 +2,7 @@
 //!
 //! The same spelling everywhere: in a profile, in the relay's configuration, on the control socket, in what is printed.
 //! What is printed reads back as the same value. Only values that make sense can be made: no delay is negative or
-//! longer than ten seconds, no bandwidth is zero, no loss is above 100 %.
+//! longer than ten seconds, no bandwidth is zero, no loss is 50 % or more.
 
 use std::fmt;
 use std::str::FromStr;
@@ -157,6 +157,9 @@ pub struct Loss {
     per_million: u32,
 }
 
+/// Losses are below it: a half.
+const LOSS_PER_MILLION_END: f64 = 500_000.0;
+
 impl Loss {
     /// No segment gets lost.
     pub const NONE: Loss = Loss { per_million: 0 };
@@ -172,10 +175,14 @@ impl FromStr for Loss {
 
     fn from_str(text: &str) -> Result<Loss, UnitError> {
         let percent = quantity(text, "loss", "0.1%", &[("%", 1.0), ("", 0.0)])?;
-        if !(0.0..=100.0).contains(&percent) {
-            return Err(out_of_range(text, "loss", "between 0% and 100%"));
+        // Retransmissions double their wait each time and are bounded: above a half, what comes out is neither a lossy
+        // link nor one that is cut.
+        let per_million = (percent * 1e4).round();
+        if percent < 0.0 || !(0.0..LOSS_PER_MILLION_END).contains(&per_million) {
+            let range = "0% or more and less than 50%; to let nothing through, cut the link (ctl link A B --cut)";
+            return Err(out_of_range(text, "loss", range));
         }
-        Ok(Loss { per_million: (percent * 1e4).round() as u32 })
+        Ok(Loss { per_million: per_million as u32 })
     }
 }
 
@@ -270,12 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_that_would_work_as_a_cut_is_refused_and_the_cut_is_named() {
+        for loss in ["49.99999%", "50%", "100%", "101%"] {
+            check::<Loss>(loss, Err("less than 50%"));
+            check::<Loss>(loss, Err("--cut"));
+        }
+    }
+
+    #[test]
     fn losses() {
         check::<Loss>("0.1%", Ok("0.1%"));
         check::<Loss>("0", Ok("0%"));
-        check::<Loss>("100 %", Ok("100%"));
-        check::<Loss>("101%", Err("between 0% and 100%"));
-        check::<Loss>("-1%", Err("between 0% and 100%"));
+        check::<Loss>("49.9 %", Ok("49.9%"));
+        check::<Loss>("-1%", Err("0% or more"));
         check::<Loss>("0.1", Err("`0.1` is not a loss: write a number and its unit, such as 0.1%"));
     }
 
@@ -287,7 +301,7 @@ mod tests {
             let json = serde_json::to_string(&delay).expect("a text");
             assert_eq!(serde_json::from_str::<Delay>(&json).expect("reads back"), delay);
         }
-        for per_million in [0, 1, 1_000, 333_333, 1_000_000] {
+        for per_million in [0, 1, 1_000, 333_333, 499_999] {
             assert_eq!(Loss { per_million }.to_string().parse(), Ok(Loss { per_million }));
         }
     }
