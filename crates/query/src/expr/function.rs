@@ -101,7 +101,7 @@ pub enum Body {
     Built(fn(Vec<Expr>) -> Result<Expr>),
     /// It has syntax of its own, for which the binder calls [`crate::infer`].
     Syntax,
-    /// Over the rows of a group.
+    /// Over the rows of a group or of a window.
     Aggregate,
     /// Not at all, and why.
     Refused(&'static str),

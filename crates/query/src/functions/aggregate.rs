@@ -7,7 +7,7 @@ const fn aggregate(name: &'static str) -> Function {
 }
 
 const fn window(name: &'static str) -> Function {
-    Function::refused(Group::Window, name, "there is no window operator yet")
+    Function::new(Group::Window, name, Body::Aggregate)
 }
 
 pub(super) static ROWS: &[Function] = &[
@@ -26,7 +26,7 @@ pub(super) static ROWS: &[Function] = &[
     aggregate("var_samp"),
     aggregate("json_arrayagg"),
     aggregate("json_objectagg"),
-    Function::refused(Group::Aggregate, "grouping", "there is no GROUP BY … WITH ROLLUP yet"),
+    Function::new(Group::Aggregate, "grouping", Body::Syntax),
     window("cume_dist"),
     window("dense_rank"),
     window("first_value"),
