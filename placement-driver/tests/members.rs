@@ -496,8 +496,10 @@ async fn what_a_member_does_not_serve_is_refused_by_its_name() {
     assert_eq!((code, text.as_str()), (12, "the method /etcdserverpb.Auth/RoleList is not served here"));
 }
 
-/// Connections that are open or have just been closed, of one end with one of these ports: the other end's address.
-fn callers_of(ports: &BTreeSet<u16>) -> Vec<(IpAddr, u16)> {
+type End = (IpAddr, u16);
+
+/// Both ends of all connections of this machine that are open or have just been closed.
+fn connections() -> BTreeSet<(End, End)> {
     const LISTENING: &str = "0A";
     let end = |text: &str| {
         let (ip, port) = text.split_once(':').unwrap();
@@ -506,17 +508,23 @@ fn callers_of(ports: &BTreeSet<u16>) -> Vec<(IpAddr, u16)> {
     };
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
-    let connections = rows.filter(|row| row[3] != LISTENING).map(|row| (end(row[1]), end(row[2])));
-    let called = |(local, remote): ((IpAddr, u16), (IpAddr, u16))| match (&local.1, &remote.1) {
+    rows.filter(|row| row[3] != LISTENING).map(|row| (end(row[1]), end(row[2]))).collect()
+}
+
+/// The other ends of connections of which one end has one of these ports. A port may have been somebody's before: what was
+/// closed `earlier` does not count.
+fn callers_of(ports: &BTreeSet<u16>, earlier: &BTreeSet<(End, End)>) -> Vec<End> {
+    let called = |(local, remote): &(End, End)| match (&local.1, &remote.1) {
         (local_port, _) if ports.contains(local_port) => Some((remote.0, *local_port)),
         (_, remote_port) if ports.contains(remote_port) => Some((local.0, *remote_port)),
         _ => None,
     };
-    connections.filter_map(called).collect()
+    connections().difference(earlier).filter_map(called).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_connect_from_their_own_address_and_tell_where_they_are() {
+    let earlier = connections();
     let members = Members::start(3, system_clock()).await;
     let leader = members.wait_leader().await;
     let outside: IpAddr = "127.0.99.1".parse().unwrap();
@@ -550,7 +558,7 @@ async fn members_connect_from_their_own_address_and_tell_where_they_are() {
         .flat_map(|m| [&m.client, &m.peer])
         .map(|address| address.rsplit_once(':').unwrap().1.parse().unwrap())
         .collect();
-    let callers = callers_of(&ports);
+    let callers = callers_of(&ports, &earlier);
     assert!(callers.len() > 6, "{callers:?}");
     for (caller, port) in callers {
         let known = (0..3).map(address).chain([outside]).any(|known| known == caller);
