@@ -5,7 +5,7 @@
 //! decides which of the two it is.
 
 use codec::datum::Datum;
-use codec::types::{FieldType, TypeCode};
+use codec::types::{FieldType, TypeCode, flags};
 use query::context::TimeZone;
 use query::value::StoreContext;
 pub use query::value::{Fitted, Problem};
@@ -52,8 +52,27 @@ pub fn text_of(d: &Datum, ty: Option<&FieldType>) -> Vec<u8> {
     .unwrap_or_default()
 }
 
-/// Fits a value into a column. Its own type is of no account any more: the caller has made text and numbers of members and
-/// literals.
+/// A value as the statement has it, before a column takes it: how it reads is a matter of its own type. Members of an ENUM
+/// or SET are their names to text and to other lists, `b'…'` is a number to numbers, and text takes the digits of a FLOAT,
+/// the zeros of ZEROFILL, the bytes of a BIT.
+pub fn as_written(d: Datum, from: &FieldType, to: &FieldType) -> Datum {
+    let named = matches!(to.tp, TypeCode::Enum | TypeCode::Set);
+    match d {
+        Datum::Enum(_) | Datum::Set(_) if to.tp.is_string() || named && from.elems != to.elems => {
+            Datum::Bytes(text_of(&d, Some(from)))
+        }
+        Datum::Bytes(b) if from.has(flags::BIT_LITERAL) && to.tp.is_numeric() => {
+            Datum::UInt(query::infer::number_of_bytes(&b))
+        }
+        Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if to.tp.is_string() => {
+            Datum::Bytes(text_of(&d, Some(from)))
+        }
+        d => d,
+    }
+}
+
+/// Fits a value into a column. Its own type is of no account any more: [`as_written`] has made text and numbers of members
+/// and literals.
 pub fn convert(d: Datum, ty: &FieldType, cx: &Context<'_>) -> Fitted {
     let cx =
         StoreContext { zone: cx.zone, no_zero_date: cx.no_zero_date, no_zero_in_date: cx.no_zero_date, today: None };

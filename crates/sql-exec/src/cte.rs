@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, UInt32Array};
 use async_trait::async_trait;
-use codec::datum::Datum;
 use codec::types::FieldType;
 use query::batch::{Batch, ColumnBuilder, datum_at};
 use query::context::sql_mode;
@@ -166,7 +165,7 @@ impl Recursion {
         let no_zero_date = mode & sql_mode::NO_ZERO_DATE != 0;
         let cx = Context { column: name, row: 1, zone: &self.rt.zone, no_zero_date };
         for row in 0..rows {
-            let fitted = convert::convert(as_written(datum_at(column, row, from), from, to), to, &cx);
+            let fitted = convert::convert(convert::as_written(datum_at(column, row, from), from, to), to, &cx);
             if let Some(problem) = fitted.problem.filter(|p| *p != Problem::Note) {
                 self.rt.eval(|eval| {
                     if eval.is_strict() {
@@ -193,17 +192,6 @@ fn fits(from: &FieldType, to: &FieldType) -> bool {
         Physical::Decimal128(_) | Physical::Decimal256(_) => from.flen <= to.flen,
         Physical::Int | Physical::UInt => from.tp == to.tp && from.elems == to.elems,
         _ => from.tp == to.tp && from.decimal == to.decimal,
-    }
-}
-
-/// A value as the statement has it before a column of another type takes it: how it reads is a matter of its own type.
-fn as_written(d: Datum, from: &FieldType, to: &FieldType) -> Datum {
-    match d {
-        Datum::Enum(_) | Datum::Set(_) if from.elems != to.elems => Datum::Bytes(convert::text_of(&d, Some(from))),
-        Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if to.tp.is_string() => {
-            Datum::Bytes(query::value::to_text(&d, from).unwrap_or_default())
-        }
-        d => d,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every script of `tests/scripts`, each against a new cluster of one PD member, one storage node in region `r1` and a SQL
 //! server: ids that a script shows do not depend on the scripts before it.
 //!
-//! `UPDATE=1 cargo nextest run -p tests --test golden` records what was seen. With `WITNESS=host:port` the scripts run
+//! `UPDATE=1 ./tests/run scripts_give` records what was seen. With `WITNESS=host:port` the scripts run
 //! against that MySQL server (user `root`, no password) instead, as a witness. `SCRIPTS=joins,types` picks scripts by
 //! parts of their names.
 

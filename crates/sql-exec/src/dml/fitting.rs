@@ -42,26 +42,7 @@ impl Fitting {
 
     /// A value as the column stores it (TIMESTAMPs in UTC).
     pub(super) fn fit(&mut self, d: Datum, from: &FieldType, column: &ColumnInfo, row: u64) -> Result<Datum, SqlError> {
-        let d = match d {
-            Datum::Enum(_) | Datum::Set(_)
-                if !matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set)
-                    || from.elems != column.field_type.elems =>
-            {
-                if column.field_type.tp.is_string() || matches!(column.field_type.tp, TypeCode::Enum | TypeCode::Set) {
-                    Datum::Bytes(convert::text_of(&d, Some(from)))
-                } else {
-                    d
-                }
-            }
-            Datum::Bytes(b) if from.has(flags::BIT_LITERAL) && column.field_type.tp.is_numeric() => {
-                Datum::UInt(query::infer::number_of_bytes(&b))
-            }
-            // How a value reads is a matter of the type it has: digits of a FLOAT, zeros of ZEROFILL, bytes of a BIT.
-            Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Bit(_) if column.field_type.tp.is_string() => {
-                Datum::Bytes(query::value::to_text(&d, from).unwrap_or_default())
-            }
-            d => d,
-        };
+        let d = convert::as_written(d, from, &column.field_type);
         let zone = self.zone.clone();
         let cx = Context { column: column.name.as_str(), row, zone: &zone, no_zero_date: self.no_zero_date };
         let fitted = convert::convert(d, &column.field_type, &cx);
