@@ -29,6 +29,13 @@ struct Beat {
     primary: Vec<u8>,
     started: Instant,
     last: Instant,
+    lasting: bool,
+}
+
+impl Beat {
+    fn is_forgotten(&self) -> bool {
+        !self.lasting && self.started.elapsed() >= AGE_MAX
+    }
 }
 
 #[derive(Default)]
@@ -42,10 +49,11 @@ struct Beats {
 pub(crate) struct Heartbeats(Mutex<Beats>);
 
 impl Client {
-    /// Keeps a transaction's locks alive until [`Client::stop_heartbeat`]. `started` is when its timestamp was taken.
-    pub(crate) fn start_heartbeat(&self, start_ts: Timestamp, primary: Vec<u8>, started: Instant) {
+    /// Keeps a transaction's locks alive until [`Client::stop_heartbeat`]; unless `lasting`, at most [`AGE_MAX`] long.
+    /// `started` is when its timestamp was taken.
+    pub(crate) fn start_heartbeat(&self, start_ts: Timestamp, primary: Vec<u8>, started: Instant, lasting: bool) {
         let mut beats = self.inner.heartbeats.0.lock();
-        beats.by_txn.insert(start_ts.0, Beat { primary, started, last: Instant::now() });
+        beats.by_txn.insert(start_ts.0, Beat { primary, started, last: Instant::now(), lasting });
         if !beats.running {
             beats.running = true;
             tokio::spawn(run(Arc::downgrade(&self.inner)));
@@ -93,7 +101,7 @@ async fn run(inner: std::sync::Weak<crate::client::Inner>) {
         let client = Client { inner };
         let due: Vec<(u64, Beat)> = {
             let mut beats = client.inner.heartbeats.0.lock();
-            beats.by_txn.retain(|_, beat| beat.started.elapsed() < AGE_MAX);
+            beats.by_txn.retain(|_, beat| !beat.is_forgotten());
             if beats.by_txn.is_empty() {
                 beats.running = false;
                 return;

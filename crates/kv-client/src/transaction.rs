@@ -44,17 +44,20 @@ const HEARTBEAT_BYTES_MIN: usize = 4 << 20;
 pub struct TxnOptions {
     /// Whether writes lock their keys at once ([`Transaction::lock_keys`]) rather than at commit.
     pub pessimistic: bool,
+    /// Whether its locks are kept for as long as the transaction is, and not only for the longest that one takes which
+    /// was not forgotten. For transactions that are held for their locks.
+    pub lasting: bool,
 }
 
 impl TxnOptions {
     /// Locks on the way.
     pub fn pessimistic() -> Self {
-        Self { pessimistic: true }
+        Self { pessimistic: true, ..Self::default() }
     }
 
     /// Conflicts are found at commit.
     pub fn optimistic() -> Self {
-        Self { pessimistic: false }
+        Self::default()
     }
 }
 
@@ -433,7 +436,7 @@ impl Transaction {
         }
         request.lock(rest, &mut found).await?;
         if first_lock {
-            self.client.start_heartbeat(self.start_ts, primary.clone(), self.started);
+            self.client.start_heartbeat(self.start_ts, primary.clone(), self.started, self.options.lasting);
             self.primary = Some(primary);
         }
         self.locked.extend(std::mem::take(&mut asked.keys));
@@ -471,7 +474,12 @@ impl Transaction {
         let elapsed_ms = self.started.elapsed().as_millis() as u64;
         let ttl_ms = if self.locked.is_empty() { lock_ttl_ms(bytes) } else { LOCK_TTL_MS };
         if self.locked.is_empty() && bytes >= HEARTBEAT_BYTES_MIN {
-            self.client.start_heartbeat(self.start_ts, mutations[primary].key.clone(), self.started);
+            self.client.start_heartbeat(
+                self.start_ts,
+                mutations[primary].key.clone(),
+                self.started,
+                self.options.lasting,
+            );
         }
         let job = CommitJob {
             client: self.client.clone(),

@@ -4,6 +4,7 @@
 //! and collects the warnings from it afterwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use codec::datum::Datum;
 use codec::time::{Time, TimeKind};
@@ -176,6 +177,22 @@ pub struct SessionInfo {
     pub row_count: i64,
 }
 
+/// The locks that sessions take by name. Calls may wait; one that fails says so by a number of MySQL's.
+pub trait UserLocks: std::fmt::Debug + Send + Sync {
+    /// Takes a lock, once more if the session has it already, and waits so long for whoever has it; without a limit
+    /// until it is free. Whether it was got.
+    fn acquire(&self, name: &str, patience: Option<Duration>) -> Result<bool>;
+
+    /// Gives a lock back that was taken once less often than before. `None` if nobody has it, `false` if another has.
+    fn release(&self, name: &str) -> Result<Option<bool>>;
+
+    /// Gives all locks of the session back: how many there were, each as often as it was taken.
+    fn release_all(&self) -> Result<u64>;
+
+    /// The connection that has a lock.
+    fn holder(&self, name: &str) -> Result<Option<u64>>;
+}
+
 /// Everything outside the row that an expression may depend on.
 #[derive(Clone, Debug)]
 pub struct EvalContext {
@@ -213,6 +230,8 @@ pub struct EvalContext {
     pub set_last_insert_id: Option<u64>,
     /// Microseconds that calls of SLEEP() asked for. Evaluation never waits; the caller does, before it gives the rows.
     pub sleep_micros: u64,
+    /// The locks of `GET_LOCK()`; none outside of a session.
+    pub user_locks: Option<Arc<dyn UserLocks>>,
 }
 
 impl Default for EvalContext {
@@ -235,6 +254,7 @@ impl Default for EvalContext {
             max_warnings: 64,
             set_last_insert_id: None,
             sleep_micros: 0,
+            user_locks: None,
         }
     }
 }

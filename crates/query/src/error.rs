@@ -177,6 +177,22 @@ pub enum EvalError {
     /// The values of one column of a batch are too many bytes.
     #[error("Memory capacity of {0} bytes for 'a column of one batch' exceeded.")]
     MemoryCapacity(usize),
+    /// A name that no user-level lock can have.
+    #[error("Incorrect user-level lock name '{0}'.")]
+    UserLockName(String),
+    /// Sessions wait for each other's user-level locks.
+    #[error(
+        "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
+    )]
+    UserLockDeadlock,
+    /// Something failed that a function asked for outside of evaluation.
+    #[error("{message}")]
+    Outside {
+        /// MySQL's number.
+        code: u16,
+        /// The text.
+        message: String,
+    },
     /// Memory or time budget used up, or the statement was killed.
     #[error("Query execution was interrupted")]
     Interrupted,
@@ -218,6 +234,9 @@ impl EvalError {
             JsonNoObject { .. } => 3853,
             JsonNullName => 3158,
             MemoryCapacity(_) => 3170,
+            UserLockName(_) => 3057,
+            UserLockDeadlock => 3058,
+            Outside { code, .. } => *code,
             Interrupted => 1317,
             Mismatch { .. } | Codec(_) | Arrow(_) => 1105,
         }
@@ -242,7 +261,7 @@ pub fn sqlstate_of(code: u16) -> &'static str {
         1048 => "23000",
         1292 => "22007",
         1365 => "22012",
-        1305 | 1582 | 3143 | 3149 | 3153 | 3154 | 3165 => "42000",
+        1305 | 1582 | 3057 | 3143 | 3149 | 3153 | 3154 | 3165 => "42000",
         1241 => "21000",
         1139 | 1235 => "42000",
         1317 => "70100",

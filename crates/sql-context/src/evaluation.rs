@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use query::context::{EvalContext, SessionInfo, TimeZone, ZoneRules};
+use query::context::{EvalContext, SessionInfo, TimeZone, UserLocks, ZoneRules};
 
 use crate::state::SessionState;
 use crate::vars;
@@ -58,6 +58,7 @@ pub fn eval_context(session: &SessionState, write: bool) -> EvalContext {
         found_rows: session.found_rows,
         row_count: session.row_count,
     };
+    cx.user_locks = session.user_locks.clone().map(|locks| locks as Arc<dyn UserLocks>);
     cx.system_zone = SYSTEM_ZONE.clone();
     cx.collation = settings.collation;
     cx.div_precision_increment = settings.div_precision_increment;

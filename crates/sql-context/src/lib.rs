@@ -21,6 +21,7 @@ mod services;
 mod state;
 mod transaction;
 mod txn;
+mod user_locks;
 pub mod vars;
 
 pub use context::ExecContext;
@@ -28,3 +29,4 @@ pub use evaluation::{eval_context, time_zone};
 pub use services::{Services, VirtualRows};
 pub use state::{Identity, Level, SessionState, Variables, Warning, type_of_datum};
 pub use txn::{NextTransaction, TxnState};
+pub use user_locks::SessionLocks;

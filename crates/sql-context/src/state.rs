@@ -13,6 +13,7 @@ use sql_parser::Scope;
 
 use super::txn::TxnState;
 use crate::services::Services;
+use crate::user_locks::SessionLocks;
 use crate::vars::{self, Kind, SessionVars};
 
 /// How bad a diagnostic is.
@@ -87,6 +88,8 @@ pub struct SessionState {
     pub time_limit: Option<Duration>,
     /// The transaction.
     pub txn: TxnState,
+    /// What `GET_LOCK()` took; `None` in sessions of the server's own.
+    pub user_locks: Option<Arc<SessionLocks>>,
     /// How others interrupt this session.
     pub interrupt: Arc<Interrupt>,
 }
@@ -109,6 +112,7 @@ impl SessionState {
             statement_text: String::new(),
             time_limit: None,
             txn: TxnState::default(),
+            user_locks: None,
             interrupt,
         }
     }

@@ -20,7 +20,7 @@ use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, ResultSet};
 use sql_context::vars::{CompletionType, SessionVars};
-use sql_context::{ExecContext, Identity, Level, NextTransaction, SessionState, TxnState};
+use sql_context::{ExecContext, Identity, Level, NextTransaction, Services, SessionLocks, SessionState, TxnState};
 use sql_parser::{Completion, ParsedStatement, Statement};
 
 use crate::cluster::{ConnectionInfo, Server};
@@ -62,11 +62,18 @@ pub struct Session {
     prepared: prepared::PreparedStatements,
 }
 
+fn state_at_login(server: &Arc<Server>, info: &ConnectionInfo, identity: Identity) -> SessionState {
+    let vars = SessionVars::new(server.globals());
+    let mut state = SessionState::new(info.id, identity, vars, Arc::clone(&info.interrupt));
+    let services: Arc<dyn Services> = Arc::clone(server) as _;
+    state.user_locks = Some(Arc::new(SessionLocks::new(services, info.id, Arc::clone(&info.interrupt))));
+    state
+}
+
 impl Session {
     /// A session of a connection.
     pub fn new(server: Arc<Server>, info: Arc<ConnectionInfo>, identity: Identity) -> Self {
-        let vars = SessionVars::new(server.globals());
-        let state = SessionState::new(info.id, identity, vars, Arc::clone(&info.interrupt));
+        let state = state_at_login(&server, &info, identity);
         Session { server, info, state, prepared: Default::default() }
     }
 
@@ -75,18 +82,21 @@ impl Session {
         &self.server
     }
 
-    /// Back to what it was at login: transaction rolled back, variables and prepared statements forgotten.
+    /// Back to what it was at login: transaction rolled back, locks given back, variables and prepared statements
+    /// forgotten.
     pub async fn reset(&mut self, identity: Identity, database: Option<String>) {
-        self.state.rollback().await;
+        self.close().await;
         self.prepared = Default::default();
-        let vars = SessionVars::new(self.server.globals());
-        self.state = SessionState::new(self.info.id, identity, vars, Arc::clone(&self.info.interrupt));
+        self.state = state_at_login(&self.server, &self.info, identity);
         self.state.database = database;
     }
 
     /// The connection ends.
     pub async fn close(&mut self) {
         self.state.rollback().await;
+        if let Some(locks) = &self.state.user_locks {
+            locks.give_back().await;
+        }
     }
 
     /// Keeps an error that happened outside of a statement's execution for `SHOW WARNINGS`.

@@ -75,7 +75,7 @@ async fn transfer_once(client: &Client, rng: &mut StdRng, receipt: &[u8]) -> Res
     let to = (from + rng.random_range(1..ACCOUNTS)) % ACCOUNTS;
     let amount = rng.random_range(1..50);
     let pessimistic = rng.random_bool(0.5);
-    let mut txn = client.begin(TxnOptions { pessimistic }).await?;
+    let mut txn = client.begin(TxnOptions { pessimistic, ..TxnOptions::default() }).await?;
     let result = async {
         let keys = [account_key(from), account_key(to)];
         let balances = if pessimistic {

@@ -13,6 +13,7 @@ mod control;
 mod crypto;
 mod info;
 mod json;
+mod lock;
 mod math;
 mod misc;
 mod refused;
@@ -32,7 +33,7 @@ use crate::expr::{Expr, Func};
 use crate::infer;
 use crate::types::EvalType;
 
-static FILES: [&[Function]; 11] = [
+static FILES: [&[Function]; 12] = [
     control::ROWS,
     math::ROWS,
     string::ROWS,
@@ -42,6 +43,7 @@ static FILES: [&[Function]; 11] = [
     crypto::ROWS,
     info::ROWS,
     misc::ROWS,
+    lock::ROWS,
     aggregate::ROWS,
     refused::ROWS,
 ];
