@@ -21,10 +21,11 @@ const HEADS: &[&str] = &[
 /// What may follow the name of the table.
 const FOLLOWERS: &[&str] = &["ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "INTO", "FOR", "LOCK", "ON"];
 
-/// Writes the statements `TABLE t` in these tokens out. What follows one and cannot is the offset of a syntax error.
-pub(super) fn expand(tokens: &mut Vec<TokenWithSpan>) -> Result<(), usize> {
+/// Writes the statements `TABLE t` in these tokens out. What follows one and cannot is the offset of a syntax error. A
+/// definition has none, unless `view`: it is of a view.
+pub(super) fn expand(tokens: &mut Vec<TokenWithSpan>, view: bool) -> Result<(), usize> {
     let Some(head) = tokens.first() else { return Ok(()) };
-    if head.token != Token::LParen && !HEADS.iter().any(|word| is_word(&head.token, word)) {
+    if !view && head.token != Token::LParen && !HEADS.iter().any(|word| is_word(&head.token, word)) {
         return Ok(());
     }
     let mut at = 0;
