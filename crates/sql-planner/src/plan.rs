@@ -370,6 +370,8 @@ pub struct Scan {
     pub lock: Option<Lock>,
     /// It is inside of a derived table, where lock clauses outside don't reach.
     pub inside: bool,
+    /// The view that it is part of: its database, and its name in the statement.
+    pub view: Option<(String, String)>,
     /// Rough number of rows that the access yields.
     pub estimate: f64,
 }

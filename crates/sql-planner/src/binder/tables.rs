@@ -67,6 +67,7 @@ impl Binder<'_> {
             let plan = Plan::Memory { table: table.clone(), database: database.to_owned(), columns };
             return (plan, visible, None);
         }
+        self.tables.push((table.clone(), columns.clone()));
         let handle = all.then(|| self.columns.add(format!("{database}.{alias}._tidb_rowid"), FieldType::bigint()));
         let plan = Plan::Scan(Box::new(Scan {
             table: table.clone(),
@@ -82,9 +83,26 @@ impl Binder<'_> {
             hints: Vec::new(),
             lock: None,
             inside: false,
+            view: None,
             estimate: 10_000.0,
         }));
         (plan, visible, handle)
+    }
+
+    /// A table or view by its own name.
+    pub fn bind_table(&mut self, name: &ast::ObjectName) -> Result<(Plan, Vec<Visible>), SqlError> {
+        self.bind_factor(&ast::TableFactor::Table {
+            name: name.clone(),
+            alias: None,
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        })
     }
 
     fn bind_factor(&mut self, factor: &ast::TableFactor) -> Result<(Plan, Vec<Visible>), SqlError> {
@@ -118,7 +136,14 @@ impl Binder<'_> {
                     return Ok((Plan::One, Vec::new()));
                 }
                 let (db, table) = self.find_table(name)?;
+                self.record_database(name, &db);
                 let alias_name = alias.as_ref().map_or(table.name.original.clone(), |a| a.name.value.clone());
+                if let Some(view) = &table.view {
+                    if let Some(key) = index_hints.iter().find_map(|hint| hint.index_names.first()) {
+                        return Err(SqlError::NoSuchKey { key: key.value.clone(), table: table.name.original.clone() });
+                    }
+                    return self.bind_view(&db, &table, view, &alias_name);
+                }
                 let (mut plan, visible, _) = self.scan(&db, &table, &alias_name, false);
                 if let Plan::Scan(scan) = &mut plan {
                     for hint in index_hints {
