@@ -23,9 +23,16 @@ pub enum Statement {
     /// `INSERT` and `REPLACE` (`replace_into`).
     Insert(Box<ast::Insert>),
     /// `UPDATE`; `UPDATE IGNORE` has `or: Some(SqliteOnConflict::Ignore)`, `UPDATE a, b` a cross join.
-    Update(Box<ast::Update>),
+    Update {
+        /// `WITH` before it.
+        with: Option<Box<ast::With>>,
+        /// The rest.
+        update: Box<ast::Update>,
+    },
     /// `DELETE`.
     Delete {
+        /// `WITH` before it.
+        with: Option<Box<ast::With>>,
         /// All but its modifiers.
         delete: Box<ast::Delete>,
         /// `DELETE IGNORE`.

@@ -120,6 +120,7 @@ impl Piece {
         check_chains(&self.tokens)?;
         let defines_view = views::defines_view(&self.tokens);
         let check_option = views::take_check_option(&mut self.tokens);
+        shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
         // Parameters are numbered from 1 in the order of the text, whatever order the tree is read in.
         let mut params = 0;
@@ -142,6 +143,9 @@ impl Piece {
                 match &mut statement {
                     Statement::Query(query) => headers::name_items(&parser, query),
                     Statement::Ddl(Ddl::CreateView(view)) => headers::name_items(&parser, &mut view.query),
+                    Statement::Update { with: Some(with), .. } | Statement::Delete { with: Some(with), .. } => {
+                        with.cte_tables.iter_mut().for_each(|cte| headers::name_items(&parser, &mut cte.query));
+                    }
                     _ => {}
                 }
                 let warnings = parser.warnings;

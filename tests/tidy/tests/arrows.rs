@@ -93,6 +93,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "window",
             "scan",
             "cte",
+            "lateral",
             "rollup",
             "aggregate",
             "frames",

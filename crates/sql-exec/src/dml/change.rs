@@ -100,6 +100,8 @@ pub(super) fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<
             widen(left, binder, targets);
             widen(right, binder, targets);
         }
+        // What depends on these rows is nobody's.
+        Plan::Lateral { left, .. } => widen(left, binder, targets),
         // A subquery in a join condition; the conditions and the order of a view.
         Plan::Apply { input, .. } | Plan::Filter { input, .. } | Plan::Sort { input, .. } => {
             widen(input, binder, targets)
@@ -168,8 +170,9 @@ fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &sql_
     Plan::Project { input: Box::new(plan), exprs }
 }
 
-fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> {
+fn bind_update(env: &Env<'_>, with: Option<&ast::With>, update: &ast::Update) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
+    with.map_or(Ok(()), |with| binder.open_with(with))?;
     if update.from.is_some() || update.returning.is_some() {
         return unsupported("this UPDATE clause");
     }
@@ -258,8 +261,9 @@ fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> 
     })
 }
 
-fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> {
+fn bind_delete(env: &Env<'_>, with: Option<&ast::With>, delete: &ast::Delete) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
+    with.map_or(Ok(()), |with| binder.open_with(with))?;
     if delete.returning.is_some() {
         return Err(SqlError::NotSupported("this DELETE clause".into()));
     }
@@ -323,17 +327,25 @@ fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> 
 }
 
 /// For EXPLAIN.
-pub(crate) async fn plan_update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Planned, SqlError> {
+pub(crate) async fn plan_update(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    update: &ast::Update,
+) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
-    let change = bind_update(&env, update)?;
+    let change = bind_update(&env, with, update)?;
     let cx = write_context(ctx, false);
     plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
 }
 
 /// For EXPLAIN.
-pub(crate) async fn plan_delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Planned, SqlError> {
+pub(crate) async fn plan_delete(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    delete: &ast::Delete,
+) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
-    let change = bind_delete(&env, delete)?;
+    let change = bind_delete(&env, with, delete)?;
     let cx = write_context(ctx, false);
     plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
 }
@@ -475,11 +487,15 @@ fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &Ti
 }
 
 /// UPDATE.
-pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
+pub(crate) async fn update(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    update: &ast::Update,
+) -> Result<Outcome, SqlError> {
     let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
     let change = {
         let env = Env::new(ctx, true);
-        Change { ignore, ..bind_update(&env, update)? }
+        Change { ignore, ..bind_update(&env, with, update)? }
     };
     let found = find_rows(ctx, change).await?;
     let mut fitting = Fitting::new(ctx, ignore);
@@ -580,10 +596,15 @@ pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> R
 }
 
 /// DELETE.
-pub(crate) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete, ignore: bool) -> Result<Outcome, SqlError> {
+pub(crate) async fn delete(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    delete: &ast::Delete,
+    ignore: bool,
+) -> Result<Outcome, SqlError> {
     let change = {
         let env = Env::new(ctx, true);
-        Change { ignore, ..bind_delete(&env, delete)? }
+        Change { ignore, ..bind_delete(&env, with, delete)? }
     };
     let found = find_rows(ctx, change).await?;
     let zone = found.rt.zone.clone();

@@ -127,6 +127,9 @@ pub struct Binder<'a> {
     pub notes: Vec<SqlError>,
     /// Tables whose columns have numbers, with these: what determines a row of a view are keys of its tables.
     tables: Vec<(Arc<TableInfo>, Vec<(usize, ColId)>)>,
+    /// Columns of the tables before the one that is being bound, which LATERAL may read, and those that it has read.
+    before: Vec<Visible>,
+    depends: HashSet<ColId>,
     views: views::Views,
     recorder: Option<Box<Recorder>>,
 }
@@ -213,6 +216,8 @@ impl<'a> Binder<'a> {
             locked: Vec::new(),
             notes: Vec::new(),
             tables: Vec::new(),
+            before: Vec::new(),
+            depends: HashSet::new(),
             views: views::Views::default(),
             recorder: None,
         }
