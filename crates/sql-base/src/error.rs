@@ -617,6 +617,68 @@ pub enum SqlError {
         "In definition of view, derived table or common table expression, SELECT list and column names list have different column counts"
     )]
     ViewColumnCount,
+    /// A view of what is gone. (`db.view`)
+    #[error(
+        "View '{0}' references invalid table(s) or column(s) or function(s) or definer/invoker of view lack rights to use them"
+    )]
+    ViewInvalid(String),
+    /// A view that reads itself.
+    #[error("`{database}`.`{view}` contains view recursion")]
+    ViewRecursion {
+        /// Database.
+        database: String,
+        /// View.
+        view: String,
+    },
+    /// A view that would mean something else in each session.
+    #[error("View's SELECT contains a variable or parameter")]
+    ViewSelectVariable,
+    /// A view that only one session could read.
+    #[error("View's SELECT refers to a temporary table '{0}'")]
+    ViewSelectTemporary(String),
+    /// A table where a view is wanted, or the other way round.
+    #[error("'{object}' is not {expected}")]
+    WrongObject {
+        /// `db.name`.
+        object: String,
+        /// `VIEW` or `BASE TABLE`.
+        expected: &'static str,
+    },
+    /// `ALGORITHM = MERGE` of a view that is no simple query.
+    #[error("View merge algorithm can't be used here for now (assumed undefined algorithm)")]
+    ViewNotMerged,
+    /// A row that the view it is written through would not show. (`db.view`)
+    #[error("CHECK OPTION failed '{0}'")]
+    ViewCheckFailed(String),
+    /// CHECK OPTION of a view that nothing can be written through. (`db.view`)
+    #[error("CHECK OPTION on non-updatable view '{0}'")]
+    ViewCheckUseless(String),
+    /// INSERT through a view that does not allow it.
+    #[error("The target table {table} of the {operation} is not insertable-into")]
+    NotInsertable {
+        /// View.
+        table: String,
+        /// `INSERT` or `REPLACE`.
+        operation: &'static str,
+    },
+    /// A column of a view that is no column of a table.
+    #[error("Column '{0}' is not updatable")]
+    NotUpdatableColumn(String),
+    /// INSERT through a view that lacks a column which has to be given. (`db.view`)
+    #[error("Field of view '{0}' underlying table doesn't have a default value")]
+    ViewNoDefault(String),
+    /// Columns of two tables of a view at once. (`db.view`)
+    #[error("Can not modify more than one base table through a join view '{0}'")]
+    ViewManyTables(String),
+    /// INSERT into a view of several tables without columns. (`db.view`)
+    #[error("Can not insert into join view '{0}' without fields list")]
+    ViewNoFields(String),
+    /// DELETE from a view of several tables. (`db.view`)
+    #[error("Can not delete from join view '{0}'")]
+    ViewDeleteJoin(String),
+    /// RENAME of a view to another database.
+    #[error("Changing schema from '{0}' to '{1}' is not allowed.")]
+    SchemaChangeForbidden(String, String),
     /// `ORDER BY 9`.
     #[error("Unknown column '{0}' in 'order clause'")]
     UnknownOrderPosition(String),

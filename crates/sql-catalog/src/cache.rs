@@ -183,6 +183,7 @@ mod tests {
             auto_id_schema_id: 1,
             update_ts: 0,
             policy: None,
+            view: None,
             kind: TableKind::Base,
         };
         Schema::new(version, [Arc::new(Database::new(database, [Arc::new(table)]))], [])

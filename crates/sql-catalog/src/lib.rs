@@ -16,6 +16,7 @@
 
 pub mod model;
 pub mod schema;
+pub mod view;
 
 pub mod autoid;
 pub mod cache;
@@ -27,6 +28,7 @@ pub mod row;
 pub mod virtual_tables;
 
 mod field_type;
+mod name;
 mod transact;
 
 pub use autoid::AutoIds;
@@ -39,3 +41,4 @@ pub use model::{
 };
 pub use schema::{Database, Schema, is_system_database, is_virtual_database};
 pub use transact::end_attempt;
+pub use view::{CheckOption, Definer, ViewAlgorithm, ViewInfo};

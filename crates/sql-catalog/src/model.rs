@@ -20,55 +20,8 @@ use std::fmt;
 use codec::types::{FieldType, flags};
 use serde::{Deserialize, Serialize};
 
-/// An identifier that keeps the case it was written in and compares without case.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Name {
-    /// As the user wrote it.
-    #[serde(rename = "O")]
-    pub original: String,
-    /// In lower case: what comparison and lookup use.
-    #[serde(rename = "L")]
-    pub lower: String,
-}
-
-impl Name {
-    /// An identifier as the user wrote it.
-    pub fn new(text: impl Into<String>) -> Self {
-        let original = text.into();
-        let lower = original.to_lowercase();
-        Name { original, lower }
-    }
-
-    /// The spelling to show.
-    pub fn as_str(&self) -> &str {
-        &self.original
-    }
-
-    /// True when `text` names the same thing.
-    pub fn matches(&self, text: &str) -> bool {
-        self.original == text || self.lower == text.to_lowercase()
-    }
-}
-
-impl From<&str> for Name {
-    fn from(text: &str) -> Self {
-        Name::new(text)
-    }
-}
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        self.lower == other.lower
-    }
-}
-
-impl Eq for Name {}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.original)
-    }
-}
+pub use super::name::Name;
+use super::view::ViewInfo;
 
 /// How far a schema change has brought an object. Servers may be one state apart, never two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -351,12 +304,29 @@ pub struct TableInfo {
     /// The policy that places its rows and indexes.
     #[serde(rename = "policy_ref_info", default)]
     pub policy: Option<PolicyRef>,
+    /// It is a view, and this is what it shows. The columns are then as they were when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<Box<ViewInfo>>,
     /// Where its rows come from.
     #[serde(skip)]
     pub kind: TableKind,
 }
 
 impl TableInfo {
+    /// True when it has rows of its own in the key space.
+    pub fn is_base(&self) -> bool {
+        self.view.is_none() && self.kind == TableKind::Base
+    }
+
+    /// `BASE TABLE`, `VIEW` or `SYSTEM VIEW`.
+    pub fn type_name(&self) -> &'static str {
+        match (self.kind, &self.view) {
+            (TableKind::Memory, _) => "SYSTEM VIEW",
+            (TableKind::Base, Some(_)) => "VIEW",
+            (TableKind::Base, None) => "BASE TABLE",
+        }
+    }
+
     /// The columns that statements see, in order.
     pub fn public_columns(&self) -> impl Iterator<Item = &ColumnInfo> {
         self.columns.iter().filter(|column| column.is_public())

@@ -208,6 +208,7 @@ mod tests {
             auto_id_schema_id: 0,
             update_ts: 0,
             policy: None,
+            view: None,
             kind: TableKind::Base,
         })
     }

@@ -664,6 +664,7 @@ fn table(id: i64, name: &str, columns: Columns) -> TableInfo {
         auto_id_schema_id: 0,
         update_ts: 0,
         policy: None,
+        view: None,
         kind: TableKind::Memory,
     }
 }

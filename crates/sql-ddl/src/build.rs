@@ -46,7 +46,7 @@ pub(super) fn check_table_name(name: &str) -> Result<(), SqlError> {
     check_length(name)
 }
 
-fn check_column_name(name: &str) -> Result<(), SqlError> {
+pub(super) fn check_column_name(name: &str) -> Result<(), SqlError> {
     // `_tidb_rowid` is the hidden row number: a column of that name would hide it.
     if name.is_empty() || name.ends_with(' ') || name.eq_ignore_ascii_case("_tidb_rowid") {
         return Err(SqlError::WrongColumnName(name.to_owned()));
@@ -418,6 +418,7 @@ pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableI
         auto_id_schema_id: 0,
         update_ts: 0,
         policy: None,
+        view: None,
         kind: TableKind::Base,
     };
     for def in &create.columns {

@@ -41,6 +41,10 @@ pub(super) struct Statement<'a> {
     pub(super) collation: Collation,
     /// `sql_require_primary_key`.
     pub(super) require_primary_key: bool,
+    /// Who runs it: user and host.
+    pub(super) user: (String, String),
+    /// `character_set_client` and `collation_connection`.
+    pub(super) client: (String, String),
     /// What SHOW WARNINGS is to list.
     pub(super) notes: Vec<SqlError>,
     /// "Rows" that it affected: MySQL counts a database that is made, and the tables of one that is dropped.
@@ -67,7 +71,8 @@ impl Statement<'_> {
                 self.create_table_like(*if_not_exists, table, like).await
             }
             Ddl::DropTable { if_exists, tables } => self.drop_tables(*if_exists, tables).await,
-            Ddl::DropView { if_exists, views } => self.drop_views(*if_exists, views),
+            Ddl::CreateView(create) => self.create_view(create).await,
+            Ddl::DropView { if_exists, views } => self.drop_views(*if_exists, views).await,
             Ddl::TruncateTable(name) => {
                 let (database, table) = self.writable_table(name)?;
                 self.run_on_table(&database, &table, Action::TruncateTable { new_id: 0 }).await
@@ -110,7 +115,7 @@ impl Statement<'_> {
         }
     }
 
-    async fn run(
+    pub(super) async fn run(
         &mut self,
         database: Option<&DatabaseInfo>,
         table: Option<&TableInfo>,
@@ -123,12 +128,17 @@ impl Statement<'_> {
         Ok(())
     }
 
-    async fn run_on_table(&mut self, database: &Database, table: &TableInfo, action: Action) -> Result<(), SqlError> {
+    pub(super) async fn run_on_table(
+        &mut self,
+        database: &Database,
+        table: &TableInfo,
+        action: Action,
+    ) -> Result<(), SqlError> {
         self.run(Some(&database.info), Some(table), action).await
     }
 
     /// `IF [NOT] EXISTS` turns an error into a note.
-    fn note_if(&mut self, forgiven: bool, error: SqlError) -> Result<(), SqlError> {
+    pub(super) fn note_if(&mut self, forgiven: bool, error: SqlError) -> Result<(), SqlError> {
         if !forgiven {
             return Err(error);
         }
@@ -138,7 +148,7 @@ impl Statement<'_> {
 
     // ---- Names ----
 
-    fn database_name(&self, name: &TableName) -> Result<String, SqlError> {
+    pub(super) fn database_name(&self, name: &TableName) -> Result<String, SqlError> {
         match &name.database {
             Some(database) => Ok(database.clone()),
             None => Ok(self.database.ok_or(SqlError::NoDatabaseSelected)?.to_owned()),
@@ -146,7 +156,7 @@ impl Statement<'_> {
     }
 
     /// The database of a table that is to be created.
-    fn database_of(&self, name: &TableName) -> Result<Arc<Database>, SqlError> {
+    pub(super) fn database_of(&self, name: &TableName) -> Result<Arc<Database>, SqlError> {
         let database = self.database_name(name)?;
         build::check_writable(&database)?;
         self.schema.database(&database).cloned().ok_or(SqlError::UnknownDatabase(database))
@@ -159,9 +169,11 @@ impl Statement<'_> {
         }
     }
 
+    /// A table that can be altered; a view is none.
     fn writable_table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
         let (database, table) = self.table(name)?;
         build::check_writable(database.info.name.as_str())?;
+        check_is_table(&database, &table)?;
         Ok((database, table))
     }
 
@@ -284,7 +296,8 @@ impl Statement<'_> {
     ) -> Result<(), SqlError> {
         let database = self.database_of(name)?;
         build::check_table_name(&name.name)?;
-        let (_, model) = self.table(like)?;
+        let (model_database, model) = self.table(like)?;
+        check_is_table(&model_database, &model)?;
         if model.kind == TableKind::Memory {
             return Err(SqlError::NotSupported("CREATE TABLE LIKE a table that the server computes".into()));
         }
@@ -313,8 +326,8 @@ impl Statement<'_> {
             let database = self.database_name(name)?;
             build::check_writable(&database)?;
             match self.table(name) {
-                Ok(table) => found.push(table),
-                Err(_) => missing.push(format!("{database}.{}", name.name)),
+                Ok(table) if table.1.view.is_none() => found.push(table),
+                _ => missing.push(format!("{database}.{}", name.name)),
             }
         }
         if !missing.is_empty() {
@@ -330,14 +343,6 @@ impl Statement<'_> {
             }
         }
         Ok(())
-    }
-
-    fn drop_views(&mut self, if_exists: bool, names: &[TableName]) -> Result<(), SqlError> {
-        let mut missing = Vec::new();
-        for name in names {
-            missing.push(format!("{}.{}", self.database_name(name)?, name.name));
-        }
-        self.note_if(if_exists, SqlError::UnknownTable(missing.join(",")))
     }
 
     async fn rename_tables(&mut self, renames: &[(TableName, TableName)]) -> Result<(), SqlError> {
@@ -358,6 +363,10 @@ impl Statement<'_> {
                 None => {
                     let (database, table) = self.table(from).map_err(|_| missing())?;
                     first.get_or_insert((Arc::clone(&database), Arc::clone(&table)));
+                    // The names in a view's text are whole; what it is called by others is not.
+                    if table.view.is_some() && !database.info.name.matches(&to_database) {
+                        return Err(SqlError::SchemaChangeForbidden(from_database, to_database));
+                    }
                     (table.id, database.info.id)
                 }
             };
@@ -686,6 +695,16 @@ impl Statement<'_> {
             actions.push(Action::AddIndex(Box::new(build::index(&trial, &build::key_on(def, IndexKind::Unique))?)));
         }
         Ok(actions)
+    }
+}
+
+fn check_is_table(database: &Database, table: &TableInfo) -> Result<(), SqlError> {
+    match table.view {
+        None => Ok(()),
+        Some(_) => Err(SqlError::WrongObject {
+            object: format!("{}.{}", database.info.name, table.name),
+            expected: "BASE TABLE",
+        }),
     }
 }
 

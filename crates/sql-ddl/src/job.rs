@@ -34,6 +34,17 @@ pub enum Action {
     },
     /// CREATE TABLE.
     CreateTable(Box<TableInfo>),
+    /// CREATE VIEW.
+    CreateView {
+        /// The view.
+        view: Box<TableInfo>,
+        /// OR REPLACE.
+        or_replace: bool,
+    },
+    /// ALTER VIEW.
+    AlterView(Box<TableInfo>),
+    /// DROP VIEW.
+    DropView,
     /// DROP TABLE.
     DropTable,
     /// TRUNCATE TABLE: the same definition under a new id.
@@ -149,6 +160,9 @@ impl Action {
             Action::AlterDatabase { .. } => "modify schema charset and collate",
             Action::CreateTable(_) => "create table",
             Action::DropTable => "drop table",
+            Action::CreateView { .. } => "create view",
+            Action::AlterView(_) => "alter view",
+            Action::DropView => "drop view",
             Action::TruncateTable { .. } => "truncate table",
             Action::RenameTables(renames) if renames.len() > 1 => "rename tables",
             Action::RenameTables(_) => "rename table",

@@ -8,12 +8,12 @@
 //! 3. `worker`: a step as a transaction; `backfill`: filling an index;
 //! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
 //! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them;
-//! 6. `build`, `default`, `exec`: from statements to jobs;
+//! 6. `build`, `default`, `exec`, `views`: from statements to jobs;
 //! 7. [`placement`]: policies as PD's rules.
 //!
 //! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE.
 //!
-//! May import the parser, the catalogue, the context of a statement, `kv-client`, `net` for PD's HTTP and etcd
+//! May import the parser, the catalogue, the planner for what a view shows, the context of a statement, `kv-client`, `net` for PD's HTTP and etcd
 //! interfaces. It stands beside `sql-exec`, and neither names the other: a backfill reads and writes rows by the
 //! catalogue's format.
 //!
@@ -33,6 +33,7 @@ mod default;
 mod exec;
 mod owner;
 mod queue;
+mod views;
 mod worker;
 
 pub use coordinator::ServerInfo;
@@ -56,6 +57,8 @@ pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql:
         eval,
         collation: ctx.session.vars.settings().collation_server,
         require_primary_key: ctx.session.vars.settings().sql_require_primary_key,
+        user: (ctx.session.identity.user.clone(), "%".to_owned()),
+        client: client(ctx),
         notes: Vec::new(),
         affected: 0,
     };
@@ -64,4 +67,14 @@ pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql:
         ctx.note(&note);
     }
     result.map(|()| Outcome::affected(statement.affected))
+}
+
+/// What SHOW CREATE VIEW tells of the session that made a view.
+fn client(ctx: &ExecContext<'_>) -> (String, String) {
+    let variables = ctx.session.variables();
+    let text = |name: &str| match variables.get(ctx.server, name) {
+        Ok((codec::datum::Datum::Bytes(text), _)) => String::from_utf8_lossy(&text).into_owned(),
+        _ => String::new(),
+    };
+    (text("character_set_client"), text("collation_connection"))
 }

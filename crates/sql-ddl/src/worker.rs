@@ -266,9 +266,14 @@ impl Step<'_, '_> {
                 self.changed.push(Changed::Database(info.id));
             }
             Action::CreateTable(table) => self.create_table(*table).await?,
-            Action::DropTable => {
+            Action::DropTable | Action::DropView => {
                 let table = self.table().await?;
                 self.remove_table(self.job.schema_id, &table).await?;
+            }
+            Action::CreateView { view, or_replace } => self.create_view(*view, or_replace).await?,
+            Action::AlterView(view) => {
+                let held = self.table().await?;
+                self.replace_view(&held, *view).await?;
             }
             Action::TruncateTable { new_id } => self.truncate_table(new_id).await?,
             Action::RenameTables(renames) => self.rename_tables(&renames).await?,
@@ -353,6 +358,7 @@ impl Step<'_, '_> {
             self.job.schema_state = match self.job.action {
                 Action::DropDatabase
                 | Action::DropTable
+                | Action::DropView
                 | Action::DropPolicy { .. }
                 | Action::DropColumn { .. }
                 | Action::DropIndex { .. } => SchemaState::None,
@@ -466,13 +472,48 @@ impl Step<'_, '_> {
 
     async fn remove_table(&mut self, database: i64, table: &TableInfo) -> Result<(), SqlError> {
         self.meta.delete_table(database, table.id).await?;
+        self.changed.push(Changed::Table(database, table.id));
+        if table.view.is_some() {
+            return Ok(());
+        }
         self.meta.delete_auto_ids(table.auto_id_schema_id, table.id).await?;
         let (start, end) = codec::table::table_range(table.id);
         self.forget_range(start, end).await?;
         if table.policy.is_some() {
             self.effects.rule_groups.push(rules::table_group(table.id));
         }
-        self.changed.push(Changed::Table(database, table.id));
+        Ok(())
+    }
+
+    async fn create_view(&mut self, mut view: TableInfo, or_replace: bool) -> Result<(), SqlError> {
+        let database = self.job.schema_id;
+        self.database(database).await?;
+        let held = self.meta.tables(database).await?.into_iter().find(|held| held.name == view.name);
+        if let Some(held) = held.filter(|_| or_replace) {
+            return self.replace_view(&held, view).await;
+        }
+        self.check_table_name(database, &view.name, 0).await?;
+        view.id = self.meta.take_ids(1).await?;
+        self.put_view(view).await
+    }
+
+    async fn replace_view(&mut self, held: &TableInfo, mut view: TableInfo) -> Result<(), SqlError> {
+        if held.view.is_none() {
+            let object = format!("{}.{}", self.job.schema_name, held.name);
+            return Err(SqlError::WrongObject { object, expected: "VIEW" });
+        }
+        view.id = held.id;
+        view.name = held.name.clone();
+        self.put_view(view).await
+    }
+
+    async fn put_view(&mut self, mut view: TableInfo) -> Result<(), SqlError> {
+        view.auto_id_schema_id = self.job.schema_id;
+        view.revision = self.meta.schema_version().await? + 1;
+        view.update_ts = self.meta.start_ts();
+        self.job.table_id = view.id;
+        self.meta.put_table(self.job.schema_id, &view).await?;
+        self.changed.push(Changed::Table(self.job.schema_id, view.id));
         Ok(())
     }
 

@@ -44,8 +44,12 @@ pub(crate) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             let cx = eval_context(ctx.session, false);
             (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, Reads::Consistent).await?))
         }
-        Statement::Update(update) => (Some("Update"), Some(dml::plan_update(ctx, update).await?)),
-        Statement::Delete { delete, .. } => (Some("Delete"), Some(dml::plan_delete(ctx, delete).await?)),
+        Statement::Update { with, update } => {
+            (Some("Update"), Some(dml::plan_update(ctx, with.as_deref(), update).await?))
+        }
+        Statement::Delete { with, delete, .. } => {
+            (Some("Delete"), Some(dml::plan_delete(ctx, with.as_deref(), delete).await?))
+        }
         Statement::Insert(_) => (Some("Insert"), None),
         _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
     };
@@ -208,6 +212,10 @@ impl Lines {
             Plan::Repeat { times, .. } => {
                 let info = format!("times:{}", Named(times, |i| rt.columns.name(i)));
                 self.push(lead, "Repeat", rows, "root", "", &info);
+            }
+            Plan::Lateral { outer, .. } => {
+                let info = if *outer { "left outer join" } else { "inner join" };
+                self.push(lead, "LateralJoin", rows, "root", "", info);
             }
             Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
         }

@@ -28,6 +28,7 @@ pub mod env;
 mod explain;
 mod frames;
 pub mod keys;
+mod lateral;
 pub mod operator;
 mod planned;
 mod point;
@@ -68,8 +69,8 @@ pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result
             select::select(ctx, query).await.map(Outcome::Rows)
         }
         Statement::Insert(insert) => dml::insert(ctx, insert).await,
-        Statement::Update(update) => dml::update(ctx, update).await,
-        Statement::Delete { delete, ignore } => dml::delete(ctx, delete, *ignore).await,
+        Statement::Update { with, update } => dml::update(ctx, with.as_deref(), update).await,
+        Statement::Delete { with, delete, ignore } => dml::delete(ctx, with.as_deref(), delete, *ignore).await,
         Statement::Explain(explain) => explain::explain(ctx, explain).await.map(Outcome::Rows),
         Statement::Do(exprs) => {
             let env = Env::new(ctx, false);

@@ -20,7 +20,7 @@ use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::rules::optimize;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
-use crate::{aggregate, cte, rollup, scan, window};
+use crate::{aggregate, cte, lateral, rollup, scan, window};
 
 type Input = Box<dyn Operator>;
 
@@ -112,6 +112,10 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         Plan::Repeat { input, times } => {
             let times = resolve(times, &at(input))?;
             Box::new(Repeat { input: build(input, rt)?, times, current: None, rt: rt.clone() })
+        }
+        Plan::Lateral { left, right, outer } => {
+            let sides = (build(left, rt)?, left.outputs(), (**right).clone());
+            lateral::build(sides, *outer, build, rt.columns.types(&plan.outputs()), rt)
         }
         Plan::Apply { input, subquery } => {
             let inputs = input.outputs();

@@ -17,7 +17,7 @@ use kv_client::{Snapshot, Transaction};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::row;
-use sql_catalog::{ColumnInfo, IndexInfo, TableInfo, TableKind};
+use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
 use sql_context::{ExecContext, time_zone};
 use sql_planner::binder::check_clauses;
 use sql_planner::ranges::in_column_type;
@@ -169,7 +169,7 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     };
     let database = ctx.schema.database(db)?;
     let table = database.table(&table_name)?.clone();
-    if table.kind != TableKind::Base {
+    if !table.is_base() {
         return None;
     }
     let alias_name = alias.as_ref().map_or(table.name.as_str(), |a| a.name.value.as_str());

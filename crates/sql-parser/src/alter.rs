@@ -4,7 +4,7 @@ use sql_base::SqlError;
 use sqlparser::tokenizer::Token;
 
 use super::ddl::TableElement;
-use super::{AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName};
+use super::{AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName, ViewMode};
 
 /// What `ALGORITHM` and `LOCK` demand.
 pub(super) enum How {
@@ -74,18 +74,11 @@ impl StatementParser<'_> {
             how.into_iter().try_for_each(|how| how.check(builds_index))?;
             return Ok(Statement::Ddl(Ddl::AlterTable { table, actions }));
         }
-        let known = [
-            "USER",
-            "VIEW",
-            "FUNCTION",
-            "PROCEDURE",
-            "EVENT",
-            "SERVER",
-            "TABLESPACE",
-            "SEQUENCE",
-            "INSTANCE",
-            "RESOURCE",
-        ];
+        if self.begins_view() {
+            return self.view(ViewMode::Alter);
+        }
+        let known =
+            ["USER", "FUNCTION", "PROCEDURE", "EVENT", "SERVER", "TABLESPACE", "SEQUENCE", "INSTANCE", "RESOURCE"];
         if known.iter().any(|w| self.is(w)) {
             return self.refuse("ALTER");
         }

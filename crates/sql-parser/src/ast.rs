@@ -23,9 +23,16 @@ pub enum Statement {
     /// `INSERT` and `REPLACE` (`replace_into`).
     Insert(Box<ast::Insert>),
     /// `UPDATE`; `UPDATE IGNORE` has `or: Some(SqliteOnConflict::Ignore)`, `UPDATE a, b` a cross join.
-    Update(Box<ast::Update>),
+    Update {
+        /// `WITH` before it.
+        with: Option<Box<ast::With>>,
+        /// The rest.
+        update: Box<ast::Update>,
+    },
     /// `DELETE`.
     Delete {
+        /// `WITH` before it.
+        with: Option<Box<ast::With>>,
         /// All but its modifiers.
         delete: Box<ast::Delete>,
         /// `DELETE IGNORE`.
@@ -170,6 +177,8 @@ pub enum Ddl {
         /// Tables.
         tables: Vec<TableName>,
     },
+    /// `CREATE [OR REPLACE] VIEW`, `ALTER VIEW`.
+    CreateView(Box<CreateView>),
     /// `DROP VIEW`.
     DropView {
         /// `IF EXISTS`.
@@ -306,6 +315,50 @@ pub struct CreateTable {
     pub refused: Vec<String>,
     /// Options after the parenthesis.
     pub options: TableOptions,
+}
+
+/// Whether a view has to be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewMode {
+    /// `CREATE VIEW`: it must not.
+    Create,
+    /// `CREATE OR REPLACE VIEW`: it may.
+    Replace,
+    /// `ALTER VIEW`: it must.
+    Alter,
+}
+
+/// `ALGORITHM` of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum ViewAlgorithm {
+    #[default]
+    Undefined,
+    Merge,
+    TempTable,
+}
+
+/// `CREATE VIEW`, `ALTER VIEW`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateView {
+    /// Which of the two, and `OR REPLACE`.
+    pub mode: ViewMode,
+    /// `IF NOT EXISTS`.
+    pub if_not_exists: bool,
+    /// `ALGORITHM`.
+    pub algorithm: ViewAlgorithm,
+    /// `DEFINER`: user and host; `None` is the current user.
+    pub definer: Option<(String, String)>,
+    /// `SQL SECURITY INVOKER`.
+    pub invoker: bool,
+    /// Name.
+    pub view: TableName,
+    /// Names of its columns; none: those of the query.
+    pub columns: Vec<String>,
+    /// What it shows.
+    pub query: Box<ast::Query>,
+    /// `WITH [CASCADED | LOCAL] CHECK OPTION`: `Some(true)` is `CASCADED`.
+    pub check_option: Option<bool>,
 }
 
 /// A column.

@@ -7,6 +7,7 @@ use sqlparser::tokenizer::Token;
 use super::{
     Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Generated, IndexDef, IndexKind,
     IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser, TableOptions, TypeKind,
+    ViewMode,
 };
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.
@@ -27,6 +28,9 @@ impl StatementParser<'_> {
             let name = self.name()?;
             let options = self.placement_options()?;
             return Ok(Statement::Ddl(Ddl::CreatePlacementPolicy { or_replace, if_not_exists, name, options }));
+        }
+        if self.begins_view() {
+            return self.view(if or_replace { ViewMode::Replace } else { ViewMode::Create });
         }
         if or_replace {
             return self.refuse("CREATE OR REPLACE");
@@ -67,7 +71,6 @@ impl StatementParser<'_> {
             return self.unexpected();
         }
         let known = [
-            "VIEW",
             "USER",
             "ROLE",
             "PROCEDURE",
@@ -81,8 +84,6 @@ impl StatementParser<'_> {
             "SESSION",
             "GLOBAL",
             "DEFINER",
-            "ALGORITHM",
-            "SQL",
             "RESOURCE",
             "STATISTICS",
             "AGGREGATE",

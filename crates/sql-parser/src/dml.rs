@@ -1,9 +1,10 @@
 //! Queries and data changes: `sqlparser`'s grammar, with MySQL's modifiers around it.
 
 use sql_base::SqlError;
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Join, JoinConstraint, JoinOperator, LockClause, LockType, MysqlInsertPriority, NonBlock, Query, SetExpr,
-    SqliteOnConflict, Statement as Tree,
+    Join, JoinConstraint, JoinOperator, LockClause, LockType, MysqlInsertPriority, NonBlock, Query, SqliteOnConflict,
+    Statement as Tree, With,
 };
 use sqlparser::tokenizer::Token;
 
@@ -11,14 +12,43 @@ use super::{Parsed, Statement, StatementParser, Stop};
 
 impl StatementParser<'_> {
     pub(super) fn query_statement(&mut self) -> Parsed<Statement> {
-        let query = self.query()?;
-        Ok(match *query {
-            // `WITH … UPDATE` and the like.
-            Query { with: Some(_), body, .. } if matches!(*body, SetExpr::Update(_) | SetExpr::Delete(_)) => {
-                return self.unsupported("WITH before UPDATE or DELETE");
+        if self.is("WITH") && self.with_of_change() {
+            return self.change_with();
+        }
+        Ok(Statement::Query(self.query()?))
+    }
+
+    /// Whether the first verb outside of parentheses, after `WITH`, is not a query's.
+    fn with_of_change(&self) -> bool {
+        let (mut depth, mut n) = (0, 1);
+        loop {
+            match self.peek_nth(n) {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                Token::EOF => return false,
+                _ if depth == 0 && (self.is_nth(n, "UPDATE") || self.is_nth(n, "DELETE")) => return true,
+                _ if depth == 0 && (self.is_nth(n, "SELECT") || self.is_nth(n, "VALUES")) => return false,
+                _ => {}
             }
-            query => Statement::Query(Box::new(query)),
-        })
+            n += 1;
+        }
+    }
+
+    /// `WITH … UPDATE`, `WITH … DELETE`.
+    fn change_with(&mut self) -> Parsed<Statement> {
+        self.expect("WITH")?;
+        let recursive = self.eat("RECURSIVE");
+        let cte_tables = self.comma_separated(|s| Ok(s.p.parse_cte()?))?;
+        let named = Some(Box::new(With { with_token: AttachedToken::empty(), recursive, cte_tables }));
+        let mut statement = match self.eat_any(&["UPDATE", "DELETE"]) {
+            Some("UPDATE") => self.update()?,
+            Some(_) => self.delete()?,
+            None => return self.unexpected(),
+        };
+        if let Statement::Update { with, .. } | Statement::Delete { with, .. } = &mut statement {
+            *with = named;
+        }
+        Ok(statement)
     }
 
     pub(super) fn query(&mut self) -> Parsed<Box<Query>> {
@@ -113,7 +143,7 @@ impl StatementParser<'_> {
                 if ignore {
                     update.or = Some(SqliteOnConflict::Ignore);
                 }
-                Ok(Statement::Update(Box::new(update)))
+                Ok(Statement::Update { with: None, update: Box::new(update) })
             }
             _ => self.unexpected(),
         }
@@ -150,8 +180,8 @@ impl StatementParser<'_> {
         self.expect("SET")?;
         let assignments = self.comma_separated(|s| Ok(s.p.parse_assignment()?))?;
         let selection = if self.eat("WHERE") { Some(self.expr()?) } else { None };
-        Ok(Statement::Update(Box::new(sqlparser::ast::Update {
-            update_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        let update = sqlparser::ast::Update {
+            update_token: AttachedToken::empty(),
             optimizer_hints: Vec::new(),
             table,
             assignments,
@@ -162,7 +192,8 @@ impl StatementParser<'_> {
             or: ignore.then_some(SqliteOnConflict::Ignore),
             order_by: Vec::new(),
             limit: None,
-        })))
+        };
+        Ok(Statement::Update { with: None, update: Box::new(update) })
     }
 
     /// After `DELETE`.
@@ -173,7 +204,7 @@ impl StatementParser<'_> {
         let ignore = self.eat("IGNORE");
         match self.p.parse_delete(token).map_err(Stop::from)? {
             Tree::Delete(delete) if delete.output.is_some() => self.unsupported("this form of DELETE"),
-            Tree::Delete(delete) => Ok(Statement::Delete { delete: Box::new(delete), ignore }),
+            Tree::Delete(delete) => Ok(Statement::Delete { with: None, delete: Box::new(delete), ignore }),
             _ => self.unexpected(),
         }
     }

@@ -18,6 +18,7 @@
 
 mod alter;
 mod ast;
+pub mod canonical;
 mod ddl;
 mod dialect;
 mod dml;
@@ -29,6 +30,7 @@ mod show;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod views;
 mod windows;
 
 use sql_base::SqlError;
@@ -82,6 +84,14 @@ pub fn parse_one(sql: &[u8], mode: LexMode) -> Result<ParsedStatement, SqlError>
     }
 }
 
+/// Parses a query that the server wrote itself ([`canonical`]).
+pub fn parse_query(text: &str) -> Result<Box<sqlparser::ast::Query>, SqlError> {
+    match parse_one(text.as_bytes(), LexMode::default())?.statement {
+        Statement::Query(query) => Ok(query),
+        _ => Err(syntax_error(text.as_bytes(), 0)),
+    }
+}
+
 /// Parses one expression, for defaults kept as text and the like.
 pub fn parse_expr(text: &str) -> Result<Expr, SqlError> {
     let sql = text.as_bytes();
@@ -108,7 +118,10 @@ impl Piece {
     /// Parses the statement out of the text that it was split from.
     pub fn parse(mut self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
         check_chains(&self.tokens)?;
-        shorthand::expand(&mut self.tokens).map_err(|at| syntax_error(sql, at))?;
+        let defines_view = views::defines_view(&self.tokens);
+        let check_option = views::take_check_option(&mut self.tokens);
+        shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
+        shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
         // Parameters are numbered from 1 in the order of the text, whatever order the tree is read in.
         let mut params = 0;
         for token in &mut self.tokens {
@@ -122,12 +135,18 @@ impl Piece {
             Err(at) => syntax_error(sql, at.unwrap_or(self.end)),
         })?;
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
+        (parser.view, parser.check_option) = (defines_view, check_option);
         let max_execution_time = parser.hints(&self.hints, self.start);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {
             Ok(mut statement) => {
-                if let Statement::Query(query) = &mut statement {
-                    headers::name_items(&parser, query);
+                match &mut statement {
+                    Statement::Query(query) => headers::name_items(&parser, query),
+                    Statement::Ddl(Ddl::CreateView(view)) => headers::name_items(&parser, &mut view.query),
+                    Statement::Update { with: Some(with), .. } | Statement::Delete { with: Some(with), .. } => {
+                        with.cte_tables.iter_mut().for_each(|cte| headers::name_items(&parser, &mut cte.query));
+                    }
+                    _ => {}
                 }
                 let warnings = parser.warnings;
                 Ok(ParsedStatement {
@@ -254,6 +273,10 @@ struct StatementParser<'a> {
     p: Parser<'a>,
     /// How deep `EXPLAIN` and the like are nested.
     depth: usize,
+    /// The statement defines a view,
+    view: bool,
+    /// and says this of what may be written through it.
+    check_option: Option<bool>,
     /// What was read and will not be heeded.
     warnings: Vec<SqlError>,
 }
@@ -263,7 +286,7 @@ static DIALECT: dialect::MeridianDialect = dialect::MeridianDialect;
 impl<'a> StatementParser<'a> {
     fn new(sql: &'a [u8], end: usize, tokens: Vec<TokenWithSpan>) -> Self {
         let p = Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
-        StatementParser { sql, end, p, depth: 0, warnings: Vec::new() }
+        StatementParser { sql, end, p, depth: 0, view: false, check_option: None, warnings: Vec::new() }
     }
 
     fn to_sql_error(&self, stop: Stop) -> SqlError {

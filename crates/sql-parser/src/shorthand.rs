@@ -1,3 +1,5 @@
+//! Queries that are no SELECT. VALUES has the word ROW before each row, unless it gives the rows of an INSERT.
+//!
 //! `TABLE t` wherever a query may stand: it is `SELECT * FROM t`, and is made that before the grammar reads it, which
 //! takes it only where nothing follows.
 //!
@@ -21,10 +23,11 @@ const HEADS: &[&str] = &[
 /// What may follow the name of the table.
 const FOLLOWERS: &[&str] = &["ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "INTO", "FOR", "LOCK", "ON"];
 
-/// Writes the statements `TABLE t` in these tokens out. What follows one and cannot is the offset of a syntax error.
-pub(super) fn expand(tokens: &mut Vec<TokenWithSpan>) -> Result<(), usize> {
+/// Writes the statements `TABLE t` in these tokens out. What follows one and cannot is the offset of a syntax error. A
+/// definition has none, unless `view`: it is of a view.
+pub(super) fn expand(tokens: &mut Vec<TokenWithSpan>, view: bool) -> Result<(), usize> {
     let Some(head) = tokens.first() else { return Ok(()) };
-    if head.token != Token::LParen && !HEADS.iter().any(|word| is_word(&head.token, word)) {
+    if !view && head.token != Token::LParen && !HEADS.iter().any(|word| is_word(&head.token, word)) {
         return Ok(());
     }
     let mut at = 0;
@@ -48,6 +51,43 @@ pub(super) fn expand(tokens: &mut Vec<TokenWithSpan>) -> Result<(), usize> {
         let written = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
         tokens.splice(at..=at, written.map(|token| TokenWithSpan { token, span }));
         at = next + 2;
+    }
+    Ok(())
+}
+
+/// The offset of what follows a VALUES that is a query and is not ROW: a syntax error.
+pub(super) fn check_values(tokens: &[TokenWithSpan]) -> Result<(), usize> {
+    let is_one_of = |token: &TokenWithSpan, words: &[&str]| words.iter().any(|word| is_word(&token.token, word));
+    let inserts = tokens.iter().take(2).any(|token| is_one_of(token, &["INSERT", "REPLACE"]));
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        let Some(next) = tokens.get(at + 1).filter(|next| next.token == Token::LParen) else { continue };
+        if !is_word(&token.token, "VALUES") || inserts && depth == 0 {
+            continue;
+        }
+        // Anywhere else it is the function.
+        let begins = match at.checked_sub(1).map(|before| &tokens[before]) {
+            None => true,
+            Some(before) if before.token == Token::LParen => match at.checked_sub(2).map(|open| &tokens[open]) {
+                None => true,
+                Some(open) => {
+                    matches!(open.token, Token::LParen | Token::Comma)
+                        || is_one_of(open, &["FROM", "JOIN", "IN", "EXISTS", "ANY", "ALL", "SOME", "AS", "UNION"])
+                }
+            },
+            Some(before) => is_one_of(
+                before,
+                &["UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT", "AS", "EXPLAIN", "DESCRIBE", "DESC", "ANALYZE"],
+            ),
+        };
+        if begins {
+            return Err(offset(next));
+        }
     }
     Ok(())
 }
@@ -99,6 +139,33 @@ mod tests {
             ("SELECT s.table FROM s", "SELECT s.table FROM s"),
         ] {
             assert_eq!(written_out(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn values_of_a_query_are_rows() {
+        for sql in [
+            "VALUES (1)",
+            "(VALUES (1), (2))",
+            "SELECT * FROM (VALUES (1)) AS x",
+            "SELECT 1 UNION ALL VALUES (2)",
+            "SELECT 1 IN (VALUES (1))",
+            "EXPLAIN VALUES (1)",
+        ] {
+            let error = written_out(sql);
+            assert!(
+                error.starts_with("You have an error in your SQL syntax") && error.contains("near '(1)")
+                    || error.contains("near '(2)"),
+                "{sql}: {error}"
+            );
+        }
+        for sql in [
+            "VALUES ROW(1), ROW(2)",
+            "INSERT INTO t VALUES (1), (2)",
+            "INSERT INTO t VALUES ROW(1) ON DUPLICATE KEY UPDATE a = VALUES(a) + (VALUES(b))",
+            "SELECT VALUES(a) FROM t",
+        ] {
+            assert!(!written_out(sql).starts_with("You have"), "{sql}");
         }
     }
 

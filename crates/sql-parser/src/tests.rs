@@ -20,8 +20,14 @@ fn describe(sql: &str) -> String {
         Ok(parsed) => match parsed.statement {
             Statement::Query(q) => format!("Query {q}"),
             Statement::Insert(i) => format!("Insert {i}"),
-            Statement::Update(u) => format!("Update {u}"),
-            Statement::Delete { delete, ignore } => format!("Delete {delete}{}", if ignore { " (IGNORE)" } else { "" }),
+            Statement::Update { with, update } => {
+                format!("Update {}{update}", with.map(|with| format!("{with} ")).unwrap_or_default())
+            }
+            Statement::Delete { with, delete, ignore } => format!(
+                "Delete {}{delete}{}",
+                with.map(|with| format!("{with} ")).unwrap_or_default(),
+                if ignore { " (IGNORE)" } else { "" }
+            ),
             other => strip_spans(&format!("{other:?}")),
         },
         Err(e) => format!("ERROR {} ({}): {e}", e.code().0, e.code().1),

@@ -26,6 +26,7 @@ pub fn estimate(plan: &Plan) -> f64 {
         Plan::Expand { input, group, .. } => estimate(input) * (group.len() + 1) as f64,
         Plan::Filter { input, .. } => estimate(input) * 0.8,
         Plan::Project { input, .. } | Plan::Repeat { input, .. } | Plan::Apply { input, .. } => estimate(input),
+        Plan::Lateral { left, .. } => estimate(left) * 10.0,
         Plan::Join { kind, left, right, equal, .. } => {
             let (l, r) = (estimate(left), estimate(right));
             match (kind, equal.is_empty()) {

@@ -3,9 +3,9 @@
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
 //! [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
 //! into key ranges; [`estimate`] guesses numbers of rows; [`aggregate`] knows the aggregate functions, [`window`]
-//! the window functions; [`expr`] is the planner's side of expressions.
+//! the window functions; [`view`] makes definitions of views; [`expr`] is the planner's side of expressions.
 //!
-//! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
+//! May import `sql-base`, `sql-parser` for the text of views, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
 //! whose trees are bound.
 //!
 //! Nothing here reads a key or a clock: what a statement knows beside its text comes in through
@@ -21,4 +21,5 @@ pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;
+pub mod view;
 pub mod window;

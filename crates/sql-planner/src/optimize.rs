@@ -89,6 +89,9 @@ impl Rules<'_> {
             }
             Plan::Repeat { input, times } => Plan::Repeat { input: Box::new(self.place(*input, None)), times },
             Plan::Apply { input, subquery } => Plan::Apply { input: Box::new(self.place(*input, None)), subquery },
+            Plan::Lateral { left, right, outer } => {
+                Plan::Lateral { left: Box::new(self.place(*left, None)), right, outer }
+            }
             leaf => leaf,
         }
     }
@@ -410,6 +413,13 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
                 .collect();
             Plan::Union { inputs, ids }
         }
+        Plan::Lateral { left, right, outer } => {
+            let ids: HashSet<ColId> = left.outputs().into_iter().collect();
+            let (down, stay) = partition(conditions, |c| !c.is_volatile() && reads_only(c, &ids));
+            let (inside, stay) = partition(stay, |c| !outer && !c.is_volatile());
+            let (left, right) = (push_down(*left, down), filter(*right, inside));
+            filter(Plan::Lateral { left: Box::new(left), right: Box::new(right), outer }, stay)
+        }
         Plan::Apply { input, subquery } => {
             let slot = subquery.slot;
             let (stay, down) = partition(conditions, |c| c.columns().contains(&slot));
@@ -606,6 +616,11 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             order.iter().for_each(|k| need(&k.expr, &mut below));
             calls.iter().for_each(|c| below.extend(c.0.columns()));
             Plan::Window { input: Box::new(prune(*input, &below)), partition, order, calls }
+        }
+        Plan::Lateral { left, mut right, outer } => {
+            let mut below = needed.clone();
+            right.each_expr(&mut |e| below.extend(e.columns()));
+            Plan::Lateral { left: Box::new(prune(*left, &below)), right, outer }
         }
         Plan::Apply { input, mut subquery } => {
             if !needed.contains(&subquery.slot) {

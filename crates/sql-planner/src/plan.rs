@@ -370,6 +370,8 @@ pub struct Scan {
     pub lock: Option<Lock>,
     /// It is inside of a derived table, where lock clauses outside don't reach.
     pub inside: bool,
+    /// The view that it is part of: its database, and its name in the statement.
+    pub view: Option<(String, String)>,
     /// Rough number of rows that the access yields.
     pub estimate: f64,
 }
@@ -615,6 +617,16 @@ pub enum Plan {
         /// How often; not at all if negative.
         times: Expr,
     },
+    /// Each row of the left with the rows that the right gives for it: a derived table that reads columns of those before
+    /// it. The right is planned for each row, when their values are known; until then no rule looks inside.
+    Lateral {
+        /// Left.
+        left: Box<Plan>,
+        /// Right, over columns of the left.
+        right: Box<Plan>,
+        /// Rows of the left for which the right gives none come with NULLs.
+        outer: bool,
+    },
     /// A subquery that depends on the row, run for each.
     Apply {
         /// Input.
@@ -650,7 +662,7 @@ impl Plan {
             | Plan::Repeat { input, .. }
             | Plan::Distinct(input) => input.outputs(),
             Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
-            Plan::Join { left, right, .. } => {
+            Plan::Join { left, right, .. } | Plan::Lateral { left, right, .. } => {
                 let mut ids = left.outputs();
                 ids.extend(right.outputs());
                 ids
@@ -684,7 +696,7 @@ impl Plan {
             | Plan::Limit { input, .. }
             | Plan::Window { input, .. }
             | Plan::Apply { input, .. } => vec![input],
-            Plan::Join { left, right, .. } => vec![left, right],
+            Plan::Join { left, right, .. } | Plan::Lateral { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
             Plan::Recursive(recursive) => recursive.inputs.iter().collect(),
         }
@@ -705,7 +717,7 @@ impl Plan {
             | Plan::Limit { input, .. }
             | Plan::Window { input, .. }
             | Plan::Apply { input, .. } => vec![input],
-            Plan::Join { left, right, .. } => vec![left, right],
+            Plan::Join { left, right, .. } | Plan::Lateral { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
             Plan::Recursive(recursive) => recursive.inputs.iter_mut().collect(),
         }

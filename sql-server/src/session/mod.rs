@@ -218,7 +218,7 @@ impl Session {
                 }
                 self.run(statement, params).await
             }
-            Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. } | Statement::Explain(_) => {
+            Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. } | Statement::Explain(_) => {
                 self.run(statement, params).await
             }
             Statement::Do(exprs) if exprs.is_empty() => Ok(Outcome::ok()),
@@ -316,7 +316,7 @@ impl Session {
 
     /// Runs a query or a change in the transaction it belongs to.
     async fn run(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
-        let changes = matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. });
+        let changes = matches!(statement, Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. });
         if self.state.is_autocommit() {
             let writable = if changes { self.check_writable(self.state.begins_read_only()) } else { Ok(()) };
             let result = match writable {
@@ -507,7 +507,7 @@ fn kind_name(statement: &Statement) -> &'static str {
     match statement {
         Statement::Query(_) => "SELECT",
         Statement::Insert(_) => "INSERT",
-        Statement::Update(_) => "UPDATE",
+        Statement::Update { .. } => "UPDATE",
         Statement::Delete { .. } => "DELETE",
         Statement::Explain(_) => "EXPLAIN",
         Statement::Do(_) => "DO",

@@ -14,12 +14,13 @@ use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, TableInfo};
 use sql_context::ExecContext;
-use sql_planner::binder::{Binder, Visible, is_desc};
+use sql_planner::binder::{Binder, BoundView, Visible, is_desc};
 use sql_planner::optimize::positions;
 use sql_planner::plan::{Access, ColId, Plan, SortKey};
 use sqlparser::ast;
 
 use super::fitting::Fitting;
+use super::through::{self, Check};
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
@@ -33,11 +34,12 @@ use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
 /// A table that the statement changes: its columns' numbers by offset, and its handle's.
-struct Target {
-    table: Arc<TableInfo>,
-    database: String,
+pub(super) struct Target {
+    pub(super) table: Arc<TableInfo>,
+    pub(super) database: String,
+    /// Its name in the statement; that of the view that it is part of.
     alias: String,
-    ids: Vec<ColId>,
+    pub(super) ids: Vec<ColId>,
     handle: ColId,
 }
 
@@ -54,6 +56,8 @@ struct Change {
     single: bool,
     /// Errors of values are warnings.
     ignore: bool,
+    /// What views say of rows that are written through them.
+    checks: Vec<Check>,
 }
 
 /// Tables of a FROM clause in which all columns and handles of the tables are wanted.
@@ -67,10 +71,11 @@ fn bind_targets<'a>(
     Ok((plan, visible, targets))
 }
 
-/// Adds every column and the handle to each scan.
-fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
+/// Adds every column and the handle to each scan whose rows can be changed.
+pub(super) fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
     match plan {
-        Plan::Scan(scan) => {
+        // Rows of a derived table, or of a view that puts rows together, are nobody's.
+        Plan::Scan(scan) if !scan.inside => {
             for c in &scan.table.columns {
                 if !scan.columns.iter().any(|(o, _)| *o == c.offset) {
                     let id = binder.columns.add(c.name.original.clone(), c.field_type.clone());
@@ -86,7 +91,7 @@ fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
             targets.push(Target {
                 table: scan.table.clone(),
                 database: scan.database.clone(),
-                alias: scan.alias.clone(),
+                alias: scan.view.as_ref().map_or(&scan.alias, |view| &view.1).clone(),
                 ids,
                 handle,
             });
@@ -95,9 +100,32 @@ fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
             widen(left, binder, targets);
             widen(right, binder, targets);
         }
-        // A subquery in a join condition.
-        Plan::Apply { input, .. } | Plan::Filter { input, .. } => widen(input, binder, targets),
+        // What depends on these rows is nobody's.
+        Plan::Lateral { left, .. } => widen(left, binder, targets),
+        // A subquery in a join condition; the conditions and the order of a view.
+        Plan::Apply { input, .. } | Plan::Filter { input, .. } | Plan::Sort { input, .. } => {
+            widen(input, binder, targets)
+        }
+        // What a view computes, beside its tables' columns.
+        Plan::Project { input, exprs } => {
+            let before = targets.len();
+            widen(input, binder, targets);
+            for id in targets[before..].iter().flat_map(|t| t.ids.iter().copied().chain([t.handle])) {
+                if !exprs.iter().any(|e| e.1 == id) {
+                    exprs.push((binder.columns.expr(id), id));
+                }
+            }
+        }
         _ => {}
+    }
+}
+
+/// Whether the rows are those of one table, possibly fewer.
+fn is_single(plan: &Plan) -> bool {
+    match plan {
+        Plan::Scan(_) => true,
+        Plan::Filter { input, .. } | Plan::Project { input, .. } => is_single(input),
+        _ => false,
     }
 }
 
@@ -142,20 +170,24 @@ fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], columns: &sql_
     Plan::Project { input: Box::new(plan), exprs }
 }
 
-fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> {
+fn bind_update(env: &Env<'_>, with: Option<&ast::With>, update: &ast::Update) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
+    with.map_or(Ok(()), |with| binder.open_with(with))?;
     if update.from.is_some() || update.returning.is_some() {
         return unsupported("this UPDATE clause");
     }
     let from = [update.table.clone()];
     let (plan, visible, mut targets) = bind_targets(&mut binder, &from)?;
-    let single = matches!(plan, Plan::Scan(_));
+    let views = binder.bound_views().to_vec();
+    let single = is_single(&plan);
     if matches!(plan, Plan::Memory { .. }) {
         return Err(SqlError::NotUpdatable { table: update.table.relation.to_string(), operation: "UPDATE" });
     }
     binder.open(visible.clone());
     let plan = bind_tail(&mut binder, plan, update.selection.as_ref(), &update.order_by, update.limit.as_ref())?;
     let mut assignments = Vec::new();
+    // Views that are written through, and the table of each that is.
+    let mut written: Vec<(&BoundView, usize)> = Vec::new();
     for a in &update.assignments {
         let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
         let parts = sql_planner::binder::name_parts(n)?;
@@ -169,11 +201,27 @@ fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> 
         if found.next().is_some() {
             return Err(SqlError::AmbiguousColumn { column: parts.join("."), clause: "field list".into() });
         }
+        let not_updatable = || SqlError::NotUpdatable { table: v.table.clone(), operation: "UPDATE" };
+        let view = through::view_of(&views, v);
+        let id = match view {
+            Some(view) if !view.writable.change => return Err(not_updatable()),
+            Some(view) => through::column_of(view, &v.name)?,
+            None => v.id,
+        };
         let (target, offset) = targets
             .iter()
             .enumerate()
-            .find_map(|(i, t)| t.ids.iter().position(|id| *id == v.id).map(|o| (i, o)))
-            .ok_or_else(|| SqlError::NotUpdatable { table: v.table.clone(), operation: "UPDATE" })?;
+            .find_map(|(i, t)| t.ids.iter().position(|column| *column == id).map(|o| (i, o)))
+            .ok_or_else(not_updatable)?;
+        if let Some(view) = view {
+            match written.iter().find(|(other, _)| std::ptr::eq(*other, view)) {
+                Some((_, other)) if *other != target => {
+                    return Err(SqlError::ViewManyTables(through::whole_name(view)));
+                }
+                Some(_) => {}
+                None => written.push((view, target)),
+            }
+        }
         let is_default = matches!(&a.value, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
         let value = if is_default { None } else { Some(infer::exact(binder.bind_expr(&a.value)?)) };
         assignments.push((target, offset, value));
@@ -196,7 +244,9 @@ fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> 
     for t in &kept {
         writable(&t.database, &t.table, "UPDATE")?;
     }
-    let values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.as_ref()).collect();
+    let checks = written.iter().filter_map(|(view, _)| Check::of(view).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let mut values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.as_ref()).collect();
+    values.extend(checks.iter().flat_map(Check::exprs));
     let plan = keep_columns(plan, &kept, &values, &binder.columns);
     Ok(Change {
         plan,
@@ -207,11 +257,13 @@ fn bind_update(env: &Env<'_>, update: &ast::Update) -> Result<Change, SqlError> 
         locked: std::mem::take(&mut binder.locked),
         single,
         ignore: false,
+        checks,
     })
 }
 
-fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> {
+fn bind_delete(env: &Env<'_>, with: Option<&ast::With>, delete: &ast::Delete) -> Result<Change, SqlError> {
     let mut binder = Binder::new(env);
+    with.map_or(Ok(()), |with| binder.open_with(with))?;
     if delete.returning.is_some() {
         return Err(SqlError::NotSupported("this DELETE clause".into()));
     }
@@ -231,7 +283,18 @@ fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> 
         (None, true) => (from, Vec::new()),
     };
     let (plan, visible, mut targets) = bind_targets(&mut binder, sources)?;
-    let single = matches!(plan, Plan::Scan(_));
+    let single = is_single(&plan);
+    for view in binder.bound_views() {
+        if !named.is_empty() && !named.iter().any(|n| view.alias.eq_ignore_ascii_case(n)) {
+            continue;
+        }
+        if !view.writable.change {
+            return Err(SqlError::NotUpdatable { table: view.alias.clone(), operation: "DELETE" });
+        }
+        if targets.iter().filter(|t| t.alias.eq_ignore_ascii_case(&view.alias)).count() > 1 {
+            return Err(SqlError::ViewDeleteJoin(through::whole_name(view)));
+        }
+    }
     if matches!(plan, Plan::Memory { .. }) {
         return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
     }
@@ -259,21 +322,30 @@ fn bind_delete(env: &Env<'_>, delete: &ast::Delete) -> Result<Change, SqlError> 
         locked: std::mem::take(&mut binder.locked),
         single,
         ignore: false,
+        checks: Vec::new(),
     })
 }
 
 /// For EXPLAIN.
-pub(crate) async fn plan_update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Planned, SqlError> {
+pub(crate) async fn plan_update(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    update: &ast::Update,
+) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
-    let change = bind_update(&env, update)?;
+    let change = bind_update(&env, with, update)?;
     let cx = write_context(ctx, false);
     plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
 }
 
 /// For EXPLAIN.
-pub(crate) async fn plan_delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete) -> Result<Planned, SqlError> {
+pub(crate) async fn plan_delete(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    delete: &ast::Delete,
+) -> Result<Planned, SqlError> {
     let env = Env::new(ctx, true);
-    let change = bind_delete(&env, delete)?;
+    let change = bind_delete(&env, with, delete)?;
     let cx = write_context(ctx, false);
     plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
 }
@@ -285,10 +357,11 @@ struct Found {
     rt: Arc<Runtime>,
     targets: Vec<Target>,
     assignments: Vec<(usize, usize, Option<Expr>)>,
+    checks: Vec<Check>,
 }
 
 async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, SqlError> {
-    let Change { mut plan, targets, assignments, columns, subqueries, locked, single, ignore } = change;
+    let Change { mut plan, targets, assignments, columns, subqueries, locked, single, ignore, mut checks } = change;
     will_lock(ctx, &locked);
     let mut tables = Vec::new();
     plan.tables(&mut tables);
@@ -319,7 +392,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
             let mut runtime = Runtime::new(reader, columns, cx, interrupt);
             runtime.memory = memory;
             let rt = Arc::new(runtime);
-            return collect_rows(placed, rt, targets, assignments).await;
+            return collect_rows(placed, rt, targets, assignments, checks).await;
         }
     }
     let pessimistic = ctx.txn().await?.is_pessimistic();
@@ -334,12 +407,13 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     for e in assignments.iter_mut().filter_map(|a| a.2.as_mut()) {
         values.apply_expr(e)?;
     }
+    checks.iter_mut().try_for_each(|check| check.apply(&values))?;
     let limited = is_limited(&plan);
     let placed = optimize(plan, &rt);
     if ctx.session.vars.settings().sql_safe_updates && !limited && !uses_keys(&placed) {
         return Err(SqlError::UpdateWithoutKey);
     }
-    let found = collect_rows(placed, rt.clone(), targets, assignments).await?;
+    let found = collect_rows(placed, rt.clone(), targets, assignments, checks).await?;
     lock_rows(ctx, &rt).await?;
     if pessimistic {
         let mut keys = Vec::new();
@@ -382,6 +456,7 @@ async fn collect_rows(
     rt: Arc<Runtime>,
     targets: Vec<Target>,
     assignments: Vec<(usize, usize, Option<Expr>)>,
+    checks: Vec<Check>,
 ) -> Result<Found, SqlError> {
     let at = positions(&placed.outputs());
     let mut op = operator::build(&placed, &rt)?;
@@ -393,7 +468,7 @@ async fn collect_rows(
             batches.push(b);
         }
     }
-    Ok(Found { batches, at, rt, targets, assignments })
+    Ok(Found { batches, at, rt, targets, assignments, checks })
 }
 
 /// The stored row of a target within a row of the plan.
@@ -412,11 +487,15 @@ fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &Ti
 }
 
 /// UPDATE.
-pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> Result<Outcome, SqlError> {
+pub(crate) async fn update(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    update: &ast::Update,
+) -> Result<Outcome, SqlError> {
     let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
     let change = {
         let env = Env::new(ctx, true);
-        Change { ignore, ..bind_update(&env, update)? }
+        Change { ignore, ..bind_update(&env, with, update)? }
     };
     let found = find_rows(ctx, change).await?;
     let mut fitting = Fitting::new(ctx, ignore);
@@ -460,6 +539,21 @@ pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> R
                     continue;
                 }
                 touch(&target.table, &mut new, &set, &fitting);
+                if !found.checks.is_empty() {
+                    for (id, c) in target.ids.iter().zip(&target.table.columns) {
+                        if let Some(at) = found.at.get(id) {
+                            values[*at] = row::to_local(new[c.offset].clone(), &c.field_type, &zone);
+                        }
+                    }
+                    let shown = found.checks.iter().try_for_each(|c| c.test(&found.rt, &found.at, &values));
+                    match shown {
+                        Err(e @ SqlError::ViewCheckFailed(_)) if ignore => {
+                            fitting.warnings.push((true, e));
+                            continue;
+                        }
+                        shown => shown?,
+                    }
+                }
                 let new_handle = row_handle(&target.table, &new).unwrap_or(handle);
                 let txn = ctx.txn().await?;
                 let (old, new) = ((&old[..], handle), (&new[..], new_handle));
@@ -502,10 +596,15 @@ pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> R
 }
 
 /// DELETE.
-pub(crate) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete, ignore: bool) -> Result<Outcome, SqlError> {
+pub(crate) async fn delete(
+    ctx: &mut ExecContext<'_>,
+    with: Option<&ast::With>,
+    delete: &ast::Delete,
+    ignore: bool,
+) -> Result<Outcome, SqlError> {
     let change = {
         let env = Env::new(ctx, true);
-        Change { ignore, ..bind_delete(&env, delete)? }
+        Change { ignore, ..bind_delete(&env, with, delete)? }
     };
     let found = find_rows(ctx, change).await?;
     let zone = found.rt.zone.clone();

@@ -13,11 +13,13 @@ use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use sql_context::ExecContext;
-use sql_planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
+use sql_planner::binder::{Binder, BoundView, Environment, Visible, has_aggregate, table_name};
 use sql_planner::plan::{ColId, Plan};
 use sqlparser::ast;
 
+use super::change::{Target, widen};
 use super::fitting::Fitting;
+use super::through::{self, Check};
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
@@ -36,6 +38,79 @@ enum Source {
     Default,
 }
 
+/// A view that rows are inserted through, into one of its tables.
+struct Through {
+    view: BoundView,
+    target: Target,
+    check: Option<Check>,
+}
+
+impl Through {
+    /// Binds the view. `columns` are the names that values are given for.
+    fn bind(binder: &mut Binder<'_>, insert: &ast::Insert, columns: &[String]) -> Result<Through, SqlError> {
+        let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
+        let (mut plan, _) = binder.bind_table(name)?;
+        let mut targets = Vec::new();
+        widen(&mut plan, binder, &mut targets);
+        let view = binder.bound_views().first().cloned();
+        let view = view.ok_or_else(|| SqlError::internal("binder", "a view that is none"))?;
+        let operation = if insert.replace_into { "REPLACE" } else { "INSERT" };
+        let refused = || SqlError::NotInsertable { table: view.alias.clone(), operation };
+        if !view.writable.insert {
+            return Err(refused());
+        }
+        if columns.is_empty() && targets.len() > 1 {
+            return Err(SqlError::ViewNoFields(through::whole_name(&view)));
+        }
+        let mut at = 0;
+        for (i, name) in columns.iter().enumerate() {
+            let id = through::column_of(&view, name)?;
+            let own = targets.iter().position(|t| t.ids.contains(&id)).ok_or_else(refused)?;
+            if i > 0 && own != at {
+                return Err(SqlError::ViewManyTables(through::whole_name(&view)));
+            }
+            at = own;
+        }
+        let target = if at < targets.len() { targets.swap_remove(at) } else { return Err(refused()) };
+        let check = Check::of(&view)?;
+        // A row of one table says nothing of those that it is joined with.
+        if check
+            .iter()
+            .flat_map(Check::exprs)
+            .flat_map(Expr::columns)
+            .any(|id| targets.iter().any(|other| other.ids.contains(&id)))
+        {
+            return Err(refused());
+        }
+        Ok(Through { view, target, check })
+    }
+
+    /// The table's column that is a column of the view.
+    fn column(&self, name: &str) -> Result<&ColumnInfo, SqlError> {
+        let id = through::column_of(&self.view, name)?;
+        let offset = self.target.ids.iter().position(|own| *own == id);
+        offset
+            .map(|offset| &self.target.table.columns[offset])
+            .ok_or_else(|| SqlError::ViewManyTables(through::whole_name(&self.view)))
+    }
+
+    /// The table's columns as the view shows them.
+    fn as_shown(&self, columns: Vec<Visible>) -> Vec<Visible> {
+        let shown = |v: Visible| {
+            let offset = self.target.table.column(&v.org_name)?.offset;
+            let (column, _) = self.view.columns.iter().find(|(_, id)| *id == Some(self.target.ids[offset]))?;
+            let table = if v.table.is_empty() { String::new() } else { self.view.alias.clone() };
+            Some(Visible { name: column.name.clone(), table, database: self.view.database.clone(), ..v })
+        };
+        columns.into_iter().filter_map(shown).collect()
+    }
+
+    /// Where the columns that the check reads are in a row of the table.
+    fn positions(&self) -> HashMap<ColId, usize> {
+        self.target.ids.iter().enumerate().map(|(offset, id)| (*id, offset)).collect()
+    }
+}
+
 /// INSERT and REPLACE.
 pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> Result<Outcome, SqlError> {
     if insert.overwrite
@@ -50,17 +125,46 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let mut binder = Binder::new(&env);
     let (database, table) = binder.find_table(name)?;
     writable(&database, &table, "INSERT")?;
+    let mut through = None;
+    if table.view.is_some() {
+        let assigned = insert.assignments.iter().map(|a| match &a.target {
+            ast::AssignmentTarget::ColumnName(n) => column_name(n),
+            ast::AssignmentTarget::Tuple(_) => unsupported("row assignment"),
+        });
+        let columns = insert.columns.iter().map(column_name).chain(assigned).collect::<Result<Vec<_>, _>>()?;
+        through = Some(Through::bind(&mut binder, insert, &columns)?);
+    }
+    let mut check = through.as_mut().and_then(|through| through.check.take());
+    let check_at = through.as_ref().map(Through::positions).unwrap_or_default();
+    let (database, table) = match &through {
+        Some(through) => (through.target.database.clone(), through.target.table.clone()),
+        None => (database, table),
+    };
     let alias = table.name.original.clone();
+    let find = |name: &str| match &through {
+        Some(through) => through.column(name),
+        None => find_column(&table, name, "field list"),
+    };
+    let as_shown = |columns: Vec<Visible>| match &through {
+        Some(through) => through.as_shown(columns),
+        None => columns,
+    };
 
     // Columns that values are given for.
     let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if insert.assignments.is_empty() {
         match insert.columns.is_empty() {
-            true => table.public_columns().map(|c| (c, None)).collect(),
-            false => insert
-                .columns
-                .iter()
-                .map(|n| Ok((find_column(&table, &column_name(n)?, "field list")?, None)))
-                .collect::<Result<_, SqlError>>()?,
+            true => match &through {
+                Some(through) => through
+                    .view
+                    .columns
+                    .iter()
+                    .map(|(c, _)| Ok((find(&c.name)?, None)))
+                    .collect::<Result<_, SqlError>>()?,
+                None => table.public_columns().map(|c| (c, None)).collect(),
+            },
+            false => {
+                insert.columns.iter().map(|n| Ok((find(&column_name(n)?)?, None))).collect::<Result<_, SqlError>>()?
+            }
         }
     } else {
         insert
@@ -68,7 +172,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             .iter()
             .map(|a| {
                 let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
-                Ok((find_column(&table, &column_name(n)?, "field list")?, Some(&a.value)))
+                Ok((find(&column_name(n)?)?, Some(&a.value)))
             })
             .collect::<Result<_, SqlError>>()?
     };
@@ -80,6 +184,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
 
     // Values may name columns of the row given before them; unset ones read as their default.
     let (_, visible, _) = binder.scan(&database, &table, &alias, false);
+    let visible = as_shown(visible);
     let row_ids: HashMap<ColId, usize> =
         visible.iter().filter_map(|v| Some((v.id, table.column(&v.org_name)?.offset))).collect();
     binder.open(visible.clone());
@@ -164,6 +269,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
         Some(ast::OnInsert::DuplicateKeyUpdate(assignments)) => {
             let (_, old_visible, _) = binder.scan(&database, &table, &alias, false);
             let (_, new_visible, _) = binder.scan(&database, &table, "", false);
+            let (old_visible, new_visible) = (as_shown(old_visible), as_shown(new_visible));
             for v in &old_visible {
                 old_ids.insert(v.id, table.column(&v.org_name).map_or(0, |c| c.offset));
             }
@@ -172,7 +278,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                 old_ids.insert(v.id, width + table.column(&v.org_name).map_or(0, |c| c.offset));
                 binder.inserted.insert(v.name.to_lowercase(), v.id);
                 if let Some(row_alias) = &insert.insert_alias {
-                    let at = assigned.iter().position(|(c, _)| c.name.matches(&v.name));
+                    let at = assigned.iter().position(|(c, _)| c.name.matches(&v.org_name));
                     if let (Some(names), Some(at)) = (&row_alias.col_aliases, at)
                         && let Some(n) = names.get(at)
                     {
@@ -188,7 +294,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             binder.open(all);
             for a in assignments {
                 let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
-                let column = find_column(&table, &column_name(n)?, "field list")?;
+                let column = find(&column_name(n)?)?;
                 let e = if is_default(&a.value) {
                     let text = column.default.constant().map(<[u8]>::to_vec);
                     text.map_or_else(Expr::null, |t| sql_planner::expr::parameter(Datum::Bytes(t), env.eval()))
@@ -230,7 +336,12 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
 
     // Rows of a SELECT, or expressions evaluated one by one.
     let mut fitting = Fitting::new(ctx, insert.ignore);
-    fitting.check_unnamed(table.public_columns().filter(|c| !assigned.iter().any(|(a, _)| a.id == c.id)))?;
+    fitting.check_unnamed(table.public_columns().filter(|c| !assigned.iter().any(|(a, _)| a.id == c.id))).map_err(
+        |e| match (e, &through) {
+            (SqlError::NoDefaultValue(_), Some(through)) => SqlError::ViewNoDefault(through::whole_name(&through.view)),
+            (e, _) => e,
+        },
+    )?;
     let assigned_offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
     let mut new_rows: Vec<Vec<Datum>> = Vec::new();
     // What ON DUPLICATE KEY UPDATE reads of the query's tables, for each row.
@@ -243,6 +354,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }
+            check.iter_mut().try_for_each(|check| check.apply(&planned.subqueries))?;
             let mut op = operator::build(&planned.plan, &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
@@ -274,6 +386,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;
             }
+            check.iter_mut().try_for_each(|check| check.apply(&values))?;
             let single = sources.len() == 1;
             for (n, source) in sources.into_iter().enumerate() {
                 let row_number = n as u64 + 1;
@@ -305,7 +418,25 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     lock_rows(ctx, &rt).await?;
 
     let records = new_rows.len() as u64;
-    let ids = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
+    let mut ids = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;
+    if let Some(check) = &check {
+        let mut shown = Vec::with_capacity(new_rows.len());
+        for row in &new_rows {
+            match check.test(&rt, &check_at, &local_values(&table, row, &fitting.zone)) {
+                Err(e @ SqlError::ViewCheckFailed(_)) if insert.ignore => {
+                    fitting.warnings.push((true, e));
+                    shown.push(false);
+                }
+                result => {
+                    result?;
+                    shown.push(true);
+                }
+            }
+        }
+        keep(&mut new_rows, &shown);
+        keep(&mut ids, &shown);
+        keep(&mut source_rows, &shown);
+    }
     let auto = table.auto_increment_column().map(|c| c.offset);
     let auto_value = |row: &[Datum]| auto.and_then(|offset| row::handle_of(&row[offset])).map_or(0, |v| v as u64);
     let wait = lock_wait(ctx.session, false);
@@ -417,6 +548,15 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                     unchanged += 1;
                 } else {
                     touch(&table, &mut new, &on_duplicate.iter().map(|d| d.0).collect::<Vec<_>>(), &fitting);
+                    if let Some(check) = &check {
+                        match check.test(&rt, &check_at, &local_values(&table, &new, &zone)) {
+                            Err(e @ SqlError::ViewCheckFailed(_)) if insert.ignore => {
+                                fitting.warnings.push((true, e));
+                                continue 'rows;
+                            }
+                            result => result?,
+                        }
+                    }
                     let new_handle = row_handle(&table, &new).unwrap_or(old_handle);
                     writer.update(txn, &old, old_handle, &new, new_handle)?;
                     affected += 2;
@@ -440,6 +580,12 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     };
     let matched_rows = (!on_duplicate.is_empty()).then_some(affected + unchanged);
     Ok(Outcome::Ok(Done { affected_rows: affected, matched_rows, last_insert_id, generated_id, info }))
+}
+
+/// Keeps what is marked; there may be nothing to keep.
+fn keep<T>(list: &mut Vec<T>, marked: &[bool]) {
+    let mut marks = marked.iter();
+    list.retain(|_| marks.next().is_none_or(|mark| *mark));
 }
 
 /// The name of a column that comes after a query's own items. Nothing that is written can be called so.

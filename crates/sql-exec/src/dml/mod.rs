@@ -3,11 +3,12 @@
 //! Rows to change are found by a query plan over the table with all its columns and the row handle; their new values
 //! are computed column by column over batches, fitted into the column types ([`sql_catalog::convert`]), and written
 //! ([`crate::writer`]). [`insert`] makes new rows, [`change`] changes and removes those that it finds, [`fitting`] is
-//! what both do to values.
+//! what both do to values, [`through`] what views have to say.
 
 mod change;
 mod fitting;
 mod insert;
+mod through;
 
 use codec::datum::Datum;
 use sql_base::SqlError;

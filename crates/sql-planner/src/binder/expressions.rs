@@ -45,11 +45,17 @@ impl Binder<'_> {
                     let (value, ty) = self.env.variable(&ident.value)?;
                     return Ok(Expr::Const { value, ty });
                 }
-                self.resolve(std::slice::from_ref(&ident.value))
+                let e = self.resolve(std::slice::from_ref(&ident.value))?;
+                self.record_column(ident.span);
+                Ok(e)
             }
-            E::CompoundIdentifier(parts) => {
-                let parts: Vec<String> = parts.iter().map(|p| p.value.clone()).collect();
-                self.resolve(&parts)
+            E::CompoundIdentifier(idents) => {
+                let parts: Vec<String> = idents.iter().map(|p| p.value.clone()).collect();
+                let e = self.resolve(&parts)?;
+                if let Some(first) = idents.first() {
+                    self.record_column(first.span);
+                }
+                Ok(e)
             }
             E::IsNull(a) => self.unary("isnull", a, false),
             E::IsNotNull(a) => self.unary("isnull", a, true),

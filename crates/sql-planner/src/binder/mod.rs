@@ -5,7 +5,7 @@
 //! block that finds a name outside is *correlated* and becomes an [`Plan::Apply`]. A subquery that is not correlated is put
 //! into [`Binder::subqueries`], to be run before the statement itself.
 //!
-//! What WITH names and what reads itself is in `recursion`, the levels of WITH ROLLUP are in `rollup`.
+//! What WITH names and what reads itself is in `recursion`, views are in `views`, the levels of WITH ROLLUP in `rollup`.
 //!
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
 //! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`.
@@ -16,6 +16,7 @@ mod recursion;
 mod rollup;
 mod select;
 mod tables;
+mod views;
 mod windows;
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +33,7 @@ use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
 pub use expressions::has_aggregate;
 use recursion::Cte;
 pub use select::check_clauses;
+pub use views::{BoundView, Recorder, Writable};
 
 /// What names and variables mean outside the statement.
 pub trait Environment: Sync {
@@ -123,6 +125,13 @@ pub struct Binder<'a> {
     pub locked: Vec<Arc<TableInfo>>,
     /// What the statement says without effect, for `SHOW WARNINGS`.
     pub notes: Vec<SqlError>,
+    /// Tables whose columns have numbers, with these: what determines a row of a view are keys of its tables.
+    tables: Vec<(Arc<TableInfo>, Vec<(usize, ColId)>)>,
+    /// Columns of the tables before the one that is being bound, which LATERAL may read, and those that it has read.
+    before: Vec<Visible>,
+    depends: HashSet<ColId>,
+    views: views::Views,
+    recorder: Option<Box<Recorder>>,
 }
 
 /// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
@@ -206,6 +215,11 @@ impl<'a> Binder<'a> {
             describing: false,
             locked: Vec::new(),
             notes: Vec::new(),
+            tables: Vec::new(),
+            before: Vec::new(),
+            depends: HashSet::new(),
+            views: views::Views::default(),
+            recorder: None,
         }
     }
 
@@ -258,6 +272,7 @@ impl<'a> Binder<'a> {
     // ---- Names ----
 
     fn resolve(&mut self, parts: &[String]) -> Result<Expr, SqlError> {
+        self.found(None);
         let written = parts.join(".");
         let (db, table, name) = match parts {
             [name] => (None, None, name),
@@ -284,7 +299,9 @@ impl<'a> Binder<'a> {
                 && table.is_none()
                 && let Some(e) = alias()
             {
-                return checked(e);
+                let e = checked(e)?;
+                self.found_alias(level, &e);
+                return Ok(e);
             }
             let mut found = block.visible.iter().filter(matches).filter(|v| table.is_some() || !v.merged);
             if let Some(v) = found.next() {
@@ -292,6 +309,10 @@ impl<'a> Binder<'a> {
                     return Err(SqlError::AmbiguousColumn { column: written, clause: self.clause.into() });
                 }
                 let id = v.id;
+                if self.recorder.is_some() {
+                    let v = v.clone();
+                    self.found(Some(&v));
+                }
                 for inner in &mut self.blocks[level + 1..] {
                     inner.outer.insert(id);
                 }
@@ -302,7 +323,9 @@ impl<'a> Binder<'a> {
                 && table.is_none()
                 && let Some(e) = alias()
             {
-                return checked(e);
+                let e = checked(e)?;
+                self.found_alias(level, &e);
+                return Ok(e);
             }
         }
         Err(SqlError::UnknownColumn { column: written, clause: self.clause.into() })

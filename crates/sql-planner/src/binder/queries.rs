@@ -81,15 +81,19 @@ impl Binder<'_> {
         let (columns, locked) = (&mut self.columns, &mut self.locked);
         let before = locked.len();
         each_scan(plan, false, &mut |scan| {
+            let (in_database, called) = match &scan.view {
+                Some((database, alias)) => (database, alias),
+                None => (&scan.database, &scan.alias),
+            };
             let named = of.as_ref().is_none_or(|(database, alias)| {
-                scan.alias.eq_ignore_ascii_case(alias)
-                    && database.as_ref().is_none_or(|d| scan.database.eq_ignore_ascii_case(d))
+                called.eq_ignore_ascii_case(alias)
+                    && database.as_ref().is_none_or(|d| in_database.eq_ignore_ascii_case(d))
             });
             if !named {
                 return Ok(());
             }
             if scan.lock.replace(lock).is_some() {
-                return Err(SqlError::DuplicateTableLock(scan.alias.clone()));
+                return Err(SqlError::DuplicateTableLock(called.clone()));
             }
             scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
             locked.push(scan.table.clone());

@@ -70,7 +70,7 @@ struct Part<'a> {
 
 impl Binder<'_> {
     /// Makes the names of a WITH known.
-    pub(super) fn open_with(&mut self, with: &ast::With) -> Result<(), SqlError> {
+    pub fn open_with(&mut self, with: &ast::With) -> Result<(), SqlError> {
         let first = self.ctes.len();
         for cte in &with.cte_tables {
             let name = cte.alias.name.value.clone();

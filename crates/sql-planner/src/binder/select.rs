@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use query::expr::{ColumnName, Expr, Sql};
 use sql_base::SqlError;
+use sql_catalog::{ColumnInfo, TableInfo};
 use sqlparser::ast;
 
 use super::super::plan::{AggCall, ColId, Plan, SortKey, SubqueryKind};
@@ -366,7 +367,9 @@ impl Binder<'_> {
                     if !has_from {
                         return Err(SqlError::NoTablesUsed);
                     }
-                    out.extend(self.block().visible.iter().filter(|v| !v.merged).cloned().map(Item::Column));
+                    let columns: Vec<Visible> = self.block().visible.iter().filter(|v| !v.merged).cloned().collect();
+                    self.record_star(options.wildcard_token.0.span, &columns);
+                    out.extend(columns.into_iter().map(Item::Column));
                 }
                 ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options)
                     if *options == Default::default() =>
@@ -385,6 +388,10 @@ impl Binder<'_> {
                     }
                     if out.len() == before {
                         return Err(SqlError::UnknownTable(table));
+                    }
+                    if let Some(ast::ObjectNamePart::Identifier(first)) = name.0.first() {
+                        visible.retain(|v| out[before..].iter().any(|i| matches!(i, Item::Column(c) if c.id == v.id)));
+                        self.record_star(first.span, &visible);
                     }
                 }
                 other => return unsupported(other.to_string()),
@@ -406,23 +413,36 @@ impl Binder<'_> {
         tables.dedup();
         for (db, org, alias) in tables {
             let Some(table) = self.env.schema().table(db, org) else { continue };
+            if table.view.is_some() {
+                out.extend(self.determined_in_view(&visible, (db, alias), &keys));
+                continue;
+            }
             let of = |name: &str| {
                 visible
                     .iter()
                     .find(|v| v.table == alias && v.database == db && v.org_name.eq_ignore_ascii_case(name))
                     .map(|v| v.id)
             };
-            let covered = |names: Vec<&str>| {
-                !names.is_empty() && names.iter().all(|n| of(n).is_some_and(|id| keys.contains(&id)))
-            };
-            let primary = covered(table.primary_key().iter().map(|c| c.name.as_str()).collect());
-            let unique = table.public_indexes().filter(|i| i.unique).any(|i| {
-                let not_null =
-                    i.columns.iter().all(|c| table.columns.get(c.offset).is_some_and(|c| c.field_type.is_not_null()));
-                not_null && covered(i.columns.iter().map(|c| c.name.as_str()).collect())
-            });
-            if primary || unique {
+            if is_determined(table, |c| of(c.name.as_str()), &keys) {
                 out.extend(visible.iter().filter(|v| v.table == alias && v.database == db).map(|v| v.id));
+            }
+        }
+        out
+    }
+
+    /// Those that the keys of the tables of a view determine.
+    fn determined_in_view(
+        &self,
+        visible: &[Visible],
+        (database, alias): (&str, &str),
+        keys: &HashSet<ColId>,
+    ) -> HashSet<ColId> {
+        let shown = |id: &ColId| visible.iter().any(|v| v.id == *id && v.table == alias && v.database == database);
+        let mut out = HashSet::new();
+        for (table, columns) in &self.tables {
+            let of = |c: &ColumnInfo| columns.iter().find(|(offset, _)| *offset == c.offset).map(|(_, id)| *id);
+            if columns.iter().any(|(_, id)| shown(id)) && is_determined(table, of, keys) {
+                out.extend(columns.iter().map(|(_, id)| *id).filter(shown));
             }
         }
         out
@@ -473,6 +493,18 @@ impl Binder<'_> {
             }
         }
     }
+}
+
+/// Whether a whole primary or unique key of a table, whose columns have these numbers, is among `keys`.
+fn is_determined(table: &TableInfo, of: impl Fn(&ColumnInfo) -> Option<ColId>, keys: &HashSet<ColId>) -> bool {
+    let covered = |columns: Vec<&ColumnInfo>| {
+        !columns.is_empty() && columns.iter().all(|c| of(c).is_some_and(|id| keys.contains(&id)))
+    };
+    covered(table.primary_key())
+        || table.public_indexes().filter(|i| i.unique).any(|i| {
+            let columns: Vec<_> = i.columns.iter().filter_map(|c| table.columns.get(c.offset)).collect();
+            columns.iter().all(|c| c.field_type.is_not_null()) && covered(columns)
+        })
 }
 
 /// Refuses what the grammar takes beside MySQL's clauses, and what is not done.

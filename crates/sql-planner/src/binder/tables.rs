@@ -13,7 +13,7 @@ use super::super::expr as build;
 use super::super::optimize::filter;
 use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
 use super::recursion::alias_of;
-use super::{Binder, Bound, Visible, each_scan, name_parts, table_name, unsupported};
+use super::{Binder, Block, Bound, Visible, each_scan, name_parts, table_name, unsupported};
 
 impl Binder<'_> {
     /// A table by name.
@@ -67,6 +67,7 @@ impl Binder<'_> {
             let plan = Plan::Memory { table: table.clone(), database: database.to_owned(), columns };
             return (plan, visible, None);
         }
+        self.tables.push((table.clone(), columns.clone()));
         let handle = all.then(|| self.columns.add(format!("{database}.{alias}._tidb_rowid"), FieldType::bigint()));
         let plan = Plan::Scan(Box::new(Scan {
             table: table.clone(),
@@ -82,9 +83,26 @@ impl Binder<'_> {
             hints: Vec::new(),
             lock: None,
             inside: false,
+            view: None,
             estimate: 10_000.0,
         }));
         (plan, visible, handle)
+    }
+
+    /// A table or view by its own name.
+    pub fn bind_table(&mut self, name: &ast::ObjectName) -> Result<(Plan, Vec<Visible>), SqlError> {
+        self.bind_factor(&ast::TableFactor::Table {
+            name: name.clone(),
+            alias: None,
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        })
     }
 
     fn bind_factor(&mut self, factor: &ast::TableFactor) -> Result<(Plan, Vec<Visible>), SqlError> {
@@ -118,7 +136,14 @@ impl Binder<'_> {
                     return Ok((Plan::One, Vec::new()));
                 }
                 let (db, table) = self.find_table(name)?;
+                self.record_database(name, &db);
                 let alias_name = alias.as_ref().map_or(table.name.original.clone(), |a| a.name.value.clone());
+                if let Some(view) = &table.view {
+                    if let Some(key) = index_hints.iter().find_map(|hint| hint.index_names.first()) {
+                        return Err(SqlError::NoSuchKey { key: key.value.clone(), table: table.name.original.clone() });
+                    }
+                    return self.bind_view(&db, &table, view, &alias_name);
+                }
                 let (mut plan, visible, _) = self.scan(&db, &table, &alias_name, false);
                 if let Plan::Scan(scan) = &mut plan {
                     for hint in index_hints {
@@ -142,10 +167,13 @@ impl Binder<'_> {
                 }
                 Ok((plan, visible))
             }
-            ast::TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+            ast::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 let alias = alias.as_ref().ok_or(SqlError::DerivedNeedsAlias)?;
                 let columns: Vec<String> = alias.columns.iter().map(|c| c.name.value.clone()).collect();
-                self.derived(subquery, &alias.name.value, &columns)
+                match lateral {
+                    true => self.lateral(subquery, &alias.name.value, &columns),
+                    false => self.derived(subquery, &alias.name.value, &columns),
+                }
             }
             ast::TableFactor::NestedJoin { table_with_joins, alias: None } => self.bind_joins(table_with_joins),
             other => unsupported(other.to_string()),
@@ -163,6 +191,32 @@ impl Binder<'_> {
         let bound = self.bind_query(query);
         self.blocks.extend(own);
         self.as_table(bound?, alias, names)
+    }
+
+    /// A subquery in FROM that sees the tables before it. What it reads of them is added to what the FROM depends on.
+    fn lateral(&mut self, query: &ast::Query, alias: &str, names: &[String]) -> Result<(Plan, Vec<Visible>), SqlError> {
+        let own = self.blocks.pop();
+        let before = self.before.clone();
+        self.blocks.push(Block { visible: before.clone(), ..Block::default() });
+        self.blocks.push(Block::default());
+        let bound = self.bind_query(query);
+        let frame = self.blocks.pop().unwrap_or_default();
+        self.blocks.pop();
+        let (read, outside): (HashSet<ColId>, HashSet<ColId>) =
+            frame.outer.into_iter().partition(|id| before.iter().any(|v| v.id == *id));
+        self.depends.extend(read);
+        if let Some(around) = self.blocks.last_mut() {
+            around.outer.extend(outside.into_iter().filter(|id| !around.visible.iter().any(|v| v.id == *id)));
+        }
+        self.blocks.extend(own);
+        self.as_table(bound?, alias, names)
+    }
+
+    /// Whether what was bound last reads these columns.
+    fn depends_on(&mut self, columns: &[Visible]) -> bool {
+        let before = self.depends.len();
+        self.depends.retain(|id| !columns.iter().any(|v| v.id == *id));
+        self.depends.len() < before
     }
 
     /// A query's columns under the name of a table.
@@ -207,7 +261,12 @@ impl Binder<'_> {
             if join.global {
                 return unsupported("GLOBAL JOIN");
             }
-            let (mut right, right_visible) = self.bind_factor(&join.relation)?;
+            let outside = self.before.len();
+            self.before.extend(visible.iter().cloned());
+            let bound = self.bind_factor(&join.relation);
+            self.before.truncate(outside);
+            let (mut right, right_visible) = bound?;
+            let depends = self.depends_on(&visible);
             if let (Op::StraightJoin(_), Some(alias)) = (&join.join_operator, alias_of(&right)) {
                 return Err(SqlError::RecursionJoinOrder(alias.to_owned()));
             }
@@ -288,6 +347,14 @@ impl Binder<'_> {
                     *input = Plan::Apply { input: Box::new(std::mem::take(input)), subquery: Box::new(subquery) };
                 }
             }
+            if depends {
+                if right_outer || !above.is_empty() {
+                    return unsupported("this join with LATERAL");
+                }
+                let right = Box::new(filter(right, conditions));
+                plan = Plan::Lateral { left: Box::new(plan), right, outer: left_outer };
+                continue;
+            }
             let (left, right) = if right_outer { (right, plan) } else { (plan, right) };
             let kind = if left_outer || right_outer { JoinKind::Left } else { JoinKind::Inner };
             let (over_all, other) = conditions
@@ -311,13 +378,27 @@ impl Binder<'_> {
 
     /// A FROM list.
     pub fn bind_from(&mut self, from: &[ast::TableWithJoins]) -> Result<(Plan, Vec<Visible>), SqlError> {
+        let before = std::mem::take(&mut self.before);
+        let bound = self.bind_from_items(from);
+        self.before = before;
+        bound
+    }
+
+    fn bind_from_items(&mut self, from: &[ast::TableWithJoins]) -> Result<(Plan, Vec<Visible>), SqlError> {
         let mut result: Option<(Plan, Vec<Visible>)> = None;
         for item in from {
             let (plan, visible) = self.bind_joins(item)?;
+            self.before.extend(visible.iter().cloned());
             result = Some(match result {
                 None => (plan, visible),
                 Some((left, mut all)) => {
                     check_aliases(&all, &visible)?;
+                    if self.depends_on(&all) {
+                        all.extend(visible);
+                        let (left, right) = (Box::new(left), Box::new(plan));
+                        result = Some((Plan::Lateral { left, right, outer: false }, all));
+                        continue;
+                    }
                     all.extend(visible);
                     let join = Plan::Join {
                         kind: JoinKind::Inner,

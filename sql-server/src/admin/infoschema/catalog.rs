@@ -1,14 +1,20 @@
 //! What the schema knows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
+use query::context::EvalContext;
 use sql_base::SqlError;
-use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind};
+use sql_catalog::{
+    AutoIdKind, CheckOption, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind, ViewInfo,
+};
 use sql_context::Services;
+use sql_planner::view::{Definitions, as_shown};
 
 use super::cluster::time_of;
+use crate::admin::show::security;
 use crate::cluster::Server;
 
 type Rows = Vec<Vec<Datum>>;
@@ -45,9 +51,21 @@ fn pk_type(table: &TableInfo) -> &'static str {
     if table.pk_is_handle { "CLUSTERED" } else { "NONCLUSTERED" }
 }
 
+/// Columns of information_schema.tables.
+const TABLES_WIDTH: usize = 25;
+
 pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, SqlError> {
     let mut rows = Vec::new();
     for (database, table) in all_tables(schema) {
+        if table.view.is_some() {
+            let mut row = vec![Datum::Null; TABLES_WIDTH];
+            row[..4].clone_from_slice(&[s("def"), s(database), s(table.name.as_str()), s(table.type_name())]);
+            row[14] = time_of(table.update_ts);
+            row[20] = s("VIEW");
+            row[21] = Datum::Int(table.id);
+            rows.push(row);
+            continue;
+        }
         let base = table.kind == TableKind::Base;
         let auto_increment = if table.auto_increment_column().is_some() {
             let next = server.auto_ids()?.next(table, AutoIdKind::AutoIncrement).await?;
@@ -60,7 +78,7 @@ pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, Sql
             s("def"),
             s(database),
             s(table.name.as_str()),
-            s(if base { "BASE TABLE" } else { "SYSTEM VIEW" }),
+            s(table.type_name()),
             if base { s("InnoDB") } else { Datum::Null },
             Datum::UInt(10),
             s("Compact"),
@@ -153,9 +171,42 @@ fn char_bytes(collation: Collation) -> u64 {
     }
 }
 
-pub(super) fn columns(schema: &Schema) -> Rows {
+/// The views as they are now: what each shows, unless it no longer fits its tables, and whether it can be changed.
+fn all_views(
+    schema: &Arc<Schema>,
+) -> impl Iterator<Item = (&str, &Arc<TableInfo>, &ViewInfo, Option<(TableInfo, bool)>)> {
+    let eval = EvalContext::default();
+    all_tables(schema).filter_map(move |(database, table)| {
+        let view = table.view.as_deref()?;
+        let env = Definitions { schema, database: None, eval: &eval };
+        Some((database, table, view, as_shown(&env, database, table).ok()))
+    })
+}
+
+pub(super) fn views(schema: &Arc<Schema>) -> Rows {
+    let row = |(database, table, view, shown): (&str, &Arc<TableInfo>, &ViewInfo, Option<(TableInfo, bool)>)| {
+        vec![
+            s("def"),
+            s(database),
+            s(table.name.as_str()),
+            s(view.select.as_str()),
+            s(view.check_option.map_or("NONE", CheckOption::as_str)),
+            s(if shown.is_some_and(|(_, updatable)| updatable) { "YES" } else { "NO" }),
+            s(format!("{}@{}", view.definer.user, view.definer.host)),
+            s(security(view)),
+            s(view.charset.as_str()),
+            s(view.collation.as_str()),
+        ]
+    };
+    all_views(schema).map(row).collect()
+}
+
+pub(super) fn columns(schema: &Arc<Schema>) -> Rows {
     let mut rows = Vec::new();
+    let views: HashMap<i64, TableInfo> =
+        all_views(schema).filter_map(|(_, table, _, shown)| Some((table.id, shown?.0))).collect();
     for (database, table) in all_tables(schema) {
+        let table = views.get(&table.id).unwrap_or(table);
         for (position, column) in (1..).zip(table.public_columns()) {
             let ty = &column.field_type;
             let null = Datum::Null;

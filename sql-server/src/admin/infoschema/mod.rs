@@ -3,7 +3,7 @@
 //! [`sql_catalog::virtual_tables`] defines them; the executor scans their rows instead of the storage. [`catalog`]
 //! fills in what the schema knows, [`cluster`] what PD and the other servers know.
 //!
-//! Tables of things that do not exist here (views, routines, triggers, events, partitions, foreign keys) are there and
+//! Tables of things that do not exist here (routines, triggers, events, partitions, foreign keys) are there and
 //! empty, because tools ask for them.
 
 mod catalog;
@@ -33,6 +33,7 @@ async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Resul
         "schemata" => catalog::schemata(schema),
         "tables" => catalog::tables(server, schema).await?,
         "columns" => catalog::columns(schema),
+        "views" => catalog::views(schema),
         "statistics" => catalog::statistics(schema),
         "key_column_usage" => catalog::key_column_usage(schema),
         "table_constraints" => catalog::table_constraints(schema),

@@ -1,15 +1,13 @@
 //! Definitions as statements that make them again.
 
 use codec::types::{Collation, TypeCode, flags};
-use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo};
+use sql_base::SqlError;
+use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo, ViewInfo};
 use sql_ddl::placement::settings;
+use sql_parser::canonical::{AsWritten, query_text, quoted};
+use sql_parser::parse_query;
 
 use crate::admin::infoschema;
-
-/// A name in backquotes.
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
 
 /// A string in quotes.
 fn literal(text: &str) -> String {
@@ -45,6 +43,34 @@ pub fn create_database(info: &DatabaseInfo, if_not_exists: bool) -> String {
 /// CREATE PLACEMENT POLICY.
 pub fn create_policy(policy: &PolicyInfo) -> String {
     format!("CREATE PLACEMENT POLICY {} {}", quoted(policy.name.as_str()), settings::render(&policy.settings))
+}
+
+/// CREATE VIEW. Names of the current database, if the view is in it, go without its name.
+pub fn create_view(database: &str, name: &str, view: &ViewInfo, current: Option<&str>) -> Result<String, SqlError> {
+    let hidden = current.filter(|current| current.eq_ignore_ascii_case(database));
+    let select = match hidden {
+        Some(_) => query_text(&*parse_query(&view.select)?, &AsWritten, None, hidden)?,
+        None => view.select.clone(),
+    };
+    let whole = match hidden {
+        Some(_) => quoted(name),
+        None => format!("{}.{}", quoted(database), quoted(name)),
+    };
+    let columns: Vec<_> = view.columns.iter().map(|column| quoted(column.as_str())).collect();
+    Ok(format!(
+        "CREATE ALGORITHM={} DEFINER={}@{} SQL SECURITY {} VIEW {whole}{} AS {select}{}",
+        view.algorithm.as_str(),
+        quoted(&view.definer.user),
+        quoted(&view.definer.host),
+        security(view),
+        if view.columns_given { format!(" ({})", columns.join(",")) } else { String::new() },
+        view.check_option.map_or(String::new(), |check| format!(" WITH {} CHECK OPTION", check.as_str())),
+    ))
+}
+
+/// DEFINER or INVOKER.
+pub(crate) fn security(view: &ViewInfo) -> &'static str {
+    if view.invoker { "INVOKER" } else { "DEFINER" }
 }
 
 /// CREATE TABLE. `next` is what AUTO_INCREMENT gives next, told once it is not the first.

@@ -10,13 +10,15 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
-use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind};
-use sql_context::ExecContext;
+use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind, ViewInfo};
+use sql_context::{ExecContext, eval_context};
 use sql_parser::{ShowKind, TableName};
+use sql_planner::view::{Definitions, as_shown};
 
 use crate::admin::infoschema;
 use crate::cluster::Server;
-pub use create::{create_database, create_policy, create_table};
+pub(crate) use create::security;
+pub use create::{create_database, create_policy, create_table, create_view};
 
 /// Runs one of the SHOW statements that the session does not answer itself.
 pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<ResultSet, SqlError> {
@@ -42,7 +44,10 @@ pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind
             Ok(result(columns, vec![row]))
         }
         ShowKind::CreateTable(name) => {
-            let (_, table) = table(ctx, name)?;
+            let (database, table) = table(ctx, name)?;
+            if let Some(view) = &table.view {
+                return show_create_view(ctx, &database, &table, view);
+            }
             let next = match table.auto_increment_column() {
                 Some(_) if table.kind == TableKind::Base => {
                     Some(ctx.server.auto_ids()?.next(&table, AutoIdKind::AutoIncrement).await?)
@@ -54,7 +59,13 @@ pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind
         }
         ShowKind::CreateView(name) => {
             let (database, table) = table(ctx, name)?;
-            Err(SqlError::Other(format!("'{}.{}' is not VIEW", database.info.name, table.name)))
+            match &table.view {
+                Some(view) => show_create_view(ctx, &database, &table, view),
+                None => Err(SqlError::WrongObject {
+                    object: format!("{}.{}", database.info.name, table.name),
+                    expected: "VIEW",
+                }),
+            }
         }
         ShowKind::CreatePlacementPolicy(name) => {
             let policy = ctx.schema.policy(name).ok_or_else(|| SqlError::UnknownPlacementPolicy(name.clone()))?;
@@ -114,6 +125,35 @@ pub(crate) fn table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Data
     Ok((Arc::clone(held), Arc::clone(table)))
 }
 
+/// A table with rows of its own, by name.
+pub(crate) fn base_table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+    let (database, table) = table(ctx, name)?;
+    match table.view {
+        None => Ok((database, table)),
+        Some(_) => Err(SqlError::WrongObject {
+            object: format!("{}.{}", database.info.name, table.name),
+            expected: "BASE TABLE",
+        }),
+    }
+}
+
+fn show_create_view(
+    ctx: &ExecContext<'_>,
+    database: &Database,
+    table: &TableInfo,
+    view: &ViewInfo,
+) -> Result<ResultSet, SqlError> {
+    let name = table.name.as_str();
+    let columns = vec![
+        text("View", 64),
+        text("Create View", 1024),
+        text("character_set_client", 32),
+        text("collation_connection", 64),
+    ];
+    let text = create_view(database.info.name.as_str(), name, view, ctx.session.database.as_deref())?;
+    Ok(result(columns, vec![vec![s(name), s(text), s(view.charset.as_str()), s(view.collation.as_str())]]))
+}
+
 fn tables(ctx: &ExecContext<'_>, full: bool, name: Option<&str>) -> Result<ResultSet, SqlError> {
     let database = database(ctx, name)?;
     let mut columns = vec![text(&format!("Tables_in_{}", database.info.name), 64)];
@@ -123,7 +163,7 @@ fn tables(ctx: &ExecContext<'_>, full: bool, name: Option<&str>) -> Result<Resul
     let row = |table: &Arc<TableInfo>| {
         let mut row = vec![s(table.name.as_str())];
         if full {
-            row.push(s(if table.kind == TableKind::Base { "BASE TABLE" } else { "SYSTEM VIEW" }));
+            row.push(s(table.type_name()));
         }
         row
     };
@@ -155,6 +195,13 @@ async fn table_status(ctx: &mut ExecContext<'_>, name: Option<&str>) -> Result<R
     ];
     let mut rows = Vec::new();
     for table in database.tables() {
+        if table.view.is_some() {
+            let mut row = vec![Datum::Null; columns.len()];
+            row[0] = s(table.name.as_str());
+            row[columns.len() - 1] = s("VIEW");
+            rows.push(row);
+            continue;
+        }
         let auto_increment = match table.auto_increment_column() {
             Some(_) => Datum::Int(ctx.server.auto_ids()?.next(table, AutoIdKind::AutoIncrement).await?),
             None => Datum::Null,
@@ -184,7 +231,12 @@ async fn table_status(ctx: &mut ExecContext<'_>, name: Option<&str>) -> Result<R
 }
 
 fn columns(ctx: &ExecContext<'_>, full: bool, name: &TableName) -> Result<ResultSet, SqlError> {
-    let (_, table) = table(ctx, name)?;
+    let (database, mut table) = table(ctx, name)?;
+    if table.view.is_some() {
+        let eval = eval_context(ctx.session, false);
+        let env = Definitions { schema: &ctx.schema, database: None, eval: &eval };
+        table = Arc::new(as_shown(&env, database.info.name.as_str(), &table)?.0);
+    }
     let mut columns = vec![text("Field", 64), long_text("Type")];
     if full {
         columns.push(text("Collation", 64));
@@ -261,7 +313,7 @@ fn indexes(ctx: &ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlErro
 
 /// SHOW TABLE t NEXT_ROW_ID and ADMIN SHOW t NEXT_ROW_ID.
 pub(crate) async fn next_row_id(ctx: &mut ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlError> {
-    let (database, table) = table(ctx, name)?;
+    let (database, table) = base_table(ctx, name)?;
     let ids = ctx.server.auto_ids()?;
     let columns = vec![
         text("DB_NAME", 64),

@@ -13,7 +13,7 @@ use sql_ddl::placement::pd::{PdHttp, SchedulingState};
 use sql_ddl::placement::{rules, settings};
 use sql_parser::TableName;
 
-use super::{database, result, s, table, text};
+use super::{base_table, database, result, s, text};
 use crate::admin::infoschema;
 use crate::cluster::Server;
 
@@ -109,7 +109,7 @@ pub(super) async fn for_table(
     name: &TableName,
     partition: Option<&str>,
 ) -> Result<ResultSet, SqlError> {
-    let (database, table) = table(ctx, name)?;
+    let (database, table) = base_table(ctx, name)?;
     if let Some(partition) = partition {
         return Err(SqlError::UnknownPartition { partition: partition.to_owned(), table: table.name.original.clone() });
     }

@@ -7,7 +7,7 @@ use sql_context::ExecContext;
 use sql_ddl::placement::{rules, settings};
 use sql_parser::TableName;
 
-use super::{number, result, s, table, text};
+use super::{base_table, number, result, s, text};
 use crate::admin::infoschema::{boundary, region_rows};
 use crate::cluster::Server;
 
@@ -17,7 +17,7 @@ pub(super) async fn table_regions(
     name: &TableName,
     index: Option<&str>,
 ) -> Result<ResultSet, SqlError> {
-    let (_, table) = table(ctx, name)?;
+    let (_, table) = base_table(ctx, name)?;
     let (start, end) = match index {
         None => codec::table::table_range(table.id),
         Some(name) => {

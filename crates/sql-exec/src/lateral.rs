@@ -1,0 +1,163 @@
+//! Derived tables that read columns of those before them: `FROM t, LATERAL (SELECT … WHERE s.a = t.a) AS x`.
+//!
+//! For each row of the left, its values are put into the plan of the right, which is then optimized and run: its scans choose
+//! keys by them. Rows that are next to each other and give the same values share an answer.
+//!
+//! Not here: which rows of the right are wanted, since conditions of the join are in its plan.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use codec::datum::Datum;
+use codec::types::FieldType;
+use query::batch::{Batch, BatchBuilder};
+use query::expr::Expr;
+use sql_base::SqlError;
+use sql_planner::plan::{ColId, Plan, bind_values};
+
+use crate::rules::optimize;
+use crate::runtime::{Operator, Runtime};
+
+/// Makes operators of plans.
+type Build = fn(&Plan, &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError>;
+
+/// Rows of a batch that is given.
+const BATCH_ROWS: usize = 1024;
+
+/// Builds the operator, of the left, its columns, and the plan of the right; `build` makes the right's operators.
+pub(crate) fn build(
+    (left, ids, mut right): (Box<dyn Operator>, Vec<ColId>, Plan),
+    outer: bool,
+    build: Build,
+    types: Arc<[FieldType]>,
+    rt: &Arc<Runtime>,
+) -> Box<dyn Operator> {
+    let mut read = HashSet::new();
+    right.each_expr(&mut |e| read.extend(e.columns()));
+    let used = (0..ids.len()).filter(|i| read.contains(&ids[*i])).collect();
+    Box::new(Lateral {
+        left,
+        used,
+        ids,
+        right,
+        outer,
+        build,
+        types,
+        current: None,
+        pending: Vec::new(),
+        last: None,
+        kept: 0,
+        rt: rt.clone(),
+    })
+}
+
+struct Lateral {
+    left: Box<dyn Operator>,
+    ids: Vec<ColId>,
+    /// Positions of the left that the right reads.
+    used: Vec<usize>,
+    right: Plan,
+    outer: bool,
+    build: Build,
+    types: Arc<[FieldType]>,
+    /// Rows of the left, and how many of them are done.
+    current: Option<(Batch, usize)>,
+    /// Rows of the right for the row of the left that is under way, from the last to the next.
+    pending: Vec<Vec<Datum>>,
+    /// What the right read last, and its rows.
+    last: Option<(Vec<Datum>, Vec<Vec<Datum>>)>,
+    /// Bytes that those rows take.
+    kept: usize,
+    rt: Arc<Runtime>,
+}
+
+impl Lateral {
+    /// The rows of the right for a row of the left.
+    async fn rows(&mut self, row: &[Datum], types: &[FieldType]) -> Result<Vec<Vec<Datum>>, SqlError> {
+        let values: Vec<Datum> = self.used.iter().map(|i| row[*i].clone()).collect();
+        if let Some((known, rows)) = &self.last
+            && *known == values
+        {
+            return Ok(rows.clone());
+        }
+        let constants: HashMap<ColId, Expr> = self
+            .used
+            .iter()
+            .map(|i| (self.ids[*i], Expr::Const { value: row[*i].clone(), ty: types[*i].clone() }))
+            .collect();
+        let mut plan = self.right.clone();
+        let wanted = plan.outputs();
+        plan.each_expr(&mut |e| bind_values(e, &constants));
+        let plan = optimize(plan, &self.rt);
+        let order: Vec<usize> = {
+            let outputs = plan.outputs();
+            wanted.iter().filter_map(|id| outputs.iter().position(|o| o == id)).collect()
+        };
+        self.rt.release(std::mem::take(&mut self.kept));
+        self.last = None;
+        let held = self.rt.held();
+        let mut bytes = 0;
+        let mut operator = (self.build)(&plan, &self.rt)?;
+        let mut rows = Vec::new();
+        while let Some(batch) = operator.next().await? {
+            self.rt.check_interrupted()?;
+            bytes += batch.data_bytes();
+            self.rt.hold(batch.data_bytes())?;
+            rows.extend((0..batch.num_rows()).map(|r| order.iter().map(|c| batch.datum(r, *c)).collect::<Vec<_>>()));
+        }
+        drop(operator);
+        // What its operators held is gone with them.
+        self.rt.release_to(held + bytes);
+        self.kept = bytes;
+        self.last = Some((values, rows.clone()));
+        Ok(rows)
+    }
+}
+
+impl Drop for Lateral {
+    fn drop(&mut self) {
+        self.rt.release(self.kept);
+    }
+}
+
+#[async_trait]
+impl Operator for Lateral {
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        let mut builder = BatchBuilder::new(self.types.clone(), BATCH_ROWS);
+        let mut filled = 0;
+        while filled < BATCH_ROWS {
+            let (batch, at) = match self.current.take() {
+                Some((batch, at)) if at < batch.num_rows() => (batch, at),
+                _ => match self.left.next().await? {
+                    Some(batch) => {
+                        self.current = Some((batch, 0));
+                        continue;
+                    }
+                    None => break,
+                },
+            };
+            self.rt.check_interrupted()?;
+            tokio::task::yield_now().await;
+            let row = batch.row(at);
+            if self.pending.is_empty() {
+                self.pending = self.rows(&row, batch.types()).await?;
+                if self.pending.is_empty() && self.outer {
+                    self.pending.push(vec![Datum::Null; self.types.len() - row.len()]);
+                }
+                self.pending.reverse();
+            }
+            while filled < BATCH_ROWS
+                && let Some(right) = self.pending.pop()
+            {
+                let mut both = row.clone();
+                both.extend(right);
+                builder.push(&both)?;
+                filled += 1;
+            }
+            let done = usize::from(self.pending.is_empty());
+            self.current = Some((batch, at + done));
+        }
+        Ok((filled > 0).then(|| builder.finish()))
+    }
+}
