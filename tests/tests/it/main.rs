@@ -10,5 +10,6 @@ mod playground_scenario;
 mod simulation;
 mod storage_kill;
 mod tikv_client;
+mod user_locks;
 mod wan;
 mod without_a_cluster;
