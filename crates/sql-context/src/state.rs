@@ -11,6 +11,7 @@ use sql_base::Interrupt;
 use sql_base::SqlError;
 use sql_parser::Scope;
 
+use super::temporary::TemporaryTables;
 use super::txn::TxnState;
 use crate::services::Services;
 use crate::vars::{self, Kind, SessionVars};
@@ -87,6 +88,8 @@ pub struct SessionState {
     pub time_limit: Option<Duration>,
     /// The transaction.
     pub txn: TxnState,
+    /// Its temporary tables.
+    pub temporary: TemporaryTables,
     /// How others interrupt this session.
     pub interrupt: Arc<Interrupt>,
 }
@@ -109,6 +112,7 @@ impl SessionState {
             statement_text: String::new(),
             time_limit: None,
             txn: TxnState::default(),
+            temporary: TemporaryTables::default(),
             interrupt,
         }
     }
