@@ -185,6 +185,15 @@ impl Buffer {
         std::mem::take(&mut self.entries)
     }
 
+    /// Takes the pending writes of `[start, end)` out, in key order.
+    pub(crate) fn take_range(&mut self, start: &[u8], end: &[u8]) -> BTreeMap<Vec<u8>, Entry> {
+        let mut taken = self.entries.split_off(start);
+        let mut rest = taken.split_off(end);
+        self.entries.append(&mut rest);
+        self.bytes -= taken.iter().map(|(key, entry)| bytes_of(key, entry)).sum::<usize>();
+        taken
+    }
+
     /// Keys with pending writes.
     pub fn len(&self) -> usize {
         self.entries.len()

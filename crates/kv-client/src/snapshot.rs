@@ -17,6 +17,7 @@ use proto::kvrpcpb::{self, LockInfo};
 use crate::backoff::{Backoff, Reason};
 use crate::client::{Client, REQUEST_TIMEOUT};
 use crate::error::{Error, Result, from_key_error};
+use crate::private::{Private, PrivateSnapshot};
 use crate::region::Region;
 
 /// Values asked for at once, when a scan has no smaller limit: until it is known how large they are, and at most.
@@ -37,11 +38,19 @@ pub struct Snapshot {
     passed: Arc<Mutex<Vec<u64>>>,
     /// Average bytes of the values of the last answer; 0 before the first.
     value_bytes: Arc<AtomicUsize>,
+    /// What the session keeps to itself.
+    private: Option<PrivateSnapshot>,
 }
 
 impl Snapshot {
     pub(crate) fn new(client: Client, ts: Timestamp) -> Self {
-        Self { client, ts, passed: Arc::default(), value_bytes: Arc::default() }
+        Self { client, ts, passed: Arc::default(), value_bytes: Arc::default(), private: None }
+    }
+
+    /// The same, with what a session keeps to itself as it is now.
+    pub fn with_private(mut self, private: Option<&Private>) -> Self {
+        self.private = private.map(Private::snapshot);
+        self
     }
 
     /// How many values to ask for at once.
@@ -88,6 +97,9 @@ impl Snapshot {
 
     /// The value of a key.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(private) = self.private.as_ref().filter(|private| private.covers(key)) {
+            return Ok(private.get(key));
+        }
         let mut backoff = self.client.backoff();
         loop {
             let region = self.client.locate(key, &mut backoff).await?;
@@ -115,6 +127,15 @@ impl Snapshot {
         let mut backoff = self.client.backoff();
         let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(keys.len());
         let mut left: Vec<usize> = (0..keys.len()).collect();
+        if let Some(private) = &self.private {
+            left.retain(|&i| {
+                let ours = private.covers(&keys[i]);
+                if ours && let Some(value) = private.get(&keys[i]) {
+                    found.insert(keys[i].clone(), value);
+                }
+                !ours
+            });
+        }
         while !left.is_empty() {
             let asked: Vec<&[u8]> = left.iter().map(|&i| keys[i].as_slice()).collect();
             let groups = self.client.group(&asked, &mut backoff).await?;
@@ -192,6 +213,9 @@ impl Snapshot {
         reverse: bool,
         key_only: bool,
     ) -> Result<Vec<KvPair>> {
+        if let Some(private) = self.private.as_ref().filter(|private| private.covers(start)) {
+            return Ok(private.scan(start, end, limit, reverse, key_only));
+        }
         let mut pairs = Vec::new();
         let mut rest = Some((start.to_vec(), end.to_vec()));
         while let Some((start, end)) = rest.take() {

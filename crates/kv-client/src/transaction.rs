@@ -25,6 +25,7 @@ use crate::client::{Client, REQUEST_TIMEOUT};
 use crate::commit::{CommitCheck, CommitJob, Mutation, commit, lock_ttl_ms};
 use crate::error::{Error, Result};
 use crate::heartbeat::LOCK_TTL_MS;
+use crate::private::Private;
 use crate::region::Region;
 use crate::resolve::locks_of;
 use crate::snapshot::{KvPair, Snapshot, remaining};
@@ -119,6 +120,8 @@ pub struct Transaction {
     /// locks up to its timestamp: the next ones are taken at a fresh timestamp, or that would release them too.
     gave_up: bool,
     check: Option<CommitCheck>,
+    /// What the session keeps to itself.
+    private: Option<Private>,
     finished: bool,
 }
 
@@ -145,8 +148,20 @@ impl Transaction {
             for_update_ts: start_ts,
             gave_up: false,
             check: None,
+            private: None,
             finished: false,
         }
+    }
+
+    /// Lets it read and write what a session keeps to itself.
+    pub fn use_private(&mut self, private: &Private) {
+        self.snapshot = self.snapshot.clone().with_private(Some(private));
+        self.private = Some(private.clone());
+    }
+
+    /// What the session keeps to itself.
+    pub fn private(&self) -> Option<&Private> {
+        self.private.as_ref()
     }
 
     /// Where its snapshot is.
@@ -325,6 +340,51 @@ impl Transaction {
         if !self.options.pessimistic {
             return Err(Error::Refused("an optimistic transaction takes no locks before its commit".into()));
         }
+        match self.private.clone() {
+            Some(private) if keys.iter().any(|key| private.covers(key)) => {
+                self.lock_beside(&private, keys, options).await
+            }
+            _ => self.lock_stored(keys, options).await,
+        }
+    }
+
+    /// As [`Transaction::lock_keys`], some keys being the session's own: nobody else can change those.
+    async fn lock_beside(&mut self, private: &Private, keys: Vec<Vec<u8>>, options: LockOptions) -> Result<Locked> {
+        for key in keys.iter().filter(|key| private.covers(key)) {
+            if self.buffer.get(key).is_some_and(|entry| entry.must_not_exist) {
+                if private.get(key).is_some() {
+                    return Err(Error::KeyExists { key: key.clone() });
+                }
+                self.buffer.set_checked(key);
+            }
+        }
+        let stored: Vec<Vec<u8>> = keys.iter().filter(|key| !private.covers(key)).cloned().collect();
+        let found = match stored.is_empty() {
+            true => Locked { for_update_ts: self.for_update_ts, ..Locked::default() },
+            false => self.lock_stored(stored, options.clone()).await?,
+        };
+        let mut locked = Locked { for_update_ts: found.for_update_ts, ..Locked::default() };
+        let (mut values, mut exists) = (found.values.into_iter(), found.exists.into_iter());
+        if options.return_values || options.check_existence {
+            for key in &keys {
+                let (value, there) = match private.covers(key) {
+                    true => {
+                        let value = private.get(key);
+                        let there = value.is_some();
+                        (value, there)
+                    }
+                    false => (values.next().flatten(), exists.next().unwrap_or_default()),
+                };
+                locked.exists.push(there);
+                if options.return_values {
+                    locked.values.push(value);
+                }
+            }
+        }
+        Ok(locked)
+    }
+
+    async fn lock_stored(&mut self, keys: Vec<Vec<u8>>, options: LockOptions) -> Result<Locked> {
         let mut ts = match options.for_update_ts {
             Some(ts) => ts,
             None if self.gave_up && !keys.is_empty() => self.client.timestamp().await?,
@@ -389,7 +449,9 @@ impl Transaction {
         if self.options.pessimistic {
             return Err(Error::Refused("a pessimistic transaction locks its keys at once".into()));
         }
-        self.locked_at_commit.extend(keys);
+        let private = self.private.as_ref();
+        self.locked_at_commit
+            .extend(keys.into_iter().filter(|key| !private.is_some_and(|private| private.covers(key))));
         Ok(())
     }
 
@@ -452,6 +514,21 @@ impl Transaction {
     /// start for a transaction with neither).
     pub async fn commit(&mut self) -> Result<Timestamp> {
         self.writable()?;
+        let Some(private) = self.private.clone() else { return self.commit_stored().await };
+        let (start, end) = private.range();
+        let own = self.buffer.take_range(start, end);
+        let duplicate = own.iter().find(|(key, entry)| entry.must_not_exist && private.get(key).is_some());
+        if let Some((key, _)) = duplicate {
+            self.finished = true;
+            self.end_and_wait().await;
+            return Err(Error::KeyExists { key: key.clone() });
+        }
+        let committed = self.commit_stored().await?;
+        private.apply(own);
+        Ok(committed)
+    }
+
+    async fn commit_stored(&mut self) -> Result<Timestamp> {
         self.finished = true;
         if self.buffer.is_empty() && self.locked_at_commit.is_empty() {
             self.end_and_wait().await;

@@ -67,6 +67,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         MBiggerThanD(_) => (1427, "42000"),
         TooManyColumns => (1117, "HY000"),
         TableMustHaveColumns => (1113, "42000"),
+        TableFull(_) => (1114, "HY000"),
         CantRemoveAllColumns => (1090, "42000"),
         UnknownCharacterSet(_) => (1115, "42000"),
         UnknownCollation(_) => (1273, "HY000"),

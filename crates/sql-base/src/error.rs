@@ -676,6 +676,9 @@ pub enum SqlError {
     /// DELETE from a view of several tables. (`db.view`)
     #[error("Can not delete from join view '{0}'")]
     ViewDeleteJoin(String),
+    /// `tidb_tmp_table_max_size`.
+    #[error("The table '{0}' is full")]
+    TableFull(String),
     /// RENAME of a view to another database.
     #[error("Changing schema from '{0}' to '{1}' is not allowed.")]
     SchemaChangeForbidden(String, String),

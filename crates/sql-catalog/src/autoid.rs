@@ -69,7 +69,8 @@ type Shared = Arc<tokio::sync::Mutex<Batch>>;
 
 /// The allocators of all tables on this server.
 pub struct AutoIds {
-    client: Client,
+    /// `None`: nobody else gives values of these tables, so there is nobody to ask.
+    client: Option<Client>,
     batches: Mutex<HashMap<(i64, AutoIdKind), Shared>>,
 }
 
@@ -82,11 +83,25 @@ impl std::fmt::Debug for AutoIds {
 impl AutoIds {
     /// Over the key space.
     pub fn new(client: Client) -> Self {
-        AutoIds { client, batches: Mutex::default() }
+        AutoIds { client: Some(client), batches: Mutex::default() }
+    }
+
+    /// Of tables that one session keeps to itself.
+    pub fn private() -> Self {
+        AutoIds { client: None, batches: Mutex::default() }
+    }
+
+    /// Begins a table's counters anew.
+    pub fn forget(&self, table: i64) {
+        self.batches.lock().retain(|(id, _), _| *id != table);
     }
 
     fn batch(&self, table: i64, kind: AutoIdKind) -> Shared {
-        Arc::clone(self.batches.lock().entry((table, kind)).or_default())
+        let new = || {
+            let end = if self.client.is_none() { i64::MAX - 1 } else { 0 };
+            Arc::new(tokio::sync::Mutex::new(Batch { end, ..Batch::default() }))
+        };
+        Arc::clone(self.batches.lock().entry((table, kind)).or_insert_with(new))
     }
 
     /// Takes `count` (at least one) neighbouring values: the first of them.
@@ -118,7 +133,10 @@ impl AutoIds {
         }
         if value == i64::MAX {
             (batch.next, batch.end) = (i64::MAX, i64::MAX - 1);
-            return self.fetch(table, kind, i64::MAX, 0, 0).await.map(drop);
+            return match self.client {
+                Some(_) => self.fetch(table, kind, i64::MAX, 0, 0).await.map(drop),
+                None => Ok(()),
+            };
         }
         let size = batch.size;
         let (start, end) = self.fetch(table, kind, value, size, 0).await?;
@@ -128,7 +146,10 @@ impl AutoIds {
 
     /// The least value that a server which asks now would get: what SHOW NEXT_ROW_ID and SHOW CREATE TABLE tell.
     pub async fn next(&self, table: &TableInfo, kind: AutoIdKind) -> Result<i64, SqlError> {
-        let held = transact!(&self.client, |meta| meta.auto_id(table.auto_id_schema_id, table.id, kind).await)?;
+        let Some(client) = &self.client else {
+            return Ok(self.batch(table.id, kind).lock().await.next.max(start_of(table, kind).saturating_add(1)));
+        };
+        let held = transact!(client, |meta| meta.auto_id(table.auto_id_schema_id, table.id, kind).await)?;
         Ok(held.max(start_of(table, kind)).saturating_add(1))
     }
 
@@ -141,7 +162,8 @@ impl AutoIds {
         size: i64,
         least: i64,
     ) -> Result<(i64, i64), SqlError> {
-        transact!(&self.client, |meta| {
+        let Some(client) = &self.client else { return Err(SqlError::AutoIncrementExhausted) };
+        transact!(client, |meta| {
             let held = meta.auto_id(table.auto_id_schema_id, table.id, kind).await?;
             let from = held.max(start_of(table, kind)).max(above);
             let to = from.saturating_add(size);

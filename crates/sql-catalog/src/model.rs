@@ -252,6 +252,8 @@ pub enum TableKind {
     Base,
     /// The server computes them when they are read ([`crate::virtual_tables`]).
     Memory,
+    /// The session that made the table keeps them to itself.
+    Temporary,
 }
 
 /// A table.
@@ -324,6 +326,7 @@ impl TableInfo {
             (TableKind::Memory, _) => "SYSTEM VIEW",
             (TableKind::Base, Some(_)) => "VIEW",
             (TableKind::Base, None) => "BASE TABLE",
+            (TableKind::Temporary, _) => "TEMPORARY",
         }
     }
 

@@ -113,6 +113,18 @@ impl Schema {
         self.policies.values().find(|policy| policy.id == id)
     }
 
+    /// The same with another table in a database, which hides the one that has the name. A database that is not there has
+    /// none.
+    pub fn with_table(&self, database: &str, table: Arc<TableInfo>) -> Schema {
+        let mut schema = self.clone();
+        let name = database.to_lowercase();
+        if let Some(held) = schema.databases.get_mut(&name) {
+            Arc::make_mut(held).tables.insert(table.name.lower.clone(), Arc::clone(&table));
+            schema.tables_by_id.insert(table.id, (name, table));
+        }
+        schema
+    }
+
     pub(crate) fn set_version(&mut self, version: i64) {
         self.version = version;
     }

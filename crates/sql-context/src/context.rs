@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use sql_base::SqlError;
-use sql_catalog::Schema;
+use sql_catalog::{AutoIds, Schema, TableInfo, TableKind};
 
 use crate::services::{Services, VirtualRows};
 use crate::state::{Level, SessionState};
@@ -39,6 +39,14 @@ impl ExecContext<'_> {
     /// No explicit transaction is open, and none will be after this statement: a read may choose its own timestamp.
     pub fn is_autocommit(&self) -> bool {
         self.session.is_autocommit()
+    }
+
+    /// The counters of a table.
+    pub fn auto_ids(&self, table: &TableInfo) -> Result<Arc<AutoIds>, SqlError> {
+        match table.kind {
+            TableKind::Temporary => Ok(Arc::clone(self.session.temporary.ids())),
+            _ => self.server.auto_ids(),
+        }
     }
 
     /// The database that unqualified names mean.

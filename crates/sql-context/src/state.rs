@@ -11,6 +11,7 @@ use sql_base::Interrupt;
 use sql_base::SqlError;
 use sql_parser::Scope;
 
+use super::temporary::TemporaryTables;
 use super::txn::TxnState;
 use crate::services::Services;
 use crate::user_locks::SessionLocks;
@@ -90,6 +91,8 @@ pub struct SessionState {
     pub txn: TxnState,
     /// What `GET_LOCK()` took; `None` in sessions of the server's own.
     pub user_locks: Option<Arc<SessionLocks>>,
+    /// Its temporary tables.
+    pub temporary: TemporaryTables,
     /// How others interrupt this session.
     pub interrupt: Arc<Interrupt>,
 }
@@ -113,6 +116,7 @@ impl SessionState {
             time_limit: None,
             txn: TxnState::default(),
             user_locks: None,
+            temporary: TemporaryTables::default(),
             interrupt,
         }
     }

@@ -11,9 +11,11 @@
 //! Commits go through [`sql_catalog::SchemaCache::begin_commit`]: tables that a transaction changed must still be as it
 //! saw them.
 
+use std::sync::Arc;
+
 use kv_client::{Stage, Transaction, TxnOptions};
 use sql_base::SqlError;
-use sql_catalog::{CommitGuard, UsedTable};
+use sql_catalog::{CommitGuard, Schema, UsedTable};
 
 use crate::evaluation::time_zone;
 use crate::services::Services;
@@ -26,11 +28,26 @@ impl SessionState {
             let pessimistic = self.is_pessimistic();
             let options = if pessimistic { TxnOptions::pessimistic() } else { TxnOptions::optimistic() };
             self.txn.kv = Some(server.kv()?.begin(options).await?);
+            self.use_temporary_tables();
         }
         match self.txn.kv.as_mut() {
             Some(txn) => Ok(txn),
             None => Err(SqlError::Other("no transaction".into())),
         }
+    }
+
+    /// Lets the transaction that is open read and write the session's temporary tables.
+    pub fn use_temporary_tables(&mut self) {
+        if let (Some(txn), Some(rows)) = (self.txn.kv.as_mut(), self.temporary.rows()) {
+            rows.set_limit(self.vars.settings().temporary_table_bytes);
+            txn.use_private(rows);
+        }
+    }
+
+    /// The schema that statements see: the transaction's, under the session's temporary tables.
+    pub fn schema(&mut self, server: &dyn Services) -> Result<Arc<Schema>, SqlError> {
+        let schema = self.txn.schema(server)?;
+        Ok(self.temporary.over(&schema))
     }
 
     /// Whether the transaction locks as it goes. A statement that commits itself doesn't, unless it met a conflict.

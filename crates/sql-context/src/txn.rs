@@ -6,7 +6,7 @@ use std::sync::Arc;
 use codec::timestamp::Timestamp;
 use kv_client::{Stage, Transaction};
 use sql_base::SqlError;
-use sql_catalog::{Schema, TableInfo};
+use sql_catalog::{Schema, TableInfo, TableKind};
 
 use crate::services::Services;
 
@@ -57,7 +57,10 @@ impl TxnState {
 
     /// A table whose rows this transaction changes or locks, as it sees it.
     pub fn use_table(&mut self, table: &TableInfo) {
-        self.used.insert((table.id, table.revision));
+        // Nobody else can change a temporary one.
+        if table.kind != TableKind::Temporary {
+            self.used.insert((table.id, table.revision));
+        }
     }
 
     /// The schema that the transaction's statements see: the one of its first statement.
@@ -71,6 +74,11 @@ impl TxnState {
         let current = server.schema()?;
         self.schema = Some(Arc::clone(&current));
         Ok(current)
+    }
+
+    /// The schema of its last statement, without the session's temporary tables.
+    pub fn stored_schema(&self) -> Option<&Arc<Schema>> {
+        self.schema.as_ref()
     }
 
     /// Forgets all but what was said of the next one, and gives what is open.

@@ -745,3 +745,19 @@ fn integer_bytes(tp: TypeCode) -> u8 {
         _ => 8,
     }
 }
+
+/// CREATE TABLE LIKE: what is being added to the model, or removed from it, is not part of the copy.
+pub(super) fn like(model: &TableInfo, name: &str) -> TableInfo {
+    let mut table = model.clone();
+    table.id = 0;
+    table.name = Name::new(name);
+    table.kind = TableKind::Base;
+    table.auto_inc_start = 0;
+    table.columns.retain(ColumnInfo::is_public);
+    table.indexes.retain(|index| index.is_public());
+    for column in &mut table.columns {
+        column.origin_default = None;
+    }
+    table.renumber();
+    table
+}

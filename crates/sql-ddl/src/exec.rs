@@ -32,6 +32,8 @@ use crate::placement::{rules, settings};
 pub(super) struct Statement<'a> {
     pub(super) domain: &'a Domain,
     pub(super) schema: Arc<Schema>,
+    /// The same under the session's temporary tables: what names mean in queries.
+    pub(super) names: Arc<Schema>,
     /// The current database.
     pub(super) database: Option<&'a str>,
     pub(super) sql: &'a str,
@@ -47,6 +49,8 @@ pub(super) struct Statement<'a> {
     pub(super) client: (String, String),
     /// What SHOW WARNINGS is to list.
     pub(super) notes: Vec<SqlError>,
+    /// The same, as warnings.
+    pub(super) warnings: Vec<SqlError>,
     /// "Rows" that it affected: MySQL counts a database that is made, and the tables of one that is dropped.
     pub(super) affected: u64,
 }
@@ -67,10 +71,10 @@ impl Statement<'_> {
             }
             Ddl::DropDatabase { if_exists, name } => self.drop_database(*if_exists, name).await,
             Ddl::CreateTable(create) => self.create_table(create).await,
-            Ddl::CreateTableLike { if_not_exists, table, like } => {
+            Ddl::CreateTableLike { if_not_exists, table, like, .. } => {
                 self.create_table_like(*if_not_exists, table, like).await
             }
-            Ddl::DropTable { if_exists, tables } => self.drop_tables(*if_exists, tables).await,
+            Ddl::DropTable { if_exists, tables, .. } => self.drop_tables(*if_exists, tables).await,
             Ddl::CreateView(create) => self.create_view(create).await,
             Ddl::DropView { if_exists, views } => self.drop_views(*if_exists, views).await,
             Ddl::TruncateTable(name) => {
@@ -162,7 +166,7 @@ impl Statement<'_> {
         self.schema.database(&database).cloned().ok_or(SqlError::UnknownDatabase(database))
     }
 
-    fn check_primary_key(&self, table: &TableInfo) -> Result<(), SqlError> {
+    pub(super) fn check_primary_key(&self, table: &TableInfo) -> Result<(), SqlError> {
         match self.require_primary_key && !table.pk_is_handle && table.primary_index().is_none() {
             true => Err(SqlError::TableWithoutPrimaryKey),
             false => Ok(()),
@@ -178,9 +182,18 @@ impl Statement<'_> {
     }
 
     pub(super) fn table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+        self.table_in(&self.schema, name)
+    }
+
+    /// A table that is only looked at: it may be a temporary one.
+    pub(super) fn model(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+        self.table_in(&self.names, name)
+    }
+
+    fn table_in(&self, schema: &Schema, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
         let database = self.database_name(name)?;
         let missing = || SqlError::NoSuchTable { database: database.clone(), table: name.name.clone() };
-        let held = self.schema.database(&database).ok_or_else(missing)?;
+        let held = schema.database(&database).ok_or_else(missing)?;
         let table = held.table(&name.name).ok_or_else(missing)?;
         Ok((Arc::clone(held), Arc::clone(table)))
     }
@@ -296,7 +309,7 @@ impl Statement<'_> {
     ) -> Result<(), SqlError> {
         let database = self.database_of(name)?;
         build::check_table_name(&name.name)?;
-        let (model_database, model) = self.table(like)?;
+        let (model_database, model) = self.model(like)?;
         check_is_table(&model_database, &model)?;
         if model.kind == TableKind::Memory {
             return Err(SqlError::NotSupported("CREATE TABLE LIKE a table that the server computes".into()));
@@ -306,17 +319,7 @@ impl Statement<'_> {
             return self.note_if(if_not_exists, exists);
         }
         self.check_primary_key(&model)?;
-        let mut table = (*model).clone();
-        table.id = 0;
-        table.name = Name::new(name.name.clone());
-        table.auto_inc_start = 0;
-        // What is being added to the model, or removed from it, is not part of the copy.
-        table.columns.retain(ColumnInfo::is_public);
-        table.indexes.retain(|index| index.is_public());
-        for column in &mut table.columns {
-            column.origin_default = None;
-        }
-        table.renumber();
+        let table = build::like(&model, &name.name);
         self.run(Some(&database.info), Some(&table.clone()), Action::CreateTable(Box::new(table))).await
     }
 
@@ -698,7 +701,7 @@ impl Statement<'_> {
     }
 }
 
-fn check_is_table(database: &Database, table: &TableInfo) -> Result<(), SqlError> {
+pub(super) fn check_is_table(database: &Database, table: &TableInfo) -> Result<(), SqlError> {
     match table.view {
         None => Ok(()),
         Some(_) => Err(SqlError::WrongObject {
@@ -735,7 +738,7 @@ fn set_flag(held: &mut u32, flag: u32, on: bool) {
     }
 }
 
-fn collation(name: &str) -> Collation {
+pub(super) fn collation(name: &str) -> Collation {
     Collation::from_name(name).unwrap_or(Collation::DEFAULT)
 }
 

@@ -8,7 +8,7 @@
 //! 3. `worker`: a step as a transaction; `backfill`: filling an index;
 //! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
 //! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them;
-//! 6. `build`, `default`, `exec`, `views`: from statements to jobs;
+//! 6. `build`, `default`, `exec`, `views`: from statements to jobs; `temporary`: what needs none;
 //! 7. [`placement`]: policies as PD's rules.
 //!
 //! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE.
@@ -33,6 +33,7 @@ mod default;
 mod exec;
 mod owner;
 mod queue;
+mod temporary;
 mod views;
 mod worker;
 
@@ -51,6 +52,7 @@ pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql:
     let eval = eval_context(ctx.session, true);
     let mut statement = exec::Statement {
         domain,
+        names: ctx.session.temporary.over(&domain.schemas().current()),
         schema: domain.schemas().current(),
         database: database.as_deref(),
         sql,
@@ -60,9 +62,17 @@ pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql:
         user: (ctx.session.identity.user.clone(), "%".to_owned()),
         client: client(ctx),
         notes: Vec::new(),
+        warnings: Vec::new(),
         affected: 0,
     };
-    let result = statement.execute(ddl).await;
+    let result = match temporary::execute(ctx, &mut statement, ddl) {
+        Ok(Some(ddl)) => statement.execute(&ddl).await,
+        Ok(None) => Ok(()),
+        Err(e) => Err(e),
+    };
+    for warning in statement.warnings {
+        ctx.warn(&warning);
+    }
     for note in statement.notes {
         ctx.note(&note);
     }

@@ -41,7 +41,7 @@ impl Statement<'_> {
             sql_parser::ViewAlgorithm::Merge => ViewAlgorithm::Merge,
             sql_parser::ViewAlgorithm::TempTable => ViewAlgorithm::TempTable,
         };
-        let env = Definitions { schema: &self.schema, database: self.database, eval: &self.eval };
+        let env = Definitions { schema: &self.names, database: self.database, eval: &self.eval };
         let definition = define(&env, &create.query, (&database_name, name), &create.columns, algorithm)?;
         let check_option = create.check_option.map(|cascaded| match cascaded {
             true => CheckOption::Cascaded,
@@ -51,7 +51,7 @@ impl Statement<'_> {
             return Err(SqlError::ViewCheckUseless(object()));
         }
         if algorithm == ViewAlgorithm::Merge && !definition.merges {
-            self.notes.push(SqlError::ViewNotMerged);
+            self.warnings.push(SqlError::ViewNotMerged);
             algorithm = ViewAlgorithm::Undefined;
         }
         let (user, host) = create.definer.clone().unwrap_or_else(|| self.user.clone());

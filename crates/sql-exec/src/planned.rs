@@ -39,7 +39,9 @@ pub(crate) async fn load_memory_tables(
     for (database, table) in wanted {
         let key = (database.to_lowercase(), table.name.lower.clone());
         if let Entry::Vacant(entry) = out.entry(key) {
-            let rows = ctx.virtual_rows.virtual_rows(&ctx.schema, &table).await?;
+            // Nobody is told of temporary tables there, as in MySQL.
+            let schema = ctx.session.txn.stored_schema().unwrap_or(&ctx.schema);
+            let rows = ctx.virtual_rows.virtual_rows(schema, &table).await?;
             entry.insert(Arc::new(rows));
         }
     }

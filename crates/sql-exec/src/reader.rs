@@ -10,7 +10,7 @@ use codec::table;
 use kv_client::Snapshot;
 use sql_base::SqlError;
 use sql_catalog::row;
-use sql_catalog::{IndexInfo, TableInfo};
+use sql_catalog::{IndexInfo, TableInfo, TableKind};
 
 /// Keys that differ from the snapshot: `None` is a deleted one.
 pub type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -40,8 +40,9 @@ impl Reader {
 
     /// Whether pending writes touch the table.
     pub fn is_dirty(&self, table: &TableInfo) -> bool {
+        // Stores have nothing of a temporary table.
         let (start, end) = table::table_range(table.id);
-        self.overlay.range(start..end).next().is_some()
+        table.kind == TableKind::Temporary || self.overlay.range(start..end).next().is_some()
     }
 
     /// The same for reads through an index: rows that the transaction has written count with the entries that they have

@@ -59,7 +59,8 @@ pub(crate) async fn snapshot_of(ctx: &mut ExecContext<'_>, current: bool) -> Res
         return Ok(own);
     }
     if current || ctx.session.txn.read_committed {
-        return Ok(client.snapshot(client.timestamp().await?));
+        let snapshot = client.snapshot(client.timestamp().await?);
+        return Ok(snapshot.with_private(ctx.session.temporary.rows()));
     }
     let read_ts = match ctx.session.txn.read_ts {
         Some(ts) => ts,
@@ -67,7 +68,7 @@ pub(crate) async fn snapshot_of(ctx: &mut ExecContext<'_>, current: bool) -> Res
         None => own.ts(),
     };
     ctx.session.txn.read_ts = Some(read_ts);
-    Ok(client.snapshot(read_ts))
+    Ok(client.snapshot(read_ts).with_private(ctx.session.temporary.rows()))
 }
 
 /// What a query reads from.
@@ -79,7 +80,7 @@ pub(crate) async fn reader_of(
     if ctx.is_autocommit() && !current {
         let client = ctx.server.kv()?;
         let ts = if tables.is_empty() { Timestamp::MAX } else { client.timestamp().await? };
-        return Ok(Reader::new(client.snapshot(ts)));
+        return Ok(Reader::new(client.snapshot(ts).with_private(ctx.session.temporary.rows())));
     }
     let snapshot = snapshot_of(ctx, current).await?;
     let overlay = overlay_of(ctx.txn().await?, tables);

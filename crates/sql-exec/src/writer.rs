@@ -16,7 +16,7 @@ use kv_client::{LockOptions, LockWait, Transaction};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::row;
-use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo};
+use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo, TableKind};
 
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
@@ -160,6 +160,7 @@ impl Writer {
 
     /// Ends the statement: locks what it changed, which also finds duplicates.
     pub(crate) async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
+        self.check_room(txn)?;
         let mut keys = std::mem::take(&mut self.keys);
         // Rows that were locked when they were read need nothing more, unless a pending insert is still to be checked.
         keys.retain(|k| !txn.is_locked(k) || txn.buffer().get(k).is_some_and(|e| e.must_not_exist));
@@ -168,6 +169,20 @@ impl Writer {
         }
         txn.lock_keys(keys, LockOptions { wait, ..LockOptions::default() }).await.map_err(|e| self.error(e))?;
         Ok(())
+    }
+
+    /// Whether a temporary table is no larger than it may be. Its bytes are counted only when all that is pending would
+    /// not fit beside all that is there.
+    fn check_room(&self, txn: &Transaction) -> Result<(), SqlError> {
+        let Some(rows) = txn.private().filter(|_| self.table.kind == TableKind::Temporary) else { return Ok(()) };
+        if rows.bytes() + txn.bytes() <= rows.limit() {
+            return Ok(());
+        }
+        let (start, end) = table::table_range(self.table.id);
+        match rows.bytes_with(&start, &end, txn.iter_buffer(&start, &end)) > rows.limit() {
+            true => Err(SqlError::TableFull(self.table.name.original.clone())),
+            false => Ok(()),
+        }
     }
 
     /// Current values of keys: pending ones; otherwise as of now with a lock (pessimistic), or as of the transaction's

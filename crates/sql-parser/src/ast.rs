@@ -163,6 +163,8 @@ pub enum Ddl {
     CreateTable(Box<CreateTable>),
     /// `CREATE TABLE a LIKE b`.
     CreateTableLike {
+        /// `TEMPORARY`.
+        temporary: bool,
         /// `IF NOT EXISTS`.
         if_not_exists: bool,
         /// New table.
@@ -172,6 +174,8 @@ pub enum Ddl {
     },
     /// `DROP TABLE`.
     DropTable {
+        /// `TEMPORARY`: no other table is dropped.
+        temporary: bool,
         /// `IF EXISTS`.
         if_exists: bool,
         /// Tables.
@@ -300,9 +304,22 @@ pub enum PlacementOption {
     SurvivalPreferences(String),
 }
 
+impl Ddl {
+    /// Whether it concerns only tables of the session itself, so that it commits nothing.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Ddl::CreateTable(create) => create.temporary,
+            Ddl::CreateTableLike { temporary, .. } | Ddl::DropTable { temporary, .. } => *temporary,
+            _ => false,
+        }
+    }
+}
+
 /// `CREATE TABLE`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateTable {
+    /// `TEMPORARY`.
+    pub temporary: bool,
     /// `IF NOT EXISTS`.
     pub if_not_exists: bool,
     /// Name.

@@ -41,12 +41,14 @@ impl StatementParser<'_> {
             let options = self.database_options()?;
             return Ok(Statement::Ddl(Ddl::CreateDatabase { if_not_exists, name, options }));
         }
-        if self.is("TABLE") {
-            self.p.advance_token();
-            return self.create_table();
+        if self.eat("TABLE") {
+            return self.create_table(false);
         }
-        if self.eat("TEMPORARY TABLE") || self.eat("GLOBAL TEMPORARY TABLE") {
-            return self.unsupported("CREATE TEMPORARY TABLE");
+        if self.eat("TEMPORARY TABLE") {
+            return self.create_table(true);
+        }
+        if self.eat("GLOBAL TEMPORARY TABLE") {
+            return self.unsupported("CREATE GLOBAL TEMPORARY TABLE");
         }
         let kind = match self.eat_any(&["UNIQUE", "FULLTEXT", "SPATIAL"]) {
             Some("UNIQUE") => IndexKind::Unique,
@@ -109,19 +111,15 @@ impl StatementParser<'_> {
         if self.eat("PREPARE") {
             return Ok(Statement::Deallocate(self.name()?));
         }
-        let temporary = self.eat("GLOBAL TEMPORARY") || self.eat("TEMPORARY");
+        if self.eat("GLOBAL TEMPORARY") {
+            return self.unsupported("DROP GLOBAL TEMPORARY TABLE");
+        }
+        let temporary = self.eat("TEMPORARY");
         if self.eat_any(&["TABLE", "TABLES"]).is_some() {
             let if_exists = self.if_exists()?;
             let tables = self.comma_separated(|s| s.table_name())?;
             self.eat_any(&["RESTRICT", "CASCADE"]);
-            if temporary && !if_exists {
-                return self.unsupported("DROP TEMPORARY TABLE");
-            }
-            // No temporary table exists, so `DROP TEMPORARY TABLE IF EXISTS` must not drop a lasting one.
-            if temporary {
-                return Ok(Statement::Do(Vec::new()));
-            }
-            return Ok(Statement::Ddl(Ddl::DropTable { if_exists, tables }));
+            return Ok(Statement::Ddl(Ddl::DropTable { temporary, if_exists, tables }));
         }
         if temporary {
             return self.unexpected();
@@ -284,7 +282,7 @@ impl StatementParser<'_> {
 
     // ---- Tables ----
 
-    fn create_table(&mut self) -> Parsed<Statement> {
+    fn create_table(&mut self, temporary: bool) -> Parsed<Statement> {
         let if_not_exists = self.if_not_exists()?;
         let table = self.table_name()?;
         let like_in_parens = *self.peek() == Token::LParen && self.is_nth(1, "LIKE");
@@ -297,13 +295,14 @@ impl StatementParser<'_> {
             if like_in_parens {
                 self.expect_token(&Token::RParen)?;
             }
-            return Ok(Statement::Ddl(Ddl::CreateTableLike { if_not_exists, table, like }));
+            return Ok(Statement::Ddl(Ddl::CreateTableLike { temporary, if_not_exists, table, like }));
         }
         if self.is("AS") || self.is("SELECT") {
             return self.unsupported("CREATE TABLE … SELECT");
         }
         let elements = self.parenthesized(|s| s.comma_separated(|s| s.table_element()))?;
         let mut create = CreateTable {
+            temporary,
             if_not_exists,
             table,
             columns: Vec::new(),

@@ -172,3 +172,154 @@ fn column_type(ty: &FieldType) -> FieldType {
         _ => ty,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sql_catalog::{
+        ColumnDefault, ColumnInfo, Database, DatabaseInfo, Definer, Name, SchemaState, TableKind, ViewInfo,
+    };
+
+    use super::*;
+
+    fn table(id: i64, name: &str, columns: &[(&str, FieldType)], view: Option<ViewInfo>) -> Arc<TableInfo> {
+        let column = |(offset, (name, field_type)): (usize, &(&str, FieldType))| ColumnInfo {
+            id: offset as i64 + 1,
+            name: Name::new(*name),
+            offset,
+            field_type: field_type.clone(),
+            default: ColumnDefault::None,
+            origin_default: None,
+            on_update_now: false,
+            state: SchemaState::Public,
+            comment: String::new(),
+        };
+        Arc::new(TableInfo {
+            id,
+            name: Name::new(name),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            columns: columns.iter().enumerate().map(column).collect(),
+            indexes: Vec::new(),
+            state: SchemaState::Public,
+            pk_is_handle: false,
+            comment: String::new(),
+            auto_inc_start: 0,
+            max_column_id: columns.len() as i64,
+            max_index_id: 0,
+            revision: 0,
+            auto_id_schema_id: 0,
+            update_ts: 0,
+            policy: None,
+            view: view.map(Box::new),
+            kind: TableKind::Base,
+        })
+    }
+
+    fn view(id: i64, name: &str, columns: &[&str], select: &str) -> Arc<TableInfo> {
+        let types: Vec<_> = columns.iter().map(|name| (*name, FieldType::bigint())).collect();
+        let info = ViewInfo {
+            algorithm: ViewAlgorithm::Undefined,
+            definer: Definer { user: "root".into(), host: "%".into() },
+            invoker: false,
+            select: select.to_owned(),
+            check_option: None,
+            columns: columns.iter().map(|name| Name::new(*name)).collect(),
+            columns_given: false,
+            charset: String::new(),
+            collation: String::new(),
+        };
+        table(id, name, &types, Some(info))
+    }
+
+    fn schema(views: Vec<Arc<TableInfo>>) -> Arc<Schema> {
+        let info = DatabaseInfo {
+            id: 1,
+            name: Name::new("d"),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            state: SchemaState::Public,
+            policy: None,
+        };
+        let int = FieldType::bigint();
+        let t = table(2, "t", &[("a", int.clone()), ("b", int)], None);
+        Arc::new(Schema::new(1, [Arc::new(Database::new(info, views.into_iter().chain([t])))], []))
+    }
+
+    fn defined(schema: &Arc<Schema>, name: &str, sql: &str) -> Result<Definition, SqlError> {
+        let eval = EvalContext::default();
+        let env = Definitions { schema, database: Some("d"), eval: &eval };
+        define(&env, &sql_parser::parse_query(sql)?, ("d", name), &[], ViewAlgorithm::Undefined)
+    }
+
+    #[test]
+    fn names_are_whole_where_the_binder_found_them() {
+        let schema = schema(Vec::new());
+        for (sql, expected) in [
+            ("SELECT * FROM t", "select `d`.`t`.`a` AS `a`,`d`.`t`.`b` AS `b` from `d`.`t`"),
+            (
+                "SELECT x.*, a AS c FROM t x ORDER BY c, b",
+                "select `x`.`a` AS `a`,`x`.`b` AS `b`,`x`.`a` AS `c` from `d`.`t` `x` order by `x`.`a`,`x`.`b`",
+            ),
+            (
+                "SELECT (SELECT MAX(b) FROM t AS i WHERE i.a = t.a) AS m FROM t WHERE EXISTS (SELECT b)",
+                "select (select max(`i`.`b`) from `d`.`t` `i` where (`i`.`a` = `d`.`t`.`a`)) AS `m` from `d`.`t` where \
+                 exists(select `d`.`t`.`b` AS `b`)",
+            ),
+            (
+                "WITH c AS (SELECT a FROM t) SELECT a FROM c UNION SELECT b FROM t ORDER BY a",
+                "with `c` as (select `d`.`t`.`a` AS `a` from `d`.`t`) select `c`.`a` AS `a` from `c` union select \
+                 `d`.`t`.`b` AS `b` from `d`.`t` order by `a`",
+            ),
+        ] {
+            assert_eq!(defined(&schema, "v", sql).unwrap().select, expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_written_through_is_told_from_what_cannot() {
+        let schema = schema(vec![view(3, "g", &["n"], "select count(0) AS `n` from `d`.`t`")]);
+        let is = |sql: &str| {
+            let definition = defined(&schema, "v", sql).unwrap();
+            (definition.updatable, definition.merges)
+        };
+        assert_eq!(is("SELECT a + 1 AS c, b FROM t WHERE a > 1 ORDER BY b"), (true, true));
+        assert_eq!(is("SELECT t.a FROM t JOIN g ON g.n = t.a"), (true, true));
+        assert_eq!(is("SELECT a FROM t WHERE b IN (SELECT a FROM t)"), (false, true));
+        assert_eq!(is("SELECT (SELECT n FROM g WHERE g.n = t.a) AS c FROM t"), (false, true));
+        for sql in [
+            "SELECT DISTINCT a FROM t",
+            "SELECT MAX(a) FROM t",
+            "SELECT a FROM t GROUP BY a",
+            "SELECT a FROM t HAVING a > 1",
+            "SELECT a FROM t LIMIT 1",
+            "SELECT a FROM t UNION ALL SELECT 1",
+            "SELECT 1 AS a",
+            "SELECT n FROM g",
+            "SELECT ROW_NUMBER() OVER () AS r FROM t",
+            "SELECT x.a FROM (SELECT a FROM t) AS x",
+        ] {
+            assert_eq!(is(sql), (false, false), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_view_shows_what_its_tables_have_now_or_is_invalid() {
+        let eval = EvalContext::default();
+        let views = vec![
+            view(3, "ok", &["x", "y"], "select `d`.`t`.`a` AS `a`,`d`.`t`.`b` AS `b` from `d`.`t`"),
+            view(4, "gone", &["x"], "select `d`.`t`.`c` AS `c` from `d`.`t`"),
+            view(5, "over", &["x"], "select `d`.`gone`.`x` AS `x` from `d`.`gone`"),
+            view(6, "ring", &["x"], "select `d`.`round`.`x` AS `x` from `d`.`round`"),
+            view(7, "round", &["x"], "select `d`.`ring`.`x` AS `x` from `d`.`ring`"),
+        ];
+        let schema = schema(views.clone());
+        let env = Definitions { schema: &schema, database: None, eval: &eval };
+        let shown =
+            |i: usize| as_shown(&env, "d", &views[i]).map(|(table, updatable)| (table.columns.len(), updatable));
+        assert_eq!(shown(0).unwrap(), (2, true));
+        assert_eq!(shown(1).unwrap_err().to_string(), SqlError::ViewInvalid("d.gone".into()).to_string());
+        assert_eq!(shown(2).unwrap_err().code().0, 1356);
+        assert_eq!(shown(3).unwrap_err().code().0, 1462);
+        assert_eq!(defined(&schema, "ok", "SELECT x FROM ok").unwrap_err().code().0, 1462);
+    }
+}

@@ -401,7 +401,7 @@ impl Session {
             _ => None,
         };
         let interrupt = Arc::clone(&self.state.interrupt);
-        let schema = self.state.txn.schema(&*self.server)?;
+        let schema = self.state.schema(&*self.server)?;
         let mut ctx = ExecContext {
             server: &*self.server,
             virtual_rows: &*self.server,
@@ -426,7 +426,7 @@ impl Session {
 
     /// Runs what changes or inspects definitions. It commits what is open first, as in MySQL.
     async fn run_definition(&mut self, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
-        if matches!(statement, Statement::Ddl(_)) {
+        if matches!(statement, Statement::Ddl(ddl) if !ddl.is_temporary()) {
             self.state.commit(&*self.server).await?;
             self.check_writable(self.state.vars.settings().read_only)?;
         }

@@ -113,7 +113,7 @@ impl Session {
         {
             return Ok(result.columns);
         }
-        let schema = self.state.txn.schema(&*self.server)?;
+        let schema = self.state.schema(&*self.server)?;
         let mut ctx = ExecContext {
             server: &*self.server,
             virtual_rows: &*self.server,

@@ -30,7 +30,11 @@ impl Session {
         let result = match self.show_own(&show.kind)? {
             Some(result) => result,
             None => {
-                let schema = self.server.schema()?;
+                let mut schema = self.server.schema()?;
+                // Lists do not have temporary tables; who names one means it.
+                if matches!(show.kind, ShowKind::CreateTable(_) | ShowKind::Columns { .. } | ShowKind::Indexes { .. }) {
+                    schema = self.state.temporary.over(&schema);
+                }
                 let mut ctx = ExecContext {
                     server: &*self.server,
                     virtual_rows: &*self.server,

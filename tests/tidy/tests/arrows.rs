@@ -78,7 +78,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
-    ("sql-context", &["context", "transaction", "evaluation", "state", "txn", "services", "vars"]),
+    ("sql-context", &["context", "transaction", "evaluation", "state", "temporary", "txn", "services", "vars"]),
     (
         "sql-exec",
         &[
@@ -114,6 +114,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "worker",
             "backfill",
             "views",
+            "temporary",
             "exec",
             "queue",
             "check",

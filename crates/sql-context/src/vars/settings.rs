@@ -57,6 +57,8 @@ pub struct Settings {
     pub sql_select_limit: u64,
     /// Rounds of a recursive CTE.
     pub cte_max_recursion_depth: u64,
+    /// What a temporary table may take, in bytes.
+    pub temporary_table_bytes: usize,
     /// UPDATE and DELETE need a key or a LIMIT.
     pub sql_safe_updates: bool,
     /// Tables need a primary key.
@@ -109,6 +111,7 @@ impl Settings {
             memory_quota: of("tidb_mem_quota_query").parse().ok().filter(|bytes| *bytes > 0),
             sql_select_limit: number("sql_select_limit"),
             cte_max_recursion_depth: number("cte_max_recursion_depth"),
+            temporary_table_bytes: usize::try_from(number("tidb_tmp_table_max_size")).unwrap_or(usize::MAX),
             sql_safe_updates: flag("sql_safe_updates"),
             sql_require_primary_key: flag("sql_require_primary_key"),
             auto_increment_increment: number("auto_increment_increment").max(1),

@@ -284,6 +284,9 @@ fn bind_delete(env: &Env<'_>, with: Option<&ast::With>, delete: &ast::Delete) ->
     };
     let (plan, visible, mut targets) = bind_targets(&mut binder, sources)?;
     let single = is_single(&plan);
+    if named.is_empty() && targets.is_empty() && binder.bound_views().is_empty() {
+        return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
+    }
     for view in binder.bound_views() {
         if !named.is_empty() && !named.iter().any(|n| view.alias.eq_ignore_ascii_case(n)) {
             continue;
@@ -575,7 +578,7 @@ pub(crate) async fn update(
         && value > 0
         && let [target] = &found.targets[..]
     {
-        ctx.server.auto_ids()?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
+        ctx.auto_ids(&target.table)?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
     for mut w in writers {
         let txn = ctx.txn().await?;

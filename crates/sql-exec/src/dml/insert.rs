@@ -691,7 +691,7 @@ async fn assign_ids(
     new_rows: &mut [Vec<Datum>],
     fitting: &mut Fitting,
 ) -> Result<Vec<NewId>, SqlError> {
-    let ids = ctx.server.auto_ids()?;
+    let ids = ctx.auto_ids(table)?;
     let mut generated = vec![0; new_rows.len()];
     if let Some(column) = table.auto_increment_column() {
         let zero_is_value = fitting.zero_is_value;

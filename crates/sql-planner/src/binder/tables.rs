@@ -136,6 +136,9 @@ impl Binder<'_> {
                     return Ok((Plan::One, Vec::new()));
                 }
                 let (db, table) = self.find_table(name)?;
+                if table.kind == TableKind::Temporary && self.recorder.is_some() {
+                    return Err(SqlError::ViewSelectTemporary(table.name.original.clone()));
+                }
                 self.record_database(name, &db);
                 let alias_name = alias.as_ref().map_or(table.name.original.clone(), |a| a.name.value.clone());
                 if let Some(view) = &table.view {

@@ -75,8 +75,6 @@ pub(super) struct Views {
     /// Conditions of the views inside of the one that is being bound.
     checks: Vec<Expr>,
     unchecked: bool,
-    /// Whether the views inside of it can be written through.
-    inner: Vec<Writable>,
 }
 
 /// What names meant, by where they stood.
@@ -200,7 +198,6 @@ impl Binder<'_> {
         let clause = std::mem::replace(&mut self.clause, "field list");
         let outer_checks = std::mem::take(&mut self.views.checks);
         let outer_unchecked = std::mem::take(&mut self.views.unchecked);
-        let outer_inner = std::mem::take(&mut self.views.inner);
         let cascades = self.views.cascaded || info.check_option == Some(CheckOption::Cascaded);
         let outer_cascaded = std::mem::replace(&mut self.views.cascaded, cascades);
         let subqueries_before = self.subqueries.len();
@@ -208,7 +205,6 @@ impl Binder<'_> {
         let bound = self.bind_query(&query);
         self.views.open.pop();
         self.views.cascaded = outer_cascaded;
-        let inner = std::mem::replace(&mut self.views.inner, outer_inner);
         let inner_unchecked = std::mem::replace(&mut self.views.unchecked, outer_unchecked);
         let mut checks = std::mem::replace(&mut self.views.checks, outer_checks);
         self.clause = clause;
@@ -221,7 +217,7 @@ impl Binder<'_> {
             return Err(invalid());
         }
         let writable = match simple_block(&query, info.algorithm) {
-            Some(select) => self.writable(&plan, &columns, select, &inner, subqueries_before),
+            Some(select) => self.writable(&plan, &columns, select, subqueries_before),
             None => Writable::default(),
         };
         let mut unchecked = inner_unchecked;
@@ -281,7 +277,6 @@ impl Binder<'_> {
             false => {
                 self.views.checks.extend(checks);
                 self.views.unchecked |= unchecked;
-                self.views.inner.push(writable);
             }
         }
         Ok((plan, columns))
@@ -293,21 +288,14 @@ impl Binder<'_> {
             Some(select) => {
                 let mut tables = Vec::new();
                 rows_of(&bound.plan, &mut tables);
-                (self.writable(&bound.plan, &bound.columns, select, &self.views.inner, 0), !tables.is_empty())
+                (self.writable(&bound.plan, &bound.columns, select, 0), !tables.is_empty())
             }
             None => (Writable::default(), false),
         }
     }
 
     /// Whether rows of a view that is one simple block are rows of tables (manual, "Updatable and Insertable Views").
-    fn writable(
-        &self,
-        plan: &Plan,
-        columns: &[Visible],
-        select: &ast::Select,
-        inner: &[Writable],
-        subqueries_before: usize,
-    ) -> Writable {
+    fn writable(&self, plan: &Plan, columns: &[Visible], select: &ast::Select, subqueries_before: usize) -> Writable {
         let mut tables = Vec::new();
         rows_of(plan, &mut tables);
         let mut applies = Vec::new();
@@ -329,7 +317,6 @@ impl Binder<'_> {
         // Each column is another column of a table.
         let mut seen = HashSet::new();
         let insert = change
-            && inner.iter().all(|view| view.insert)
             && !select.from.iter().any(|from| from.joins.iter().any(outer))
             && columns.iter().all(|c| {
                 base_of(c.id, &computed).is_some_and(|id| tables.iter().any(|t| t.1.contains(&id)) && seen.insert(id))
@@ -451,6 +438,7 @@ fn is_of_names(e: &SqlError) -> bool {
     matches!(
         e,
         SqlError::NoSuchTable { .. }
+            | SqlError::ViewInvalid(_)
             | SqlError::UnknownDatabase(_)
             | SqlError::UnknownColumn { .. }
             | SqlError::UnknownTable(_)

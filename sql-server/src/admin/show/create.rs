@@ -2,7 +2,7 @@
 
 use codec::types::{Collation, TypeCode, flags};
 use sql_base::SqlError;
-use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo, ViewInfo};
+use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo, TableKind, ViewInfo};
 use sql_ddl::placement::settings;
 use sql_parser::canonical::{AsWritten, query_text, quoted};
 use sql_parser::parse_query;
@@ -105,7 +105,9 @@ pub fn create_table(table: &TableInfo, next: Option<i64>) -> String {
         }
         lines.push(line);
     }
-    let mut text = format!("CREATE TABLE {} (\n{}\n) ENGINE=InnoDB", quoted(table.name.as_str()), lines.join(",\n"));
+    let temporary = if table.kind == TableKind::Temporary { "TEMPORARY " } else { "" };
+    let mut text =
+        format!("CREATE {temporary}TABLE {} (\n{}\n) ENGINE=InnoDB", quoted(table.name.as_str()), lines.join(",\n"));
     text.push_str(&format!(" DEFAULT CHARSET={} COLLATE={}", table.charset, table.collate));
     if let Some(next) = next.filter(|next| *next > 1) {
         text.push_str(&format!(" AUTO_INCREMENT={next}"));

@@ -49,8 +49,8 @@ pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind
                 return show_create_view(ctx, &database, &table, view);
             }
             let next = match table.auto_increment_column() {
-                Some(_) if table.kind == TableKind::Base => {
-                    Some(ctx.server.auto_ids()?.next(&table, AutoIdKind::AutoIncrement).await?)
+                Some(_) if table.kind != TableKind::Memory => {
+                    Some(ctx.auto_ids(&table)?.next(&table, AutoIdKind::AutoIncrement).await?)
                 }
                 _ => None,
             };
