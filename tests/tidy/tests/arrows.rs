@@ -61,6 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-planner",
         &[
             "binder",
+            "explain",
             "optimize",
             "join_order",
             "estimate",
