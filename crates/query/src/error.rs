@@ -177,6 +177,9 @@ pub enum EvalError {
     /// The values of one column of a batch are too many bytes.
     #[error("Memory capacity of {0} bytes for 'a column of one batch' exceeded.")]
     MemoryCapacity(usize),
+    /// A parameter that was given no value: a plan was run as if it had none.
+    #[error("parameter {0} has no value")]
+    NoValue(usize),
     /// Memory or time budget used up, or the statement was killed.
     #[error("Query execution was interrupted")]
     Interrupted,
@@ -219,7 +222,7 @@ impl EvalError {
             JsonNullName => 3158,
             MemoryCapacity(_) => 3170,
             Interrupted => 1317,
-            Mismatch { .. } | Codec(_) | Arrow(_) => 1105,
+            Mismatch { .. } | Codec(_) | Arrow(_) | NoValue(_) => 1105,
         }
     }
 

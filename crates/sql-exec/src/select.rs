@@ -9,11 +9,12 @@ use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::Schema;
 use sql_context::{ExecContext, Level};
 use sql_planner::binder::{Binder, Bound, Visible};
-use sql_planner::plan::{Columns, Plan};
+use sql_planner::optimize::optimize;
+use sql_planner::plan::{Columns, Logical, Plan};
 
 use crate::env::Env;
 use crate::operator;
-use crate::planned::{Planned, Reads, plan_query};
+use crate::planned::{Planned, Reads, begin, settings};
 use crate::runtime::{Operator, Runtime};
 use crate::statement::{collect_context, lock_rows, will_lock};
 
@@ -44,8 +45,9 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Qu
         true => Reads::ByClause,
         false => Reads::Consistent,
     };
-    let Planned { plan, rt, .. } = plan_query(ctx, env.eval, plan, columns, subqueries, reads).await?;
-    let mut op = operator::build(&plan, &rt)?;
+    let physical = optimize(Logical { plan, subqueries, columns }, &settings(&env.eval));
+    let Planned { physical, rt, .. } = begin(ctx, env.eval, Arc::new(physical), reads).await?;
+    let mut op = operator::build(&physical.plan, &rt)?;
     let mut batches = Vec::new();
     let mut complete = false;
     while batches.len() < EAGER_BATCHES || locking {

@@ -55,7 +55,7 @@ pub fn input_rows(plan: &Plan, zone: &TimeZone) -> f64 {
         Plan::Scan(scan) => {
             let choice = choose_access(scan, &scan.filters, &[], None, zone);
             let rest = (0..scan.filters.len()).filter(|i| !choice.consumed.contains(i));
-            rest.fold(choice.estimate, |rows, i| match crate::expr::column_compare(&scan.filters[i]) {
+            rest.fold(choice.estimate, |rows, i| match crate::expr::column_against(&scan.filters[i]) {
                 Some((CmpOp::Eq | CmpOp::NullEq, ..)) => rows * 0.1,
                 _ => rows * 0.5,
             })

@@ -5,7 +5,10 @@ use sql_catalog::TableInfo;
 
 use super::access::EVERYTHING;
 use super::estimate::estimate;
-use super::plan::{Access, ColId, Columns, Frame, JoinKind, Plan, Scan, SortKey, WindowCall, WindowFunc};
+use super::plan::{
+    Access, ColId, Columns, Frame, JoinKind, LateKeys, Path, Physical, Plan, Scan, SortKey, Subquery, SubqueryKind,
+    WindowCall, WindowFunc,
+};
 
 /// What the printer asks.
 struct Names<'a> {
@@ -23,11 +26,15 @@ pub const COLUMNS: [&str; 5] = ["id", "estRows", "task", "access object", "opera
 
 /// The lines of a plan. `local` says whether a table's rows are put together on this server; `top` is the name of what is
 /// done with the rows.
-pub fn lines(plan: &Plan, columns: &Columns, local: &dyn Fn(&TableInfo) -> bool, top: Option<&str>) -> Vec<Line> {
+pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, top: Option<&str>) -> Vec<Line> {
     let rows: Vec<Line> = top.map(change).into_iter().collect();
     let mut lines = Lines { next: 1 + rows.len(), rows };
     let (first, rest) = if top.is_some() { ("└─", "  ") } else { ("", "") };
-    lines.node(plan, &Names { columns, local }, first, rest);
+    let names = Names { columns: &physical.columns, local };
+    lines.node(&physical.plan, &names, first, rest);
+    for subquery in &physical.subqueries {
+        lines.subquery(subquery, &names);
+    }
     lines.rows
 }
 
@@ -73,12 +80,29 @@ fn window(partition: &[Expr], order: &[SortKey], calls: &[(WindowCall, ColId)], 
     calls.iter().map(call).collect::<Vec<_>>().join(", ")
 }
 
+/// Which conditions choose the keys of a run.
+fn decided_by(late: &LateKeys, rt: &Names<'_>) -> String {
+    format!("decided by [{}]", list(&late.conditions, rt))
+}
+
 impl Lines {
     fn push(&mut self, lead: String, name: &str, rows: Option<f64>, task: &str, object: &str, info: &str) {
         let id = format!("{lead}{name}_{}", self.next);
         self.next += 1;
         let rows = rows.map_or("N/A".into(), |r| format!("{r:.2}"));
         self.rows.push([id.as_str(), &rows, task, object, info].map(str::to_owned));
+    }
+
+    /// A subquery that is run first.
+    fn subquery(&mut self, subquery: &Subquery, rt: &Names<'_>) {
+        let name = match subquery.kind {
+            SubqueryKind::Scalar => "ScalarSubQuery",
+            SubqueryKind::Exists => "ExistsSubQuery",
+            SubqueryKind::List { .. } => "ListSubQuery",
+            SubqueryKind::Test { .. } => "TestSubQuery",
+        };
+        self.push(String::new(), name, None, "root", "", &format!("Output:{}", rt.columns.name(subquery.slot)));
+        self.node(&subquery.plan, rt, "└─", "  ");
     }
 
     /// `first` leads the node's own line, `rest` the lines below it.
@@ -188,6 +212,13 @@ impl Lines {
         }
     }
 
+    /// Entries of an index, and the rows that they lead to.
+    fn lookup(&mut self, lead: String, rest: &str, rows: Option<f64>, (index, table): (&str, &str), info: &str) {
+        self.push(lead, "IndexLookUp", rows, "root", "", "");
+        self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", index, info);
+        self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, "keep order:false");
+    }
+
     fn scan(&mut self, scan: &Scan, rt: &Names<'_>, first: &str, rest: &str) {
         let rows = Some(scan.estimate);
         let table = format!("table:{}", scan.alias);
@@ -200,10 +231,8 @@ impl Lines {
         let mut rest = rest.to_owned();
         let mut root = scan.residual.clone();
         let local = (rt.local)(&scan.table);
-        let points = matches!(scan.access, Access::PointHandles(_) | Access::PointIndex { .. } | Access::Empty);
-        let lookup = matches!(scan.access, Access::Index { covering: false, .. });
         // Where the rows are put together here, so are their conditions checked.
-        if points || local || lookup {
+        if scan.access.is_points() || local || scan.access.is_lookup() {
             root.extend(scan.pushed.filters.iter().cloned());
         }
         if !root.is_empty() {
@@ -235,20 +264,32 @@ impl Lines {
             Access::PointIndex { index, .. } => {
                 self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order)
             }
+            Access::Late(late) if scan.access.is_points() => {
+                let single = late.conditions.len() == 1 && scan.estimate <= 1.0;
+                let name = if single { "Point_Get" } else { "Batch_Point_Get" };
+                let object = match late.path {
+                    Path::Handle { .. } => table.clone(),
+                    Path::Index { index, .. } => object(index),
+                };
+                self.push(lead, name, rows, "root", &object, &decided_by(late, rt));
+            }
             Access::Index { index, words, covering: false, .. } => {
-                self.push(lead, "IndexLookUp", rows, "root", "", "");
-                self.push(
-                    format!("{rest}├─"),
-                    "IndexRangeScan(Build)",
-                    rows,
-                    "cop[tikv]",
-                    &object(*index),
-                    &format!("range:{words}, {order}"),
-                );
-                self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, "keep order:false");
+                self.lookup(lead, &rest, rows, (&object(*index), &table), &format!("range:{words}, {order}"));
+            }
+            Access::Late(late) if scan.access.is_lookup() => {
+                let index = match late.path {
+                    Path::Index { index, .. } => object(index),
+                    Path::Handle { .. } => table.clone(),
+                };
+                self.lookup(lead, &rest, rows, (&index, &table), &format!("range:{}, {order}", decided_by(late, rt)));
             }
             access => {
-                let reader = if matches!(access, Access::Index { .. }) { "IndexReader" } else { "TableReader" };
+                let of_index = match access {
+                    Access::Index { .. } => true,
+                    Access::Late(late) => matches!(late.path, Path::Index { .. }),
+                    _ => false,
+                };
+                let reader = if of_index { "IndexReader" } else { "TableReader" };
                 let (name, object, range) = match access {
                     Access::Index { index, words, .. } => {
                         let full = words == EVERYTHING;
@@ -257,6 +298,13 @@ impl Lines {
                             object(*index),
                             if full { String::new() } else { format!("range:{words}, ") },
                         )
+                    }
+                    Access::Late(late) => {
+                        let (name, object) = match late.path {
+                            Path::Index { index, .. } => ("IndexRangeScan", object(index)),
+                            Path::Handle { .. } => ("TableRangeScan", table.clone()),
+                        };
+                        (name, object, format!("range:{}, ", decided_by(late, rt)))
                     }
                     Access::Handles(list) => {
                         let end = |v: i64, low| match v {
@@ -328,7 +376,8 @@ mod tests {
         };
         let group = vec![(columns.expr(of_rounds), key)];
         let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
-        let seen: Vec<String> = lines(&plan, &columns, &|_| false, None).iter().map(|line| line.join("|")).collect();
+        let physical = Physical { plan, subqueries: Vec::new(), columns: columns.into() };
+        let seen: Vec<String> = lines(&physical, &|_| false, None).iter().map(|line| line.join("|")).collect();
         assert_eq!(
             seen,
             [

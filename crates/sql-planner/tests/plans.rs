@@ -19,13 +19,13 @@ use std::sync::Arc;
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::context::{EvalContext, TimeZone, sql_mode};
-use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::Schema;
 use sql_parser::{LexMode, Statement};
 use sql_planner::binder::{Binder, Environment};
 use sql_planner::explain;
-use sql_planner::optimize::Rules;
+use sql_planner::optimize::{Settings, optimize};
+use sql_planner::plan::Logical;
 
 struct Surroundings {
     schema: Arc<Schema>,
@@ -59,7 +59,7 @@ impl Environment for Surroundings {
     }
 }
 
-/// The lines of a statement's plan, and of what runs before it.
+/// The lines of a statement's plan.
 fn plan(sql: &str) -> Result<String, SqlError> {
     let noon = 1_700_000_000_000_000;
     let eval = EvalContext::for_select(sql_mode::DEFAULT, TimeZone::UTC, noon);
@@ -68,18 +68,12 @@ fn plan(sql: &str) -> Result<String, SqlError> {
     let Statement::Query(query) = &parsed.statement else { panic!("{sql} is no query") };
     let mut binder = Binder::new(&env);
     let bound = binder.bind_query(query)?;
-    let zone = TimeZone::UTC;
-    let pushable = |e: &Expr| !e.is_volatile() && query::pb::can_push(e);
-    let rules = Rules { columns: &binder.columns, zone: &zone, dirty: &|_| false, pushable: &pushable };
+    let logical =
+        Logical { plan: bound.plan, subqueries: binder.subqueries, columns: std::mem::take(&mut binder.columns) };
+    let physical = optimize(logical, &Settings { zone: TimeZone::UTC });
     let mut text = String::new();
-    let mut print = |plan| {
-        for line in explain::lines(&rules.optimize(plan), &binder.columns, &|_| false, None) {
-            let _ = writeln!(text, "{}", line.join(" | ").replace("|  |", "| |").trim_end());
-        }
-    };
-    print(bound.plan);
-    for subquery in &binder.subqueries {
-        print(subquery.plan.clone());
+    for line in explain::lines(&physical, &|_| false, None) {
+        let _ = writeln!(text, "{}", line.join(" | ").replace("|  |", "| |").trim_end());
     }
     Ok(text)
 }

@@ -92,7 +92,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "rollup",
             "aggregate",
             "frames",
-            "rules",
             "pushdown",
             "statement",
             "env",

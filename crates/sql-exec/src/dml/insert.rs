@@ -14,14 +14,15 @@ use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use sql_context::ExecContext;
 use sql_planner::binder::{Binder, Environment, Visible, has_aggregate, table_name};
-use sql_planner::plan::{ColId, Plan};
+use sql_planner::optimize::optimize;
+use sql_planner::plan::{ColId, Logical, Plan};
 use sqlparser::ast;
 
 use super::fitting::Fitting;
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
-use crate::planned::{Reads, plan_query};
+use crate::planned::{Reads, begin, settings};
 use crate::reader::Reader;
 use crate::runtime::resolve;
 use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, runtime, will_lock, write_context};
@@ -239,11 +240,12 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let rt;
     match query_plan {
         Some(plan) => {
-            let planned = plan_query(ctx, cx, plan, columns, subqueries, Reads::Current).await?;
+            let physical = optimize(Logical { plan, subqueries, columns }, &settings(&cx));
+            let planned = begin(ctx, cx, Arc::new(physical), Reads::Current).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }
-            let mut op = operator::build(&planned.plan, &planned.rt)?;
+            let mut op = operator::build(&planned.physical.plan, &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
                 planned.rt.hold(batch.data_bytes())?;
@@ -262,15 +264,14 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             rt = planned.rt;
         }
         None => {
-            let reader = if subqueries.is_empty() {
+            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(&cx));
+            let reader = if physical.subqueries.is_empty() {
                 Reader::new(ctx.server.kv()?.snapshot(codec::timestamp::Timestamp::MAX))
             } else {
-                let mut tables = Vec::new();
-                subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-                reader_of(ctx, &tables, true).await?
+                reader_of(ctx, &physical.tables(), true).await?
             };
-            rt = Arc::new(runtime(ctx, reader, Arc::new(columns), cx));
-            let values = run_subqueries(subqueries, &rt).await?;
+            rt = Arc::new(runtime(ctx, reader, physical.columns.clone(), cx));
+            let values = run_subqueries(&physical.subqueries, &rt).await?;
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;
             }
