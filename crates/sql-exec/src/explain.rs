@@ -49,7 +49,7 @@ pub(crate) fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Re
         None => top.map(change).into_iter().collect(),
     };
     let rows = lines.into_iter().map(|line| line.map(Datum::string).to_vec()).collect();
-    Ok(ResultSet { columns: columns(), rows: Rows::Datums(rows) })
+    Ok(ResultSet { columns: columns().into(), rows: Rows::Datums(rows) })
 }
 
 /// Whether the transaction has changed rows of a table.

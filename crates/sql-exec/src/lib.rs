@@ -29,6 +29,7 @@ mod explain;
 mod frames;
 pub mod keys;
 pub mod operator;
+pub mod plan_cache;
 mod planned;
 mod point;
 mod point_lock;
@@ -55,20 +56,20 @@ use sql_planner::optimize::optimize;
 use sql_planner::plan::{Logical, Plan};
 
 use crate::env::Env;
+use crate::plan_cache::PlanKey;
 use crate::planned::settings;
 use crate::select::metas;
 use crate::statement::{collect_context, lock_rows, query_runtime, will_lock};
 use crate::subqueries::run_subqueries;
 
-/// Runs a query or a change.
-pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
+/// Runs a query or a change. `key` says where the plan of a prepared query is kept.
+pub async fn execute(
+    ctx: &mut ExecContext<'_>,
+    statement: &Statement,
+    key: Option<PlanKey<'_>>,
+) -> Result<Outcome, SqlError> {
     match statement {
-        Statement::Query(query) => {
-            if let Some(result) = point::select(ctx, query).await? {
-                return Ok(Outcome::Rows(result));
-            }
-            select::select(ctx, query).await.map(Outcome::Rows)
-        }
+        Statement::Query(query) => select::select(ctx, query, key).await.map(Outcome::Rows),
         Statement::Insert(insert) => dml::insert(ctx, insert).await,
         Statement::Update(update) => dml::update(ctx, update).await,
         Statement::Delete { delete, ignore } => dml::delete(ctx, delete, *ignore).await,

@@ -8,6 +8,7 @@ use codec::datum::Datum;
 use codec::timestamp::Timestamp;
 use query::context::EvalContext;
 use sql_base::SqlError;
+use sql_base::outcome::ColumnMeta;
 use sql_catalog::TableInfo;
 use sql_context::ExecContext;
 use sql_planner::optimize::Settings;
@@ -15,7 +16,7 @@ use sql_planner::plan::{Physical, Plan};
 
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Value};
 use crate::statement::{lock_wait, overlay_of, query_runtime, reader_of, runtime};
 use crate::subqueries::{SubqueryValues, run_subqueries};
 
@@ -47,6 +48,16 @@ pub(crate) async fn load_memory_tables(
     Ok(out)
 }
 
+/// A query, planned.
+pub(crate) struct QueryPlan {
+    pub(crate) physical: Arc<Physical>,
+    pub(crate) meta: Arc<[ColumnMeta]>,
+    /// Tables some of whose rows a lock clause locks.
+    pub(crate) locked: Vec<Arc<TableInfo>>,
+    /// What the statement says without effect: numbers and texts for `SHOW WARNINGS`.
+    pub(crate) notes: Vec<(u16, String)>,
+}
+
 /// A statement with all that its run needs: ready for operators.
 pub(crate) struct Planned {
     pub(crate) physical: Arc<Physical>,
@@ -71,11 +82,12 @@ pub(crate) fn settings(cx: &EvalContext) -> Settings {
     Settings { zone: cx.time_zone.clone() }
 }
 
-/// Begins the run of a plan: subqueries run, rows are locked that are read by key under a lock clause.
+/// Begins the run of a plan with the values of its parameters: subqueries run, rows are locked that are read by key under a lock clause.
 pub(crate) async fn begin(
     ctx: &mut ExecContext<'_>,
     cx: EvalContext,
     physical: Arc<Physical>,
+    values: Vec<(usize, Value)>,
     reads: Reads,
 ) -> Result<Planned, SqlError> {
     let tables = physical.tables();
@@ -92,6 +104,7 @@ pub(crate) async fn begin(
     if reads == Reads::ByClause && physical.subqueries.iter().any(|s| s.plan.reads(true)) {
         rt.read_locked_from(reader_of(ctx, &tables, true).await?);
     }
+    values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
     let rt = Arc::new(rt);
     let subqueries = run_subqueries(&physical.subqueries, &rt).await?;
     if reads == Reads::ByClause && !rt.knows_locked() {

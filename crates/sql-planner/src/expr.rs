@@ -226,14 +226,17 @@ pub fn bytes(b: Vec<u8>) -> Expr {
 }
 
 /// A value with the type that a literal of it has.
-pub fn parameter(d: Datum, cx: &EvalContext) -> Expr {
-    match d {
-        Datum::Null => Expr::null(),
-        Datum::Bytes(b) => match String::from_utf8(b) {
-            Ok(s) => string(&s, cx),
-            Err(e) => bytes(e.into_bytes()),
-        },
-        d => Expr::constant(d),
+pub fn parameter(value: Datum, cx: &EvalContext) -> Expr {
+    let ty = parameter_type(&value, cx.collation);
+    Expr::Const { value, ty }
+}
+
+/// The type that a literal of a value has, where literals are of this collation. Bytes that are no text are binary.
+pub fn parameter_type(value: &Datum, collation: Collation) -> FieldType {
+    match value {
+        Datum::Bytes(b) if std::str::from_utf8(b).is_err() => FieldType::varbinary(b.len() as i32),
+        Datum::Bytes(_) => FieldType { collation, ..query::types::literal_type(value) },
+        value => query::types::literal_type(value),
     }
 }
 

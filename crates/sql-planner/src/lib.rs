@@ -3,7 +3,7 @@
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
 //! [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
 //! into key ranges; [`estimate`] guesses numbers of rows; [`aggregate`] knows the aggregate functions, [`window`]
-//! the window functions; [`expr`] is the planner's side of expressions; [`explain`] shows a plan.
+//! the window functions; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`inputs`] is what a plan that is kept asks of each run.
 //!
 //! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
 //! whose trees are bound.
@@ -18,6 +18,7 @@ pub mod common_conditions;
 pub mod estimate;
 pub mod explain;
 pub mod expr;
+pub mod inputs;
 pub mod join_order;
 pub mod optimize;
 pub mod plan;

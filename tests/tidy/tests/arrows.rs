@@ -69,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "common_conditions",
             "aggregate",
             "window",
+            "inputs",
             "ranges",
             "expr",
             "plan",
@@ -80,6 +81,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "explain",
             "select",
+            "plan_cache",
             "point",
             "dml",
             "planned",

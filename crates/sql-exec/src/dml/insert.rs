@@ -241,7 +241,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     match query_plan {
         Some(plan) => {
             let physical = optimize(Logical { plan, subqueries, columns }, &settings(&cx));
-            let planned = begin(ctx, cx, Arc::new(physical), Reads::Current).await?;
+            let planned = begin(ctx, cx, Arc::new(physical), Vec::new(), Reads::Current).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }
