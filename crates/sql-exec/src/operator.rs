@@ -510,6 +510,8 @@ impl Join {
         let pair_bytes = (row_bytes(batch) + row_bytes(&table.rows)).max(1);
         let pairs_max = (JOIN_BYTES / pair_bytes).clamp(1, JOIN_ROWS_MAX);
         let first = left.row;
+        // Where nothing else is asked of a pair, one match is as good as all.
+        let one = !self.kind.has_right() && self.other.is_empty();
         let (mut l, mut r): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
         // Whether each row from the first on has a kept pair; the first may have had one before.
         let mut matched = vec![left.matched];
@@ -517,13 +519,15 @@ impl Join {
             let room = pairs_max - l.len();
             let (skip, before) = (left.paired, r.len());
             let all = if self.left_keys.is_empty() {
-                r.extend((skip..everything).take(room).map(|i| i as u32));
-                everything
+                let all = if one { everything.min(1) } else { everything };
+                r.extend((skip..all).take(room).map(|i| i as u32));
+                all
             } else {
                 let matches: &[u32] = match row_key(&left.keys, left.row, false)? {
                     Some(key) => table.by_key.get(&key).map_or(&[], Vec::as_slice),
                     None => &[],
                 };
+                let matches = if one { &matches[..matches.len().min(1)] } else { matches };
                 r.extend(matches[skip..].iter().take(room));
                 matches.len()
             };
@@ -544,6 +548,12 @@ impl Join {
         left.matched = matched.pop().unwrap_or(false);
         if self.kind == JoinKind::Inner {
             return Ok(pairs);
+        }
+        if !self.kind.has_right() {
+            let wanted = self.kind == JoinKind::Semi;
+            let rows: Vec<u32> =
+                (first..left.row).filter(|row| matched[row - first] == wanted).map(|row| row as u32).collect();
+            return Ok(batch.take(&UInt32Array::from(rows))?);
         }
         let lonely: Vec<u32> = (first..left.row).filter(|row| !matched[row - first]).map(|row| row as u32).collect();
         if lonely.is_empty() {
@@ -577,7 +587,7 @@ impl Operator for Join {
                 self.current = Some(LeftRows { batch, keys, row: 0, paired: 0, matched: false });
             }
             let (Some(mut left), Some(table)) = (self.current.take(), &self.table) else { continue };
-            if self.kind == JoinKind::Inner && table.rows.is_empty() {
+            if matches!(self.kind, JoinKind::Inner | JoinKind::Semi) && table.rows.is_empty() {
                 if matches!(self.right, Right::Build(_)) {
                     return Ok(None);
                 }

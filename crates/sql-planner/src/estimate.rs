@@ -32,6 +32,7 @@ pub fn estimate(plan: &Plan) -> f64 {
                 (JoinKind::Inner, false) => (l.max(r) * 1.25).min(l * r),
                 (JoinKind::Inner, true) => l * r,
                 (JoinKind::Left, _) => l * 1.25,
+                (JoinKind::Semi | JoinKind::Anti, _) => l * 0.8,
             }
         }
         Plan::Aggregate { input, group, .. } => {

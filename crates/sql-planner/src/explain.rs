@@ -125,7 +125,12 @@ impl Lines {
                 self.push(lead, "Projection", rows, "root", "", &list(&exprs, rt));
             }
             Plan::Join { kind, equal, other, lookup, .. } => {
-                let kind = if *kind == JoinKind::Inner { "inner join" } else { "left outer join" };
+                let kind = match kind {
+                    JoinKind::Inner => "inner join",
+                    JoinKind::Left => "left outer join",
+                    JoinKind::Semi => "semi join",
+                    JoinKind::Anti => "anti semi join",
+                };
                 let mut info = vec![kind.to_owned()];
                 if equal.is_empty() {
                     info[0] = format!("CARTESIAN {kind}");

@@ -1,7 +1,7 @@
 //! From a parsed statement to a plan.
 //!
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
-//! [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
+//! [`unnest`], [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
 //! into key ranges; [`estimate`] guesses numbers of rows; [`aggregate`] knows the aggregate functions, [`window`]
 //! the window functions; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`inputs`] is what a plan that is kept asks of each run.
 //!
@@ -23,4 +23,5 @@ pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;
+pub mod unnest;
 pub mod window;

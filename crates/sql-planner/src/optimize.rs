@@ -1,9 +1,10 @@
 //! Rules that make a bound plan cheap ([`optimize`]), in this order:
 //!
-//! 1. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
-//! 2. inner joins are ordered ([`join_order`]);
-//! 3. columns and window functions that nobody reads are not computed ([`prune`]);
-//! 4. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`crate::access`]); an order that
+//! 1. subqueries that are conditions become joins ([`unnest`]);
+//! 2. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
+//! 3. inner joins are ordered ([`join_order`]);
+//! 4. columns and window functions that nobody reads are not computed ([`prune`]);
+//! 5. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`crate::access`]); an order that
 //!    the keys have anyway replaces a sort; limits, orders and filters go to the storage nodes.
 //!
 //! A plan is made of the statement, the schema in its tree and the settings, and of nothing else: no snapshot, no row, no
@@ -25,7 +26,7 @@ use super::plan::{
     Access, ColId, Columns, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery, SubqueryKind,
     bind_values, reads_only,
 };
-use super::{common_conditions, join_order, window};
+use super::{common_conditions, join_order, unnest, window};
 
 /// What plans depend on beside statement and schema.
 #[derive(Debug, Clone)]
@@ -39,7 +40,11 @@ pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
     let Logical { mut plan, subqueries, columns } = logical;
     let rules = Rules { zone: &settings.zone };
     let slots = slots(&subqueries, &columns);
+    let reads = unnest::reads(&mut plan);
+    plan = unnest::unnest(plan, &reads);
     let subqueries = subqueries.into_iter().map(|mut subquery| {
+        let reads = unnest::reads(&mut subquery.plan);
+        subquery.plan = unnest::unnest(subquery.plan, &reads);
         subquery.each_expr(&mut |e| bind_values(e, &slots));
         Subquery { plan: rules.optimize(subquery.plan), ..subquery }
     });
@@ -580,6 +585,10 @@ fn push_join(
             JoinKind::Left if !is_on && reads_left => to_left.push(c),
             JoinKind::Left if is_on && reads_right => to_right.push(c),
             JoinKind::Left if !is_on => above.push(c),
+            // A row that the condition excludes matches nothing; of an anti join it is kept for that.
+            JoinKind::Semi if reads_left => to_left.push(c),
+            JoinKind::Anti if !is_on && reads_left => to_left.push(c),
+            JoinKind::Semi | JoinKind::Anti if reads_right => to_right.push(c),
             _ => match equality(&c, &l, &r) {
                 Some(pair) => equal.push(pair),
                 None => other.push(c),

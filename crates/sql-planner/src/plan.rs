@@ -113,6 +113,17 @@ pub enum JoinKind {
     Inner,
     /// All left rows, with NULLs where nothing matches.
     Left,
+    /// Left rows that match something, each once and without the other side's columns.
+    Semi,
+    /// Left rows that match nothing, likewise.
+    Anti,
+}
+
+impl JoinKind {
+    /// Whether its rows have the columns of the right side.
+    pub fn has_right(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Left)
+    }
 }
 
 /// An aggregate function call.
@@ -741,9 +752,11 @@ impl Plan {
             | Plan::Repeat { input, .. }
             | Plan::Distinct(input) => input.outputs(),
             Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
-            Plan::Join { left, right, .. } => {
+            Plan::Join { kind, left, right, .. } => {
                 let mut ids = left.outputs();
-                ids.extend(right.outputs());
+                if kind.has_right() {
+                    ids.extend(right.outputs());
+                }
                 ids
             }
             Plan::Aggregate { group, aggs, .. } => group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect(),

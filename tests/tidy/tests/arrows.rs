@@ -63,6 +63,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "binder",
             "explain",
             "optimize",
+            "unnest",
             "join_order",
             "estimate",
             "access",
