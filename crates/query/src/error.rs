@@ -193,6 +193,9 @@ pub enum EvalError {
         /// The text.
         message: String,
     },
+    /// A parameter that was given no value: a plan was run as if it had none.
+    #[error("parameter {0} has no value")]
+    NoValue(usize),
     /// Memory or time budget used up, or the statement was killed.
     #[error("Query execution was interrupted")]
     Interrupted,
@@ -238,7 +241,7 @@ impl EvalError {
             UserLockDeadlock => 3058,
             Outside { code, .. } => *code,
             Interrupted => 1317,
-            Mismatch { .. } | Codec(_) | Arrow(_) => 1105,
+            Mismatch { .. } | Codec(_) | Arrow(_) | NoValue(_) => 1105,
         }
     }
 

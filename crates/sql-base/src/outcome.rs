@@ -1,5 +1,7 @@
 //! What a statement gives back, before it is packets.
 
+use std::sync::Arc;
+
 use codec::datum::Datum;
 use codec::types::FieldType;
 use futures::StreamExt;
@@ -49,7 +51,7 @@ pub struct Done {
 /// Columns and rows.
 pub struct ResultSet {
     /// Metadata, one for each column.
-    pub columns: Vec<ColumnMeta>,
+    pub columns: Arc<[ColumnMeta]>,
     /// The rows.
     pub rows: Rows,
 }

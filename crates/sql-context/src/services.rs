@@ -25,6 +25,11 @@ pub trait Services: Send + Sync {
     /// The allocators of AUTO_INCREMENT values and row numbers.
     fn auto_ids(&self) -> Result<Arc<AutoIds>, SqlError>;
 
+    /// Counts how often the statistics of tables have changed: plans made with others are made anew.
+    fn statistics_version(&self) -> u64 {
+        0
+    }
+
     /// The schema of now.
     fn schema(&self) -> Result<Arc<Schema>, SqlError> {
         Ok(self.schemas()?.current())

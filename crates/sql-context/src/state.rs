@@ -81,6 +81,10 @@ pub struct SessionState {
     pub found_rows: u64,
     /// `ROW_COUNT()`.
     pub row_count: i64,
+    /// The running statement found its plan among those that were kept.
+    pub plan_from_cache: bool,
+    /// The statement before it did: `@@last_plan_from_cache`.
+    pub last_plan_from_cache: bool,
     /// When the running statement began: the time that `NOW()` tells.
     pub statement_start: DateTime<Utc>,
     /// Its text, cut.
@@ -111,6 +115,8 @@ impl SessionState {
             last_insert_id: 0,
             found_rows: 0,
             row_count: -1,
+            plan_from_cache: false,
+            last_plan_from_cache: false,
             statement_start: Utc::now(),
             statement_text: String::new(),
             time_limit: None,
@@ -183,6 +189,7 @@ impl SessionState {
             statement_start: self.statement_start,
             start_ts: self.txn.start_ts(),
             database: self.database.clone(),
+            last_plan_from_cache: self.last_plan_from_cache,
         }
     }
 }
@@ -198,6 +205,7 @@ pub struct Variables {
     statement_start: DateTime<Utc>,
     start_ts: u64,
     database: Option<String>,
+    last_plan_from_cache: bool,
 }
 
 impl Variables {
@@ -237,6 +245,7 @@ impl Variables {
             "warning_count" => self.warning_count.to_string(),
             "error_count" => self.error_count.to_string(),
             "pseudo_thread_id" => self.id.to_string(),
+            "last_plan_from_cache" => u8::from(self.last_plan_from_cache).to_string(),
             "tidb_current_ts" => self.start_ts.to_string(),
             "collation_database" => self.database_collation(server).name().to_owned(),
             "character_set_database" => self.database_collation(server).charset().to_owned(),

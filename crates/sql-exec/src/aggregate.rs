@@ -18,7 +18,7 @@ use sql_base::SqlError;
 use sql_planner::plan::{AggCall, ColId};
 
 use crate::keys::{key_bytes, sort_keys};
-use crate::runtime::{Operator, Runtime, resolve};
+use crate::runtime::{Operator, Runtime};
 
 /// Builds the operator.
 pub fn build(
@@ -36,14 +36,14 @@ pub fn build(
             let mut call = a.clone();
             if !merge {
                 for e in call.args.iter_mut().chain(call.order_by.iter_mut().map(|k| &mut k.expr)) {
-                    *e = resolve(e, at)?;
+                    *e = rt.resolve(e, at)?;
                 }
             }
             Ok(call)
         })
         .collect::<Result<Vec<_>, SqlError>>()?;
     let keys =
-        if merge { Vec::new() } else { group.iter().map(|g| resolve(&g.0, at)).collect::<Result<Vec<_>, _>>()? };
+        if merge { Vec::new() } else { group.iter().map(|g| rt.resolve(&g.0, at)).collect::<Result<Vec<_>, _>>()? };
     Ok(Box::new(Aggregate {
         input: Some(input),
         keys,

@@ -19,6 +19,7 @@ pub struct Env<'a> {
     server: &'a dyn Services,
     user: Arc<HashMap<String, Datum>>,
     system: Variables,
+    keeps: bool,
     pub(crate) eval: EvalContext,
 }
 
@@ -34,8 +35,14 @@ impl<'a> Env<'a> {
             server: ctx.server,
             user: ctx.session.user_vars.clone(),
             system: ctx.session.variables(),
+            keeps: false,
             eval,
         }
+    }
+
+    /// Of a statement whose plan is to be kept.
+    pub fn kept(ctx: &mut ExecContext<'a>) -> Env<'a> {
+        Env { keeps: true, ..Env::new(ctx, false) }
     }
 }
 
@@ -61,6 +68,10 @@ impl Environment for Env<'_> {
                 Ok((value, ty))
             }
         }
+    }
+
+    fn keeps_inputs(&self) -> bool {
+        self.keeps
     }
 
     fn eval(&self) -> &EvalContext {

@@ -1,32 +1,28 @@
-//! `EXPLAIN`: the plan as a tree, in TiDB's columns.
+//! `EXPLAIN`: the statement is planned and its plan shown.
 
 use codec::datum::Datum;
 use codec::types::FieldType;
-use query::expr::{Expr, Named};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::TableInfo;
-use sql_context::{ExecContext, eval_context};
+use sql_context::ExecContext;
 use sql_parser::{Explain, Statement};
-use sql_planner::access::EVERYTHING;
 use sql_planner::binder::Binder;
-use sql_planner::estimate::estimate;
-use sql_planner::plan::{Access, ColId, Columns, Frame, JoinKind, Plan, Scan, SortKey, WindowCall, WindowFunc};
+use sql_planner::explain::{COLUMNS, change, lines};
+use sql_planner::optimize::optimize;
+use sql_planner::plan::Logical;
 
 use crate::dml;
 use crate::env::Env;
-use crate::planned::{Reads, plan_query};
+use crate::planned::settings;
 
 /// Columns of the result.
 pub(crate) fn columns() -> Vec<ColumnMeta> {
-    ["id", "estRows", "task", "access object", "operator info"]
-        .into_iter()
-        .map(|name| ColumnMeta::computed(name, FieldType::varchar(1024)))
-        .collect()
+    COLUMNS.into_iter().map(|name| ColumnMeta::computed(name, FieldType::varchar(1024))).collect()
 }
 
-/// Plans a statement and prints the plan.
-pub(crate) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
+/// Plans a statement and prints the plan. Nothing of it is run.
+pub(crate) fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<ResultSet, SqlError> {
     if explain.analyze {
         return Err(SqlError::NotSupported("EXPLAIN ANALYZE".into()));
     }
@@ -41,347 +37,25 @@ pub(crate) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             let bound = binder.bind_query(query)?;
             let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
             drop(binder);
-            let cx = eval_context(ctx.session, false);
-            (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, Reads::Consistent).await?))
+            (None, Some(optimize(Logical { plan: bound.plan, subqueries, columns }, &settings(&env.eval))))
         }
-        Statement::Update { with, update } => {
-            (Some("Update"), Some(dml::plan_update(ctx, with.as_deref(), update).await?))
-        }
+        Statement::Update { with, update } => (Some("Update"), Some(dml::plan_update(ctx, with.as_deref(), update)?)),
         Statement::Delete { with, delete, .. } => {
-            (Some("Delete"), Some(dml::plan_delete(ctx, with.as_deref(), delete).await?))
+            (Some("Delete"), Some(dml::plan_delete(ctx, with.as_deref(), delete)?))
         }
         Statement::Insert(_) => (Some("Insert"), None),
         _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
     };
-    let mut lines = Lines { rows: Vec::new(), next: 1 };
-    if let Some(top) = top {
-        lines.push(String::new(), top, None, "root", "N/A", "N/A");
-    }
-    if let Some(p) = planned {
-        let local = |t: &TableInfo| p.rt.reader.is_dirty(t) || !p.rt.pushdown;
-        let names = Names { columns: &p.rt.columns, local: &local };
-        let (first, rest) = if top.is_some() { ("└─", "  ") } else { ("", "") };
-        lines.node(&p.plan, &names, first, rest);
-    }
-    Ok(ResultSet { columns: columns(), rows: Rows::Datums(lines.rows) })
-}
-
-/// What the printer asks.
-pub(crate) struct Names<'a> {
-    /// Names of columns.
-    pub(crate) columns: &'a Columns,
-    /// Whether a table's rows are put together on this server.
-    pub(crate) local: &'a dyn Fn(&TableInfo) -> bool,
-}
-
-struct Lines {
-    rows: Vec<Vec<Datum>>,
-    next: usize,
-}
-
-fn list(exprs: &[Expr], rt: &Names<'_>) -> String {
-    exprs.iter().map(|e| Named(e, |i| rt.columns.name(i)).to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn keys(keys: &[SortKey], rt: &Names<'_>) -> String {
-    let one = |k: &SortKey| format!("{}{}", Named(&k.expr, |i| rt.columns.name(i)), if k.desc { ":desc" } else { "" });
-    keys.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// `sum(a)->Column#7 over(partition by b order by c rows between …)`, as TiDB has it but with the frame at each call.
-fn window(partition: &[Expr], order: &[SortKey], calls: &[(WindowCall, ColId)], rt: &Names<'_>) -> String {
-    let call = |(call, id): &(WindowCall, ColId)| {
-        let args = match &call.func {
-            WindowFunc::Aggregate(agg) if agg.args.is_empty() => "1".into(),
-            WindowFunc::Aggregate(agg) => list(&agg.args, rt),
-            _ => list(&call.args, rt),
-        };
-        let mut over = Vec::new();
-        if !partition.is_empty() {
-            over.push(format!("partition by {}", list(partition, rt)));
-        }
-        if !order.is_empty() {
-            over.push(format!("order by {}", keys(order, rt)));
-        }
-        if call.func.has_frame() && call.frame != Frame::unsaid(!order.is_empty()) {
-            over.push(call.frame.to_string());
-        }
-        format!("{}({args})->{} over({})", call.func.name(), rt.columns.name(*id), over.join(" "))
+    let lines = match planned {
+        Some(physical) => lines(&physical, &|table| is_dirty(ctx, table), top),
+        None => top.map(change).into_iter().collect(),
     };
-    calls.iter().map(call).collect::<Vec<_>>().join(", ")
+    let rows = lines.into_iter().map(|line| line.map(Datum::string).to_vec()).collect();
+    Ok(ResultSet { columns: columns().into(), rows: Rows::Datums(rows) })
 }
 
-impl Lines {
-    fn push(&mut self, lead: String, name: &str, rows: Option<f64>, task: &str, object: &str, info: &str) {
-        let id = format!("{lead}{name}_{}", self.next);
-        self.next += 1;
-        let rows = rows.map_or("N/A".into(), |r| format!("{r:.2}"));
-        self.rows.push([id.as_str(), &rows, task, object, info].map(Datum::from).to_vec());
-    }
-
-    /// `first` leads the node's own line, `rest` the lines below it.
-    fn node(&mut self, plan: &Plan, rt: &Names<'_>, first: &str, rest: &str) {
-        let rows = Some(estimate(plan));
-        let lead = first.to_owned();
-        match plan {
-            Plan::One => self.push(lead, "TableDual", rows, "root", "", "rows:1"),
-            Plan::Nothing(_) => self.push(lead, "TableDual", rows, "root", "", "rows:0"),
-            Plan::Values { rows: values, .. } => {
-                self.push(lead, "TableDual", rows, "root", "", &format!("rows:{}", values.len()))
-            }
-            Plan::Memory { table, .. } => {
-                self.push(lead, "MemTableScan", rows, "root", &format!("table:{}", table.name), "")
-            }
-            Plan::Scan(scan) => self.scan(scan, rt, first, rest),
-            Plan::Filter { conditions, .. } => self.push(lead, "Selection", rows, "root", "", &list(conditions, rt)),
-            Plan::Project { exprs, .. } => {
-                let exprs: Vec<Expr> = exprs.iter().map(|e| e.0.clone()).collect();
-                self.push(lead, "Projection", rows, "root", "", &list(&exprs, rt));
-            }
-            Plan::Join { kind, equal, other, lookup, .. } => {
-                let kind = if *kind == JoinKind::Inner { "inner join" } else { "left outer join" };
-                let mut info = vec![kind.to_owned()];
-                if equal.is_empty() {
-                    info[0] = format!("CARTESIAN {kind}");
-                } else {
-                    let pairs: Vec<String> = equal
-                        .iter()
-                        .map(|(a, b)| {
-                            format!("eq({}, {})", Named(a, |i| rt.columns.name(i)), Named(b, |i| rt.columns.name(i)))
-                        })
-                        .collect();
-                    info.push(format!("equal:[{}]", pairs.join(", ")));
-                }
-                if !other.is_empty() {
-                    info.push(format!("other cond:{}", list(other, rt)));
-                }
-                self.push(
-                    lead,
-                    if lookup.is_some() { "IndexJoin" } else { "HashJoin" },
-                    rows,
-                    "root",
-                    "",
-                    &info.join(", "),
-                );
-            }
-            Plan::Aggregate { group, aggs, .. } => {
-                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
-                let funcs: Vec<String> = aggs
-                    .iter()
-                    .map(|(a, id)| {
-                        format!(
-                            "funcs:{}({}{})->{}",
-                            a.name,
-                            if a.distinct { "distinct " } else { "" },
-                            if a.args.is_empty() { "1".into() } else { list(&a.args, rt) },
-                            rt.columns.name(*id)
-                        )
-                    })
-                    .collect();
-                let mut info = funcs.join(", ");
-                if !group.is_empty() {
-                    info = format!("group by:{}, {info}", list(&group, rt));
-                }
-                self.push(lead, "HashAgg", rows, "root", "", &info);
-            }
-            Plan::Window { partition, order, calls, .. } => {
-                self.push(lead, "Window", rows, "root", "", &window(partition, order, calls, rt));
-            }
-            Plan::Distinct(_) => self.push(lead, "HashAgg", rows, "root", "", "distinct"),
-            Plan::Sort { keys: k, limit: Some(n), .. } => {
-                self.push(lead, "TopN", rows, "root", "", &format!("{}, offset:0, count:{n}", keys(k, rt)))
-            }
-            Plan::Sort { keys: k, .. } => self.push(lead, "Sort", rows, "root", "", &keys(k, rt)),
-            Plan::Limit { offset, count, .. } => {
-                self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
-            }
-            Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
-            Plan::Expand { group, .. } => {
-                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
-                self.push(lead, "Expand", rows, "root", "", &format!("rollup:{}", list(&group, rt)));
-            }
-            Plan::Recursive(recursive) => {
-                let union = if recursive.distinct { "union distinct" } else { "union all" };
-                let limit = recursive.limit.map_or(String::new(), |n| format!(", limit:{n}"));
-                let object = format!("CTE:{}", recursive.name);
-                self.push(lead, "RecursiveCTE", rows, "root", &object, &format!("{union}{limit}"));
-            }
-            Plan::WorkTable { alias, .. } => {
-                self.push(lead, "CTETable", rows, "root", &format!("CTE:{alias}"), "rows of the last round");
-            }
-            Plan::Repeat { times, .. } => {
-                let info = format!("times:{}", Named(times, |i| rt.columns.name(i)));
-                self.push(lead, "Repeat", rows, "root", "", &info);
-            }
-            Plan::Lateral { outer, .. } => {
-                let info = if *outer { "left outer join" } else { "inner join" };
-                self.push(lead, "LateralJoin", rows, "root", "", info);
-            }
-            Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
-        }
-        let mut below: Vec<&Plan> = plan.inputs();
-        if let Plan::Apply { subquery, .. } = plan {
-            below.push(&subquery.plan);
-        }
-        for (i, input) in below.iter().enumerate() {
-            let last = i + 1 == below.len();
-            let (a, b) = if last { ("└─", "  ") } else { ("├─", "│ ") };
-            self.node(input, rt, &format!("{rest}{a}"), &format!("{rest}{b}"));
-        }
-    }
-
-    fn scan(&mut self, scan: &Scan, rt: &Names<'_>, first: &str, rest: &str) {
-        let rows = Some(scan.estimate);
-        let table = format!("table:{}", scan.alias);
-        let object = |index: i64| {
-            let Some(i) = scan.table.indexes.iter().find(|i| i.id == index) else { return table.clone() };
-            let columns: Vec<&str> = i.columns.iter().map(|c| c.name.as_str()).collect();
-            format!("{table}, index:{}({})", i.name, columns.join(", "))
-        };
-        let mut lead = first.to_owned();
-        let mut rest = rest.to_owned();
-        let mut root = scan.residual.clone();
-        let local = (rt.local)(&scan.table);
-        let points = matches!(scan.access, Access::PointHandles(_) | Access::PointIndex { .. } | Access::Empty);
-        let lookup = matches!(scan.access, Access::Index { covering: false, .. });
-        // Where the rows are put together here, so are their conditions checked.
-        if points || local || lookup {
-            root.extend(scan.pushed.filters.iter().cloned());
-        }
-        if !root.is_empty() {
-            self.push(lead, "Selection", rows, "root", "", &list(&root, rt));
-            lead = format!("{rest}└─");
-            rest.push_str("  ");
-        }
-        let order =
-            format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
-        match &scan.access {
-            Access::Empty => self.push(lead, "TableDual", Some(0.0), "root", "", "rows:0"),
-            Access::PointHandles(h) if h.len() == 1 => {
-                self.push(lead, "Point_Get", rows, "root", &table, &format!("handle:{}", h[0]))
-            }
-            Access::PointHandles(h) => {
-                let list: Vec<String> = h.iter().take(16).map(i64::to_string).collect();
-                self.push(
-                    lead,
-                    "Batch_Point_Get",
-                    rows,
-                    "root",
-                    &table,
-                    &format!("handle:[{}], {order}", list.join(" ")),
-                );
-            }
-            Access::PointIndex { index, keys } if keys.len() == 1 => {
-                self.push(lead, "Point_Get", rows, "root", &object(*index), "")
-            }
-            Access::PointIndex { index, .. } => {
-                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order)
-            }
-            Access::Index { index, words, covering: false, .. } => {
-                self.push(lead, "IndexLookUp", rows, "root", "", "");
-                self.push(
-                    format!("{rest}├─"),
-                    "IndexRangeScan(Build)",
-                    rows,
-                    "cop[tikv]",
-                    &object(*index),
-                    &format!("range:{words}, {order}"),
-                );
-                self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, "keep order:false");
-            }
-            access => {
-                let reader = if matches!(access, Access::Index { .. }) { "IndexReader" } else { "TableReader" };
-                let (name, object, range) = match access {
-                    Access::Index { index, words, .. } => {
-                        let full = words == EVERYTHING;
-                        (
-                            if full { "IndexFullScan" } else { "IndexRangeScan" },
-                            object(*index),
-                            if full { String::new() } else { format!("range:{words}, ") },
-                        )
-                    }
-                    Access::Handles(list) => {
-                        let end = |v: i64, low| match v {
-                            i64::MIN if low => "-inf".to_owned(),
-                            i64::MAX if !low => "+inf".to_owned(),
-                            v => v.to_string(),
-                        };
-                        let ranges: Vec<String> = list
-                            .iter()
-                            .take(8)
-                            .map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false)))
-                            .collect();
-                        ("TableRangeScan", table.clone(), format!("range:{}, ", ranges.join(", ")))
-                    }
-                    _ => ("TableFullScan", table.clone(), String::new()),
-                };
-                if local {
-                    self.push(lead, "UnionScan", rows, "root", "", "");
-                    self.push(format!("{rest}└─"), name, rows, "root", &object, &format!("{range}{order}"));
-                    return;
-                }
-                self.push(lead, reader, rows, "root", "", "");
-                let mut lead = format!("{rest}└─");
-                let mut under = format!("{rest}  ");
-                let mut cop = |name: &str, info: String, lines: &mut Lines| {
-                    lines.push(std::mem::replace(&mut lead, format!("{under}└─")), name, rows, "cop[tikv]", "", &info);
-                    under.push_str("  ");
-                };
-                if let Some(n) = scan.pushed.limit {
-                    cop("Limit", format!("offset:0, count:{n}"), self);
-                }
-                if let Some((k, n)) = &scan.pushed.topn {
-                    cop("TopN", format!("{}, offset:0, count:{n}", keys(k, rt)), self);
-                }
-                if let Some(agg) = &scan.pushed.aggregate {
-                    let group: Vec<Expr> = agg.group.iter().map(|g| g.0.clone()).collect();
-                    let names: Vec<&str> = agg.aggs.iter().map(|a| a.0.name.as_str()).collect();
-                    cop("HashAgg", format!("group by:{}, funcs:{}", list(&group, rt), names.join(", ")), self);
-                }
-                if !scan.pushed.filters.is_empty() {
-                    cop("Selection", list(&scan.pushed.filters, rt), self);
-                }
-                self.push(lead, name, rows, "cop[tikv]", &object, &format!("{range}{order}"));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sql_planner::plan::Recursive;
-
-    use super::*;
-
-    #[test]
-    fn rounds_and_levels_of_groups_show() {
-        let mut columns = Columns::default();
-        let [of_table, of_rounds, key, level] =
-            ["r.n", "r.n", "n", "level"].map(|n| columns.add(n, FieldType::bigint()));
-        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![of_table] };
-        let recursive = Recursive {
-            name: "r".into(),
-            number: 0,
-            ids: vec![of_rounds],
-            inputs: vec![Plan::One, table],
-            distinct: true,
-            limit: Some(3),
-        };
-        let group = vec![(columns.expr(of_rounds), key)];
-        let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
-        let mut lines = Lines { rows: Vec::new(), next: 1 };
-        lines.node(&plan, &Names { columns: &columns, local: &|_| false }, "", "");
-        let text = |d: &Datum| String::from_utf8_lossy(&sql_catalog::convert::text_of(d, None)).into_owned();
-        let seen: Vec<String> =
-            lines.rows.iter().map(|row| row.iter().map(text).collect::<Vec<_>>().join("|")).collect();
-        assert_eq!(
-            seen,
-            [
-                "Expand_1|202.00|root||rollup:r.n",
-                "└─RecursiveCTE_2|101.00|root|CTE:r|union distinct, limit:3",
-                "  ├─TableDual_3|1.00|root||rows:1",
-                "  └─CTETable_4|100.00|root|CTE:r|rows of the last round",
-            ]
-        );
-    }
+/// Whether the transaction has changed rows of a table.
+fn is_dirty(ctx: &ExecContext<'_>, table: &TableInfo) -> bool {
+    let (start, end) = codec::table::table_range(table.id);
+    ctx.session.txn.kv().is_some_and(|txn| txn.iter_buffer(&start, &end).next().is_some())
 }

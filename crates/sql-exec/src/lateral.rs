@@ -1,11 +1,11 @@
 //! Derived tables that read columns of those before them: `FROM t, LATERAL (SELECT … WHERE s.a = t.a) AS x`.
 //!
-//! For each row of the left, its values are put into the plan of the right, which is then optimized and run: its scans choose
-//! keys by them. Rows that are next to each other and give the same values share an answer.
+//! For each row of the left, its values become those of the parameters of the right's plan, which is then run: its scans
+//! read the keys that they give. Rows that are next to each other and give the same values share an answer.
 //!
 //! Not here: which rows of the right are wanted, since conditions of the join are in its plan.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,10 +14,9 @@ use codec::types::FieldType;
 use query::batch::{Batch, BatchBuilder};
 use query::expr::Expr;
 use sql_base::SqlError;
-use sql_planner::plan::{ColId, Plan, bind_values};
+use sql_planner::plan::{ColId, Plan};
 
-use crate::rules::optimize;
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::{Operator, Runtime, Value};
 
 /// Makes operators of plans.
 type Build = fn(&Plan, &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError>;
@@ -34,7 +33,13 @@ pub(crate) fn build(
     rt: &Arc<Runtime>,
 ) -> Box<dyn Operator> {
     let mut read = HashSet::new();
-    right.each_expr(&mut |e| read.extend(e.columns()));
+    right.each_expr(&mut |e| {
+        e.walk(&mut |e| {
+            if let Expr::Param(param) = e {
+                read.insert(param.id);
+            }
+        });
+    });
     let used = (0..ids.len()).filter(|i| read.contains(&ids[*i])).collect();
     Box::new(Lateral {
         left,
@@ -74,37 +79,27 @@ struct Lateral {
 
 impl Lateral {
     /// The rows of the right for a row of the left.
-    async fn rows(&mut self, row: &[Datum], types: &[FieldType]) -> Result<Vec<Vec<Datum>>, SqlError> {
+    async fn rows(&mut self, row: &[Datum]) -> Result<Vec<Vec<Datum>>, SqlError> {
         let values: Vec<Datum> = self.used.iter().map(|i| row[*i].clone()).collect();
         if let Some((known, rows)) = &self.last
             && *known == values
         {
             return Ok(rows.clone());
         }
-        let constants: HashMap<ColId, Expr> = self
-            .used
-            .iter()
-            .map(|i| (self.ids[*i], Expr::Const { value: row[*i].clone(), ty: types[*i].clone() }))
-            .collect();
-        let mut plan = self.right.clone();
-        let wanted = plan.outputs();
-        plan.each_expr(&mut |e| bind_values(e, &constants));
-        let plan = optimize(plan, &self.rt);
-        let order: Vec<usize> = {
-            let outputs = plan.outputs();
-            wanted.iter().filter_map(|id| outputs.iter().position(|o| o == id)).collect()
-        };
+        for i in &self.used {
+            self.rt.set_param(self.ids[*i], Value::One(row[*i].clone()));
+        }
         self.rt.release(std::mem::take(&mut self.kept));
         self.last = None;
         let held = self.rt.held();
         let mut bytes = 0;
-        let mut operator = (self.build)(&plan, &self.rt)?;
+        let mut operator = (self.build)(&self.right, &self.rt)?;
         let mut rows = Vec::new();
         while let Some(batch) = operator.next().await? {
             self.rt.check_interrupted()?;
             bytes += batch.data_bytes();
             self.rt.hold(batch.data_bytes())?;
-            rows.extend((0..batch.num_rows()).map(|r| order.iter().map(|c| batch.datum(r, *c)).collect::<Vec<_>>()));
+            rows.extend((0..batch.num_rows()).map(|r| batch.row(r)));
         }
         drop(operator);
         // What its operators held is gone with them.
@@ -141,7 +136,7 @@ impl Operator for Lateral {
             tokio::task::yield_now().await;
             let row = batch.row(at);
             if self.pending.is_empty() {
-                self.pending = self.rows(&row, batch.types()).await?;
+                self.pending = self.rows(&row).await?;
                 if self.pending.is_empty() && self.outer {
                     self.pending.push(vec![Datum::Null; self.types.len() - row.len()]);
                 }

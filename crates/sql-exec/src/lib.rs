@@ -1,8 +1,8 @@
 //! Runs queries and changes of rows.
 //!
-//! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder makes a plan,
-//! its subqueries run first, the rules of [`sql_planner::optimize`] place the work, [`operator::build`] makes operators
-//! of it, and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
+//! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder and the rules of
+//! [`sql_planner::optimize`] make a plan, its subqueries run first, [`operator::build`] makes operators of it with what is
+//! known by then, and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
 //! [`writer`].
 //!
 //! Which timestamp is read at:
@@ -30,13 +30,13 @@ mod frames;
 pub mod keys;
 mod lateral;
 pub mod operator;
+pub mod plan_cache;
 mod planned;
 mod point;
 mod point_lock;
 pub mod pushdown;
 pub mod reader;
 mod rollup;
-mod rules;
 pub mod runtime;
 pub mod scan;
 mod select;
@@ -53,38 +53,41 @@ use sql_base::outcome::{ColumnMeta, Outcome};
 use sql_context::{ExecContext, eval_context};
 use sql_parser::Statement;
 use sql_planner::binder::Binder;
+use sql_planner::optimize::optimize;
+use sql_planner::plan::{Logical, Plan};
 
 use crate::env::Env;
+use crate::plan_cache::PlanKey;
+use crate::planned::settings;
 use crate::select::metas;
 use crate::statement::{collect_context, lock_rows, query_runtime, will_lock};
 use crate::subqueries::run_subqueries;
 
-/// Runs a query or a change.
-pub async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
+/// Runs a query or a change. `key` says where the plan of a prepared query is kept.
+pub async fn execute(
+    ctx: &mut ExecContext<'_>,
+    statement: &Statement,
+    key: Option<PlanKey<'_>>,
+) -> Result<Outcome, SqlError> {
     match statement {
-        Statement::Query(query) => {
-            if let Some(result) = point::select(ctx, query).await? {
-                return Ok(Outcome::Rows(result));
-            }
-            select::select(ctx, query).await.map(Outcome::Rows)
-        }
+        Statement::Query(query) => select::select(ctx, query, key).await.map(Outcome::Rows),
         Statement::Insert(insert) => dml::insert(ctx, insert).await,
         Statement::Update { with, update } => dml::update(ctx, with.as_deref(), update).await,
         Statement::Delete { with, delete, ignore } => dml::delete(ctx, with.as_deref(), delete, *ignore).await,
-        Statement::Explain(explain) => explain::explain(ctx, explain).await.map(Outcome::Rows),
+        Statement::Explain(explain) => explain::explain(ctx, explain).map(Outcome::Rows),
         Statement::Do(exprs) => {
             let env = Env::new(ctx, false);
             let mut binder = Binder::new(&env);
             binder.open(Vec::new());
             let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
             binder.close()?;
-            let (subqueries, columns, locked) = (binder.subqueries, Arc::new(binder.columns), binder.locked);
+            let (subqueries, columns, locked) = (binder.subqueries, binder.columns, binder.locked);
+            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(&env.eval));
             will_lock(ctx, &locked);
-            let mut tables = Vec::new();
-            subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
             let cx = eval_context(ctx.session, false);
+            let (columns, tables) = (physical.columns.clone(), physical.tables());
             let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
-            let values = run_subqueries(subqueries, &rt).await?;
+            let values = run_subqueries(&physical.subqueries, &rt).await?;
             for mut e in bound {
                 values.apply_expr(&mut e)?;
                 rt.column(&e, &Batch::one_empty_row())?;

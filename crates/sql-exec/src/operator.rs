@@ -1,7 +1,7 @@
 //! Operators: each gives batches of rows until it has no more.
 //!
 //! An operator owns what it needs (a snapshot, shared facts of the statement), so a result can be sent while it is
-//! computed, and dropping it stops the work. Columns are found by position here: [`crate::runtime::resolve`] turned
+//! computed, and dropping it stops the work. Columns are found by position here: [`Runtime::resolve`] turned
 //! numbers into positions when the operator was built.
 
 use std::collections::{HashMap, HashSet};
@@ -14,12 +14,11 @@ use codec::types::{FieldType, TypeCode};
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, datum_at};
 use query::expr::Expr;
 use sql_base::SqlError;
-use sql_planner::optimize::{Rules, positions};
-use sql_planner::plan::{ColId, JoinKind, Plan, SortKey, Subquery, SubqueryKind, TestRows, bind_values};
+use sql_planner::optimize::positions;
+use sql_planner::plan::{ColId, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows};
 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
-use crate::rules::optimize;
-use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve, resolve_all};
+use crate::runtime::{Fixed, Operator, Runtime, Value, filter_batch};
 use crate::{aggregate, cte, lateral, rollup, scan, window};
 
 type Input = Box<dyn Operator>;
@@ -35,7 +34,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let one = Batch::one_empty_row();
             let mut builder = BatchBuilder::new(types, rows.len());
             for row in rows {
-                let values = row.iter().map(|e| Ok(datum_at(&rt.column(e, &one)?, 0, e.ty())));
+                let values = row.iter().map(|e| Ok(datum_at(&rt.column(&rt.settled(e)?, &one)?, 0, e.ty())));
                 builder.push(&values.collect::<Result<Vec<_>, SqlError>>()?)?;
             }
             Box::new(Fixed::new(vec![builder.finish()]))
@@ -53,12 +52,12 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             Box::new(Fixed::new(vec![builder.finish()]))
         }
         Plan::Filter { input, conditions } => {
-            let conditions = resolve_all(conditions, &at(input))?;
+            let conditions = rt.resolve_all(conditions, &at(input))?;
             Box::new(Filter { input: build(input, rt)?, conditions, rt: rt.clone() })
         }
         Plan::Project { input, exprs } => {
             let types = rt.columns.types(&plan.outputs());
-            let exprs = resolve_all(exprs.iter().map(|e| &e.0), &at(input))?;
+            let exprs = rt.resolve_all(exprs.iter().map(|e| &e.0), &at(input))?;
             Box::new(Project {
                 input: build(input, rt)?,
                 exprs,
@@ -70,6 +69,14 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         }
         Plan::Join { kind, left, right, equal, other, lookup } => {
             build_join(*kind, left, right, equal, other, *lookup, rt)?
+        }
+        // What storage nodes would have done in part is done here as a whole.
+        Plan::Aggregate { input, group, aggs, merge: true }
+            if let Plan::Scan(scan) = &**input
+                && scan::is_local(scan, rt) =>
+        {
+            let rows = Scan { pushed: Pushed { aggregate: None, ..scan.pushed.clone() }, ..(**scan).clone() };
+            aggregate::build(scan::build(&rows, rt)?, &positions(&rows.base_outputs()), group, aggs, false, rt)?
         }
         Plan::Aggregate { input, group, aggs, merge } => {
             aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?
@@ -85,7 +92,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let at = at(input);
             let keys = keys
                 .iter()
-                .map(|k| Ok(SortKey { expr: resolve(&k.expr, &at)?, desc: k.desc }))
+                .map(|k| Ok(SortKey { expr: rt.resolve(&k.expr, &at)?, desc: k.desc }))
                 .collect::<Result<Vec<_>, SqlError>>()?;
             let types = rt.columns.types(&input.outputs());
             Box::new(Sort { input: Some(build(input, rt)?), keys, limit: *limit, types, sorted: None, rt: rt.clone() })
@@ -100,7 +107,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             Box::new(Union { inputs: list, types })
         }
         Plan::Expand { input, group, .. } => {
-            let keys = resolve_all(group.iter().map(|g| &g.0), &at(input))?;
+            let keys = rt.resolve_all(group.iter().map(|g| &g.0), &at(input))?;
             rollup::build(build(input, rt)?, keys, rt.columns.types(&plan.outputs()), rt)
         }
         Plan::Recursive(recursive) => cte::build(recursive, build, rt),
@@ -110,7 +117,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             Box::new(Fixed::new(rows.map(|b| Batch::new(types.clone(), b.columns().to_vec(), b.num_rows())).collect()))
         }
         Plan::Repeat { input, times } => {
-            let times = resolve(times, &at(input))?;
+            let times = rt.resolve(times, &at(input))?;
             Box::new(Repeat { input: build(input, rt)?, times, current: None, rt: rt.clone() })
         }
         Plan::Lateral { left, right, outer } => {
@@ -137,11 +144,11 @@ fn build_join(
     let (left_ids, right_ids) = (left.outputs(), right.outputs());
     let mut all = left_ids.clone();
     all.extend(&right_ids);
-    let left_keys = resolve_all(equal.iter().map(|e| &e.0), &positions(&left_ids))?;
-    let right_keys = resolve_all(equal.iter().map(|e| &e.1), &positions(&right_ids))?;
+    let left_keys = rt.resolve_all(equal.iter().map(|e| &e.0), &positions(&left_ids))?;
+    let right_keys = rt.resolve_all(equal.iter().map(|e| &e.1), &positions(&right_ids))?;
     let right_side = match (lookup, right) {
-        (Some(pair), Plan::Scan(_)) => {
-            Right::Lookup { plan: Box::new(right.clone()), pair, column: equal[pair].1.clone() }
+        (Some(pair), Plan::Scan(_)) if let Expr::Column { index, .. } = &equal[pair].1 => {
+            Right::Lookup { plan: Box::new(right.clone()), pair, keys: *index }
         }
         _ => Right::Build(build(right, rt)?),
     };
@@ -151,7 +158,7 @@ fn build_join(
         right: right_side,
         left_keys,
         right_keys,
-        other: resolve_all(other, &positions(&all))?,
+        other: rt.resolve_all(other, &positions(&all))?,
         right_types: rt.columns.types(&right_ids),
         table: None,
         current: None,
@@ -410,7 +417,7 @@ enum Right {
     /// Read once, into a hash table.
     Build(Input),
     /// Looked up by the values of one key for each batch of left rows.
-    Lookup { plan: Box<Plan>, pair: usize, column: Expr },
+    Lookup { plan: Box<Plan>, pair: usize, keys: ColId },
 }
 
 /// The right side's rows by key.
@@ -471,7 +478,7 @@ impl Join {
                     batches.push(b);
                 }
             }
-            Right::Lookup { plan, pair, column } => {
+            Right::Lookup { plan, pair, keys } => {
                 let key = &self.left_keys[*pair];
                 let values = self.rt.column(key, left)?;
                 let mut distinct = HashMap::new();
@@ -483,31 +490,13 @@ impl Join {
                         distinct.entry(k).or_insert(d);
                     }
                 }
-                let mut plan = (**plan).clone();
-                if let Plan::Scan(scan) = &mut plan {
-                    // Conditions that were placed already go back, beside the keys of this batch.
-                    let mut filters = std::mem::take(&mut scan.pushed.filters);
-                    filters.append(&mut scan.residual);
-                    let mut args = vec![column.clone()];
-                    args.extend(distinct.into_values().map(|value| Expr::Const { value, ty: key.ty().clone() }));
-                    if args.len() == 1 {
-                        self.table = Some(self.hash(Vec::new())?);
-                        return Ok(());
-                    }
-                    let probe = args.remove(0);
-                    filters.push(query::infer::in_list(probe, args)?);
-                    scan.filters = filters;
-                    let pushable = |e: &Expr| self.rt.can_push(e);
-                    let rules = Rules {
-                        columns: &self.rt.columns,
-                        zone: &self.rt.zone,
-                        dirty: &|t| self.rt.reader.is_dirty(t),
-                        pushable: &pushable,
-                    };
-                    let (placed, _) = rules.place_scan((**scan).clone(), &[], None);
-                    **scan = placed;
+                if distinct.is_empty() {
+                    self.table = Some(self.hash(Vec::new())?);
+                    return Ok(());
                 }
-                let mut input = build(&plan, &self.rt)?;
+                let list = distinct.into_values().map(|value| Expr::Const { value, ty: key.ty().clone() }).collect();
+                self.rt.set_param(*keys, Value::Many { all: false, list: Arc::new(list) });
+                let mut input = build(plan, &self.rt)?;
                 while let Some(b) = input.next().await? {
                     batches.push(b);
                 }
@@ -525,6 +514,8 @@ impl Join {
         let pair_bytes = (row_bytes(batch) + row_bytes(&table.rows)).max(1);
         let pairs_max = (JOIN_BYTES / pair_bytes).clamp(1, JOIN_ROWS_MAX);
         let first = left.row;
+        // Where nothing else is asked of a pair, one match is as good as all.
+        let one = !self.kind.has_right() && self.other.is_empty();
         let (mut l, mut r): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
         // Whether each row from the first on has a kept pair; the first may have had one before.
         let mut matched = vec![left.matched];
@@ -532,13 +523,15 @@ impl Join {
             let room = pairs_max - l.len();
             let (skip, before) = (left.paired, r.len());
             let all = if self.left_keys.is_empty() {
-                r.extend((skip..everything).take(room).map(|i| i as u32));
-                everything
+                let all = if one { everything.min(1) } else { everything };
+                r.extend((skip..all).take(room).map(|i| i as u32));
+                all
             } else {
                 let matches: &[u32] = match row_key(&left.keys, left.row, false)? {
                     Some(key) => table.by_key.get(&key).map_or(&[], Vec::as_slice),
                     None => &[],
                 };
+                let matches = if one { &matches[..matches.len().min(1)] } else { matches };
                 r.extend(matches[skip..].iter().take(room));
                 matches.len()
             };
@@ -559,6 +552,12 @@ impl Join {
         left.matched = matched.pop().unwrap_or(false);
         if self.kind == JoinKind::Inner {
             return Ok(pairs);
+        }
+        if !self.kind.has_right() {
+            let wanted = self.kind == JoinKind::Semi;
+            let rows: Vec<u32> =
+                (first..left.row).filter(|row| matched[row - first] == wanted).map(|row| row as u32).collect();
+            return Ok(batch.take(&UInt32Array::from(rows))?);
         }
         let lonely: Vec<u32> = (first..left.row).filter(|row| !matched[row - first]).map(|row| row as u32).collect();
         if lonely.is_empty() {
@@ -592,7 +591,7 @@ impl Operator for Join {
                 self.current = Some(LeftRows { batch, keys, row: 0, paired: 0, matched: false });
             }
             let (Some(mut left), Some(table)) = (self.current.take(), &self.table) else { continue };
-            if self.kind == JoinKind::Inner && table.rows.is_empty() {
+            if matches!(self.kind, JoinKind::Inner | JoinKind::Semi) && table.rows.is_empty() {
                 if matches!(self.right, Right::Build(_)) {
                     return Ok(None);
                 }
@@ -642,38 +641,46 @@ impl Apply {
         rt: Arc<Runtime>,
     ) -> Self {
         let mut read = HashSet::new();
-        subquery.plan.each_expr(&mut |e| read.extend(e.columns()));
+        let mut note = |e: &mut Expr| {
+            e.walk(&mut |e| {
+                if let Expr::Param(param) = e {
+                    read.insert(param.id);
+                }
+            });
+        };
+        subquery.plan.each_expr(&mut note);
         let rows = if inputs.iter().any(|id| read.contains(id)) { Rows::Dependent } else { Rows::Unread };
-        subquery.each_expr(&mut |e| read.extend(e.columns()));
+        let mut note = |e: &mut Expr| {
+            e.walk(&mut |e| {
+                if let Expr::Param(param) = e {
+                    read.insert(param.id);
+                }
+            });
+        };
+        if let SubqueryKind::Test { condition, .. } = &mut subquery.kind {
+            note(condition);
+        }
         let used = (0..inputs.len()).filter(|i| read.contains(&inputs[*i])).collect();
         Apply { input, inputs, used, subquery, rows, types, rt }
     }
 
-    async fn answer(&mut self, constants: &HashMap<ColId, Expr>) -> Result<Datum, SqlError> {
+    /// The answer for the row whose values the parameters have.
+    async fn answer(&mut self) -> Result<Datum, SqlError> {
         if matches!(self.rows, Rows::Unread) {
-            let plan = optimize(self.subquery.plan.clone(), &self.rt);
-            let mut op = build(&plan, &self.rt)?;
+            let mut op = build(&self.subquery.plan, &self.rt)?;
             let mut batches = Vec::new();
             while let Some(b) = op.next().await? {
                 self.rt.hold(b.data_bytes())?;
                 batches.push(b);
             }
-            self.rows = Rows::Known(plan.outputs(), batches);
+            self.rows = Rows::Known(self.subquery.plan.outputs(), batches);
         }
         let held = self.rt.held();
         let answer = match &self.rows {
             Rows::Known(ids, batches) => {
-                let mut kind = self.subquery.kind.clone();
-                if let SubqueryKind::Test { condition, .. } = &mut kind {
-                    bind_values(condition, constants);
-                }
-                answer(&kind, ids, &mut Fixed::new(batches.clone()), &self.rt).await
+                answer(&self.subquery.kind, ids, &mut Fixed::new(batches.clone()), &self.rt).await
             }
-            _ => {
-                let mut subquery = self.subquery.clone();
-                subquery.bind_values(constants);
-                run_subquery(subquery, &self.rt).await
-            }
+            _ => run_subquery(&self.subquery, &self.rt).await,
         };
         // What its operators held is gone with them.
         self.rt.release_to(held);
@@ -702,12 +709,10 @@ impl Operator for Apply {
             let answer = match known.get(&key) {
                 Some(d) => d.clone(),
                 None => {
-                    let constant = |i: &usize| {
-                        let value = Expr::Const { value: values[*i].clone(), ty: batch.types()[*i].clone() };
-                        (self.inputs[*i], value)
-                    };
-                    let constants = self.used.iter().map(constant).collect();
-                    let d = self.answer(&constants).await?;
+                    for i in &self.used {
+                        self.rt.set_param(self.inputs[*i], Value::One(values[*i].clone()));
+                    }
+                    let d = self.answer().await?;
                     known.insert(key, d.clone());
                     d
                 }
@@ -719,11 +724,10 @@ impl Operator for Apply {
     }
 }
 
-/// The value of a subquery whose outer values are bound.
-pub async fn run_subquery(subquery: Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
-    let plan = optimize(subquery.plan, rt);
-    let mut rows = build(&plan, rt)?;
-    answer(&subquery.kind, &plan.outputs(), &mut *rows, rt).await
+/// The value of a subquery. What it reads of rows around it, parameters say.
+pub async fn run_subquery(subquery: &Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
+    let mut rows = build(&subquery.plan, rt)?;
+    answer(&subquery.kind, &subquery.plan.outputs(), &mut *rows, rt).await
 }
 
 /// What a subquery's rows answer. No more of them are read than it takes.
@@ -749,7 +753,7 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
             Ok(value.unwrap_or_default())
         }
         SubqueryKind::Test { condition, rows: which } => {
-            let condition = resolve(condition, &positions(ids))?;
+            let condition = rt.resolve(condition, &positions(ids))?;
             // What decides for all rows, whatever the others say.
             let decisive = match which {
                 TestRows::One => None,
@@ -783,12 +787,11 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
     }
 }
 
-/// The values of the one column of a plan that is not optimized yet, each once, as constants.
-pub async fn list(plan: Plan, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
+/// The values of the one column of a plan, each once, as constants.
+pub async fn list(plan: &Plan, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
     /// What a value takes beside its bytes.
     const VALUE_BYTES: usize = 256;
-    let plan = optimize(plan, rt);
-    let mut op = build(&plan, rt)?;
+    let mut op = build(plan, rt)?;
     let mut seen = HashSet::new();
     let mut out = Vec::new();
     while let Some(batch) = op.next().await? {

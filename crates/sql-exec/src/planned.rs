@@ -1,4 +1,4 @@
-//! From a bound query to one that operators can be built of.
+//! From a plan to one whose operators can be built.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,21 +8,22 @@ use codec::datum::Datum;
 use codec::timestamp::Timestamp;
 use query::context::EvalContext;
 use sql_base::SqlError;
+use sql_base::outcome::ColumnMeta;
 use sql_catalog::TableInfo;
 use sql_context::ExecContext;
-use sql_planner::plan::{Columns, Plan, Subquery};
+use sql_planner::optimize::Settings;
+use sql_planner::plan::{Physical, Plan};
 
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
-use crate::rules::optimize;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Value};
 use crate::statement::{lock_wait, overlay_of, query_runtime, reader_of, runtime};
 use crate::subqueries::{SubqueryValues, run_subqueries};
 
 /// Reads the tables that the server computes.
 pub(crate) async fn load_memory_tables(
     ctx: &mut ExecContext<'_>,
-    plans: &[&Plan],
+    physical: &Physical,
 ) -> Result<HashMap<(String, String), Arc<Vec<Vec<Datum>>>>, SqlError> {
     fn find(plan: &Plan, out: &mut Vec<(String, Arc<TableInfo>)>) {
         if let Plan::Memory { table, database, .. } = plan {
@@ -34,7 +35,8 @@ pub(crate) async fn load_memory_tables(
         plan.inputs().into_iter().for_each(|p| find(p, out));
     }
     let mut wanted = Vec::new();
-    plans.iter().for_each(|p| find(p, &mut wanted));
+    find(&physical.plan, &mut wanted);
+    physical.subqueries.iter().for_each(|s| find(&s.plan, &mut wanted));
     let mut out = HashMap::new();
     for (database, table) in wanted {
         let key = (database.to_lowercase(), table.name.lower.clone());
@@ -48,9 +50,19 @@ pub(crate) async fn load_memory_tables(
     Ok(out)
 }
 
-/// A statement, planned: ready for operators.
+/// A query, planned.
+pub(crate) struct QueryPlan {
+    pub(crate) physical: Arc<Physical>,
+    pub(crate) meta: Arc<[ColumnMeta]>,
+    /// Tables some of whose rows a lock clause locks.
+    pub(crate) locked: Vec<Arc<TableInfo>>,
+    /// What the statement says without effect: numbers and texts for `SHOW WARNINGS`.
+    pub(crate) notes: Vec<(u16, String)>,
+}
+
+/// A statement with all that its run needs: ready for operators.
 pub(crate) struct Planned {
-    pub(crate) plan: Plan,
+    pub(crate) physical: Arc<Physical>,
     pub(crate) rt: Arc<Runtime>,
     /// For what is not in the plan.
     pub(crate) subqueries: SubqueryValues,
@@ -67,20 +79,22 @@ pub(crate) enum Reads {
     ByClause,
 }
 
-/// Plans a bound query: subqueries run, rules applied, rows locked that are read by key under a lock clause.
-pub(crate) async fn plan_query(
+/// What plans of a statement depend on, beside the statement and the schema.
+pub(crate) fn settings(cx: &EvalContext) -> Settings {
+    Settings { zone: cx.time_zone.clone() }
+}
+
+/// Begins the run of a plan with the values of its parameters: subqueries run, rows are locked that are read by key under a lock clause.
+pub(crate) async fn begin(
     ctx: &mut ExecContext<'_>,
     cx: EvalContext,
-    mut plan: Plan,
-    columns: Columns,
-    subqueries: Vec<Subquery>,
+    physical: Arc<Physical>,
+    values: Vec<(usize, Value)>,
     reads: Reads,
 ) -> Result<Planned, SqlError> {
-    let mut tables = Vec::new();
-    plan.tables(&mut tables);
-    subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-    let columns = Arc::new(columns);
-    let mut rt = if reads == Reads::ByClause && !plan.reads(false) && !subqueries.iter().any(|s| s.plan.reads(false)) {
+    let tables = physical.tables();
+    let columns = physical.columns.clone();
+    let mut rt = if reads == Reads::ByClause && !physical.reads(false) {
         // Nobody reads the snapshot, so nobody fixes it.
         let overlay = overlay_of(ctx.txn().await?, &tables);
         let nowhere = ctx.server.kv()?.snapshot(Timestamp::MAX);
@@ -88,17 +102,15 @@ pub(crate) async fn plan_query(
     } else {
         query_runtime(ctx, cx, columns, &tables, reads == Reads::Current).await?
     };
-    let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
-    rt.memory = load_memory_tables(ctx, &plans).await?;
-    if reads == Reads::ByClause && subqueries.iter().any(|s| s.plan.reads(true)) {
+    rt.memory = load_memory_tables(ctx, &physical).await?;
+    if reads == Reads::ByClause && physical.subqueries.iter().any(|s| s.plan.reads(true)) {
         rt.read_locked_from(reader_of(ctx, &tables, true).await?);
     }
+    values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
     let rt = Arc::new(rt);
-    let values = run_subqueries(subqueries, &rt).await?;
-    values.apply(&mut plan)?;
-    let plan = optimize(plan, &rt);
+    let subqueries = run_subqueries(&physical.subqueries, &rt).await?;
     if reads == Reads::ByClause && !rt.knows_locked() {
-        match PointKeys::of(&plan) {
+        match PointKeys::of(&physical.plan, &rt) {
             Some(keys) => {
                 let wait = lock_wait(ctx.session, keys.clause.is_some_and(|clause| clause.nowait));
                 let locked = keys.lock(ctx.txn().await?, wait).await?;
@@ -107,5 +119,5 @@ pub(crate) async fn plan_query(
             None => rt.read_locked_from(reader_of(ctx, &tables, true).await?),
         }
     }
-    Ok(Planned { plan, rt, subqueries: values })
+    Ok(Planned { physical, rt, subqueries })
 }

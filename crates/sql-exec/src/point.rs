@@ -1,13 +1,14 @@
 //! The short path: `SELECT columns FROM t WHERE key = value [AND …]`, where the conditions are equalities on all columns
 //! of the primary key or of a unique index, and nothing else is asked.
 //!
-//! It makes no plan and no batch: the syntax tree is matched, the value fitted to the column, the key fetched, the row
-//! decoded. Without a transaction no timestamp is needed either: a read of one key may take the newest version. (Through a
+//! It makes no batch: the syntax tree is matched once ([`plan`]; of a prepared statement never again), and then each time
+//! ([`run`]) the value fitted to the column, the key fetched, the row decoded. Without a transaction no timestamp is needed either: a read of one key may take the newest version. (Through a
 //! secondary index two keys are read, and they must agree: that needs a timestamp.)
 //!
 //! Whatever does not match goes the long way, which also words all errors: this path never fails for what the user wrote.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::table;
@@ -25,13 +26,13 @@ use sqlparser::ast;
 
 use crate::statement::snapshot_of;
 
-/// Runs the query if it is a point read.
-pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Result<Option<ResultSet>, SqlError> {
+/// Reads the row of a plan with the values of this run; `None` where that takes the long way.
+pub(crate) async fn run(ctx: &mut ExecContext<'_>, point: &PointPlan) -> Result<Option<ResultSet>, SqlError> {
     if ctx.session.vars.settings().sql_select_limit == 0 {
         return Ok(None);
     }
-    let Some(point) = match_query(ctx, query) else { return Ok(None) };
-    let Point { table, columns, key, metas } = point;
+    let Some(key) = point.key(ctx) else { return Ok(None) };
+    let PointPlan { table, columns, metas, .. } = point;
     // Rows that the transaction has written may have other entries than in its snapshot: the long way knows.
     if let (Key::Entry(_), Some(txn)) = (&key, ctx.session.txn.kv()) {
         let (start, end) = table::record_range(table.id);
@@ -65,7 +66,7 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Res
         let handle_id = table.handle_column().map(|c| c.id);
         let mut zone = None;
         let mut datums = Vec::with_capacity(columns.len());
-        for offset in &columns {
+        for offset in columns {
             let c = &table.columns[*offset];
             let d = if Some(c.id) == handle_id {
                 row::handle_datum(handle, &c.field_type)
@@ -85,7 +86,7 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Res
         }
         out.push(datums);
     }
-    Ok(Some(ResultSet { columns: metas, rows: Rows::Datums(out) }))
+    Ok(Some(ResultSet { columns: metas.clone(), rows: Rows::Datums(out) }))
 }
 
 /// The value of a key: what the transaction has written, or as of the snapshot.
@@ -106,15 +107,62 @@ enum Key {
     Entry(Vec<u8>),
 }
 
-struct Point {
-    table: std::sync::Arc<TableInfo>,
+/// What is read, whatever the values are.
+pub(crate) struct PointPlan {
+    table: Arc<TableInfo>,
     /// Offsets of the wanted columns.
     columns: Vec<usize>,
-    key: Key,
-    metas: Vec<ColumnMeta>,
+    /// What columns are compared with, by their offsets.
+    equal: Vec<(usize, Operand)>,
+    /// The unique index; none for the handle.
+    index: Option<i64>,
+    metas: Arc<[ColumnMeta]>,
 }
 
-fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
+/// A value that a column is compared with.
+enum Operand {
+    Value(Datum),
+    /// The `?` of this place, from 0.
+    Param(usize),
+}
+
+impl PointPlan {
+    /// The key of a run, its values as the columns hold them; `None` where they do not tell one.
+    fn key(&self, ctx: &ExecContext<'_>) -> Option<Key> {
+        let zone = time_zone(ctx.session);
+        let mut values: Vec<(usize, Datum)> = Vec::with_capacity(self.equal.len());
+        let mut never = false;
+        for (offset, operand) in &self.equal {
+            let value = match operand {
+                Operand::Value(value) => value,
+                Operand::Param(at) => ctx.params.get(*at)?,
+            };
+            if value.is_null() {
+                // Nothing equals it. The long way says so, whatever else is asked.
+                return None;
+            }
+            let from = sql_context::type_of_datum(value);
+            let (value, order) = in_column_type(value, &from, &self.table.columns[*offset].field_type, &zone)?;
+            never |= order != Ordering::Equal;
+            values.push((*offset, value));
+        }
+        if never {
+            return Some(Key::Never);
+        }
+        let Some(index) = self.index else { return Some(Key::Handle(row::handle_of(&values[0].1)?)) };
+        let index = self.table.indexes.iter().find(|i| i.id == index)?;
+        let parts = row::index_parts(&self.table, index);
+        let list: Vec<Datum> = index
+            .columns
+            .iter()
+            .map(|c| values.iter().find(|v| v.0 == c.offset).map(|v| v.1.clone()))
+            .collect::<Option<_>>()?;
+        Some(Key::Entry(table::index_values_key(self.table.id, index.id, &parts, &list).ok()?))
+    }
+}
+
+/// The plan of a query that reads one row by key.
+pub(crate) fn plan(ctx: &ExecContext<'_>, query: &ast::Query) -> Option<PointPlan> {
     if query.with.is_some()
         || query.order_by.is_some()
         || query.limit_clause.is_some()
@@ -175,8 +223,11 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
     let alias_name = alias.as_ref().map_or(table.name.as_str(), |a| a.name.value.as_str());
 
     // Conditions: column = literal, and nothing else.
-    let mut equal: Vec<(&ColumnInfo, Datum)> = Vec::new();
-    equalities(select.selection.as_ref()?, &table, alias_name, ctx.params, &mut equal)?;
+    let mut equal: Vec<(usize, Operand)> = Vec::new();
+    equalities(select.selection.as_ref()?, &table, alias_name, ctx.params.len(), &mut equal)?;
+    if equal.iter().enumerate().any(|(i, (offset, _))| equal[..i].iter().any(|before| before.0 == *offset)) {
+        return None;
+    }
 
     let mut columns = Vec::new();
     let mut metas = Vec::new();
@@ -212,42 +263,14 @@ fn match_query(ctx: &mut ExecContext<'_>, query: &ast::Query) -> Option<Point> {
         }
     }
 
-    let zone = time_zone(ctx.session);
-    // The values as the columns hold them; exact or never.
-    let mut never = false;
-    let mut values: Vec<(usize, Datum)> = Vec::new();
-    for (c, d) in equal {
-        let from = sql_context::type_of_datum(&d);
-        if d.is_null() {
-            return None;
-        }
-        let (d, order) = in_column_type(&d, &from, &c.field_type, &zone)?;
-        never |= order != Ordering::Equal;
-        if values.iter().any(|(o, _)| *o == c.offset) {
-            return None;
-        }
-        values.push((c.offset, d));
-    }
-    let key = if never {
-        Key::Never
-    } else if let (Some(c), [(offset, d)]) = (table.handle_column(), &values[..])
-        && c.offset == *offset
-    {
-        Key::Handle(row::handle_of(d)?)
-    } else {
-        let index = table.public_indexes().find(|i| is_exactly(i, &values))?;
-        let parts = row::index_parts(&table, index);
-        let list: Vec<Datum> = index
-            .columns
-            .iter()
-            .map(|c| values.iter().find(|v| v.0 == c.offset).map(|v| v.1.clone()))
-            .collect::<Option<_>>()?;
-        Key::Entry(table::index_values_key(table.id, index.id, &parts, &list).ok()?)
+    let index = match (table.handle_column(), &equal[..]) {
+        (Some(c), [(offset, _)]) if c.offset == *offset => None,
+        _ => Some(table.public_indexes().find(|i| is_exactly(i, &equal))?.id),
     };
-    Some(Point { table, columns, key, metas })
+    Some(PointPlan { table, columns, equal, index, metas: metas.into() })
 }
 
-fn is_exactly(index: &IndexInfo, values: &[(usize, Datum)]) -> bool {
+fn is_exactly(index: &IndexInfo, values: &[(usize, Operand)]) -> bool {
     index.unique
         && !index.invisible
         && index.columns.len() == values.len()
@@ -266,12 +289,12 @@ fn column_of<'t>(e: &ast::Expr, table: &'t TableInfo, alias: &str) -> Option<&'t
     }
 }
 
-fn equalities<'t>(
+fn equalities(
     e: &ast::Expr,
-    table: &'t TableInfo,
+    table: &TableInfo,
     alias: &str,
-    params: &[Datum],
-    out: &mut Vec<(&'t ColumnInfo, Datum)>,
+    params: usize,
+    out: &mut Vec<(usize, Operand)>,
 ) -> Option<()> {
     match e {
         ast::Expr::Nested(e) => equalities(e, table, alias, params, out),
@@ -289,33 +312,36 @@ fn equalities<'t>(
                 ast::Expr::Value(v) => literal(&v.value, params, out.len())?,
                 ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match &**expr {
                     ast::Expr::Value(v) => match &v.value {
-                        ast::Value::Number(n, _) => Datum::Int(format!("-{n}").parse().ok()?),
+                        ast::Value::Number(n, _) => Operand::Value(Datum::Int(format!("-{n}").parse().ok()?)),
                         _ => return None,
                     },
                     _ => return None,
                 },
                 _ => return None,
             };
-            out.push((column, d));
+            out.push((column.offset, d));
             Some(())
         }
         _ => None,
     }
 }
 
-fn literal(v: &ast::Value, params: &[Datum], so_far: usize) -> Option<Datum> {
-    match v {
+fn literal(v: &ast::Value, params: usize, so_far: usize) -> Option<Operand> {
+    let value = match v {
         ast::Value::Number(n, _) => match n.parse() {
-            Ok(v) => Some(Datum::Int(v)),
-            Err(_) => n.parse().ok().map(Datum::UInt),
+            Ok(v) => Datum::Int(v),
+            Err(_) => Datum::UInt(n.parse().ok()?),
         },
-        ast::Value::SingleQuotedString(s) => Some(Datum::string(s.as_str())),
-        ast::Value::Placeholder(name) => match name.trim_start_matches('?').parse::<usize>() {
-            Ok(n) => params.get(n.checked_sub(1)?).cloned(),
-            // Not numbered: only safe when every value so far was a parameter too, or there is but one.
-            Err(_) if params.len() == 1 || so_far == 0 => params.get(so_far).cloned(),
-            Err(_) => None,
-        },
-        _ => None,
-    }
+        ast::Value::SingleQuotedString(s) => Datum::string(s.as_str()),
+        ast::Value::Placeholder(name) => {
+            return match name.trim_start_matches('?').parse::<usize>() {
+                Ok(n) => n.checked_sub(1).map(Operand::Param),
+                // Not numbered: only safe when every value so far was a parameter too, or there is but one.
+                Err(_) if params == 1 || so_far == 0 => Some(Operand::Param(so_far)),
+                Err(_) => None,
+            };
+        }
+        _ => return None,
+    };
+    Some(Operand::Value(value))
 }

@@ -16,6 +16,7 @@ use sql_catalog::{TableInfo, row};
 use sql_planner::plan::{Access, Lock, Plan};
 
 use crate::reader::Overlay;
+use crate::runtime::Runtime;
 
 /// Keys of a plan that reads single rows of one table.
 pub(super) struct PointKeys {
@@ -37,11 +38,11 @@ pub(super) struct LockedPoints {
 
 impl PointKeys {
     /// The keys that an optimized plan reads, if it reads nothing else.
-    pub(super) fn of(plan: &Plan) -> Option<PointKeys> {
+    pub(super) fn of(plan: &Plan, rt: &Runtime) -> Option<PointKeys> {
         match plan {
             Plan::Scan(scan) => {
                 let (table, clause) = (scan.table.clone(), scan.lock);
-                match &scan.access {
+                match &*rt.access(scan).ok()? {
                     Access::PointHandles(handles) => {
                         let rows = handles.iter().map(|h| codec::table::record_key(table.id, *h)).collect();
                         Some(PointKeys { table, rows, entries: Vec::new(), clause })
@@ -61,7 +62,7 @@ impl PointKeys {
             Plan::Project { input, .. }
             | Plan::Filter { input, .. }
             | Plan::Sort { input, .. }
-            | Plan::Limit { input, .. } => PointKeys::of(input),
+            | Plan::Limit { input, .. } => PointKeys::of(input, rt),
             _ => None,
         }
     }

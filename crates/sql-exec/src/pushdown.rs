@@ -16,22 +16,20 @@ use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
 use sql_planner::optimize::positions;
 use sql_planner::plan::{AggCall, Scan};
 
-use crate::runtime::{Runtime, resolve};
+use crate::runtime::Runtime;
 
 /// Rows after which a storage node ends a page of an answer that may be large.
 const PAGE_ROWS: u64 = 8_192;
 
-/// Whether storage nodes can evaluate an expression.
-pub fn can_push(e: &Expr) -> bool {
-    !e.is_volatile() && query::pb::can_push(e)
-}
-
-impl Runtime {
-    /// Whether a storage node can tell the value of an expression. They know offsets, not rules of zones.
-    pub fn can_push(&self, e: &Expr) -> bool {
-        let fixed = matches!(self.zone, TimeZone::Fixed(_));
-        can_push(e) && (fixed || !query::pb::uses_timestamp(e))
-    }
+/// Whether what a plan leaves to the storage nodes can be said to them in this run. A plan knows types; a value that could
+/// not be computed, because it fails or warns, stays an expression that they may not know.
+pub fn can_send(scan: &Scan, rt: &Runtime) -> bool {
+    let sent = |e: &Expr| !e.is_of_run() || rt.settled(e).is_ok_and(|e| query::pb::to_pb(&e).is_some());
+    let pushed = &scan.pushed;
+    let call = |a: &AggCall| a.args.iter().all(sent);
+    pushed.filters.iter().all(sent)
+        && pushed.aggregate.iter().all(|a| a.group.iter().all(|g| sent(&g.0)) && a.aggs.iter().all(|a| call(&a.0)))
+        && pushed.topn.iter().all(|t| t.0.iter().all(|k| sent(&k.expr)))
 }
 
 fn column_pb(c: &ColumnInfo, is_handle: bool) -> Result<tipb::ColumnInfo, SqlError> {
@@ -179,7 +177,7 @@ fn request_over(
     let mut at = positions(&scan.base_outputs());
     at.values_mut().for_each(|p| *p = layout[*p]);
     let pb = |e: &Expr| -> Result<tipb::Expr, SqlError> {
-        let e = resolve(e, &at)?;
+        let e = rt.resolve(e, &at)?;
         query::pb::to_pb(&e).ok_or_else(|| SqlError::internal("pushdown", e))
     };
     let mut executors = vec![first];

@@ -1,5 +1,6 @@
 //! What the operators of a statement share, and what an operator is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,9 +12,12 @@ use codec::timestamp::Timestamp;
 use parking_lot::Mutex;
 use query::batch::Batch;
 use query::context::{EvalContext, TimeZone};
-use query::expr::Expr;
+use query::error::EvalError;
+use query::expr::{CmpOp, Expr, Func};
+use query::types::EvalType;
 use sql_base::{Interrupt, SqlError};
-use sql_planner::plan::{ColId, Columns, Lock, Scan};
+use sql_planner::access::settle;
+use sql_planner::plan::{Access, ColId, Columns, Lock, Scan};
 
 use crate::reader::Reader;
 
@@ -22,6 +26,20 @@ struct Locking {
     reader: Reader,
     /// Whether what they find is locked already.
     locked: bool,
+}
+
+/// What a parameter of the plan is in this run.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A value.
+    One(Datum),
+    /// Those of a list, as constants, each once; a comparison with it must hold for one of them or, with `all`, for all.
+    Many {
+        /// For all.
+        all: bool,
+        /// The values.
+        list: Arc<Vec<Expr>>,
+    },
 }
 
 /// Facts that all operators of a statement share.
@@ -48,6 +66,9 @@ pub struct Runtime {
     pub connection: u64,
     /// Rows of the last round of recursive queries, by the number of their work table.
     work_tables: Mutex<HashMap<usize, Vec<Batch>>>,
+    /// Values of parameters. Those of rows around subqueries and of keys to look up change while the statement runs: who
+    /// changes them builds the operators that read them afterwards, and is done with those before the next change.
+    params: Mutex<HashMap<usize, Value>>,
     cx: Mutex<EvalContext>,
     locks: Mutex<Vec<(Lock, Vec<u8>)>>,
     held: std::sync::atomic::AtomicUsize,
@@ -68,6 +89,7 @@ impl Runtime {
             rounds_max: 1000,
             connection: cx.session.connection_id,
             work_tables: Mutex::new(HashMap::new()),
+            params: Mutex::new(HashMap::new()),
             cx: Mutex::new(cx),
             locks: Mutex::new(Vec::new()),
             held: std::sync::atomic::AtomicUsize::new(0),
@@ -109,6 +131,41 @@ impl Runtime {
         f: impl FnOnce(&mut EvalContext) -> Result<T, query::error::EvalError>,
     ) -> Result<T, SqlError> {
         Ok(f(&mut self.cx.lock())?)
+    }
+
+    /// Gives a parameter its value, for what is built from here on.
+    pub fn set_param(&self, id: usize, value: Value) {
+        self.params.lock().insert(id, value);
+    }
+
+    /// The expression of this run: with the values of parameters, and with what needs no row computed.
+    pub fn settled(&self, e: &Expr) -> Result<Expr, SqlError> {
+        if !e.is_of_run() {
+            return Ok(e.clone());
+        }
+        let filled = fill(e, &self.params.lock())?;
+        self.eval(|cx| Ok(query::eval::fold(filled, cx)))
+    }
+
+    /// The same for an input whose columns are at these positions.
+    pub fn resolve(&self, e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
+        if e.is_of_run() { resolve(&self.settled(e)?, at) } else { resolve(e, at) }
+    }
+
+    pub(crate) fn resolve_all<'a>(
+        &self,
+        list: impl IntoIterator<Item = &'a Expr>,
+        at: &HashMap<ColId, usize>,
+    ) -> Result<Vec<Expr>, SqlError> {
+        list.into_iter().map(|e| self.resolve(e, at)).collect()
+    }
+
+    /// The keys that a scan reads in this run.
+    pub fn access<'s>(&self, scan: &'s Scan) -> Result<Cow<'s, Access>, SqlError> {
+        let Access::Late(late) = &scan.access else { return Ok(Cow::Borrowed(&scan.access)) };
+        let conditions = late.conditions.iter().map(|c| self.settled(c)).collect::<Result<Vec<_>, _>>()?;
+        let access = settle(scan, late, conditions, &self.zone);
+        access.map(Cow::Owned).ok_or_else(|| SqlError::internal("plan", "a condition chooses no keys after all"))
     }
 
     /// Values of an expression for a batch.
@@ -202,11 +259,43 @@ pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
         .ok_or_else(|| SqlError::internal("plan", format!("{e} reads a column that its input lacks")))
 }
 
-pub(crate) fn resolve_all<'a>(
-    list: impl IntoIterator<Item = &'a Expr>,
-    at: &HashMap<ColId, usize>,
-) -> Result<Vec<Expr>, SqlError> {
-    list.into_iter().map(|e| resolve(e, at)).collect()
+/// The expression with the values of its parameters.
+fn fill(e: &Expr, values: &HashMap<usize, Value>) -> Result<Expr, SqlError> {
+    match e {
+        Expr::Const { .. } | Expr::Column { .. } => Ok(e.clone()),
+        Expr::Param(param) => match values.get(&param.id) {
+            Some(Value::One(value)) => Ok(Expr::Const { value: value.clone(), ty: param.ty.clone() }),
+            Some(Value::Many { .. }) => Err(SqlError::internal("plan", "a list of values where one is wanted")),
+            None => Err(EvalError::NoValue(param.id).into()),
+        },
+        Expr::Call(call) => {
+            let comparison = match call.func {
+                Func::In(EvalType::String, collation) => Some((CmpOp::Eq, Some(collation))),
+                Func::In(..) => Some((CmpOp::Eq, None)),
+                Func::Compare(op, EvalType::String, collation) => Some((op, Some(collation))),
+                Func::Compare(op, ..) => Some((op, None)),
+                _ => None,
+            };
+            if let (Some((op, collation)), [probe, list]) = (comparison, &call.args[..])
+                && let Some(Value::Many { all, list }) = list_of(list).and_then(|id| values.get(&id))
+            {
+                // The probe may be another such comparison.
+                let probe = fill(probe, values)?;
+                return Ok(query::infer::quantified(op, *all, probe, list.to_vec(), collation)?);
+            }
+            let args = call.args.iter().map(|a| fill(a, values)).collect::<Result<Vec<_>, _>>()?;
+            Ok(Expr::call(call.func, args, call.ty.clone()))
+        }
+    }
+}
+
+/// The parameter that stands for a list of values, perhaps under a cast.
+fn list_of(e: &Expr) -> Option<usize> {
+    match e {
+        Expr::Param(param) => param.many.then_some(param.id),
+        Expr::Call(call) if matches!(call.func, Func::Cast | Func::JsonAtom) => list_of(call.args.first()?),
+        _ => None,
+    }
 }
 
 /// Rows for which all conditions are true; and which those are, unless all.

@@ -24,7 +24,7 @@ use sql_planner::plan::{Access, ColId, Lock, Scan};
 
 use crate::pushdown;
 use crate::reader::Reader;
-use crate::runtime::{Fixed, Operator, Runtime, filter_batch, resolve};
+use crate::runtime::{Fixed, Operator, Runtime, filter_batch};
 
 /// Pairs asked for at once when pairs are scanned.
 const SCAN_PAIRS: usize = 1024;
@@ -33,17 +33,23 @@ const FETCH_ROWS_FIRST: usize = 32;
 const FETCH_ROWS: usize = 1024;
 const FETCH_BYTES: usize = 8 << 20;
 
+/// Whether the rows are put together here, and what the plan leaves to the storage nodes is done here.
+pub fn is_local(scan: &Scan, rt: &Runtime) -> bool {
+    rt.reader_of(scan).is_dirty(&scan.table) || !rt.pushdown || !pushdown::can_send(scan, rt)
+}
+
 /// Builds the operator that reads a scan's rows. Its columns are the scan's outputs.
 pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
     let types = rt.columns.types(&scan.base_outputs());
     let desc = scan.order == Some(true);
     let keep_order = scan.order.is_some();
     let source = rt.reader_of(scan);
-    let dirty = source.is_dirty(&scan.table);
+    let local = is_local(scan, rt);
+    let access = rt.access(scan)?;
     let root_filters = |pushed: bool| {
         let positions = sql_planner::optimize::positions(&scan.base_outputs());
         let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
-        conditions.map(|c| resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
+        conditions.map(|c| rt.resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
     };
     let rows_from = |reader: Reader, source: Source| -> Result<Box<dyn Operator>, SqlError> {
         Ok(Box::new(RowReader {
@@ -69,7 +75,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             done: false,
         }))
     };
-    match &scan.access {
+    match &*access {
         Access::Empty => Ok(Box::new(Fixed::new(vec![]))),
         Access::PointHandles(handles) => {
             let keys = handles.iter().map(|h| (table::record_key(scan.table.id, *h), *h)).collect();
@@ -85,8 +91,8 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             rows_from(source.through(&scan.table, index)?, Source::UniqueKeys(keys))
         }
         Access::Full | Access::Handles(_) => {
-            let ranges = record_ranges(scan, desc);
-            if dirty || !rt.pushdown {
+            let ranges = record_ranges(scan, &access, desc);
+            if local {
                 return rows_from(source.clone(), Source::Ranges { ranges, desc });
             }
             let sent = with_handle_if_bare(scan);
@@ -100,7 +106,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             if desc {
                 ranges = ranges.into_iter().rev().collect();
             }
-            if *covering && (dirty || !rt.pushdown || scan.lock.is_some()) {
+            if *covering && (local || scan.lock.is_some()) {
                 return Ok(Box::new(IndexReader {
                     rt: rt.clone(),
                     reader: source.through(&scan.table, index)?,
@@ -126,6 +132,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             let reader = source.through(&scan.table, index)?;
             rows_from(reader, Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
         }
+        Access::Late(_) => Err(SqlError::internal("plan", "keys that are not known yet")),
     }
 }
 
@@ -147,9 +154,9 @@ fn row_decoder(scan: &Scan) -> RowDecoder {
 }
 
 /// Key ranges of rows.
-fn record_ranges(scan: &Scan, desc: bool) -> VecDeque<(Vec<u8>, Vec<u8>)> {
+fn record_ranges(scan: &Scan, access: &Access, desc: bool) -> VecDeque<(Vec<u8>, Vec<u8>)> {
     let id = scan.table.id;
-    let mut ranges: VecDeque<_> = match &scan.access {
+    let mut ranges: VecDeque<_> = match access {
         Access::Handles(list) => list.iter().map(|(low, high)| table::record_range_between(id, *low, *high)).collect(),
         _ => VecDeque::from([table::record_range(id)]),
     };

@@ -1,4 +1,4 @@
-//! Queries.
+//! Queries: planned, or found planned ([`crate::plan_cache`]), and run.
 
 use std::sync::Arc;
 
@@ -7,45 +7,96 @@ use query::batch::Batch;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::Schema;
-use sql_context::{ExecContext, Level};
+use sql_context::{ExecContext, Level, eval_context};
 use sql_planner::binder::{Binder, Bound, Visible};
-use sql_planner::plan::{Columns, Plan};
+use sql_planner::inputs::{Input, Kept};
+use sql_planner::optimize::optimize;
+use sql_planner::plan::{Columns, Logical, Plan};
+use sqlparser::ast;
 
 use crate::env::Env;
-use crate::operator;
-use crate::planned::{Planned, Reads, plan_query};
-use crate::runtime::{Operator, Runtime};
+use crate::plan_cache::{Body, PlanKey, values_of};
+use crate::planned::{Planned, QueryPlan, Reads, begin, settings};
+use crate::runtime::{Operator, Runtime, Value};
 use crate::statement::{collect_context, lock_rows, will_lock};
+use crate::{operator, point};
 
 /// Batches of a result that are computed before the first is sent: small results are complete (with their warnings) when
 /// the statement ends, large ones stream.
 const EAGER_BATCHES: usize = 16;
 
-pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Query) -> Result<ResultSet, SqlError> {
-    let env = Env::new(ctx, false);
+/// Runs a query, with a plan that was kept if there is one.
+pub(crate) async fn select(
+    ctx: &mut ExecContext<'_>,
+    query: &ast::Query,
+    mut key: Option<PlanKey<'_>>,
+) -> Result<ResultSet, SqlError> {
+    let mut found = key.as_mut().and_then(|key| key.find(ctx, true));
+    let known_point = matches!(found, Some((Body::Point(_), _)));
+    if let Some((Body::Point(point), _)) = &found {
+        if let Some(result) = point::run(ctx, point).await? {
+            ctx.session.plan_from_cache = true;
+            return Ok(result);
+        }
+        found = key.as_mut().and_then(|key| key.find(ctx, false));
+    }
+    if let Some((Body::Query(plan), values)) = found {
+        ctx.session.plan_from_cache = true;
+        return run(ctx, &plan, values).await;
+    }
+    if !known_point && let Some(point) = point::plan(ctx, query) {
+        let point = Arc::new(point);
+        if let Some(key) = &mut key {
+            key.keep(ctx, Vec::new(), Body::Point(point.clone()));
+        }
+        if let Some(result) = point::run(ctx, &point).await? {
+            return Ok(result);
+        }
+    }
+    // What cannot be planned without its values is planned with them, and not kept.
+    if let Some(key) = &mut key
+        && let Ok((plan, inputs)) = plan(ctx, query, true)
+    {
+        let (plan, values) = (Arc::new(plan), values_of(&inputs, ctx)?);
+        key.keep(ctx, inputs, Body::Query(plan.clone()));
+        return run(ctx, &plan, values).await;
+    }
+    let (plan, _) = plan(ctx, query, false)?;
+    run(ctx, &plan, Vec::new()).await
+}
+
+/// Binds and plans a query, to `keep` the plan or to run it once; and what it asks of each run.
+fn plan(ctx: &mut ExecContext<'_>, query: &ast::Query, keep: bool) -> Result<(QueryPlan, Vec<Kept>), SqlError> {
+    let env = if keep { Env::kept(ctx) } else { Env::new(ctx, false) };
     let mut binder = Binder::new(&env);
     let Bound { mut plan, columns: visible } = binder.bind_query(query)?;
     let count = ctx.session.vars.settings().sql_select_limit;
     if count != u64::MAX && query.limit_clause.is_none() {
         plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
     }
-    let columns = std::mem::take(&mut binder.columns);
-    let subqueries = std::mem::take(&mut binder.subqueries);
-    let locked = std::mem::take(&mut binder.locked);
-    let notes = std::mem::take(&mut binder.notes);
-    drop(binder);
-    for note in notes {
-        ctx.session.push_diagnostic(Level::Note, note.code().0, note.to_string());
+    let Binder { columns, subqueries, inputs, locked, notes, .. } = binder;
+    let meta = metas(&visible, &columns, &ctx.schema).into();
+    let physical = optimize(Logical { plan, subqueries, columns }, &settings(&env.eval));
+    let notes = notes.into_iter().map(|note| (note.code().0, note.to_string())).collect();
+    // Only now is it known of which values something was made.
+    let inputs = inputs.into_iter().map(Input::kept).collect();
+    Ok((QueryPlan { physical: Arc::new(physical), meta, locked, notes }, inputs))
+}
+
+/// Runs a plan, with the values of its parameters.
+async fn run(ctx: &mut ExecContext<'_>, plan: &QueryPlan, values: Vec<(usize, Value)>) -> Result<ResultSet, SqlError> {
+    for (code, text) in &plan.notes {
+        ctx.session.push_diagnostic(Level::Note, *code, text.clone());
     }
-    let meta = metas(&visible, &columns, &ctx.schema);
-    will_lock(ctx, &locked);
-    let locking = !locked.is_empty();
+    will_lock(ctx, &plan.locked);
+    let locking = !plan.locked.is_empty();
     let reads = match locking && ctx.session.is_pessimistic() {
         true => Reads::ByClause,
         false => Reads::Consistent,
     };
-    let Planned { plan, rt, .. } = plan_query(ctx, env.eval, plan, columns, subqueries, reads).await?;
-    let mut op = operator::build(&plan, &rt)?;
+    let cx = eval_context(ctx.session, false);
+    let Planned { physical, rt, .. } = begin(ctx, cx, plan.physical.clone(), values, reads).await?;
+    let mut op = operator::build(&physical.plan, &rt)?;
     let mut batches = Vec::new();
     let mut complete = false;
     while batches.len() < EAGER_BATCHES || locking {
@@ -63,7 +114,7 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Qu
     lock_rows(ctx, &rt).await?;
     let head = futures::stream::iter(batches.into_iter().map(Ok));
     let rows = if complete { Rows::Batches(head.boxed()) } else { Rows::Batches(head.chain(stream(op, rt)).boxed()) };
-    Ok(ResultSet { columns: meta, rows })
+    Ok(ResultSet { columns: plan.meta.clone(), rows })
 }
 
 pub(crate) fn stream(

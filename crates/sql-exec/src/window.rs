@@ -35,7 +35,7 @@ use sql_planner::plan::{AggCall, ColId, Edge, SortKey, WindowCall, WindowFunc};
 use crate::aggregate::{Rank, State, VALUE_BYTES, bytes_of};
 use crate::frames::{Partition, Row};
 use crate::keys::{key_columns, row_key};
-use crate::runtime::{Operator, Runtime, resolve, resolve_all};
+use crate::runtime::{Operator, Runtime};
 
 /// Builds the operator over an input with these columns.
 pub(crate) fn build(
@@ -52,7 +52,7 @@ pub(crate) fn build(
         .map(|(call, _)| {
             let mut call = call.clone();
             call.try_each_expr(|e| {
-                *e = resolve(e, &at)?;
+                *e = rt.resolve(e, &at)?;
                 Ok::<_, SqlError>(())
             })?;
             Ok(call)
@@ -61,8 +61,8 @@ pub(crate) fn build(
     let outputs: Vec<ColId> = inputs.iter().copied().chain(calls.iter().map(|c| c.1)).collect();
     Ok(Box::new(Window {
         input: Some(input),
-        partition: resolve_all(partition, &at)?,
-        order: resolve_all(order.iter().map(|k| &k.expr), &at)?,
+        partition: rt.resolve_all(partition, &at)?,
+        order: rt.resolve_all(order.iter().map(|k| &k.expr), &at)?,
         desc: order.first().is_some_and(|k| k.desc),
         calls: resolved,
         input_types: rt.columns.types(inputs),

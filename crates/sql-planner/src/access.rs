@@ -1,5 +1,10 @@
 //! Which keys of a table a scan reads: points, ranges of the handle, entries of an index, or everything.
 //!
+//! Conditions on constants give the keys themselves. Conditions on what only the run knows (parameters, NOW(), what a row
+//! around a subquery holds) give a [`Path`] and an outline of what will be on it; [`settle`] makes the keys when the values
+//! are there, by the same rules, and chooses nothing any more. A condition whose value may turn out to say nothing about
+//! keys (text that is no number, beside a number) is checked on the rows as well.
+//!
 //! Estimates are rough until there are statistics: a table has 10,000 rows, an equality on an index leaves one in a
 //! thousand.
 
@@ -7,12 +12,13 @@ use std::collections::HashSet;
 
 use codec::datum::Datum;
 use codec::table;
+use codec::types::FieldType;
 use query::context::TimeZone;
 use query::expr::Expr;
 use sql_catalog::IndexInfo;
 
-use crate::plan::{Access, ColId, IndexHint, Scan};
-use crate::ranges::{self, Interval, Restriction};
+use crate::plan::{Access, ColId, IndexHint, LateKeys, Path, Scan};
+use crate::ranges::{self, Interval, Outline, Restriction};
 
 /// Rows that a table is thought to have.
 pub const TABLE_ROWS: f64 = 10_000.0;
@@ -40,7 +46,7 @@ fn column_intervals(
     filters: &[Expr],
     id: ColId,
     zone: &TimeZone,
-    ty: &codec::types::FieldType,
+    ty: &FieldType,
 ) -> (Option<Vec<Interval>>, Vec<usize>) {
     let mut intervals: Option<Vec<Interval>> = None;
     let mut used = Vec::new();
@@ -61,6 +67,33 @@ fn column_intervals(
         }
     }
     (intervals, used)
+}
+
+/// What filters that only the run can weigh will say about a column, with which of them are all that is needed of what they
+/// say, and which are used. `None` where all is known already, or nothing will be.
+fn column_outline(filters: &[Expr], id: ColId) -> Option<(Outline, Vec<usize>, Vec<usize>)> {
+    let mut all: Option<Outline> = None;
+    let (mut consumed, mut used, mut late) = (Vec::new(), Vec::new(), false);
+    for (i, f) in filters.iter().enumerate() {
+        let Some(outline) = ranges::outline(f, id) else { continue };
+        late |= f.is_of_run();
+        used.push(i);
+        if outline.sure {
+            consumed.push(i);
+        }
+        all = Some(all.map_or(outline, |all| all.and(outline)));
+    }
+    all.filter(|_| late).map(|outline| (outline, consumed, used))
+}
+
+fn outlined_selectivity(outline: &Outline) -> f64 {
+    match (outline.points, outline.low, outline.high) {
+        (Some(n), ..) => 0.001 * n as f64,
+        (None, false, false) => 1.0,
+        (None, true, true) => 1.0 / 40.0,
+        (None, ..) => 1.0 / 3.0,
+    }
+    .min(1.0)
 }
 
 fn selectivity(intervals: &[Interval]) -> f64 {
@@ -138,24 +171,35 @@ pub fn choose_access(
         && let Some(id) = scan.id_of(column.offset)
         && allowed("primary")
     {
+        let outline = column_outline(filters, id);
+        if let Some((outline, consumed, used)) = &outline {
+            let consumed: HashSet<usize> = consumed.iter().copied().collect();
+            let rest = consumed.len() < filters.len();
+            let late = |points| Access::Late(Box::new(late_keys(Path::Handle { points }, filters, used, &consumed)));
+            match outline.points {
+                Some(n) => {
+                    let rows = (n as f64).min(TABLE_ROWS);
+                    let ordered = if n == 1 && outline.sure { Some(desc) } else { handle_ordered() };
+                    let access = late(true);
+                    choices.push(finish(Choice { access, consumed, estimate: rows, ordered, cost: rows * 0.5 }, rest));
+                }
+                None if !column.field_type.is_unsigned() => {
+                    let rows = (TABLE_ROWS * outlined_selectivity(outline)).max(1.0);
+                    let (access, ordered) = (late(false), handle_ordered());
+                    choices.push(finish(Choice { access, consumed, estimate: rows, ordered, cost: rows }, rest));
+                }
+                None => {}
+            }
+        }
         let (intervals, used) = column_intervals(filters, id, zone, &column.field_type);
-        if let Some(intervals) = intervals {
+        if let (Some(intervals), None) = (intervals, outline) {
             let consumed: HashSet<usize> = used.into_iter().collect();
             let rest = consumed.len() < filters.len();
             if intervals.is_empty() {
                 return Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 };
             }
-            let points: Option<Vec<i64>> = intervals
-                .iter()
-                .map(|i| {
-                    i.as_point()
-                        .and_then(|d| d.as_i64().or(if let Datum::UInt(u) = d { Some(*u as i64) } else { None }))
-                })
-                .collect();
-            match points {
+            match handle_points(&intervals) {
                 Some(mut points) => {
-                    points.sort_unstable();
-                    points.dedup();
                     // However long the list is, the table has no more rows.
                     let n = (points.len() as f64).min(TABLE_ROWS);
                     // Points are fetched together, so they come in their own order at no cost.
@@ -208,6 +252,15 @@ pub fn choose_access(
     })
 }
 
+/// The handles, if single ones are all there are: in order, each once.
+fn handle_points(intervals: &[Interval]) -> Option<Vec<i64>> {
+    let handle = |d: &Datum| d.as_i64().or(if let Datum::UInt(u) = d { Some(*u as i64) } else { None });
+    let mut points: Vec<i64> = intervals.iter().map(|i| i.as_point().and_then(handle)).collect::<Option<_>>()?;
+    points.sort_unstable();
+    points.dedup();
+    Some(points)
+}
+
 fn handle_ranges(intervals: &[Interval], unsigned: bool) -> Option<Vec<(i64, i64)>> {
     use crate::ranges::Bound;
     if unsigned {
@@ -238,41 +291,53 @@ fn handle_ranges(intervals: &[Interval], unsigned: bool) -> Option<Vec<(i64, i64
     Some(out)
 }
 
-fn index_access(
-    scan: &Scan,
-    index: &IndexInfo,
-    filters: &[Expr],
-    wanted: Option<&[usize]>,
-    desc: bool,
-    zone: &TimeZone,
-) -> Option<Choice> {
-    let table = &scan.table;
-    let mut combos: Vec<Vec<Datum>> = vec![Vec::new()];
-    let mut consumed = HashSet::new();
-    let mut tail: Option<(Vec<Interval>, &codec::types::FieldType)> = None;
-    let mut rows = TABLE_ROWS;
-    let mut depth = 0;
-    let mut whole = true;
+/// What conditions say about the columns of an index.
+struct IndexKeys<'t> {
+    /// Values of the first columns, in all combinations.
+    combos: Vec<Vec<Datum>>,
+    /// Intervals of the column after them.
+    tail: Option<(Vec<Interval>, &'t FieldType)>,
+    /// Positions of the conditions that the keys make true.
+    consumed: HashSet<usize>,
+    /// Of how many columns something is said.
+    depth: usize,
+    /// Of all of them single values.
+    whole: bool,
+    /// No value satisfies the conditions.
+    empty: bool,
+    /// Rough number of rows.
+    rows: f64,
+}
+
+fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &TimeZone) -> Option<IndexKeys<'t>> {
+    let mut keys = IndexKeys {
+        combos: vec![Vec::new()],
+        tail: None,
+        consumed: HashSet::new(),
+        depth: 0,
+        whole: true,
+        empty: false,
+        rows: TABLE_ROWS,
+    };
     for part in &index.columns {
-        let column = table.columns.get(part.offset)?;
-        let Some(id) = scan.id_of(part.offset) else {
-            whole = false;
-            break;
-        };
-        let (intervals, used) = column_intervals(filters, id, zone, &column.field_type);
-        let Some(mut intervals) = intervals else {
-            whole = false;
+        let column = scan.table.columns.get(part.offset)?;
+        let restricted = scan
+            .id_of(part.offset)
+            .map_or((None, Vec::new()), |id| column_intervals(filters, id, zone, &column.field_type));
+        let (Some(mut intervals), used) = restricted else {
+            keys.whole = false;
             break;
         };
         if intervals.is_empty() {
-            let consumed = used.into_iter().collect();
-            return Some(Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 });
+            keys.consumed = used.into_iter().collect();
+            keys.empty = true;
+            return Some(keys);
         }
         let cut = match part.length {
             Some(n) => {
                 // The index holds a prefix: equal values have equal prefixes, and nothing more is known.
                 if intervals.iter().any(|i| i.as_point().is_none()) {
-                    whole = false;
+                    keys.whole = false;
                     break;
                 }
                 for i in &mut intervals {
@@ -287,16 +352,17 @@ fn index_access(
                 true
             }
             None => {
-                consumed.extend(used);
+                keys.consumed.extend(used);
                 false
             }
         };
-        depth += 1;
+        keys.depth += 1;
         let points: Option<Vec<Datum>> = intervals.iter().map(|i| i.as_point().cloned()).collect();
         match points {
-            Some(points) if combos.len() == 1 || combos.len() * points.len() <= COMBINATIONS_MAX => {
-                rows = (rows * 0.001 * points.len() as f64).min(TABLE_ROWS);
-                combos = combos
+            Some(points) if keys.combos.len() == 1 || keys.combos.len() * points.len() <= COMBINATIONS_MAX => {
+                keys.rows = (keys.rows * 0.001 * points.len() as f64).min(TABLE_ROWS);
+                keys.combos = keys
+                    .combos
                     .iter()
                     .flat_map(|c| {
                         points.iter().map(move |p| {
@@ -307,80 +373,268 @@ fn index_access(
                     })
                     .collect();
                 if cut {
+                    keys.whole = false;
+                    break;
+                }
+            }
+            _ => {
+                keys.rows *= selectivity(&intervals);
+                keys.tail = Some((intervals, &column.field_type));
+                keys.whole = false;
+                break;
+            }
+        }
+    }
+    keys.rows = keys.rows.max(1.0);
+    Some(keys)
+}
+
+impl IndexKeys<'_> {
+    /// Whether each is one entry of a unique index.
+    fn are_entries(&self, index: &IndexInfo) -> bool {
+        self.whole && index.unique && self.combos.iter().flatten().all(|d| !d.is_null())
+    }
+
+    /// The ranges of keys, and how EXPLAIN words them.
+    fn ranges(&self, scan: &Scan, index: &IndexInfo) -> Option<(Vec<(Vec<u8>, Vec<u8>)>, String)> {
+        let table = &scan.table;
+        let mut key_ranges = Vec::new();
+        let mut words = Vec::new();
+        let parts = sql_catalog::row::index_parts(table, index);
+        for combo in &self.combos {
+            let prefix = table::index_values_key(table.id, index.id, &parts[..combo.len()], combo).ok()?;
+            match &self.tail {
+                Some((intervals, ty)) => {
+                    key_ranges.extend(ranges::key_ranges(&prefix, intervals, ty).ok()?);
+                    words.push(ranges::words(combo, intervals));
+                }
+                None => {
+                    let end = codec::key::prefix_next(&prefix);
+                    key_ranges.push((prefix, end));
+                    words.push(match combo.is_empty() {
+                        true => EVERYTHING.to_owned(),
+                        false => {
+                            ranges::words(&combo[..combo.len() - 1], &[Interval::point(combo[combo.len() - 1].clone())])
+                        }
+                    });
+                }
+            }
+        }
+        key_ranges.sort();
+        let words = if words.len() > 8 {
+            format!("{}, …({} ranges)", words[..8].join(", "), words.len())
+        } else {
+            words.join(", ")
+        };
+        Some((key_ranges, words))
+    }
+}
+
+/// Whether the order of an index's entries, after the first columns that are fixed, begins with the wanted one.
+fn index_ordered(scan: &Scan, index: &IndexInfo, fixed: usize, wanted: Option<&[usize]>) -> bool {
+    let Some(wanted) = wanted else { return false };
+    if scan.table.handle_column().is_some_and(|c| c.field_type.is_unsigned()) {
+        return false;
+    }
+    let mut keys = index.columns.iter().enumerate();
+    for offset in wanted {
+        loop {
+            match keys.next() {
+                Some((_, c)) if c.offset == *offset && c.length.is_none() => break,
+                Some((i, _)) if i < fixed => {}
+                _ => return false,
+            }
+        }
+    }
+    true
+}
+
+/// Whether the entries have all wanted columns.
+fn covers(scan: &Scan, index: &IndexInfo) -> bool {
+    scan.columns.iter().all(|(offset, _)| {
+        scan.table.handle_column().is_some_and(|c| c.offset == *offset)
+            || index.columns.iter().any(|c| c.offset == *offset && c.length.is_none())
+    })
+}
+
+fn range_cost(rows: f64, covering: bool) -> f64 {
+    if covering { rows * 0.9 } else { rows * 3.0 + 5.0 }
+}
+
+fn index_access(
+    scan: &Scan,
+    index: &IndexInfo,
+    filters: &[Expr],
+    wanted: Option<&[usize]>,
+    desc: bool,
+    zone: &TimeZone,
+) -> Option<Choice> {
+    if let Some(choice) = late_index_access(scan, index, filters, wanted, desc) {
+        return Some(choice);
+    }
+    let keys = index_keys(scan, index, filters, zone)?;
+    if keys.empty {
+        let consumed = keys.consumed;
+        return Some(Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 });
+    }
+    if keys.are_entries(index) {
+        let n = (keys.combos.len() as f64).min(TABLE_ROWS / 2.0);
+        let ordered = (keys.combos.len() == 1).then_some(desc);
+        let access = Access::PointIndex { index: index.id, keys: keys.combos };
+        return Some(Choice { access, consumed: keys.consumed, estimate: n, ordered, cost: n * 1.5 });
+    }
+    let ordered = keys.combos.len() == 1 && index_ordered(scan, index, keys.combos[0].len(), wanted);
+    let covering = covers(scan, index);
+    if keys.depth == 0 && !ordered && !covering {
+        return None;
+    }
+    let (ranges, words) = keys.ranges(scan, index)?;
+    let (rows, consumed) = (keys.rows, keys.consumed);
+    let access = Access::Index { index: index.id, ranges, words, covering };
+    Some(Choice {
+        access,
+        consumed,
+        estimate: rows,
+        ordered: ordered.then_some(desc),
+        cost: range_cost(rows, covering),
+    })
+}
+
+/// A way through an index whose keys the run will tell, if it has to.
+fn late_index_access(
+    scan: &Scan,
+    index: &IndexInfo,
+    filters: &[Expr],
+    wanted: Option<&[usize]>,
+    desc: bool,
+) -> Option<Choice> {
+    let (mut consumed, mut used, mut late) = (HashSet::new(), Vec::new(), false);
+    // Whether the columns so far will have single values, and no more than are combined.
+    let mut reliable = true;
+    // How many combinations of values, of how many columns, and whether there is one for certain.
+    let (mut combos, mut fixed, mut one) = (1, 0, true);
+    let (mut rows, mut whole) = (TABLE_ROWS, true);
+    for part in &index.columns {
+        let id = scan.id_of(part.offset);
+        let of_column = |i: &usize| ranges::outline(&filters[*i], id?);
+        let positions: Vec<usize> = (0..filters.len()).filter(|i| of_column(i).is_some()).collect();
+        let Some(outline) = positions.iter().filter_map(of_column).reduce(Outline::and) else {
+            whole = false;
+            break;
+        };
+        if part.length.is_some() && outline.points.is_none() {
+            whole = false;
+            break;
+        }
+        late |= positions.iter().any(|i| filters[*i].is_of_run());
+        let sure = |i: &&usize| of_column(i).is_some_and(|o| o.sure);
+        if part.length.is_none() && reliable {
+            consumed.extend(positions.iter().filter(sure));
+        }
+        reliable &= positions
+            .iter()
+            .filter(sure)
+            .any(|i| of_column(i).is_some_and(|o| o.points.is_some_and(|n| combos * n <= COMBINATIONS_MAX) && !o.many));
+        used.extend(positions);
+        match outline.points {
+            Some(n) if combos == 1 || combos * n <= COMBINATIONS_MAX => {
+                rows = (rows * 0.001 * n as f64).min(TABLE_ROWS);
+                combos *= n;
+                fixed += 1;
+                one &= n == 1 && outline.sure;
+                if part.length.is_some() {
                     whole = false;
                     break;
                 }
             }
             _ => {
-                rows *= selectivity(&intervals);
-                tail = Some((intervals, &column.field_type));
+                rows *= outlined_selectivity(&outline);
                 whole = false;
                 break;
             }
         }
     }
-    let rows = rows.max(1.0);
-    if whole && index.unique && combos.iter().flatten().all(|d| !d.is_null()) {
-        let n = (combos.len() as f64).min(TABLE_ROWS / 2.0);
-        let ordered = (combos.len() == 1).then_some(desc);
-        let access = Access::PointIndex { index: index.id, keys: combos };
-        return Some(Choice { access, consumed, estimate: n, ordered, cost: n * 1.5 });
-    }
-
-    // Does the order of the entries, after the columns that are fixed, begin with the wanted one?
-    let ordered = wanted.and_then(|wanted| {
-        if combos.len() > 1 || table.handle_column().is_some_and(|c| c.field_type.is_unsigned()) {
-            return None;
-        }
-        let fixed = combos[0].len();
-        let mut keys = index.columns.iter().enumerate();
-        for offset in wanted {
-            loop {
-                match keys.next() {
-                    Some((_, c)) if c.offset == *offset && c.length.is_none() => break,
-                    Some((i, _)) if i < fixed => {}
-                    _ => return None,
-                }
-            }
-        }
-        Some(desc)
-    });
-    let covering = scan.columns.iter().all(|(offset, _)| {
-        table.handle_column().is_some_and(|c| c.offset == *offset)
-            || index.columns.iter().any(|c| c.offset == *offset && c.length.is_none())
-    });
-    if depth == 0 && ordered.is_none() && !covering {
+    if !late {
         return None;
     }
-    let mut key_ranges = Vec::new();
-    let mut words = Vec::new();
-    let parts = sql_catalog::row::index_parts(table, index);
-    for combo in &combos {
-        let prefix = table::index_values_key(table.id, index.id, &parts[..combo.len()], combo).ok()?;
-        match &tail {
-            Some((intervals, ty)) => {
-                key_ranges.extend(ranges::key_ranges(&prefix, intervals, ty).ok()?);
-                words.push(ranges::words(combo, intervals));
+    used.sort_unstable();
+    used.dedup();
+    let rows = rows.max(1.0);
+    let of = |points, covering| {
+        let path = Path::Index { index: index.id, points, covering };
+        Access::Late(Box::new(late_keys(path, filters, &used, &consumed)))
+    };
+    if whole && index.unique {
+        let n = (combos as f64).min(TABLE_ROWS / 2.0);
+        let (access, ordered) = (of(true, false), (one && combos == 1).then_some(desc));
+        return Some(Choice { access, consumed, estimate: n, ordered, cost: n * 1.5 });
+    }
+    let ordered = one && index_ordered(scan, index, fixed, wanted);
+    let covering = covers(scan, index);
+    let (access, cost) = (of(false, covering), range_cost(rows, covering));
+    Some(Choice { access, consumed, estimate: rows, ordered: ordered.then_some(desc), cost })
+}
+
+fn late_keys(path: Path, filters: &[Expr], used: &[usize], consumed: &HashSet<usize>) -> LateKeys {
+    LateKeys {
+        path,
+        conditions: used.iter().map(|i| filters[*i].clone()).collect(),
+        only_here: (0..used.len()).filter(|at| consumed.contains(&used[*at])).collect(),
+    }
+}
+
+/// The keys of a run, from the conditions of [`LateKeys`] with what was open in them filled in. What turns out to say nothing
+/// about keys leaves more of them to be read, in the same order. `None` if one says nothing that is checked nowhere else,
+/// which cannot be.
+pub fn settle(scan: &Scan, late: &LateKeys, conditions: Vec<Expr>, zone: &TimeZone) -> Option<Access> {
+    // A list without values decides by itself.
+    if conditions.iter().any(|c| matches!(c, Expr::Const { value: Datum::Null | Datum::Int(0), .. })) {
+        return Some(Access::Empty);
+    }
+    let (access, used) = keys_of(scan, late.path, &conditions, zone);
+    let chosen = |at: &usize| used.contains(at) || matches!(conditions.get(*at), Some(Expr::Const { .. }));
+    (access == Access::Empty || late.only_here.iter().all(chosen)).then_some(access)
+}
+
+/// The keys, and positions of the conditions that they make true.
+fn keys_of(scan: &Scan, path: Path, conditions: &[Expr], zone: &TimeZone) -> (Access, HashSet<usize>) {
+    let everything = || (Access::Full, HashSet::new());
+    match path {
+        Path::Handle { points } => {
+            let Some(column) = scan.table.handle_column() else { return everything() };
+            let Some(id) = scan.id_of(column.offset) else { return everything() };
+            let (Some(intervals), used) = column_intervals(conditions, id, zone, &column.field_type) else {
+                return everything();
+            };
+            let used = used.into_iter().collect();
+            if intervals.is_empty() {
+                return (Access::Empty, used);
             }
-            None => {
-                let end = codec::key::prefix_next(&prefix);
-                key_ranges.push((prefix, end));
-                words.push(match combo.is_empty() {
-                    true => EVERYTHING.to_owned(),
-                    false => {
-                        ranges::words(&combo[..combo.len() - 1], &[Interval::point(combo[combo.len() - 1].clone())])
-                    }
-                });
+            if points && let Some(mut handles) = handle_points(&intervals) {
+                if scan.order == Some(true) {
+                    handles.reverse();
+                }
+                return (Access::PointHandles(handles), used);
+            }
+            match handle_ranges(&intervals, column.field_type.is_unsigned()) {
+                Some(ranges) => (Access::Handles(ranges), used),
+                None => everything(),
+            }
+        }
+        Path::Index { index: id, points, covering } => {
+            let Some(index) = scan.table.indexes.iter().find(|i| i.id == id) else { return everything() };
+            let Some(mut keys) = index_keys(scan, index, conditions, zone) else { return everything() };
+            let used = std::mem::take(&mut keys.consumed);
+            if keys.empty {
+                return (Access::Empty, used);
+            }
+            if points && keys.are_entries(index) {
+                return (Access::PointIndex { index: id, keys: keys.combos }, used);
+            }
+            match keys.ranges(scan, index) {
+                Some((ranges, words)) => (Access::Index { index: id, ranges, words, covering }, used),
+                None => everything(),
             }
         }
     }
-    key_ranges.sort();
-    let cost = if covering { rows * 0.9 } else { rows * 3.0 + 5.0 };
-    let words = if words.len() > 8 {
-        format!("{}, …({} ranges)", words[..8].join(", "), words.len())
-    } else {
-        words.join(", ")
-    };
-    let access = Access::Index { index: index.id, ranges: key_ranges, words, covering };
-    Some(Choice { access, consumed, estimate: rows, ordered, cost })
 }

@@ -33,6 +33,7 @@ pub fn estimate(plan: &Plan) -> f64 {
                 (JoinKind::Inner, false) => (l.max(r) * 1.25).min(l * r),
                 (JoinKind::Inner, true) => l * r,
                 (JoinKind::Left, _) => l * 1.25,
+                (JoinKind::Semi | JoinKind::Anti, _) => l * 0.8,
             }
         }
         Plan::Aggregate { input, group, .. } => {
@@ -56,7 +57,7 @@ pub fn input_rows(plan: &Plan, zone: &TimeZone) -> f64 {
         Plan::Scan(scan) => {
             let choice = choose_access(scan, &scan.filters, &[], None, zone);
             let rest = (0..scan.filters.len()).filter(|i| !choice.consumed.contains(i));
-            rest.fold(choice.estimate, |rows, i| match crate::expr::column_compare(&scan.filters[i]) {
+            rest.fold(choice.estimate, |rows, i| match crate::expr::column_against(&scan.filters[i]) {
                 Some((CmpOp::Eq | CmpOp::NullEq, ..)) => rows * 0.1,
                 _ => rows * 0.5,
             })

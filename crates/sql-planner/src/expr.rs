@@ -160,7 +160,9 @@ fn is_quotient(e: &Expr) -> bool {
 }
 
 fn fold_constant(e: Expr, cx: &EvalContext) -> Expr {
-    if matches!(e, Expr::Const { .. }) || e.args().iter().any(|a| a.as_const().is_none()) || !e.is_constant() {
+    // What asks for the moment or the session is computed when the plan is run.
+    let constant = |a: &Expr| matches!(a, Expr::Const { .. });
+    if constant(&e) || !e.args().iter().all(constant) || !e.is_constant() || e.is_of_run() {
         return e;
     }
     let mut cx = cx.clone();
@@ -224,14 +226,17 @@ pub fn bytes(b: Vec<u8>) -> Expr {
 }
 
 /// A value with the type that a literal of it has.
-pub fn parameter(d: Datum, cx: &EvalContext) -> Expr {
-    match d {
-        Datum::Null => Expr::null(),
-        Datum::Bytes(b) => match String::from_utf8(b) {
-            Ok(s) => string(&s, cx),
-            Err(e) => bytes(e.into_bytes()),
-        },
-        d => Expr::constant(d),
+pub fn parameter(value: Datum, cx: &EvalContext) -> Expr {
+    let ty = parameter_type(&value, cx.collation);
+    Expr::Const { value, ty }
+}
+
+/// The type that a literal of a value has, where literals are of this collation. Bytes that are no text are binary.
+pub fn parameter_type(value: &Datum, collation: Collation) -> FieldType {
+    match value {
+        Datum::Bytes(b) if std::str::from_utf8(b).is_err() => FieldType::varbinary(b.len() as i32),
+        Datum::Bytes(_) => FieldType { collation, ..query::types::literal_type(value) },
+        value => query::types::literal_type(value),
     }
 }
 
@@ -337,30 +342,49 @@ pub fn union_type(a: &FieldType, b: &FieldType) -> Result<FieldType, SqlError> {
     }
     Ok(ty)
 }
-/// The operands of `column op constant` (or the reverse), as a comparison of the column.
-pub fn column_compare(e: &Expr) -> Option<(CmpOp, usize, &FieldType, &Datum, &FieldType)> {
+/// The operands of `column op constant` (or the reverse), as a comparison of the column. The constant may be one that only
+/// the run knows.
+pub fn column_against(e: &Expr) -> Option<(CmpOp, usize, &FieldType, &Expr)> {
     let Expr::Call(call) = e else { return None };
-    let query::expr::Func::Compare(op, ..) = call.func else { return None };
+    let Func::Compare(op, domain, collation) = call.func else { return None };
     let [a, b] = &call.args[..] else { return None };
-    match (strip_cast(a), b, a, strip_cast(b)) {
-        (Some((index, ty)), Expr::Const { value, ty: vt }, ..) => Some((op, index, ty, value, vt)),
-        (_, _, Expr::Const { value, ty: vt }, Some((index, ty))) => Some((op.swap(), index, ty, value, vt)),
+    let (op, index, ty, value) = match (strip_cast(a), strip_cast(b)) {
+        (Some((index, ty)), None) if is_known(b) => (op, index, ty, b),
+        (None, Some((index, ty))) if is_known(a) => (op.swap(), index, ty, a),
+        _ => return None,
+    };
+    orders_as(domain, collation, ty).then_some((op, index, ty, value))
+}
+
+/// Whether strings are compared as the column's keys are ordered.
+fn orders_as(domain: EvalType, collation: Collation, column: &FieldType) -> bool {
+    let bytes = |c: Collation| c.is_bin();
+    domain != EvalType::String
+        || !column.tp.is_string()
+        || collation == column.collation
+        || column.is_text() && collation != Collation::BINARY && bytes(collation) && bytes(column.collation)
+}
+
+/// A constant, or what is one when the plan is run. A constant that could not be computed, because it fails or warns, is
+/// neither.
+fn is_known(e: &Expr) -> bool {
+    matches!(e, Expr::Const { .. }) || e.is_constant() && e.is_of_run()
+}
+
+/// The same where the constant is known already.
+pub fn column_compare(e: &Expr) -> Option<(CmpOp, usize, &FieldType, &Datum, &FieldType)> {
+    match column_against(e)? {
+        (op, index, ty, Expr::Const { value, ty: of_value }) => Some((op, index, ty, value, of_value)),
         _ => None,
     }
 }
 
-/// The column of `column IN (constants)`, and the constants.
-pub fn column_in(e: &Expr) -> Option<(usize, &FieldType, Vec<(&Datum, &FieldType)>)> {
+/// The column of `column IN (constants)`, and the constants, which may be such that only the run knows.
+pub fn column_in_any(e: &Expr) -> Option<(usize, &FieldType, &[Expr])> {
     let Expr::Call(call) = e else { return None };
-    if !matches!(call.func, query::expr::Func::In(..)) {
-        return None;
-    }
+    let Func::In(domain, collation) = call.func else { return None };
     let (index, ty) = strip_cast(call.args.first()?)?;
-    let values = call.args[1..].iter().map(|a| match a {
-        Expr::Const { value, ty } => Some((value, ty)),
-        _ => None,
-    });
-    Some((index, ty, values.collect::<Option<Vec<_>>>()?))
+    (orders_as(domain, collation, ty) && call.args[1..].iter().all(is_known)).then_some((index, ty, &call.args[1..]))
 }
 
 /// The column of `column IS NULL`.
@@ -374,15 +398,60 @@ pub fn column_is_null(e: &Expr) -> Option<usize> {
     }
 }
 
-/// A column, perhaps under a cast that comparison put there; the value range of the column's own type decides later
-/// whether the comparison can be turned into a range of keys.
+/// A column, perhaps under a cast that comparison put there, which keeps different values different and in their order; the
+/// value range of the column's own type decides later whether the comparison can be turned into a range of keys.
 fn strip_cast(e: &Expr) -> Option<(usize, &FieldType)> {
     match e {
         Expr::Column { index, ty, .. } => Some((*index, ty)),
         Expr::Call(call) if call.func == query::expr::Func::Cast => match &call.args[..] {
-            [Expr::Column { index, ty, .. }] => Some((*index, ty)),
+            [Expr::Column { index, ty, .. }] if keeps_values(ty, &call.ty) => Some((*index, ty)),
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Whether a cast makes the same value of each value, in another form.
+pub fn keeps_values(from: &FieldType, to: &FieldType) -> bool {
+    use TypeCode::*;
+    let whole = |ty: &FieldType| ty.flen - ty.decimal.max(0);
+    match (from.tp, to.tp) {
+        (Tiny | Short | Int24 | Long | LongLong | Year, LongLong) => {
+            from.is_unsigned() == to.is_unsigned() || from.is_unsigned() && from.tp != LongLong
+        }
+        // Beyond 2^53 integers are not all different as floats; constants there are not taken for keys.
+        (tp, Double) => tp.is_numeric(),
+        (NewDecimal, NewDecimal) => to.decimal >= from.decimal && whole(to) >= whole(from),
+        (Tiny | Short | Int24 | Long | LongLong | Year, NewDecimal) => {
+            whole(to) >= query::types::decimal_shape(&FieldType { flags: 0, ..from.clone() }).0
+        }
+        (Date | DateTime | Timestamp, DateTime | Timestamp) | (Duration, Duration) => to.fsp() >= from.fsp(),
+        (tp, of_cast) => {
+            tp.is_string()
+                && of_cast.is_string()
+                && from.collation == to.collation
+                && (to.flen < 0 || (0..=to.flen).contains(&from.flen))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cast_by_which_values_become_equal_is_no_key() {
+        let day = FieldType::new(TypeCode::Date);
+        assert!(!keeps_values(&FieldType::datetime(0), &day), "a day has many moments");
+        assert!(keeps_values(&day, &FieldType::datetime(0)));
+        assert!(!keeps_values(&FieldType::datetime(6), &FieldType::datetime(0)));
+        assert!(!keeps_values(&FieldType::decimal(10, 2), &FieldType::bigint()));
+        assert!(!keeps_values(&FieldType::double(), &FieldType::bigint()));
+        assert!(!keeps_values(&FieldType::decimal(10, 2), &FieldType::decimal(10, 1)));
+        assert!(!keeps_values(&FieldType::varchar(10), &FieldType::varchar(2)), "CAST(c AS CHAR(2))");
+        let other = FieldType::varchar(10).with_collation(Collation::UTF8MB4_GENERAL_CI);
+        assert!(!keeps_values(&FieldType::varchar(10), &other), "c COLLATE utf8mb4_general_ci");
+        assert!(keeps_values(&FieldType::new(TypeCode::Long), &FieldType::decimal(20, 0)));
+        assert!(!keeps_values(&FieldType::new(TypeCode::Long), &FieldType::decimal(5, 0)));
     }
 }

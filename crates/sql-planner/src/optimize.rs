@@ -1,44 +1,101 @@
-//! Rules that make a bound plan cheap, in this order:
+//! Rules that make a bound plan cheap ([`optimize`]), in this order:
 //!
-//! 1. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
-//! 2. inner joins are ordered ([`join_order`]);
-//! 3. columns and window functions that nobody reads are not computed ([`prune`]);
-//! 4. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`crate::access`]); an order that
-//!    the keys have anyway replaces a sort; limits, orders and filters go to the storage nodes ([`place`]).
+//! 1. subqueries that are conditions become joins ([`unnest`]);
+//! 2. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
+//! 3. inner joins are ordered ([`join_order`]);
+//! 4. columns and window functions that nobody reads are not computed ([`prune`]);
+//! 5. each scan chooses its keys: points, ranges of the handle, an index, or everything ([`crate::access`]); an order that
+//!    the keys have anyway replaces a sort; limits, orders and filters go to the storage nodes.
+//!
+//! A plan is made of the statement, the schema in its tree and the settings, and of nothing else: no snapshot, no row, no
+//! moment. A subquery's plan is made once, with parameters for what it reads of the rows around it; so is the side of a
+//! join that is looked up, with a parameter for the keys. Whether a transaction has changed rows that the plan reads is a
+//! matter of the run: then the executor does what storage nodes would have done.
 
 use std::collections::{HashMap, HashSet};
 
 use codec::datum::Datum;
 use codec::types::TypeCode;
 use query::context::TimeZone;
-use query::expr::{CmpOp, Expr, Func};
-use sql_catalog::TableInfo;
+use query::expr::{CmpOp, Expr, Func, Param};
 
 use super::access::{EVERYTHING, choose_access};
 use super::estimate::estimate;
 use super::expr::equality;
-use super::plan::{Access, ColId, Columns, JoinKind, Plan, PushedAgg, Scan, SortKey, reads_only};
-use super::{common_conditions, join_order, window};
+use super::plan::{
+    Access, ColId, Columns, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery, SubqueryKind,
+    bind_values, reads_only,
+};
+use super::{common_conditions, join_order, unnest, window};
 
-/// What the rules may ask.
-pub struct Rules<'a> {
-    /// All columns.
-    pub columns: &'a Columns,
+/// What plans depend on beside statement and schema.
+#[derive(Debug, Clone)]
+pub struct Settings {
     /// The session's zone: TIMESTAMP keys are in UTC.
-    pub zone: &'a TimeZone,
-    /// Whether the transaction has changed rows of this table, so that the storage nodes alone do not know them.
-    pub dirty: &'a dyn Fn(&TableInfo) -> bool,
-    /// Whether the storage nodes can evaluate this.
-    pub pushable: &'a dyn Fn(&Expr) -> bool,
+    pub zone: TimeZone,
+}
+
+/// The plan of a statement.
+pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
+    let Logical { mut plan, subqueries, columns } = logical;
+    let rules = Rules { zone: &settings.zone };
+    let slots = slots(&subqueries, &columns);
+    let reads = unnest::reads(&mut plan);
+    plan = unnest::unnest(plan, &reads);
+    let subqueries = subqueries.into_iter().map(|mut subquery| {
+        let reads = unnest::reads(&mut subquery.plan);
+        subquery.plan = unnest::unnest(subquery.plan, &reads);
+        subquery.each_expr(&mut |e| bind_values(e, &slots));
+        Subquery { plan: rules.optimize(subquery.plan), ..subquery }
+    });
+    let subqueries = subqueries.collect();
+    plan.each_expr(&mut |e| bind_values(e, &slots));
+    Physical { plan: rules.optimize(plan), subqueries, columns: columns.into() }
+}
+
+/// The parameters that stand for what subqueries answer, by the columns that stood for it.
+pub fn slots(subqueries: &[Subquery], columns: &Columns) -> HashMap<ColId, Expr> {
+    let slot = |s: &Subquery| {
+        let many = matches!(s.kind, SubqueryKind::List { .. });
+        (s.slot, Expr::Param(Box::new(Param { many, ..Param::one(s.slot, columns.ty(s.slot).clone()) })))
+    };
+    subqueries.iter().map(slot).collect()
+}
+
+/// A parameter for each column of `input` that an inner plan reads, whose expressions `each` visits.
+fn params_of(input: &Plan, each: impl FnOnce(&mut dyn FnMut(&mut Expr))) -> HashMap<ColId, Expr> {
+    let own: HashSet<ColId> = input.outputs().into_iter().collect();
+    let mut params = HashMap::new();
+    each(&mut |e| {
+        e.walk(&mut |e| {
+            if let Expr::Column { index, ty, .. } = e
+                && own.contains(index)
+            {
+                params.entry(*index).or_insert_with(|| Expr::Param(Box::new(Param::one(*index, ty.clone()))));
+            }
+        });
+    });
+    params
+}
+
+/// The rules, with what they may ask.
+struct Rules<'a> {
+    zone: &'a TimeZone,
 }
 
 impl Rules<'_> {
     /// Applies all rules.
-    pub fn optimize(&self, plan: Plan) -> Plan {
+    fn optimize(&self, plan: Plan) -> Plan {
         let plan = join_order::order_joins(push_down(plan, Vec::new()), self.zone);
         let needed: HashSet<ColId> = plan.outputs().into_iter().collect();
         let plan = prune(plan, &needed);
         self.place(plan, None)
+    }
+
+    /// Whether storage nodes can tell the value of an expression. They know offsets, not rules of zones.
+    fn pushable(&self, e: &Expr) -> bool {
+        let fixed = matches!(self.zone, TimeZone::Fixed(_));
+        !e.is_volatile() && (fixed || !query::pb::uses_timestamp(e)) && query::pb::can_push(e)
     }
 
     /// Chooses access paths and pushes operators, from the top.
@@ -88,12 +145,26 @@ impl Rules<'_> {
                 Plan::Recursive(recursive)
             }
             Plan::Repeat { input, times } => Plan::Repeat { input: Box::new(self.place(*input, None)), times },
-            Plan::Apply { input, subquery } => Plan::Apply { input: Box::new(self.place(*input, None)), subquery },
+            Plan::Apply { input, subquery } => {
+                let input = Box::new(self.place(*input, None));
+                Plan::Apply { subquery: Box::new(self.place_subquery(*subquery, &input)), input }
+            }
             Plan::Lateral { left, right, outer } => {
-                Plan::Lateral { left: Box::new(self.place(*left, None)), right, outer }
+                let left = Box::new(self.place(*left, None));
+                let mut right = *right;
+                let params = params_of(&left, |f| right.each_expr(f));
+                right.each_expr(&mut |e| bind_values(e, &params));
+                Plan::Lateral { right: Box::new(self.optimize(right)), left, outer }
             }
             leaf => leaf,
         }
+    }
+
+    /// The subquery with its own plan, in which what it reads of the rows around it are parameters.
+    fn place_subquery(&self, mut subquery: Subquery, input: &Plan) -> Subquery {
+        let params = params_of(input, |f| subquery.each_expr(f));
+        subquery.each_expr(&mut |e| bind_values(e, &params));
+        Subquery { plan: self.optimize(subquery.plan), ..subquery }
     }
 
     fn place_join(&self, kind: JoinKind, left: Plan, right: Plan, equal: Vec<(Expr, Expr)>, other: Vec<Expr>) -> Plan {
@@ -107,13 +178,42 @@ impl Rules<'_> {
             };
         let (l, r) = (estimate(&left), estimate(&right));
         let lookup = (l * 20.0 < r).then(|| lookup_key(&right, &equal, false)).flatten();
+        if let Some(pair) = lookup
+            && let Plan::Scan(scan) = &right
+            && let Some(scan) = self.place_lookup(scan, &equal[pair].1)
+        {
+            let right = Box::new(Plan::Scan(Box::new(scan)));
+            return Plan::Join { kind, left: Box::new(left), right, equal, other, lookup };
+        }
+        let lookup = None;
         // A hash table over the smaller side.
-        let (left, right, equal) = if kind == JoinKind::Inner && lookup.is_none() && l < r {
+        let (left, right, equal) = if kind == JoinKind::Inner && l < r {
             (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
         } else {
             (left, right, equal)
         };
         Plan::Join { kind, left: Box::new(left), right: Box::new(right), equal, other, lookup }
+    }
+
+    /// A scan of whose rows those are read that have some values in a column: a parameter with the number of the column,
+    /// of as many values as the other side of the join has at a time.
+    fn place_lookup(&self, scan: &Scan, column: &Expr) -> Option<Scan> {
+        let Expr::Column { index, ty, .. } = column else { return None };
+        let keys = Expr::Param(Box::new(Param { many: true, ..Param::one(*index, ty.clone()) }));
+        let keys = query::infer::in_list(column.clone(), vec![keys]).ok()?;
+        let mut scan = scan.clone();
+        let estimate = scan.estimate;
+        // Conditions that were placed already go back, beside the keys.
+        scan.filters = std::mem::take(&mut scan.pushed.filters);
+        scan.filters.append(&mut scan.residual);
+        scan.filters.push(keys.clone());
+        let (mut scan, _) = self.place_scan(scan, &[], None);
+        let by_keys = matches!(&scan.access, Access::Late(late) if late.conditions.contains(&keys));
+        // Where the keys do not make it true, the join does.
+        scan.pushed.filters.retain(|f| *f != keys);
+        scan.residual.retain(|f| *f != keys);
+        scan.estimate = estimate;
+        by_keys.then_some(scan)
     }
 
     fn place_sort(&self, input: Plan, keys: Vec<SortKey>, limit: Option<u64>) -> Plan {
@@ -194,15 +294,12 @@ impl Rules<'_> {
                 Plan::Project { input: Box::new(input), exprs }
             }
             Plan::Scan(mut scan) => {
-                let points = matches!(scan.access, Access::PointHandles(_) | Access::PointIndex { .. } | Access::Empty);
-                let lookup = matches!(scan.access, Access::Index { covering: false, .. });
                 if scan.residual.is_empty()
                     && scan.pushed.aggregate.is_none()
-                    && !points
-                    && !lookup
-                    && !(self.dirty)(&scan.table)
+                    && !scan.access.is_points()
+                    && !scan.access.is_lookup()
                     && limit <= 10_000
-                    && keys.iter().all(|k| (self.pushable)(&k.expr))
+                    && keys.iter().all(|k| self.pushable(&k.expr))
                 {
                     scan.pushed.topn = Some((keys.to_vec(), limit));
                 }
@@ -213,7 +310,7 @@ impl Rules<'_> {
     }
 
     /// Chooses the keys of a scan and says whether its rows come in the wanted order.
-    pub fn place_scan(&self, mut scan: Scan, wanted: &[(ColId, bool)], limit: Option<u64>) -> (Scan, bool) {
+    fn place_scan(&self, mut scan: Scan, wanted: &[(ColId, bool)], limit: Option<u64>) -> (Scan, bool) {
         let filters = std::mem::take(&mut scan.filters);
         let choice = choose_access(&scan, &filters, wanted, limit, self.zone);
         scan.access = choice.access;
@@ -223,7 +320,7 @@ impl Rules<'_> {
             if choice.consumed.contains(&i) {
                 continue;
             }
-            if (self.pushable)(&f) {
+            if self.pushable(&f) {
                 scan.pushed.filters.push(f);
             } else {
                 scan.residual.push(f);
@@ -251,6 +348,10 @@ fn push_aggregate(plan: Plan, rules: &Rules<'_>) -> Plan {
             let ranges = match &scan.access {
                 Access::Full | Access::Handles(_) => true,
                 Access::Index { covering, .. } => *covering,
+                Access::Late(late) => match late.path {
+                    Path::Handle { points } => !points,
+                    Path::Index { points, covering, .. } => !points && covering,
+                },
                 _ => false,
             };
             ranges
@@ -259,14 +360,13 @@ fn push_aggregate(plan: Plan, rules: &Rules<'_>) -> Plan {
                 && scan.pushed.limit.is_none()
                 && scan.pushed.topn.is_none()
                 && scan.order.is_none()
-                && !(rules.dirty)(&scan.table)
-                && group.iter().all(|g| (rules.pushable)(&g.0))
+                && group.iter().all(|g| rules.pushable(&g.0))
                 && aggs.iter().all(|(a, _)| {
                     !a.distinct
                         && matches!(a.name.as_str(), "count" | "sum" | "min" | "max" | "firstrow")
                         && a.args.len() <= 1
                         && !matches!(a.ty.tp, TypeCode::Json | TypeCode::Enum | TypeCode::Set | TypeCode::Bit)
-                        && a.args.iter().all(|e| (rules.pushable)(e))
+                        && a.args.iter().all(|e| rules.pushable(e))
                 })
         }
         _ => false,
@@ -459,7 +559,7 @@ fn rejects_nulls(c: &Expr, ids: &HashSet<ColId>) -> bool {
             Expr::Call(call) => {
                 matches!(call.func, Func::Cast | Func::Arith(..)) && call.args.iter().any(|a| direct(a, ids))
             }
-            Expr::Const { .. } => false,
+            Expr::Const { .. } | Expr::Param(_) => false,
         }
     }
     let args = if matches!(call.func, Func::In(..)) { &call.args[..1] } else { &call.args[..] };
@@ -505,6 +605,10 @@ fn push_join(
             JoinKind::Left if !is_on && reads_left => to_left.push(c),
             JoinKind::Left if is_on && reads_right => to_right.push(c),
             JoinKind::Left if !is_on => above.push(c),
+            // A row that the condition excludes matches nothing; of an anti join it is kept for that.
+            JoinKind::Semi if reads_left => to_left.push(c),
+            JoinKind::Anti if !is_on && reads_left => to_left.push(c),
+            JoinKind::Semi | JoinKind::Anti if reads_right => to_right.push(c),
             _ => match equality(&c, &l, &r) {
                 Some(pair) => equal.push(pair),
                 None => other.push(c),
@@ -738,12 +842,7 @@ mod tests {
     }
 
     fn placed(plan: Plan) -> Vec<String> {
-        let (mut columns, zone) = (Columns::default(), TimeZone::UTC);
-        for name in ["g", "v", "rank"] {
-            columns.add(name, FieldType::bigint());
-        }
-        let rules = Rules { columns: &columns, zone: &zone, dirty: &|_| false, pushable: &|_| false };
-        names(&rules.optimize(plan))
+        names(&Rules { zone: &TimeZone::UTC }.optimize(plan))
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! renumbering, and only the executor turns numbers into positions.
 //!
 //! One tree serves as logical and as physical plan: the binder leaves [`Scan::access`] and the `pushed` operators open, the
-//! rules of [`super::optimize`] fill them in.
+//! rules of [`super::optimize`] fill them in. A statement that is bound is a [`Logical`], one whose plan can be run a
+//! [`Physical`]. The latter holds nothing of the run: what rows around a subquery, subqueries, parameters and variables
+//! have for values are [`query::expr::Param`]s in it, by the number of the column that stood for them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,6 +16,43 @@ use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_catalog::TableInfo;
+
+/// A statement that reads, bound.
+#[derive(Debug, Clone, Default)]
+pub struct Logical {
+    /// Its rows.
+    pub plan: Plan,
+    /// Subqueries that depend on no row, in the order in which they are run.
+    pub subqueries: Vec<Subquery>,
+    /// All columns.
+    pub columns: Columns,
+}
+
+/// A statement that reads, planned.
+#[derive(Debug, Clone, Default)]
+pub struct Physical {
+    /// Its rows.
+    pub plan: Plan,
+    /// Subqueries that are run first, in this order. Their answers are the values of parameters.
+    pub subqueries: Vec<Subquery>,
+    /// All columns.
+    pub columns: Arc<Columns>,
+}
+
+impl Physical {
+    /// Every base table that is read.
+    pub fn tables(&self) -> Vec<Arc<TableInfo>> {
+        let mut tables = Vec::new();
+        self.plan.tables(&mut tables);
+        self.subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+        tables
+    }
+
+    /// Whether a base table is read with (`locked`) or without a lock clause.
+    pub fn reads(&self, locked: bool) -> bool {
+        self.plan.reads(locked) || self.subqueries.iter().any(|s| s.plan.reads(locked))
+    }
+}
 
 /// Number of a column in a statement.
 pub type ColId = usize;
@@ -74,6 +113,17 @@ pub enum JoinKind {
     Inner,
     /// All left rows, with NULLs where nothing matches.
     Left,
+    /// Left rows that match something, each once and without the other side's columns.
+    Semi,
+    /// Left rows that match nothing, likewise.
+    Anti,
+}
+
+impl JoinKind {
+    /// Whether its rows have the columns of the right side.
+    pub fn has_right(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Left)
+    }
 }
 
 /// An aggregate function call.
@@ -317,6 +367,58 @@ pub enum Access {
         /// The entries have every wanted column: rows are not fetched.
         covering: bool,
     },
+    /// Keys that depend on what is known when the plan is run: then [`crate::access::settle`] makes one of the others of it.
+    Late(Box<LateKeys>),
+}
+
+/// How to find keys when the plan is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LateKeys {
+    /// Where.
+    pub path: Path,
+    /// Conditions that choose among the keys there.
+    pub conditions: Vec<Expr>,
+    /// Positions of those that are not among the scan's filters as well, because they choose whatever the values are.
+    pub only_here: Vec<usize>,
+}
+
+/// Which keys of a table are read, before it is known how many of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Those of rows.
+    Handle {
+        /// Single ones.
+        points: bool,
+    },
+    /// Entries of an index.
+    Index {
+        /// Which.
+        index: i64,
+        /// Single ones, of a unique index.
+        points: bool,
+        /// See [`Access::Index`].
+        covering: bool,
+    },
+}
+
+impl Access {
+    /// Whether single keys are fetched, or none.
+    pub fn is_points(&self) -> bool {
+        match self {
+            Access::Empty | Access::PointHandles(_) | Access::PointIndex { .. } => true,
+            Access::Late(late) => matches!(late.path, Path::Handle { points } | Path::Index { points, .. } if points),
+            Access::Full | Access::Handles(_) | Access::Index { .. } => false,
+        }
+    }
+
+    /// Whether rows are looked up by what ranges of an index lead to.
+    pub fn is_lookup(&self) -> bool {
+        match self {
+            Access::Index { covering, .. } => !covering,
+            Access::Late(late) => matches!(late.path, Path::Index { points: false, covering: false, .. }),
+            _ => false,
+        }
+    }
 }
 
 /// Work that the storage nodes do on top of a scan.
@@ -662,9 +764,16 @@ impl Plan {
             | Plan::Repeat { input, .. }
             | Plan::Distinct(input) => input.outputs(),
             Plan::Project { exprs, .. } => exprs.iter().map(|e| e.1).collect(),
-            Plan::Join { left, right, .. } | Plan::Lateral { left, right, .. } => {
+            Plan::Lateral { left, right, .. } => {
                 let mut ids = left.outputs();
                 ids.extend(right.outputs());
+                ids
+            }
+            Plan::Join { kind, left, right, .. } => {
+                let mut ids = left.outputs();
+                if kind.has_right() {
+                    ids.extend(right.outputs());
+                }
                 ids
             }
             Plan::Aggregate { group, aggs, .. } => group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect(),
@@ -738,6 +847,16 @@ impl Plan {
                 scan.filters.iter_mut().for_each(&mut *f);
                 scan.residual.iter_mut().for_each(&mut *f);
                 scan.pushed.filters.iter_mut().for_each(&mut *f);
+                if let Access::Late(late) = &mut scan.access {
+                    late.conditions.iter_mut().for_each(&mut *f);
+                }
+                if let Some(agg) = &mut scan.pushed.aggregate {
+                    agg.group.iter_mut().for_each(|g| f(&mut g.0));
+                    agg.aggs.iter_mut().for_each(|a| calls(&mut a.0, f));
+                }
+                if let Some((keys, _)) = &mut scan.pushed.topn {
+                    keys.iter_mut().for_each(|k| f(&mut k.expr));
+                }
             }
             Plan::Filter { conditions, .. } => conditions.iter_mut().for_each(f),
             Plan::Repeat { times, .. } => f(times),

@@ -12,6 +12,7 @@ use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode};
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
+use query::types::EvalType;
 
 use super::expr as shape;
 use super::plan::ColId;
@@ -89,11 +90,7 @@ pub fn in_column_type(
         (Datum::Float(v), Double) => exact(Datum::Float(*v)),
         (Datum::Decimal(v), Double) => exact(Datum::Float(v.to_f64())),
         (Datum::Bytes(b), Varchar | VarString | String | Blob | TinyBlob | MediumBlob | LongBlob) => {
-            // Compared in the column's collation unless the constant insists on another.
-            let same = from.collation == column.collation
-                || (from.collation.is_bin() && column.collation.is_bin() && from.is_text() == column.is_text());
-            let literal = from.tp != Unspecified && from.is_text() && column.is_text();
-            (same || literal).then(|| (Datum::Bytes(b.clone()), Ordering::Equal))
+            strings_fit(from, column).then(|| (Datum::Bytes(b.clone()), Ordering::Equal))
         }
         (Datum::Time(t), Date | DateTime | Timestamp) => time(*t, column, zone),
         (Datum::Bytes(b), Date | DateTime | Timestamp) => {
@@ -213,12 +210,13 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
         };
         return Some(Restriction::Exact(intervals));
     }
-    if let Some((index, ty, values)) = shape::column_in(e) {
+    if let Some((index, ty, values)) = shape::column_in_any(e) {
         if index != column {
             return None;
         }
         let mut points = Vec::new();
-        for (value, from) in values {
+        for item in values {
+            let Expr::Const { value, ty: from } = item else { return None };
             if value.is_null() {
                 continue;
             }
@@ -264,6 +262,135 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
         return Some(if all.is_empty() { Restriction::Never } else { Restriction::Exact(all) });
     }
     None
+}
+
+/// What a condition will say about one column, as far as its form tells without its values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outline {
+    /// It allows at most so many values, and no range.
+    pub points: Option<usize>,
+    /// It bounds the values from below.
+    pub low: bool,
+    /// It bounds them from above.
+    pub high: bool,
+    /// Whatever the values are, [`restriction`] will find what it says, and that will be all it says.
+    pub sure: bool,
+    /// The number of values is a guess.
+    pub many: bool,
+}
+
+impl Outline {
+    fn points(count: usize, sure: bool) -> Outline {
+        Outline { points: Some(count), low: true, high: true, sure, many: false }
+    }
+
+    /// Of values that both allow.
+    pub fn and(self, other: Outline) -> Outline {
+        let points = match (self.points, other.points) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let (low, high) = (self.low || other.low, self.high || other.high);
+        Outline { points, low, high, sure: self.sure && other.sure, many: self.many || other.many }
+    }
+
+    /// Of values that either allows.
+    pub fn or(self, other: Outline) -> Outline {
+        let points = self.points.zip(other.points).map(|(a, b)| a + b);
+        let (low, high) = (self.low && other.low, self.high && other.high);
+        Outline { points, low, high, sure: self.sure && other.sure, many: self.many || other.many }
+    }
+}
+
+/// How many values a list is thought to have that only the run knows.
+const LIST_VALUES: usize = 10;
+
+/// What a condition on the column alone will say of it; `None` where [`restriction`] can find nothing either.
+pub fn outline(e: &Expr, column: ColId) -> Option<Outline> {
+    if let Some((op, index, ty, value)) = shape::column_against(e) {
+        if index != column {
+            return None;
+        }
+        let many = is_many(value);
+        let sure = fits(value, ty)? && !many;
+        return match op {
+            CmpOp::Eq | CmpOp::NullEq if many => None,
+            CmpOp::Eq | CmpOp::NullEq => Some(Outline::points(1, sure)),
+            CmpOp::Lt | CmpOp::Le => Some(Outline { points: None, low: false, high: true, sure, many }),
+            CmpOp::Gt | CmpOp::Ge => Some(Outline { points: None, low: true, high: false, sure, many }),
+            CmpOp::Ne => None,
+        };
+    }
+    if let Some((index, ty, values)) = shape::column_in_any(e) {
+        if index != column {
+            return None;
+        }
+        let (mut count, mut sure) = (0, true);
+        for value in values {
+            sure &= fits(value, ty)?;
+            count += if is_many(value) { LIST_VALUES } else { 1 };
+        }
+        return Some(Outline { many: values.iter().any(is_many), ..Outline::points(count, sure) });
+    }
+    if shape::column_is_null(e) == Some(column) {
+        return Some(Outline::points(1, true));
+    }
+    let Expr::Call(call) = e else { return None };
+    let both = match call.func {
+        Func::And => Outline::and,
+        Func::Or => Outline::or,
+        _ => return None,
+    };
+    let mut outlines = parts(e, call.func).into_iter().map(|part| outline(part, column));
+    let first = outlines.next()??;
+    outlines.try_fold(first, |all, part| Some(both(all, part?)))
+}
+
+fn is_many(value: &Expr) -> bool {
+    matches!(value, Expr::Param(param) if param.many)
+}
+
+/// Whether a value will be one of the column's type or lie between two of them, for all values ([`in_column_type`] finds
+/// it, and computing it cannot fail) or for some; `None` for none.
+fn fits(value: &Expr, column: &FieldType) -> Option<bool> {
+    use EvalType as E;
+    use TypeCode::*;
+    let from = value.ty();
+    let integer = matches!(column.tp, Tiny | Short | Int24 | Long | LongLong);
+    let sure = match (E::of(from), column.tp) {
+        _ if from.tp == Null => true,
+        (E::Int | E::Decimal, _) if integer => !matches!(from.tp, Enum | Set | Bit),
+        (E::Real | E::String, _) if integer => false,
+        (E::Int | E::Decimal, NewDecimal) => true,
+        (E::Real | E::Decimal, Double) => true,
+        (E::Int, Double | Year) => false,
+        (E::String, tp) if tp.is_string() && from.tp.is_string() => strings_fit(from, column).then_some(true)?,
+        (E::Time, Date | DateTime | Timestamp) | (E::Duration, TypeCode::Duration) => true,
+        (E::String | E::Int, Date | DateTime | Timestamp) | (E::String, TypeCode::Duration) => false,
+        _ => return None,
+    };
+    Some(sure && cannot_fail(value))
+}
+
+/// Whether computing it can neither fail nor warn.
+fn cannot_fail(value: &Expr) -> bool {
+    match value {
+        Expr::Const { .. } | Expr::Param(_) => true,
+        Expr::Call(call) => match call.func {
+            Func::Cast => shape::keeps_values(call.args[0].ty(), &call.ty) && call.args.iter().all(cannot_fail),
+            Func::Scalar(f) => f.of_statement && call.args.is_empty(),
+            _ => false,
+        },
+        Expr::Column { .. } => false,
+    }
+}
+
+/// Whether constants of this type are compared in the column's collation, unless they insist on another.
+fn strings_fit(from: &FieldType, column: &FieldType) -> bool {
+    let same = from.collation == column.collation
+        || (from.collation.is_bin() && column.collation.is_bin() && from.is_text() == column.is_text());
+    let literal = from.tp != TypeCode::Unspecified && from.is_text() && column.is_text();
+    same || literal
 }
 
 /// What AND or OR joins, through all levels.

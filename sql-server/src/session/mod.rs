@@ -21,11 +21,12 @@ use sql_base::SqlError;
 use sql_base::outcome::{Outcome, ResultSet};
 use sql_context::vars::{CompletionType, SessionVars};
 use sql_context::{ExecContext, Identity, Level, NextTransaction, Services, SessionLocks, SessionState, TxnState};
+use sql_exec::plan_cache::{PlanCache, PlanKey};
 use sql_parser::{Completion, ParsedStatement, Statement};
 
 use crate::cluster::{ConnectionInfo, Server};
 use crate::metrics;
-pub use prepared::{ParamType, Prepared, PreparedId};
+pub use prepared::{ParamType, Prepared, PreparedId, Source};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
 /// at a fresh timestamp, so that it ends unless someone else always wins.
@@ -60,6 +61,9 @@ pub struct Session {
     /// What statements see.
     pub state: SessionState,
     prepared: prepared::PreparedStatements,
+    plans: PlanCache,
+    /// Under what the plan of the running statement is kept, if it is a prepared one.
+    plan_key: Option<Arc<str>>,
 }
 
 fn state_at_login(server: &Arc<Server>, info: &ConnectionInfo, identity: Identity) -> SessionState {
@@ -74,7 +78,7 @@ impl Session {
     /// A session of a connection.
     pub fn new(server: Arc<Server>, info: Arc<ConnectionInfo>, identity: Identity) -> Self {
         let state = state_at_login(&server, &info, identity);
-        Session { server, info, state, prepared: Default::default() }
+        Session { server, info, state, prepared: Default::default(), plans: PlanCache::default(), plan_key: None }
     }
 
     /// The server.
@@ -87,6 +91,7 @@ impl Session {
     pub async fn reset(&mut self, identity: Identity, database: Option<String>) {
         self.close().await;
         self.prepared = Default::default();
+        self.plans = PlanCache::default();
         self.state = state_at_login(&self.server, &self.info, identity);
         self.state.database = database;
     }
@@ -161,6 +166,7 @@ impl Session {
 
     fn begin_statement(&mut self, statement: &Statement, text: &str) {
         self.state.interrupt.reset();
+        self.state.last_plan_from_cache = std::mem::take(&mut self.state.plan_from_cache);
         self.state.statement_start = Utc::now();
         let cut = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         self.state.statement_text.clear();
@@ -402,6 +408,8 @@ impl Session {
         };
         let interrupt = Arc::clone(&self.state.interrupt);
         let schema = self.state.schema(&*self.server)?;
+        let size = self.state.vars.settings().plan_cache_size;
+        let key = self.plan_key.as_ref().zip(size).map(|(text, size)| PlanKey { cache: &mut self.plans, text, size });
         let mut ctx = ExecContext {
             server: &*self.server,
             virtual_rows: &*self.server,
@@ -409,7 +417,7 @@ impl Session {
             schema,
             params,
         };
-        let work = execute(&mut ctx, statement);
+        let work = execute(&mut ctx, statement, key);
         let limit = async {
             match limit {
                 None => std::future::pending().await,
@@ -481,8 +489,12 @@ fn flush(things: &[String]) -> Result<Outcome, SqlError> {
 }
 
 /// Queries and changes.
-async fn execute(ctx: &mut ExecContext<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
-    sql_exec::execute(ctx, statement).await
+async fn execute(
+    ctx: &mut ExecContext<'_>,
+    statement: &Statement,
+    key: Option<PlanKey<'_>>,
+) -> Result<Outcome, SqlError> {
+    sql_exec::execute(ctx, statement, key).await
 }
 
 /// Definitions and administration.
@@ -524,7 +536,7 @@ fn kind_name(statement: &Statement) -> &'static str {
 
 /// A result of rows in memory.
 pub(crate) fn rows(columns: Vec<sql_base::outcome::ColumnMeta>, rows: Vec<Vec<Datum>>) -> ResultSet {
-    ResultSet { columns, rows: sql_base::outcome::Rows::Datums(rows) }
+    ResultSet { columns: columns.into(), rows: sql_base::outcome::Rows::Datums(rows) }
 }
 
 /// Columns of a query's result, for `PREPARE`.

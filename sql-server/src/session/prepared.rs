@@ -1,7 +1,7 @@
 //! Prepared statements: those of the binary protocol, by number, and those of `PREPARE`, by name.
 //!
-//! A statement is parsed once, when it is prepared; each execution gives it values. Planning once as well is the
-//! executor's matter.
+//! A statement is parsed once, when it is prepared; each execution gives it values. A query is planned once as well, as far
+//! as the values allow: `sql_exec::plan_cache`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use sql_context::ExecContext;
 use sql_parser::{ParsedStatement, PrepareSource, Statement};
 
 use super::Session;
+use crate::metrics;
 
 /// Number of a prepared statement of the binary protocol.
 pub type PreparedId = u32;
@@ -33,10 +34,8 @@ pub struct ParamType {
 /// A prepared statement.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// Source.
-    pub text: Arc<str>,
-    /// Parsed.
-    pub parsed: Arc<ParsedStatement>,
+    /// What each of its executions needs of it.
+    pub source: Source,
     /// Number of `?`.
     pub params: usize,
     /// Columns of its result, as known when it was prepared.
@@ -45,6 +44,19 @@ pub struct Prepared {
     pub param_types: Vec<ParamType>,
     /// Parameters that were sent in pieces.
     pub long_data: HashMap<u16, Vec<u8>>,
+}
+
+/// What was prepared.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its text.
+    pub text: Arc<str>,
+    /// Under what its plans are kept: the text, and how it was read if that is not as usual.
+    plan_key: Arc<str>,
+    /// Parsed.
+    pub parsed: Arc<ParsedStatement>,
+    /// The database that its unqualified names mean: the current one when it was prepared.
+    database: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -91,10 +103,19 @@ impl Session {
             Statement::Query(_) => self.describe_query(&parsed.statement, parsed.params).await?,
             _ => Vec::new(),
         };
+        let source: Arc<str> = text.into();
+        let plan_key = match mode == sql_parser::LexMode::default() {
+            true => source.clone(),
+            false => format!("{mode:?} {text}").into(),
+        };
         Ok(Prepared {
-            text: text.into(),
             params: parsed.params,
-            parsed: Arc::new(parsed),
+            source: Source {
+                text: source,
+                plan_key,
+                parsed: Arc::new(parsed),
+                database: self.state.database.as_deref().map(Arc::from),
+            },
             columns,
             param_types: Vec::new(),
             long_data: HashMap::new(),
@@ -111,7 +132,7 @@ impl Session {
         if let Statement::Query(query) = statement
             && let Some(result) = super::constant::select(&self.server, &mut self.state, query)?
         {
-            return Ok(result.columns);
+            return Ok(result.columns.to_vec());
         }
         let schema = self.state.schema(&*self.server)?;
         let mut ctx = ExecContext {
@@ -136,13 +157,39 @@ impl Session {
     }
 
     /// Runs a statement of the binary protocol.
-    pub async fn execute_prepared(
-        &mut self,
-        parsed: &Arc<ParsedStatement>,
-        text: &str,
-        params: &[Datum],
-    ) -> Result<Outcome, SqlError> {
-        self.execute(parsed, text, params).await
+    pub async fn execute_prepared(&mut self, source: &Source, params: &[Datum]) -> Result<Outcome, SqlError> {
+        let database = self.enter_prepared(source);
+        let result = self.execute(&source.parsed, &source.text, params).await;
+        self.leave_prepared(source, database);
+        result
+    }
+
+    /// A prepared statement finds its plans, and its names mean what they meant when it was prepared, whatever database is
+    /// the current one by now: that one is given.
+    fn enter_prepared(&mut self, source: &Source) -> Option<Option<String>> {
+        self.plan_key = Some(source.plan_key.clone());
+        let reads = matches!(
+            source.parsed.statement,
+            Statement::Query(_) | Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. }
+        );
+        (reads && self.state.database.as_deref() != source.database.as_deref())
+            .then(|| std::mem::replace(&mut self.state.database, source.database.as_deref().map(str::to_owned)))
+    }
+
+    fn leave_prepared(&mut self, source: &Source, database: Option<Option<String>>) {
+        self.plan_key = None;
+        if let Some(database) = database {
+            self.state.database = database;
+        }
+        self.count_plan(&source.parsed.statement);
+    }
+
+    /// Counts whether a prepared statement found its plan.
+    fn count_plan(&self, statement: &Statement) {
+        if matches!(statement, Statement::Query(_)) && self.state.vars.settings().plan_cache_size.is_some() {
+            let result = if self.state.plan_from_cache { "hit" } else { "miss" };
+            metrics::PLANS.with_label_values(&[result]).inc();
+        }
     }
 
     pub(super) async fn prepare_named(&mut self, name: &str, source: &PrepareSource) -> Result<Outcome, SqlError> {
@@ -167,12 +214,16 @@ impl Session {
     pub(super) async fn execute_named(&mut self, name: &str, using: &[String]) -> Result<Outcome, SqlError> {
         let prepared = self.prepared.by_name.get(&name.to_lowercase());
         let unknown = || SqlError::UnknownStatement { name: name.into(), command: "EXECUTE" };
-        let Prepared { text, parsed, params, .. } = prepared.ok_or_else(unknown)?.clone();
-        if using.len() != params {
+        let prepared = prepared.ok_or_else(unknown)?;
+        if using.len() != prepared.params {
             return Err(SqlError::WrongParameters("EXECUTE"));
         }
+        let source = prepared.source.clone();
         let values: Vec<Datum> = using.iter().map(|v| self.state.user_variable(v).0).collect();
-        self.run_parsed(&parsed, &text, &values).await
+        let database = self.enter_prepared(&source);
+        let result = self.run_parsed(&source.parsed, &source.text, &values).await;
+        self.leave_prepared(&source, database);
+        result
     }
 
     pub(super) fn deallocate_named(&mut self, name: &str) -> Result<Outcome, SqlError> {

@@ -18,7 +18,6 @@ use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome, ResultSet, Rows};
 use sql_context::Identity;
 use sql_context::vars::SERVER_VERSION;
-use sql_parser::ParsedStatement;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,7 @@ use super::tls::{self, TlsAcceptor};
 use super::value::read_param;
 use crate::accounts::auth::{self, Plugin, Verifier};
 use crate::cluster::{ConnectionInfo, Server};
-use crate::session::{ParamType, Session};
+use crate::session::{ParamType, Session, Source};
 
 /// A response is written out once it has this many bytes, so that a large result doesn't fill the memory.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -547,7 +546,7 @@ impl Connection {
     async fn stmt_execute(&mut self, session: &mut Session, body: &[u8]) -> Step {
         self.server.count_question();
         let result = match read_execute(session, body) {
-            Ok((parsed, text, params)) => session.execute_prepared(&parsed, &text, &params).await,
+            Ok((source, params)) => session.execute_prepared(&source, &params).await,
             Err(e) => {
                 session.note_error(&e);
                 Err(e)
@@ -706,8 +705,8 @@ fn set_collation(session: &mut Session, id: u16) {
     }
 }
 
-/// Reads `COM_STMT_EXECUTE`: statement, its text, parameters.
-fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Arc<ParsedStatement>, Arc<str>, Vec<Datum>), SqlError> {
+/// Reads `COM_STMT_EXECUTE`: the statement and its parameters.
+fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Source, Vec<Datum>), SqlError> {
     let mut reader = Reader(body);
     let id = reader.u32()?;
     // A cursor may be asked for; the protocol lets the server answer with all rows instead, and says so by the status.
@@ -740,7 +739,7 @@ fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Arc<ParsedStateme
         }
     }
     prepared.long_data.clear();
-    Ok((Arc::clone(&prepared.parsed), Arc::clone(&prepared.text), params))
+    Ok((prepared.source.clone(), params))
 }
 
 /// Reads `COM_STMT_SEND_LONG_DATA`: a piece of a parameter.

@@ -19,7 +19,8 @@ async fn waiter(cluster: &Cluster, observer: &mut Conn) -> (u64, JoinHandle<(Res
         let got = connection.query_first("SELECT GET_LOCK('m', -1)").await;
         (got.map(|row| row.expect("a row")).map_err(|e| e.to_string()), connection)
     });
-    let asked = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id} AND info LIKE '%GET_LOCK%'");
+    let asked =
+        format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id} AND info LIKE '%GET_LOCK%'");
     while number(observer, &asked).await != Some(1) {
         sleep(Duration::from_millis(5)).await;
     }

@@ -19,7 +19,7 @@ use codec::datum::Datum;
 
 use crate::batch::{Batch, ColumnBuilder};
 use crate::context::EvalContext;
-use crate::error::Result;
+use crate::error::{EvalError, Result};
 use crate::expr::{Expr, Func};
 use crate::types::Physical;
 use crate::value as cast;
@@ -33,6 +33,7 @@ pub fn eval(expr: &Expr, batch: &Batch, ctx: &mut EvalContext) -> Result<ArrayRe
     match expr {
         Expr::Column { index, .. } => return Ok(batch.column(*index).clone()),
         Expr::Const { value, ty } => return crate::batch::repeat(value, ty, batch.num_rows()),
+        Expr::Param(param) => return Err(EvalError::NoValue(param.id)),
         Expr::Call(call) => {
             if is_logical(call.func) && is_total(expr) {
                 let truth = eval_truth(expr, batch, ctx)?;
@@ -77,7 +78,7 @@ fn is_logical(func: Func) -> bool {
 /// Whether evaluation cannot fail or warn on any row.
 pub fn is_total(expr: &Expr) -> bool {
     match expr {
-        Expr::Const { .. } | Expr::Column { .. } => true,
+        Expr::Const { .. } | Expr::Column { .. } | Expr::Param(_) => true,
         Expr::Call(call) => {
             let here = match call.func {
                 Func::And | Func::Or | Func::Xor | Func::Not | Func::IsTrue | Func::IsFalse => {

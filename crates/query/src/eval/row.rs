@@ -46,6 +46,7 @@ pub fn eval_row<R: Row + ?Sized>(expr: &Expr, row: &R, ctx: &mut EvalContext) ->
     match expr {
         Expr::Const { value, .. } => Ok(value.clone()),
         Expr::Column { index, .. } => Ok(row.value(*index)),
+        Expr::Param(param) => Err(EvalError::NoValue(param.id)),
         Expr::Call(call) => eval_call(call, row, ctx),
     }
 }

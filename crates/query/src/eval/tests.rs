@@ -88,7 +88,7 @@ fn as_columns(e: &Expr, types: &mut Vec<FieldType>, row: &mut Vec<Datum>) -> Exp
             row.push(value.clone());
             Expr::column(types.len() - 1, ty.clone())
         }
-        Expr::Column { .. } => e.clone(),
+        Expr::Column { .. } | Expr::Param(_) => e.clone(),
         Expr::Call(c) => Expr::call(c.func, c.args.iter().map(|a| as_columns(a, types, row)).collect(), c.ty.clone()),
     }
 }

@@ -176,6 +176,8 @@ pub struct Function {
     pub body: Body,
     /// Whether two evaluations on the same row can differ.
     pub volatile: bool,
+    /// Whether its value is the statement's: the moment, the session, what statements before it left.
+    pub of_statement: bool,
     /// Whether NULL arguments reach the kernel; of all others a NULL argument makes the result NULL.
     pub sees_nulls: bool,
     /// How strongly its text insists on its collation, where that does not follow from the arguments.
@@ -204,6 +206,7 @@ impl Function {
             args: &[],
             body,
             volatile: false,
+            of_statement: false,
             sees_nulls: false,
             coercibility: None,
             passes_digits: false,
@@ -256,6 +259,11 @@ impl Function {
         Function { volatile: true, ..self }
     }
 
+    /// See [`Function::of_statement`].
+    pub(crate) const fn of_statement(self) -> Function {
+        Function { of_statement: true, ..self }
+    }
+
     pub(crate) const fn coercibility(self, strength: u8) -> Function {
         Function { coercibility: Some(strength), ..self }
     }
@@ -283,6 +291,11 @@ impl Function {
     /// Whether it can be called with so many arguments.
     pub fn takes(&self, count: usize) -> bool {
         (self.min..=self.max).contains(&count) && (count - self.min).is_multiple_of(self.step)
+    }
+
+    /// Whether it takes dates and times, or what it takes for one.
+    pub(crate) fn takes_times(&self) -> bool {
+        self.group == Group::Time
     }
 
     /// Whether calls of it have a value here.

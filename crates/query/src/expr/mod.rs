@@ -15,6 +15,7 @@
 
 pub mod function;
 mod operator;
+mod param;
 mod print;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::types::{bool_type, literal_type};
 
 pub use function::{Function, ScalarFn};
 pub use operator::{ArithOp, BitOp, CmpOp, Func};
+pub use param::{Param, Sample};
 pub use print::{Named, Sql};
 
 /// An expression over the columns of a batch.
@@ -47,6 +49,8 @@ pub enum Expr {
         /// What messages call it.
         name: ColumnName,
     },
+    /// A value that is known when the expression is run.
+    Param(Box<Param>),
     /// A function of other expressions.
     Call(Box<Call>),
 }
@@ -71,6 +75,22 @@ pub struct Call {
     pub args: Vec<Expr>,
     /// Type of the result.
     pub ty: FieldType,
+}
+
+impl Call {
+    /// Whether it asks for the moment or the session, arguments aside: NOW(), DATABASE(), a time of day that becomes a
+    /// time of today.
+    fn asks_statement(&self) -> bool {
+        match self.func {
+            Func::Scalar(f) => f.of_statement || f.takes_times() && self.args.iter().any(is_time_of_day),
+            Func::Cast => self.ty.tp.is_time() && self.args.iter().any(is_time_of_day),
+            _ => false,
+        }
+    }
+}
+
+fn is_time_of_day(e: &Expr) -> bool {
+    matches!(e.ty().tp, TypeCode::Duration | TypeCode::Json)
 }
 
 impl Expr {
@@ -113,21 +133,24 @@ impl Expr {
     pub fn ty(&self) -> &FieldType {
         match self {
             Expr::Const { ty, .. } | Expr::Column { ty, .. } => ty,
+            Expr::Param(param) => &param.ty,
             Expr::Call(call) => &call.ty,
         }
     }
 
-    /// The value of a constant.
+    /// The value of a constant, or of a parameter that has one while planning ([`Param::look`]): what is made of it holds
+    /// for this value only. What need not know the value asks for [`Expr::is_constant`] or the type.
     pub fn as_const(&self) -> Option<&Datum> {
         match self {
             Expr::Const { value, .. } => Some(value),
+            Expr::Param(param) => param.look(),
             _ => None,
         }
     }
 
     /// Whether it is the constant NULL.
     pub fn is_null_const(&self) -> bool {
-        self.as_const().is_some_and(Datum::is_null)
+        matches!(self, Expr::Const { value: Datum::Null, .. })
     }
 
     /// Whether both compute the same, though one may keep more digits of a quotient (see [`crate::infer::exact`]).
@@ -172,7 +195,7 @@ impl Expr {
     /// The same with each column position replaced; `None` when `f` refuses one.
     pub fn map_columns(&self, f: &impl Fn(usize) -> Option<usize>) -> Option<Expr> {
         Some(match self {
-            Expr::Const { .. } => self.clone(),
+            Expr::Const { .. } | Expr::Param(_) => self.clone(),
             Expr::Column { index, ty, name } => Expr::Column { index: f(*index)?, ty: ty.clone(), name: name.clone() },
             Expr::Call(call) => Expr::Call(Box::new(Call {
                 func: call.func,
@@ -185,7 +208,7 @@ impl Expr {
     /// The same with each column replaced by an expression (for projections that are merged).
     pub fn substitute(&self, f: &impl Fn(usize) -> Expr) -> Expr {
         match self {
-            Expr::Const { .. } => self.clone(),
+            Expr::Const { .. } | Expr::Param(_) => self.clone(),
             Expr::Column { index, .. } => f(*index),
             Expr::Call(call) => Expr::Call(Box::new(Call {
                 func: call.func,
@@ -208,7 +231,32 @@ impl Expr {
         volatile
     }
 
-    /// Whether it needs no row: no columns, not volatile.
+    /// Whether its value is the statement's: it has parameters, or asks for the moment or the session. It must not be
+    /// computed before the statement runs.
+    pub fn is_of_run(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |e| match e {
+            Expr::Param(_) => found = true,
+            Expr::Call(call) => found |= call.asks_statement(),
+            _ => {}
+        });
+        found
+    }
+
+    /// The same with parameters replaced by what `f` gives for them.
+    pub fn with_params<E>(&self, f: &mut impl FnMut(&Param) -> Result<Expr, E>) -> Result<Expr, E> {
+        Ok(match self {
+            Expr::Const { .. } | Expr::Column { .. } => self.clone(),
+            Expr::Param(param) => f(param)?,
+            Expr::Call(call) => Expr::Call(Box::new(Call {
+                func: call.func,
+                args: call.args.iter().map(|a| a.with_params(f)).collect::<Result<_, E>>()?,
+                ty: call.ty.clone(),
+            })),
+        })
+    }
+
+    /// Whether it needs no row: no columns, not volatile. Its value may still be the statement's ([`Expr::is_of_run`]).
     pub fn is_constant(&self) -> bool {
         self.columns().is_empty() && !self.is_volatile()
     }

@@ -21,6 +21,7 @@ impl Expr {
                 v => f.write_str(&crate::value::display(v)),
             },
             Expr::Column { index, .. } => f.write_str(&names(*index)),
+            Expr::Param(param) => f.write_str(&names(param.id)),
             Expr::Call(call) => {
                 write!(f, "{}(", call.func.name())?;
                 for (i, a) in call.args.iter().enumerate() {

@@ -15,13 +15,17 @@ const fn of(name: &'static str, count: (usize, usize), args: &'static [Arg], ret
 pub(super) static ROWS: &[Function] = &[
     of("database", (0, 0), &[], Ret::Ascii(64), |_, _, x| or_null(x.session.database.clone().map(Datum::string)))
         .alias(&["schema"])
-        .coercibility(3),
+        .coercibility(3)
+        .of_statement(),
     of("user", (0, 0), &[], Ret::Ascii(64), |_, _, x| string(x.session.user.as_str()))
         .alias(&["session_user", "system_user"])
-        .coercibility(3),
-    of("current_user", (0, 0), &[], Ret::Ascii(64), |_, _, x| string(x.session.current_user.as_str())).coercibility(3),
+        .coercibility(3)
+        .of_statement(),
+    of("current_user", (0, 0), &[], Ret::Ascii(64), |_, _, x| string(x.session.current_user.as_str()))
+        .coercibility(3)
+        .of_statement(),
     of("version", (0, 0), &[], Ret::Ascii(64), |_, _, x| string(x.session.version.as_str())).coercibility(3),
-    of("connection_id", (0, 0), &[], Ret::UInt, |_, _, x| Ok(Datum::UInt(x.session.connection_id))),
+    of("connection_id", (0, 0), &[], Ret::UInt, |_, _, x| Ok(Datum::UInt(x.session.connection_id))).of_statement(),
     of("last_insert_id", (0, 1), &[Arg::Int], Ret::UInt, |_, v, x| match v.first() {
         None => Ok(Datum::UInt(x.session.last_insert_id)),
         Some(Datum::Null) => NULL,
@@ -69,12 +73,14 @@ pub(super) static ROWS: &[Function] = &[
         })
     }),
     // A connection has one thread of the performance schema, and its number.
-    of("ps_current_thread_id", (0, 0), &[], Ret::UInt, |_, _, x| Ok(Datum::UInt(x.session.connection_id))),
+    of("ps_current_thread_id", (0, 0), &[], Ret::UInt, |_, _, x| Ok(Datum::UInt(x.session.connection_id)))
+        .of_statement(),
     of("ps_thread_id", (1, 1), &[Arg::Int], Ret::UInt, |_, v, x| {
         or_null(Some(bits(&v[0])).filter(|n| *n == x.session.connection_id).map(Datum::UInt))
-    }),
-    of("found_rows", (0, 0), &[], Ret::UInt, |_, _, x| Ok(Datum::UInt(x.session.found_rows))),
-    of("row_count", (0, 0), &[], Ret::Int, |_, _, x| integer(x.session.row_count)),
+    })
+    .of_statement(),
+    of("found_rows", (0, 0), &[], Ret::UInt, |_, _, x| Ok(Datum::UInt(x.session.found_rows))).of_statement(),
+    of("row_count", (0, 0), &[], Ret::Int, |_, _, x| integer(x.session.row_count)).of_statement(),
     of("charset", (1, 1), &[Arg::Any], Ret::Ascii(64), |c, _, _| string(c.args[0].ty().collation.charset())).nulls(),
     of("collation", (1, 1), &[Arg::Any], Ret::Ascii(64), |c, _, _| string(c.args[0].ty().collation.name())).nulls(),
     Function::built(Group::Info, "coercibility", (1, 1), |args| {

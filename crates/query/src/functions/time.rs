@@ -116,26 +116,29 @@ pub(super) static ROWS: &[Function] = &[
         or_null(calendar::format_duration(span(&v[0]), &lossy(&v[1])).map(Datum::string))
     }),
     of("str_to_date", (2, 2), &[Arg::Str, Arg::Str], Ret::Rule(parsed_type), parse),
-    of("unix_timestamp", (0, 1), &[Arg::Time], Ret::Rule(unix_type), unix_timestamp),
+    of("unix_timestamp", (0, 1), &[Arg::Time], Ret::Rule(unix_type), unix_timestamp).of_statement(),
     of("from_unixtime", (1, 2), &[Arg::Num, Arg::Str], Ret::Rule(from_unix_type), from_unixtime),
-    of("now", (0, 1), &[Arg::Int], Ret::Rule(now_type), |c, _, x| Ok(Datum::Time(x.now(c.ty.fsp())))).alias(&[
-        "current_timestamp",
-        "localtime",
-        "localtimestamp",
-    ]),
+    of("now", (0, 1), &[Arg::Int], Ret::Rule(now_type), |c, _, x| Ok(Datum::Time(x.now(c.ty.fsp()))))
+        .alias(&["current_timestamp", "localtime", "localtimestamp"])
+        .of_statement(),
     // All of a statement is one moment here: SYSDATE() is NOW(), as with --sysdate-is-now.
     of("sysdate", (0, 1), &[Arg::Int], Ret::Rule(now_type), |c, _, x| Ok(Datum::Time(x.now(c.ty.fsp())))).volatile(),
     of("curdate", (0, 0), &[], Ret::Date, |_, _, x| Ok(Datum::Time(x.now(0).convert(TimeKind::Date, 0))))
-        .alias(&["current_date"]),
+        .alias(&["current_date"])
+        .of_statement(),
     of("curtime", (0, 1), &[Arg::Int], Ret::Rule(now_span_type), |c, _, x| {
         Ok(Datum::Duration(x.now(c.ty.fsp()).to_duration()))
     })
-    .alias(&["current_time"]),
-    of("utc_timestamp", (0, 1), &[Arg::Int], Ret::Rule(now_type), |c, _, x| Ok(Datum::Time(utc_now(x, c.ty.fsp())))),
-    of("utc_date", (0, 0), &[], Ret::Date, |_, _, x| Ok(Datum::Time(utc_now(x, 0).convert(TimeKind::Date, 0)))),
+    .alias(&["current_time"])
+    .of_statement(),
+    of("utc_timestamp", (0, 1), &[Arg::Int], Ret::Rule(now_type), |c, _, x| Ok(Datum::Time(utc_now(x, c.ty.fsp()))))
+        .of_statement(),
+    of("utc_date", (0, 0), &[], Ret::Date, |_, _, x| Ok(Datum::Time(utc_now(x, 0).convert(TimeKind::Date, 0))))
+        .of_statement(),
     of("utc_time", (0, 1), &[Arg::Int], Ret::Rule(now_span_type), |c, _, x| {
         Ok(Datum::Duration(utc_now(x, c.ty.fsp()).to_duration()))
-    }),
+    })
+    .of_statement(),
     part("to_days", |_, v, _| full_field(&v[0], Time::day_number)).pb(&[(Sig::ToDays, When::Always)]),
     part("to_seconds", |_, v, _| full_field(&v[0], |t| t.day_number() * 86_400 + t.clock_micros() / 1_000_000))
         .pb(&[(Sig::ToSeconds, When::Always)]),
@@ -382,8 +385,10 @@ fn move_time(call: &Call, v: &Datum, by: i64, ctx: &mut EvalContext) -> Result<D
 
 fn difference_type(args: &[Expr]) -> Result<FieldType> {
     let digits = args.iter().map(|a| match a {
-        Expr::Const { value: Datum::Bytes(b), .. } => Time::fsp_of(&String::from_utf8_lossy(b)).into(),
-        a if a.ty().tp.is_string() => 6,
+        a if a.ty().tp.is_string() => match a.as_const() {
+            Some(Datum::Bytes(b)) => Time::fsp_of(&String::from_utf8_lossy(b)).into(),
+            _ => 6,
+        },
         a => i32::from(a.ty().fsp()),
     });
     Ok(span_type(digits.max().unwrap_or(0)))

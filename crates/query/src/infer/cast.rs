@@ -49,6 +49,14 @@ pub fn number_of_bytes(b: &[u8]) -> u64 {
     b[b.len().saturating_sub(8)..].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
+/// What a string that is known says.
+fn text_of(e: &Expr) -> Option<std::borrow::Cow<'_, str>> {
+    match e.ty().tp.is_string().then(|| e.as_const())?? {
+        Datum::Bytes(b) => Some(String::from_utf8_lossy(b)),
+        _ => None,
+    }
+}
+
 /// Casts into a domain; nothing when it is there already.
 pub fn to_eval_type(e: Expr, domain: EvalType) -> Expr {
     if is_bit_literal(&e) && matches!(domain, EvalType::Int | EvalType::Real | EvalType::Decimal) {
@@ -78,27 +86,25 @@ pub fn to_eval_type(e: Expr, domain: EvalType) -> Expr {
         EvalType::Int => FieldType::bigint(),
         EvalType::Real => FieldType::double(),
         EvalType::Decimal => {
-            let (p, s) = match (&e, ty.is_text()) {
-                (Expr::Const { value: Datum::Bytes(b), .. }, _) => {
-                    match Decimal::parse_prefix(&String::from_utf8_lossy(b)).0 {
-                        Some(d) => (d.precision().into(), d.scale().into()),
-                        None => (65, 0),
-                    }
-                }
-                _ => decimal_shape(&ty),
+            let (p, s) = match text_of(&e) {
+                Some(text) => match Decimal::parse_prefix(&text).0 {
+                    Some(d) => (d.precision().into(), d.scale().into()),
+                    None => (65, 0),
+                },
+                None => decimal_shape(&ty),
             };
             decimal_type(p, s)
         }
         EvalType::String => text_type(&ty),
-        EvalType::Time => FieldType::datetime(match &e {
-            Expr::Const { value: Datum::Bytes(b), .. } => Time::fsp_of(&String::from_utf8_lossy(b)).into(),
+        EvalType::Time => FieldType::datetime(match text_of(&e) {
+            Some(text) => Time::fsp_of(&text).into(),
             _ if ty.tp == TypeCode::Duration => ty.fsp().into(),
             _ if ty.tp.is_integer() => 0,
             _ => 6,
         }),
         EvalType::Duration => {
-            let fsp = match &e {
-                Expr::Const { value: Datum::Bytes(b), .. } => Time::fsp_of(&String::from_utf8_lossy(b)).into(),
+            let fsp = match text_of(&e) {
+                Some(text) => Time::fsp_of(&text).into(),
                 _ if ty.tp.is_time() => ty.fsp().into(),
                 _ if ty.tp.is_integer() => 0,
                 _ => 6,

@@ -12,7 +12,7 @@ pub(crate) fn coercibility(e: &Expr) -> u8 {
     match e {
         _ if e.ty().tp == TypeCode::Null => 6,
         _ if !(e.ty().tp.is_string() || matches!(e.ty().tp, TypeCode::Enum | TypeCode::Set)) => 5,
-        Expr::Const { .. } => 4,
+        Expr::Const { .. } | Expr::Param(_) => 4,
         Expr::Column { .. } => 2,
         Expr::Call(call) if call.func == Func::Cast => match call.args.first() {
             Some(arg) if arg.ty().tp.is_string() && arg.ty().collation != call.ty.collation => 0,

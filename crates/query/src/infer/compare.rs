@@ -4,7 +4,7 @@ use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::types::{Collation, FieldType, TypeCode};
 
-use super::cast::{is_bit_literal, to_eval_type};
+use super::cast::{cast_to, is_bit_literal, to_eval_type};
 use super::collation::merge_collations;
 use super::logic::{and, any, every, not, or};
 use crate::context::EvalContext;
@@ -90,6 +90,9 @@ fn compare_side(e: Expr, domain: EvalType) -> Expr {
         EvalType::Json if !matches!(e.ty().tp, TypeCode::Json | TypeCode::Null) => {
             Expr::call(Func::JsonAtom, vec![e], FieldType::new(TypeCode::Json))
         }
+        // Whatever fraction a second has in it, it counts.
+        EvalType::Time if matches!(e, Expr::Param(_)) && e.ty().tp.is_string() => cast_to(e, FieldType::datetime(6)),
+        EvalType::Duration if matches!(e, Expr::Param(_)) && e.ty().tp.is_string() => cast_to(e, span_type()),
         _ => to_eval_type(e, domain),
     }
 }

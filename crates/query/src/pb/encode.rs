@@ -11,9 +11,21 @@ use crate::expr::{BitOp, Expr, Func};
 use crate::ops::Aggregate;
 use crate::types::{EvalType, bool_type};
 
-/// Whether storage nodes can evaluate it.
+/// Whether storage nodes can evaluate it. What is computed before it is sent ([`Expr::is_of_run`]) is a constant to them.
 pub fn can_push(expr: &Expr) -> bool {
-    to_pb(expr).is_some()
+    if !expr.is_of_run() {
+        return to_pb(expr).is_some();
+    }
+    to_pb(&as_sent(expr)).is_some()
+}
+
+/// The same with constants, of whatever value, for what will be constant.
+fn as_sent(expr: &Expr) -> Expr {
+    match expr {
+        e if e.is_constant() && e.is_of_run() => Expr::Const { value: Datum::Null, ty: e.ty().clone() },
+        Expr::Call(call) => Expr::call(call.func, call.args.iter().map(as_sent).collect(), call.ty.clone()),
+        e => e.clone(),
+    }
 }
 
 /// Whether a TIMESTAMP is in it, whose value depends on the session's zone.
@@ -59,6 +71,7 @@ pub fn to_pb(expr: &Expr) -> Option<tipb::Expr> {
     }
     match expr {
         Expr::Const { value, ty } => constant_to_pb(value, ty),
+        Expr::Param(_) => None,
         Expr::Column { index, ty, .. } => {
             let val = encoded(|b| number::encode_i64(b, *index as i64));
             Some(leaf(ExprType::ColumnRef, val, ty))

@@ -15,8 +15,8 @@ use sql_catalog::row;
 use sql_catalog::{AutoIdKind, TableInfo};
 use sql_context::ExecContext;
 use sql_planner::binder::{Binder, BoundView, Visible, is_desc};
-use sql_planner::optimize::positions;
-use sql_planner::plan::{Access, ColId, Plan, SortKey};
+use sql_planner::optimize::{optimize, positions};
+use sql_planner::plan::{Access, ColId, Logical, Physical, Plan, SortKey};
 use sqlparser::ast;
 
 use super::fitting::Fitting;
@@ -24,10 +24,9 @@ use super::through::{self, Check};
 use super::{column_name, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
-use crate::planned::{Planned, Reads, load_memory_tables, plan_query};
+use crate::planned::{load_memory_tables, settings};
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
-use crate::rules::optimize;
 use crate::runtime::{Runtime, resolve};
 use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context};
 use crate::subqueries::run_subqueries;
@@ -330,27 +329,25 @@ fn bind_delete(env: &Env<'_>, with: Option<&ast::With>, delete: &ast::Delete) ->
 }
 
 /// For EXPLAIN.
-pub(crate) async fn plan_update(
+pub(crate) fn plan_update(
     ctx: &mut ExecContext<'_>,
     with: Option<&ast::With>,
     update: &ast::Update,
-) -> Result<Planned, SqlError> {
+) -> Result<Physical, SqlError> {
     let env = Env::new(ctx, true);
-    let change = bind_update(&env, with, update)?;
-    let cx = write_context(ctx, false);
-    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
+    let Change { plan, subqueries, columns, .. } = bind_update(&env, with, update)?;
+    Ok(optimize(Logical { plan, subqueries, columns }, &settings(&env.eval)))
 }
 
 /// For EXPLAIN.
-pub(crate) async fn plan_delete(
+pub(crate) fn plan_delete(
     ctx: &mut ExecContext<'_>,
     with: Option<&ast::With>,
     delete: &ast::Delete,
-) -> Result<Planned, SqlError> {
+) -> Result<Physical, SqlError> {
     let env = Env::new(ctx, true);
-    let change = bind_delete(&env, with, delete)?;
-    let cx = write_context(ctx, false);
-    plan_query(ctx, cx, change.plan, change.columns, change.subqueries, Reads::Consistent).await
+    let Change { plan, subqueries, columns, .. } = bind_delete(&env, with, delete)?;
+    Ok(optimize(Logical { plan, subqueries, columns }, &settings(&env.eval)))
 }
 
 /// Rows found, locked in a pessimistic transaction.
@@ -364,29 +361,26 @@ struct Found {
 }
 
 async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, SqlError> {
-    let Change { mut plan, targets, assignments, columns, subqueries, locked, single, ignore, mut checks } = change;
+    let Change { plan, targets, assignments, columns, subqueries, locked, single, ignore, mut checks } = change;
     will_lock(ctx, &locked);
-    let mut tables = Vec::new();
-    plan.tables(&mut tables);
-    subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+    let limited = is_limited(&plan);
+    let cx = write_context(ctx, ignore);
+    let physical = optimize(Logical { plan, subqueries, columns }, &settings(&cx));
+    let (tables, columns) = (physical.tables(), physical.columns.clone());
     for t in &targets {
         ctx.session.txn.use_table(&t.table);
     }
     let wait = lock_wait(ctx.session, false);
     let client = ctx.server.kv()?.clone();
-    let cx = write_context(ctx, ignore);
     let interrupt = ctx.session.interrupt.clone();
-    let columns = Arc::new(columns);
-    let plans: Vec<&Plan> = std::iter::once(&plan).chain(subqueries.iter().map(|s| &s.plan)).collect();
-    let memory = load_memory_tables(ctx, &plans).await?;
+    let memory = load_memory_tables(ctx, &physical).await?;
 
     // Rows by key are locked before they are read: one request instead of two, and the conditions are judged on what
     // whoever has them leaves. A statement of its own locks them too. Of the pending writes only theirs count.
-    if single && subqueries.is_empty() && (ctx.is_autocommit() || ctx.session.is_pessimistic()) {
+    if single && physical.subqueries.is_empty() && (ctx.is_autocommit() || ctx.session.is_pessimistic()) {
         let nowhere = Reader::new(client.snapshot(codec::timestamp::Timestamp::MAX));
         let probe = Runtime::new(nowhere, columns.clone(), cx.clone(), interrupt.clone());
-        let placed = optimize(plan.clone(), &probe);
-        if let Some(keys) = PointKeys::of(&placed) {
+        if let Some(keys) = PointKeys::of(&physical.plan, &probe) {
             if ctx.is_autocommit() {
                 ctx.session.txn.pessimistic = Some(true);
             }
@@ -395,7 +389,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
             let mut runtime = Runtime::new(reader, columns, cx, interrupt);
             runtime.memory = memory;
             let rt = Arc::new(runtime);
-            return collect_rows(placed, rt, targets, assignments, checks).await;
+            return collect_rows(physical.plan, rt, targets, assignments, checks).await;
         }
     }
     let pessimistic = ctx.txn().await?.is_pessimistic();
@@ -404,15 +398,13 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     let mut runtime = Runtime::new(reader, columns, cx, interrupt);
     runtime.memory = memory;
     let rt = Arc::new(runtime);
-    let values = run_subqueries(subqueries, &rt).await?;
-    values.apply(&mut plan)?;
+    let values = run_subqueries(&physical.subqueries, &rt).await?;
     let mut assignments = assignments;
     for e in assignments.iter_mut().filter_map(|a| a.2.as_mut()) {
         values.apply_expr(e)?;
     }
     checks.iter_mut().try_for_each(|check| check.apply(&values))?;
-    let limited = is_limited(&plan);
-    let placed = optimize(plan, &rt);
+    let placed = physical.plan;
     if ctx.session.vars.settings().sql_safe_updates && !limited && !uses_keys(&placed) {
         return Err(SqlError::UpdateWithoutKey);
     }

@@ -14,7 +14,8 @@ use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use sql_context::ExecContext;
 use sql_planner::binder::{Binder, BoundView, Environment, Visible, has_aggregate, table_name};
-use sql_planner::plan::{ColId, Plan};
+use sql_planner::optimize::optimize;
+use sql_planner::plan::{ColId, Logical, Plan};
 use sqlparser::ast;
 
 use super::change::{Target, widen};
@@ -23,7 +24,7 @@ use super::through::{self, Check};
 use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
-use crate::planned::{Reads, plan_query};
+use crate::planned::{Reads, begin, settings};
 use crate::reader::Reader;
 use crate::runtime::resolve;
 use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, runtime, will_lock, write_context};
@@ -350,12 +351,13 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let rt;
     match query_plan {
         Some(plan) => {
-            let planned = plan_query(ctx, cx, plan, columns, subqueries, Reads::Current).await?;
+            let physical = optimize(Logical { plan, subqueries, columns }, &settings(&cx));
+            let planned = begin(ctx, cx, Arc::new(physical), Vec::new(), Reads::Current).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }
             check.iter_mut().try_for_each(|check| check.apply(&planned.subqueries))?;
-            let mut op = operator::build(&planned.plan, &planned.rt)?;
+            let mut op = operator::build(&planned.physical.plan, &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
                 planned.rt.hold(batch.data_bytes())?;
@@ -374,15 +376,14 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             rt = planned.rt;
         }
         None => {
-            let reader = if subqueries.is_empty() {
+            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(&cx));
+            let reader = if physical.subqueries.is_empty() {
                 Reader::new(ctx.server.kv()?.snapshot(codec::timestamp::Timestamp::MAX))
             } else {
-                let mut tables = Vec::new();
-                subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
-                reader_of(ctx, &tables, true).await?
+                reader_of(ctx, &physical.tables(), true).await?
             };
-            rt = Arc::new(runtime(ctx, reader, Arc::new(columns), cx));
-            let values = run_subqueries(subqueries, &rt).await?;
+            rt = Arc::new(runtime(ctx, reader, physical.columns.clone(), cx));
+            let values = run_subqueries(&physical.subqueries, &rt).await?;
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;
             }

@@ -6,6 +6,7 @@ use query::expr::{CmpOp, Expr, Sql};
 use sql_base::SqlError;
 use sqlparser::ast;
 
+use super::super::inputs::Source;
 use super::super::plan::{AggCall, Plan, SortKey, Subquery, SubqueryKind, TestRows};
 use super::super::{aggregate, expr as build};
 use super::{AGGREGATES, Binder, Block, MAX_DEPTH, Visible, is_desc, name_parts, unsupported};
@@ -43,7 +44,7 @@ impl Binder<'_> {
             E::Identifier(ident) => {
                 if ident.quote_style.is_none() && ident.value.starts_with('@') {
                     let (value, ty) = self.env.variable(&ident.value)?;
-                    return Ok(Expr::Const { value, ty });
+                    return Ok(self.input(Source::Variable(ident.value.clone()), value, ty));
                 }
                 let e = self.resolve(std::slice::from_ref(&ident.value))?;
                 self.record_column(ident.span);
@@ -513,7 +514,10 @@ impl Binder<'_> {
                     }
                 };
                 match self.env.params().get(at) {
-                    Some(d) => build::parameter(d.clone(), self.env.eval()),
+                    Some(d) => {
+                        let ty = build::parameter_type(d, self.env.eval().collation);
+                        self.input(Source::Placeholder(at), d.clone(), ty)
+                    }
                     None => return Err(SqlError::WrongParameters("EXECUTE")),
                 }
             }

@@ -29,6 +29,7 @@ use sql_base::SqlError;
 use sql_catalog::{Schema, TableInfo};
 use sqlparser::ast;
 
+use super::inputs::{Input, Source};
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
 pub use expressions::has_aggregate;
 use recursion::Cte;
@@ -45,6 +46,11 @@ pub trait Environment: Sync {
     fn params(&self) -> &[Datum];
     /// `@name` or `@@name`.
     fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError>;
+    /// Whether the plan is to be kept: then parameters and variables are parameters of it ([`Binder::inputs`]), and their
+    /// values those of each run.
+    fn keeps_inputs(&self) -> bool {
+        false
+    }
     /// For constant folding: the statement's evaluation context.
     fn eval(&self) -> &query::context::EvalContext;
 }
@@ -109,6 +115,8 @@ pub struct Binder<'a> {
     pub columns: Columns,
     /// Subqueries to run first, in this order.
     pub subqueries: Vec<Subquery>,
+    /// Parameters and variables, if the plan is to be kept.
+    pub inputs: Vec<Input>,
     blocks: Vec<Block>,
     ctes: Vec<HashMap<String, Cte>>,
     /// A recursive CTE named itself where it has no columns yet.
@@ -204,6 +212,7 @@ impl<'a> Binder<'a> {
             env,
             columns: Columns::default(),
             subqueries: Vec::new(),
+            inputs: Vec::new(),
             blocks: Vec::new(),
             ctes: Vec::new(),
             named_itself: false,
@@ -261,6 +270,21 @@ impl<'a> Binder<'a> {
             plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
         }
         plan
+    }
+
+    /// What stands for a value that the statement is given: the value, or a parameter of a plan that is to be kept. However
+    /// often it is written or bound, it is one.
+    fn input(&mut self, source: Source, value: Datum, ty: FieldType) -> Expr {
+        if !self.env.keeps_inputs() {
+            return Expr::Const { value, ty };
+        }
+        if let Some(known) = self.inputs.iter().find(|i| *i.source() == source) {
+            return known.expr();
+        }
+        let input = Input::new(source, value, ty, &mut self.columns);
+        let e = input.expr();
+        self.inputs.push(input);
+        e
     }
 
     /// Whether a column belongs to a block around this one.

@@ -390,7 +390,10 @@ fn way_to(plan: &Plan, number: usize) -> Option<Result<(), SqlError>> {
             let way = way_to(right, number)?;
             Some(way.and_then(|()| match kind {
                 JoinKind::Inner => Ok(()),
-                JoinKind::Left => Err(SqlError::RecursionJoinOrder(alias_of(right).unwrap_or_default().to_owned())),
+                // The other kinds come of subqueries, after names are bound.
+                JoinKind::Left | JoinKind::Semi | JoinKind::Anti => {
+                    Err(SqlError::RecursionJoinOrder(alias_of(right).unwrap_or_default().to_owned()))
+                }
             }))
         }),
         Plan::Filter { input, .. } | Plan::Project { input, .. } | Plan::Apply { input, .. } => way_to(input, number),

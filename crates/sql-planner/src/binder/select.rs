@@ -462,7 +462,7 @@ impl Binder<'_> {
             return Ok(self.columns.expr(*id));
         }
         match e {
-            Expr::Const { .. } => Ok(e.clone()),
+            Expr::Const { .. } | Expr::Param(_) => Ok(e.clone()),
             Expr::Column { index, ty, .. } => {
                 let own = self.block().visible.iter().any(|v| v.id == *index);
                 if !own || aggs.iter().any(|a| a.1 == *index) {

@@ -101,7 +101,7 @@ fn long_text(name: &str) -> ColumnMeta {
 }
 
 pub(crate) fn result(columns: Vec<ColumnMeta>, rows: Vec<Vec<Datum>>) -> ResultSet {
-    ResultSet { columns, rows: Rows::Datums(rows) }
+    ResultSet { columns: columns.into(), rows: Rows::Datums(rows) }
 }
 
 /// The database of that name, or the current one.

@@ -1,0 +1,400 @@
+//! A plan as EXPLAIN shows it: a tree in TiDB's columns.
+
+use query::expr::{Expr, Named};
+use sql_catalog::TableInfo;
+
+use super::access::EVERYTHING;
+use super::estimate::estimate;
+use super::plan::{
+    Access, ColId, Columns, Frame, JoinKind, LateKeys, Path, Physical, Plan, Scan, SortKey, Subquery, SubqueryKind,
+    WindowCall, WindowFunc,
+};
+
+/// What the printer asks.
+struct Names<'a> {
+    /// Names of columns.
+    columns: &'a Columns,
+    /// Whether a table's rows are put together on this server.
+    local: &'a dyn Fn(&TableInfo) -> bool,
+}
+
+/// A line of EXPLAIN: name, rows, where it is done, what is read, and the rest.
+pub type Line = [String; 5];
+
+/// Column names of the lines.
+pub const COLUMNS: [&str; 5] = ["id", "estRows", "task", "access object", "operator info"];
+
+/// The lines of a plan. `local` says whether a table's rows are put together on this server; `top` is the name of what is
+/// done with the rows.
+pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, top: Option<&str>) -> Vec<Line> {
+    let rows: Vec<Line> = top.map(change).into_iter().collect();
+    let mut lines = Lines { next: 1 + rows.len(), rows };
+    let (first, rest) = if top.is_some() { ("└─", "  ") } else { ("", "") };
+    let names = Names { columns: &physical.columns, local };
+    lines.node(&physical.plan, &names, first, rest);
+    for subquery in &physical.subqueries {
+        lines.subquery(subquery, &names);
+    }
+    lines.rows
+}
+
+/// The line of what is done with rows.
+pub fn change(name: &str) -> Line {
+    [&format!("{name}_1"), "N/A", "root", "N/A", "N/A"].map(str::to_owned)
+}
+
+struct Lines {
+    rows: Vec<Line>,
+    next: usize,
+}
+
+fn list(exprs: &[Expr], rt: &Names<'_>) -> String {
+    exprs.iter().map(|e| Named(e, |i| rt.columns.name(i)).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn keys(keys: &[SortKey], rt: &Names<'_>) -> String {
+    let one = |k: &SortKey| format!("{}{}", Named(&k.expr, |i| rt.columns.name(i)), if k.desc { ":desc" } else { "" });
+    keys.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// `sum(a)->Column#7 over(partition by b order by c rows between …)`, as TiDB has it but with the frame at each call.
+fn window(partition: &[Expr], order: &[SortKey], calls: &[(WindowCall, ColId)], rt: &Names<'_>) -> String {
+    let call = |(call, id): &(WindowCall, ColId)| {
+        let args = match &call.func {
+            WindowFunc::Aggregate(agg) if agg.args.is_empty() => "1".into(),
+            WindowFunc::Aggregate(agg) => list(&agg.args, rt),
+            _ => list(&call.args, rt),
+        };
+        let mut over = Vec::new();
+        if !partition.is_empty() {
+            over.push(format!("partition by {}", list(partition, rt)));
+        }
+        if !order.is_empty() {
+            over.push(format!("order by {}", keys(order, rt)));
+        }
+        if call.func.has_frame() && call.frame != Frame::unsaid(!order.is_empty()) {
+            over.push(call.frame.to_string());
+        }
+        format!("{}({args})->{} over({})", call.func.name(), rt.columns.name(*id), over.join(" "))
+    };
+    calls.iter().map(call).collect::<Vec<_>>().join(", ")
+}
+
+/// Which conditions choose the keys of a run.
+fn decided_by(late: &LateKeys, rt: &Names<'_>) -> String {
+    format!("decided by [{}]", list(&late.conditions, rt))
+}
+
+impl Lines {
+    fn push(&mut self, lead: String, name: &str, rows: Option<f64>, task: &str, object: &str, info: &str) {
+        let id = format!("{lead}{name}_{}", self.next);
+        self.next += 1;
+        let rows = rows.map_or("N/A".into(), |r| format!("{r:.2}"));
+        self.rows.push([id.as_str(), &rows, task, object, info].map(str::to_owned));
+    }
+
+    /// A subquery that is run first.
+    fn subquery(&mut self, subquery: &Subquery, rt: &Names<'_>) {
+        let name = match subquery.kind {
+            SubqueryKind::Scalar => "ScalarSubQuery",
+            SubqueryKind::Exists => "ExistsSubQuery",
+            SubqueryKind::List { .. } => "ListSubQuery",
+            SubqueryKind::Test { .. } => "TestSubQuery",
+        };
+        self.push(String::new(), name, None, "root", "", &format!("Output:{}", rt.columns.name(subquery.slot)));
+        self.node(&subquery.plan, rt, "└─", "  ");
+    }
+
+    /// `first` leads the node's own line, `rest` the lines below it.
+    fn node(&mut self, plan: &Plan, rt: &Names<'_>, first: &str, rest: &str) {
+        let rows = Some(estimate(plan));
+        let lead = first.to_owned();
+        match plan {
+            Plan::One => self.push(lead, "TableDual", rows, "root", "", "rows:1"),
+            Plan::Nothing(_) => self.push(lead, "TableDual", rows, "root", "", "rows:0"),
+            Plan::Values { rows: values, .. } => {
+                self.push(lead, "TableDual", rows, "root", "", &format!("rows:{}", values.len()))
+            }
+            Plan::Memory { table, .. } => {
+                self.push(lead, "MemTableScan", rows, "root", &format!("table:{}", table.name), "")
+            }
+            Plan::Scan(scan) => self.scan(scan, rt, first, rest),
+            Plan::Filter { conditions, .. } => self.push(lead, "Selection", rows, "root", "", &list(conditions, rt)),
+            Plan::Project { exprs, .. } => {
+                let exprs: Vec<Expr> = exprs.iter().map(|e| e.0.clone()).collect();
+                self.push(lead, "Projection", rows, "root", "", &list(&exprs, rt));
+            }
+            Plan::Join { kind, equal, other, lookup, .. } => {
+                let kind = match kind {
+                    JoinKind::Inner => "inner join",
+                    JoinKind::Left => "left outer join",
+                    JoinKind::Semi => "semi join",
+                    JoinKind::Anti => "anti semi join",
+                };
+                let mut info = vec![kind.to_owned()];
+                if equal.is_empty() {
+                    info[0] = format!("CARTESIAN {kind}");
+                } else {
+                    let pairs: Vec<String> = equal
+                        .iter()
+                        .map(|(a, b)| {
+                            format!("eq({}, {})", Named(a, |i| rt.columns.name(i)), Named(b, |i| rt.columns.name(i)))
+                        })
+                        .collect();
+                    info.push(format!("equal:[{}]", pairs.join(", ")));
+                }
+                if !other.is_empty() {
+                    info.push(format!("other cond:{}", list(other, rt)));
+                }
+                self.push(
+                    lead,
+                    if lookup.is_some() { "IndexJoin" } else { "HashJoin" },
+                    rows,
+                    "root",
+                    "",
+                    &info.join(", "),
+                );
+            }
+            Plan::Aggregate { group, aggs, .. } => {
+                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
+                let funcs: Vec<String> = aggs
+                    .iter()
+                    .map(|(a, id)| {
+                        format!(
+                            "funcs:{}({}{})->{}",
+                            a.name,
+                            if a.distinct { "distinct " } else { "" },
+                            if a.args.is_empty() { "1".into() } else { list(&a.args, rt) },
+                            rt.columns.name(*id)
+                        )
+                    })
+                    .collect();
+                let mut info = funcs.join(", ");
+                if !group.is_empty() {
+                    info = format!("group by:{}, {info}", list(&group, rt));
+                }
+                self.push(lead, "HashAgg", rows, "root", "", &info);
+            }
+            Plan::Window { partition, order, calls, .. } => {
+                self.push(lead, "Window", rows, "root", "", &window(partition, order, calls, rt));
+            }
+            Plan::Distinct(_) => self.push(lead, "HashAgg", rows, "root", "", "distinct"),
+            Plan::Sort { keys: k, limit: Some(n), .. } => {
+                self.push(lead, "TopN", rows, "root", "", &format!("{}, offset:0, count:{n}", keys(k, rt)))
+            }
+            Plan::Sort { keys: k, .. } => self.push(lead, "Sort", rows, "root", "", &keys(k, rt)),
+            Plan::Limit { offset, count, .. } => {
+                self.push(lead, "Limit", rows, "root", "", &format!("offset:{offset}, count:{count}"))
+            }
+            Plan::Union { .. } => self.push(lead, "Union", rows, "root", "", ""),
+            Plan::Expand { group, .. } => {
+                let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
+                self.push(lead, "Expand", rows, "root", "", &format!("rollup:{}", list(&group, rt)));
+            }
+            Plan::Recursive(recursive) => {
+                let union = if recursive.distinct { "union distinct" } else { "union all" };
+                let limit = recursive.limit.map_or(String::new(), |n| format!(", limit:{n}"));
+                let object = format!("CTE:{}", recursive.name);
+                self.push(lead, "RecursiveCTE", rows, "root", &object, &format!("{union}{limit}"));
+            }
+            Plan::WorkTable { alias, .. } => {
+                self.push(lead, "CTETable", rows, "root", &format!("CTE:{alias}"), "rows of the last round");
+            }
+            Plan::Repeat { times, .. } => {
+                let info = format!("times:{}", Named(times, |i| rt.columns.name(i)));
+                self.push(lead, "Repeat", rows, "root", "", &info);
+            }
+            Plan::Lateral { outer, .. } => {
+                let info = if *outer { "left outer join" } else { "inner join" };
+                self.push(lead, "LateralJoin", rows, "root", "", info);
+            }
+            Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
+        }
+        let mut below: Vec<&Plan> = plan.inputs();
+        if let Plan::Apply { subquery, .. } = plan {
+            below.push(&subquery.plan);
+        }
+        for (i, input) in below.iter().enumerate() {
+            let last = i + 1 == below.len();
+            let (a, b) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+            self.node(input, rt, &format!("{rest}{a}"), &format!("{rest}{b}"));
+        }
+    }
+
+    /// Entries of an index, and the rows that they lead to.
+    fn lookup(&mut self, lead: String, rest: &str, rows: Option<f64>, (index, table): (&str, &str), info: &str) {
+        self.push(lead, "IndexLookUp", rows, "root", "", "");
+        self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", index, info);
+        self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, "keep order:false");
+    }
+
+    fn scan(&mut self, scan: &Scan, rt: &Names<'_>, first: &str, rest: &str) {
+        let rows = Some(scan.estimate);
+        let table = format!("table:{}", scan.alias);
+        let object = |index: i64| {
+            let Some(i) = scan.table.indexes.iter().find(|i| i.id == index) else { return table.clone() };
+            let columns: Vec<&str> = i.columns.iter().map(|c| c.name.as_str()).collect();
+            format!("{table}, index:{}({})", i.name, columns.join(", "))
+        };
+        let mut lead = first.to_owned();
+        let mut rest = rest.to_owned();
+        let mut root = scan.residual.clone();
+        let local = (rt.local)(&scan.table);
+        // Where the rows are put together here, so are their conditions checked.
+        if scan.access.is_points() || local || scan.access.is_lookup() {
+            root.extend(scan.pushed.filters.iter().cloned());
+        }
+        if !root.is_empty() {
+            self.push(lead, "Selection", rows, "root", "", &list(&root, rt));
+            lead = format!("{rest}└─");
+            rest.push_str("  ");
+        }
+        let order =
+            format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
+        match &scan.access {
+            Access::Empty => self.push(lead, "TableDual", Some(0.0), "root", "", "rows:0"),
+            Access::PointHandles(h) if h.len() == 1 => {
+                self.push(lead, "Point_Get", rows, "root", &table, &format!("handle:{}", h[0]))
+            }
+            Access::PointHandles(h) => {
+                let list: Vec<String> = h.iter().take(16).map(i64::to_string).collect();
+                self.push(
+                    lead,
+                    "Batch_Point_Get",
+                    rows,
+                    "root",
+                    &table,
+                    &format!("handle:[{}], {order}", list.join(" ")),
+                );
+            }
+            Access::PointIndex { index, keys } if keys.len() == 1 => {
+                self.push(lead, "Point_Get", rows, "root", &object(*index), "")
+            }
+            Access::PointIndex { index, .. } => {
+                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order)
+            }
+            Access::Late(late) if scan.access.is_points() => {
+                let single = late.conditions.len() == 1 && scan.estimate <= 1.0;
+                let name = if single { "Point_Get" } else { "Batch_Point_Get" };
+                let object = match late.path {
+                    Path::Handle { .. } => table.clone(),
+                    Path::Index { index, .. } => object(index),
+                };
+                self.push(lead, name, rows, "root", &object, &decided_by(late, rt));
+            }
+            Access::Index { index, words, covering: false, .. } => {
+                self.lookup(lead, &rest, rows, (&object(*index), &table), &format!("range:{words}, {order}"));
+            }
+            Access::Late(late) if scan.access.is_lookup() => {
+                let index = match late.path {
+                    Path::Index { index, .. } => object(index),
+                    Path::Handle { .. } => table.clone(),
+                };
+                self.lookup(lead, &rest, rows, (&index, &table), &format!("range:{}, {order}", decided_by(late, rt)));
+            }
+            access => {
+                let of_index = match access {
+                    Access::Index { .. } => true,
+                    Access::Late(late) => matches!(late.path, Path::Index { .. }),
+                    _ => false,
+                };
+                let reader = if of_index { "IndexReader" } else { "TableReader" };
+                let (name, object, range) = match access {
+                    Access::Index { index, words, .. } => {
+                        let full = words == EVERYTHING;
+                        (
+                            if full { "IndexFullScan" } else { "IndexRangeScan" },
+                            object(*index),
+                            if full { String::new() } else { format!("range:{words}, ") },
+                        )
+                    }
+                    Access::Late(late) => {
+                        let (name, object) = match late.path {
+                            Path::Index { index, .. } => ("IndexRangeScan", object(index)),
+                            Path::Handle { .. } => ("TableRangeScan", table.clone()),
+                        };
+                        (name, object, format!("range:{}, ", decided_by(late, rt)))
+                    }
+                    Access::Handles(list) => {
+                        let end = |v: i64, low| match v {
+                            i64::MIN if low => "-inf".to_owned(),
+                            i64::MAX if !low => "+inf".to_owned(),
+                            v => v.to_string(),
+                        };
+                        let ranges: Vec<String> = list
+                            .iter()
+                            .take(8)
+                            .map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false)))
+                            .collect();
+                        ("TableRangeScan", table.clone(), format!("range:{}, ", ranges.join(", ")))
+                    }
+                    _ => ("TableFullScan", table.clone(), String::new()),
+                };
+                if local {
+                    self.push(lead, "UnionScan", rows, "root", "", "");
+                    self.push(format!("{rest}└─"), name, rows, "root", &object, &format!("{range}{order}"));
+                    return;
+                }
+                self.push(lead, reader, rows, "root", "", "");
+                let mut lead = format!("{rest}└─");
+                let mut under = format!("{rest}  ");
+                let mut cop = |name: &str, info: String, lines: &mut Lines| {
+                    lines.push(std::mem::replace(&mut lead, format!("{under}└─")), name, rows, "cop[tikv]", "", &info);
+                    under.push_str("  ");
+                };
+                if let Some(n) = scan.pushed.limit {
+                    cop("Limit", format!("offset:0, count:{n}"), self);
+                }
+                if let Some((k, n)) = &scan.pushed.topn {
+                    cop("TopN", format!("{}, offset:0, count:{n}", keys(k, rt)), self);
+                }
+                if let Some(agg) = &scan.pushed.aggregate {
+                    let group: Vec<Expr> = agg.group.iter().map(|g| g.0.clone()).collect();
+                    let names: Vec<&str> = agg.aggs.iter().map(|a| a.0.name.as_str()).collect();
+                    cop("HashAgg", format!("group by:{}, funcs:{}", list(&group, rt), names.join(", ")), self);
+                }
+                if !scan.pushed.filters.is_empty() {
+                    cop("Selection", list(&scan.pushed.filters, rt), self);
+                }
+                self.push(lead, name, rows, "cop[tikv]", &object, &format!("{range}{order}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codec::types::FieldType;
+
+    use super::super::plan::Recursive;
+    use super::*;
+
+    #[test]
+    fn rounds_and_levels_of_groups_show() {
+        let mut columns = Columns::default();
+        let [of_table, of_rounds, key, level] =
+            ["r.n", "r.n", "n", "level"].map(|n| columns.add(n, FieldType::bigint()));
+        let table = Plan::WorkTable { number: 0, alias: "r".into(), ids: vec![of_table] };
+        let recursive = Recursive {
+            name: "r".into(),
+            number: 0,
+            ids: vec![of_rounds],
+            inputs: vec![Plan::One, table],
+            distinct: true,
+            limit: Some(3),
+        };
+        let group = vec![(columns.expr(of_rounds), key)];
+        let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
+        let physical = Physical { plan, subqueries: Vec::new(), columns: columns.into() };
+        let seen: Vec<String> = lines(&physical, &|_| false, None).iter().map(|line| line.join("|")).collect();
+        assert_eq!(
+            seen,
+            [
+                "Expand_1|202.00|root||rollup:r.n",
+                "└─RecursiveCTE_2|101.00|root|CTE:r|union distinct, limit:3",
+                "  ├─TableDual_3|1.00|root||rows:1",
+                "  └─CTETable_4|100.00|root|CTE:r|rows of the last round",
+            ]
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Plan goldens: EXPLAIN of the statements in `tests/plans/*.plan` over one small schema ([`schema`]).
+//!
+//! ```text
+//! # A claim, in a comment.
+//! > SELECT a FROM t WHERE id = 1
+//! Projection_1 | 1.00 | root | | t.a
+//! └─Point_Get_2 | 1.00 | root | table:t | handle:1
+//! ```
+//!
+//! No server is linked and no key is read. `UPDATE=1 cargo test -p sql-planner --test plans` writes what was seen; read the
+//! difference.
+
+mod schema;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use codec::datum::Datum;
+use codec::types::FieldType;
+use query::context::{EvalContext, TimeZone, sql_mode};
+use sql_base::SqlError;
+use sql_catalog::Schema;
+use sql_parser::{LexMode, Statement};
+use sql_planner::binder::{Binder, Environment};
+use sql_planner::explain;
+use sql_planner::optimize::{Settings, optimize};
+use sql_planner::plan::Logical;
+
+struct Surroundings {
+    schema: Arc<Schema>,
+    params: Vec<Datum>,
+    eval: EvalContext,
+}
+
+impl Environment for Surroundings {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn database(&self) -> Option<&str> {
+        Some("d")
+    }
+
+    fn params(&self) -> &[Datum] {
+        &self.params
+    }
+
+    fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError> {
+        match name {
+            "@n" => Ok((Datum::Int(7), FieldType::bigint())),
+            "@s" => Ok((Datum::string("x"), FieldType::varchar(1))),
+            _ => Ok((Datum::Null, FieldType::new(codec::types::TypeCode::Null))),
+        }
+    }
+
+    fn eval(&self) -> &EvalContext {
+        &self.eval
+    }
+}
+
+/// The lines of a statement's plan.
+fn plan(sql: &str) -> Result<String, SqlError> {
+    let noon = 1_700_000_000_000_000;
+    let eval = EvalContext::for_select(sql_mode::DEFAULT, TimeZone::UTC, noon);
+    let env = Surroundings { schema: schema::schema(), params: vec![Datum::Int(5); 8], eval };
+    let parsed = sql_parser::parse_one(sql.as_bytes(), LexMode::default())?;
+    let Statement::Query(query) = &parsed.statement else { panic!("{sql} is no query") };
+    let mut binder = Binder::new(&env);
+    let bound = binder.bind_query(query)?;
+    let logical =
+        Logical { plan: bound.plan, subqueries: binder.subqueries, columns: std::mem::take(&mut binder.columns) };
+    let physical = optimize(logical, &Settings { zone: TimeZone::UTC });
+    let mut text = String::new();
+    for line in explain::lines(&physical, &|_| false, None) {
+        let _ = writeln!(text, "{}", line.join(" | ").replace("|  |", "| |").trim_end());
+    }
+    Ok(text)
+}
+
+/// The statements of a file, each followed by its plan as it is now.
+fn as_it_is(text: &str) -> String {
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(sql) = line.strip_prefix("> ") else {
+            let _ = writeln!(out, "{line}");
+            continue;
+        };
+        let _ = writeln!(out, "{line}");
+        while lines.next_if(|line| !line.is_empty() && !line.starts_with(['>', '#'])).is_some() {}
+        match plan(sql) {
+            Ok(plan) => out.push_str(&plan),
+            Err(e) => {
+                let (code, state) = e.code();
+                let _ = writeln!(out, "ERROR {code} ({state}): {e}");
+            }
+        }
+    }
+    out
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("the goldens").map(|entry| entry.expect("a golden").path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn plans_are_as_written() {
+    let (mut differences, mut statements) = (String::new(), 0);
+    for file in files() {
+        let expected = std::fs::read_to_string(&file).expect("a golden");
+        let seen = as_it_is(&expected);
+        statements += seen.lines().filter(|line| line.starts_with("> ")).count();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, seen).expect("the golden is written");
+            continue;
+        }
+        let mut sql = "";
+        for (at, (old, new)) in expected.lines().zip(seen.lines()).enumerate() {
+            sql = if new.starts_with('>') { new } else { sql };
+            if old != new {
+                let _ = writeln!(differences, "{}:{}: {sql}\n  - {old}\n  + {new}", file.display(), at + 1);
+                break;
+            }
+        }
+        if differences.is_empty() && expected != seen {
+            let _ = writeln!(differences, "{}: it ends otherwise", file.display());
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
+    assert!(statements >= 100, "{statements} statements are left of the goldens");
+}
