@@ -524,6 +524,8 @@ impl Transaction {
             return Err(Error::KeyExists { key: key.clone() });
         }
         let committed = self.commit_stored().await?;
+        // Whoever still reads the pairs makes taking these a copy of them all.
+        self.snapshot = self.snapshot.clone().with_private(None);
         private.apply(own);
         Ok(committed)
     }

@@ -248,7 +248,7 @@ mod tests {
     fn defined(schema: &Arc<Schema>, name: &str, sql: &str) -> Result<Definition, SqlError> {
         let eval = EvalContext::default();
         let env = Definitions { schema, database: Some("d"), eval: &eval };
-        define(&env, &sql_parser::parse_query(sql)?, ("d", name), &[], ViewAlgorithm::Undefined)
+        define(&env, &*sql_parser::parse_query(sql)?, ("d", name), &[], ViewAlgorithm::Undefined)
     }
 
     #[test]
