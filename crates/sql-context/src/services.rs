@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use codec::datum::Datum;
 use kv_client::Client;
 use sql_base::SqlError;
-use sql_catalog::{AutoIds, Schema, SchemaCache, TableInfo};
+use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache, TableInfo};
 
 use crate::vars::GlobalVars;
 
@@ -24,6 +24,9 @@ pub trait Services: Send + Sync {
 
     /// The allocators of AUTO_INCREMENT values and row numbers.
     fn auto_ids(&self) -> Result<Arc<AutoIds>, SqlError>;
+
+    /// What is known of tables' values, and where changes of rows are counted.
+    fn statistics(&self) -> Result<Arc<StatisticsCache>, SqlError>;
 
     /// The schema of now.
     fn schema(&self) -> Result<Arc<Schema>, SqlError> {

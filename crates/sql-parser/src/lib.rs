@@ -17,6 +17,7 @@
 //! Not here: what names mean, which types there are in the catalogue, anything of a session but its [`LexMode`].
 
 mod alter;
+mod analyze;
 mod ast;
 mod ddl;
 mod dialect;

@@ -267,9 +267,11 @@ impl Session {
             Statement::MaintainTable { op: "check", .. } => self.run_definition(statement, text).await,
             Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
             Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
-            Statement::Ddl(_) | Statement::Admin(_) | Statement::SplitTable(_) | Statement::AnalyzeTable(_) => {
-                self.run_definition(statement, text).await
-            }
+            Statement::Ddl(_)
+            | Statement::Admin(_)
+            | Statement::SplitTable(_)
+            | Statement::AnalyzeTable(_)
+            | Statement::DropStats(_) => self.run_definition(statement, text).await,
         }
     }
 
@@ -416,7 +418,7 @@ impl Session {
 
     /// Runs what changes or inspects definitions. It commits what is open first, as in MySQL.
     async fn run_definition(&mut self, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
-        if matches!(statement, Statement::Ddl(_)) {
+        if matches!(statement, Statement::Ddl(_) | Statement::AnalyzeTable(_) | Statement::DropStats(_)) {
             self.state.commit(&*self.server).await?;
             self.check_writable(self.state.vars.settings().read_only)?;
         }
@@ -486,6 +488,8 @@ async fn define(
         Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await,
         Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await,
         Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Outcome::Rows),
+        Statement::AnalyzeTable(analyze) => crate::admin::analyze_tables(server, ctx, analyze).await.map(Outcome::Rows),
+        Statement::DropStats(tables) => crate::admin::drop_stats(server, ctx, tables).await,
         Statement::MaintainTable { op: "check", tables } => {
             crate::admin::check_tables(server, ctx, tables).await.map(Outcome::Rows)
         }
@@ -507,7 +511,6 @@ fn kind_name(statement: &Statement) -> &'static str {
         Statement::Begin(_) => "BEGIN",
         Statement::Commit(_) => "COMMIT",
         Statement::Rollback(_) => "ROLLBACK",
-        Statement::AnalyzeTable(_) => "ANALYZE TABLE",
         _ => "other",
     }
 }

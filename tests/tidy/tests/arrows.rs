@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "statement",
             "alter",
+            "analyze",
             "ddl",
             "dml",
             "headers",
@@ -45,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-catalog",
         &[
             "load",
+            "statistics",
             "autoid",
             "transact",
             "meta",
@@ -105,6 +107,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-ddl",
         &[
             "owner",
+            "auto_analyze",
+            "analyze",
             "worker",
             "backfill",
             "exec",

@@ -483,6 +483,7 @@ pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> R
     {
         ctx.server.auto_ids()?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
+    let counts: Vec<_> = writers.iter().map(Writer::changes).collect();
     for mut w in writers {
         let txn = ctx.txn().await?;
         w.finish(txn, wait).await?;
@@ -490,6 +491,7 @@ pub(crate) async fn update(ctx: &mut ExecContext<'_>, update: &ast::Update) -> R
             ctx.session.txn.duplicates.extend(w.into_duplicates());
         }
     }
+    counts.into_iter().for_each(|c| ctx.session.txn.count_changes(c));
     let said_id = collect_context(ctx, &found.rt);
     let warnings = fitting.report(ctx);
     Ok(Outcome::Ok(Done {
@@ -531,6 +533,7 @@ pub(crate) async fn delete(ctx: &mut ExecContext<'_>, delete: &ast::Delete, igno
         let txn = ctx.txn().await?;
         w.finish(txn, wait).await?;
     }
+    writers.iter().for_each(|w| ctx.session.txn.count_changes(w.changes()));
     collect_context(ctx, &found.rt);
     Ok(Outcome::affected(affected))
 }

@@ -327,7 +327,9 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             last_id = auto_value(row);
         }
         writer.finish(txn, wait).await?;
-        if !txn.is_pessimistic() {
+        let pessimistic = txn.is_pessimistic();
+        ctx.session.txn.count_changes(writer.changes());
+        if !pessimistic {
             ctx.session.txn.duplicates.extend(writer.into_duplicates());
         }
     } else {
@@ -426,6 +428,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             }
         }
         writer.finish(txn, wait).await?;
+        ctx.session.txn.count_changes(writer.changes());
     }
     let said_id = collect_context(ctx, &rt);
     let warnings = fitting.report(ctx);
