@@ -245,8 +245,11 @@ impl Lines {
             lead = format!("{rest}└─");
             rest.push_str("  ");
         }
-        let order =
-            format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
+        // As in TiDB: the numbers of rows are guesses.
+        let pseudo = if scan.known.is_pseudo() { ", stats:pseudo" } else { "" };
+        let desc = if scan.order == Some(true) { ", desc" } else { "" };
+        let of_points = format!("keep order:{}{desc}", scan.order.is_some());
+        let order = format!("{of_points}{pseudo}");
         match &scan.access {
             Access::Empty => self.push(lead, "TableDual", Some(0.0), "root", "", "rows:0"),
             Access::PointHandles(h) if h.len() == 1 => {
@@ -260,14 +263,14 @@ impl Lines {
                     rows,
                     "root",
                     &table,
-                    &format!("handle:[{}], {order}", list.join(" ")),
+                    &format!("handle:[{}], {of_points}", list.join(" ")),
                 );
             }
             Access::PointIndex { index, keys } if keys.len() == 1 => {
                 self.push(lead, "Point_Get", rows, "root", &object(*index), "")
             }
             Access::PointIndex { index, .. } => {
-                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order)
+                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &of_points)
             }
             Access::Index { index, words, covering: false, .. } => {
                 self.push(lead, "IndexLookUp", rows, "root", "", "");
@@ -279,7 +282,14 @@ impl Lines {
                     &object(*index),
                     &format!("range:{words}, {order}"),
                 );
-                self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, "keep order:false");
+                self.push(
+                    format!("{rest}└─"),
+                    "TableRowIDScan(Probe)",
+                    rows,
+                    "cop[tikv]",
+                    &table,
+                    &format!("keep order:false{pseudo}"),
+                );
             }
             access => {
                 let reader = if matches!(access, Access::Index { .. }) { "IndexReader" } else { "TableReader" };

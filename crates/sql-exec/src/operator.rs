@@ -493,12 +493,15 @@ impl Join {
                     let probe = args.remove(0);
                     filters.push(query::infer::in_list(probe, args)?);
                     scan.filters = filters;
+                    // That the keys are looked up is settled, however many rows they have.
+                    scan.known = Arc::default();
                     let pushable = |e: &Expr| self.rt.can_push(e);
                     let rules = Rules {
                         columns: &self.rt.columns,
                         zone: &self.rt.zone,
                         dirty: &|t| self.rt.reader.is_dirty(t),
                         pushable: &pushable,
+                        statistics: &self.rt.statistics,
                     };
                     let (placed, _) = rules.place_scan((**scan).clone(), &[], None);
                     **scan = placed;

@@ -1,6 +1,7 @@
 //! The planner's rules, with what this executor can have the storage nodes do.
 
 use query::expr::Expr;
+use sql_catalog::TableInfo;
 use sql_planner::optimize::Rules;
 use sql_planner::plan::Plan;
 
@@ -9,6 +10,7 @@ use crate::runtime::Runtime;
 /// Applies the rules.
 pub(crate) fn optimize(plan: Plan, rt: &Runtime) -> Plan {
     let pushable = |e: &Expr| rt.can_push(e);
-    Rules { columns: &rt.columns, zone: &rt.zone, dirty: &|t| rt.reader.is_dirty(t), pushable: &pushable }
-        .optimize(plan)
+    let dirty = |t: &TableInfo| rt.reader.is_dirty(t);
+    let (columns, zone, statistics) = (&rt.columns, &rt.zone, &rt.statistics);
+    Rules { columns, zone, dirty: &dirty, pushable: &pushable, statistics }.optimize(plan)
 }

@@ -14,6 +14,7 @@ use query::context::{EvalContext, TimeZone};
 use query::expr::Expr;
 use sql_base::{Interrupt, SqlError};
 use sql_planner::plan::{ColId, Columns, Lock, Scan};
+use statistics::Statistics;
 
 use crate::reader::Reader;
 
@@ -34,6 +35,8 @@ pub struct Runtime {
     pub columns: Arc<Columns>,
     /// The session's zone.
     pub zone: TimeZone,
+    /// What is known of tables' values.
+    pub statistics: Arc<Statistics>,
     /// Whether the coprocessor may be used.
     pub pushdown: bool,
     /// Rows of tables that the server computes, by (database, table) in lower case; whole rows.
@@ -61,6 +64,7 @@ impl Runtime {
             locking: OnceLock::new(),
             columns,
             zone: cx.time_zone.clone(),
+            statistics: Arc::default(),
             pushdown: true,
             memory: HashMap::new(),
             interrupt,

@@ -100,6 +100,8 @@ pub(crate) async fn query_runtime(
 /// What operators that read from here share.
 pub(crate) fn runtime(ctx: &ExecContext<'_>, reader: Reader, columns: Arc<Columns>, cx: EvalContext) -> Runtime {
     let mut rt = Runtime::new(reader, columns, cx, ctx.session.interrupt.clone());
+    // A server that has none yet plans without.
+    rt.statistics = ctx.server.statistics().map(|s| s.current()).unwrap_or_default();
     rt.rounds_max = ctx.session.vars.settings().cte_max_recursion_depth;
     if let Some(quota) = ctx.session.vars.settings().memory_quota {
         rt.memory_limit = quota;

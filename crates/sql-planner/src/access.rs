@@ -1,7 +1,7 @@
 //! Which keys of a table a scan reads: points, ranges of the handle, entries of an index, or everything.
 //!
-//! Estimates are rough until there are statistics: a table has 10,000 rows, an equality on an index leaves one in a
-//! thousand.
+//! Which is cheapest is told by how many rows each reads ([`crate::selectivity`]), and what a row costs: one that is fetched by
+//! its key as much as [`LOOKUP`] that are read one after the other. Without statistics an index is used wherever it may help.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,12 @@ use sql_catalog::IndexInfo;
 
 use crate::plan::{Access, ColId, IndexHint, Scan};
 use crate::ranges::{self, Interval, Restriction};
+use crate::selectivity;
 
-/// Rows that a table is thought to have.
-pub const TABLE_ROWS: f64 = 10_000.0;
+/// What it costs to fetch a row by its key, in rows that are scanned.
+const LOOKUP: f64 = 8.0;
+/// The same where nothing is known of a table: a scan may be longer than is thought.
+const LOOKUP_UNKNOWN: f64 = 2.0;
 /// Most combinations of IN lists over several index columns.
 const COMBINATIONS_MAX: usize = 1_024;
 
@@ -28,8 +31,10 @@ pub struct Choice {
     pub access: Access,
     /// Positions of filters that the keys make true.
     pub consumed: HashSet<usize>,
-    /// Rough number of rows.
+    /// Rough number of rows that the keys yield.
     pub estimate: f64,
+    /// Of rows that satisfy all conditions, where something is known of the table.
+    pub result: Option<f64>,
     /// The wanted order comes for free: `Some(descending)`.
     pub ordered: Option<bool>,
     cost: f64,
@@ -63,21 +68,6 @@ fn column_intervals(
     (intervals, used)
 }
 
-fn selectivity(intervals: &[Interval]) -> f64 {
-    use crate::ranges::Bound;
-    intervals
-        .iter()
-        .map(|i| match (&i.low, &i.high) {
-            _ if i.as_point().is_some() => 0.001,
-            (Bound::Open, Bound::Open) => 1.0,
-            (Bound::Excluded(Datum::Null), Bound::Open) => 1.0,
-            (Bound::Open | Bound::Excluded(Datum::Null), _) | (_, Bound::Open) => 1.0 / 3.0,
-            _ => 1.0 / 40.0,
-        })
-        .sum::<f64>()
-        .min(1.0)
-}
-
 /// The cheapest way to read the rows that satisfy the filters, preferably in the wanted order.
 pub fn choose_access(
     scan: &Scan,
@@ -87,6 +77,9 @@ pub fn choose_access(
     zone: &TimeZone,
 ) -> Choice {
     let table = &scan.table;
+    let table_rows = scan.known.rows();
+    // Rows that satisfy the conditions, where something is known of them.
+    let result = (!scan.known.is_pseudo()).then(|| table_rows * selectivity::of_conditions(scan, filters, zone));
     let same_direction = wanted.windows(2).all(|w| w[0].1 == w[1].1);
     let desc = wanted.first().is_some_and(|w| w.1);
     let wanted_offsets: Option<Vec<usize>> = if wanted.is_empty() || !same_direction {
@@ -97,11 +90,17 @@ pub fn choose_access(
     // A sort costs as much as reading what it sorts.
     let finish = |mut c: Choice, remaining_filters: bool| {
         if c.ordered.is_some() {
-            if let (Some(n), false) = (limit, remaining_filters) {
-                c.cost = c.cost.min(c.cost / c.estimate.max(1.0) * n as f64 + 1.0);
+            // Of the rows that are read, so many are of the result: that many more have to be read.
+            let read = match (remaining_filters, result) {
+                (false, _) => Some(1.0),
+                (true, Some(result)) => Some((c.estimate / result.max(1.0)).max(1.0)),
+                (true, None) => None,
+            };
+            if let (Some(n), Some(read)) = (limit, read) {
+                c.cost = c.cost.min(c.cost / c.estimate.max(1.0) * n as f64 * read + 1.0);
             }
         } else if !wanted.is_empty() {
-            c.cost += c.estimate;
+            c.cost += result.unwrap_or(c.estimate).min(c.estimate);
         }
         c
     };
@@ -127,9 +126,10 @@ pub fn choose_access(
     let full = Choice {
         access: Access::Full,
         consumed: HashSet::new(),
-        estimate: TABLE_ROWS,
+        estimate: table_rows,
+        result,
         ordered: handle_ordered(),
-        cost: TABLE_ROWS,
+        cost: table_rows,
     };
     choices.push(finish(full, !filters.is_empty()));
 
@@ -143,7 +143,14 @@ pub fn choose_access(
             let consumed: HashSet<usize> = used.into_iter().collect();
             let rest = consumed.len() < filters.len();
             if intervals.is_empty() {
-                return Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 };
+                return Choice {
+                    access: Access::Empty,
+                    consumed,
+                    estimate: 0.0,
+                    result: None,
+                    ordered: Some(desc),
+                    cost: 0.0,
+                };
             }
             let points: Option<Vec<i64>> = intervals
                 .iter()
@@ -157,21 +164,29 @@ pub fn choose_access(
                     points.sort_unstable();
                     points.dedup();
                     // However long the list is, the table has no more rows.
-                    let n = (points.len() as f64).min(TABLE_ROWS);
+                    let n = (points.len() as f64).min(table_rows);
                     // Points are fetched together, so they come in their own order at no cost.
                     let ordered = if points.len() == 1 { Some(desc) } else { handle_ordered() };
                     if ordered == Some(true) {
                         points.reverse();
                     }
                     let access = Access::PointHandles(points);
-                    choices.push(finish(Choice { access, consumed, estimate: n, ordered, cost: n * 0.5 }, rest));
+                    choices
+                        .push(finish(Choice { access, consumed, estimate: n, result, ordered, cost: n * 0.5 }, rest));
                 }
                 None => {
                     if let Some(ranges) = handle_ranges(&intervals, column.field_type.is_unsigned()) {
-                        let rows = (TABLE_ROWS * selectivity(&intervals)).max(1.0);
+                        let rows = (table_rows * selectivity::of_column(scan, column.offset, &intervals)).max(1.0);
                         let ordered = handle_ordered();
                         choices.push(finish(
-                            Choice { access: Access::Handles(ranges), consumed, estimate: rows, ordered, cost: rows },
+                            Choice {
+                                access: Access::Handles(ranges),
+                                consumed,
+                                estimate: rows,
+                                result,
+                                ordered,
+                                cost: rows,
+                            },
                             rest,
                         ));
                     }
@@ -181,7 +196,8 @@ pub fn choose_access(
     }
 
     for index in table.public_indexes().filter(|i| !i.invisible && allowed(i.name.as_str())) {
-        if let Some(choice) = index_access(scan, index, filters, wanted_offsets.as_deref(), desc, zone) {
+        if let Some(mut choice) = index_access(scan, index, filters, wanted_offsets.as_deref(), desc, zone) {
+            choice.result = result;
             if matches!(choice.access, Access::Empty) {
                 return choice;
             }
@@ -202,9 +218,10 @@ pub fn choose_access(
     best.unwrap_or(Choice {
         access: Access::Full,
         consumed: HashSet::new(),
-        estimate: TABLE_ROWS,
+        estimate: table_rows,
+        result,
         ordered: None,
-        cost: TABLE_ROWS,
+        cost: table_rows,
     })
 }
 
@@ -250,7 +267,7 @@ fn index_access(
     let mut combos: Vec<Vec<Datum>> = vec![Vec::new()];
     let mut consumed = HashSet::new();
     let mut tail: Option<(Vec<Interval>, &codec::types::FieldType)> = None;
-    let mut rows = TABLE_ROWS;
+    let mut parts = Vec::new();
     let mut depth = 0;
     let mut whole = true;
     for part in &index.columns {
@@ -266,7 +283,14 @@ fn index_access(
         };
         if intervals.is_empty() {
             let consumed = used.into_iter().collect();
-            return Some(Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 });
+            return Some(Choice {
+                access: Access::Empty,
+                consumed,
+                estimate: 0.0,
+                result: None,
+                ordered: Some(desc),
+                cost: 0.0,
+            });
         }
         let cut = match part.length {
             Some(n) => {
@@ -295,7 +319,7 @@ fn index_access(
         let points: Option<Vec<Datum>> = intervals.iter().map(|i| i.as_point().cloned()).collect();
         match points {
             Some(points) if combos.len() == 1 || combos.len() * points.len() <= COMBINATIONS_MAX => {
-                rows = (rows * 0.001 * points.len() as f64).min(TABLE_ROWS);
+                parts.push(selectivity::of_column(scan, part.offset, &intervals));
                 combos = combos
                     .iter()
                     .flat_map(|c| {
@@ -312,19 +336,18 @@ fn index_access(
                 }
             }
             _ => {
-                rows *= selectivity(&intervals);
+                parts.push(selectivity::of_column(scan, part.offset, &intervals));
                 tail = Some((intervals, &column.field_type));
                 whole = false;
                 break;
             }
         }
     }
-    let rows = rows.max(1.0);
     if whole && index.unique && combos.iter().flatten().all(|d| !d.is_null()) {
-        let n = (combos.len() as f64).min(TABLE_ROWS / 2.0);
+        let n = (combos.len() as f64).min((scan.known.rows() / 2.0).max(1.0));
         let ordered = (combos.len() == 1).then_some(desc);
         let access = Access::PointIndex { index: index.id, keys: combos };
-        return Some(Choice { access, consumed, estimate: n, ordered, cost: n * 1.5 });
+        return Some(Choice { access, consumed, estimate: n, result: None, ordered, cost: n * 1.5 });
     }
 
     // Does the order of the entries, after the columns that are fixed, begin with the wanted one?
@@ -354,9 +377,9 @@ fn index_access(
     }
     let mut key_ranges = Vec::new();
     let mut words = Vec::new();
-    let parts = sql_catalog::row::index_parts(table, index);
+    let columns = sql_catalog::row::index_parts(table, index);
     for combo in &combos {
-        let prefix = table::index_values_key(table.id, index.id, &parts[..combo.len()], combo).ok()?;
+        let prefix = table::index_values_key(table.id, index.id, &columns[..combo.len()], combo).ok()?;
         match &tail {
             Some((intervals, ty)) => {
                 key_ranges.extend(ranges::key_ranges(&prefix, intervals, ty).ok()?);
@@ -375,12 +398,14 @@ fn index_access(
         }
     }
     key_ranges.sort();
-    let cost = if covering { rows * 0.9 } else { rows * 3.0 + 5.0 };
+    let rows = selectivity::of_index(scan, index, &parts, whole, &key_ranges).max(1.0);
+    let lookup = if scan.known.is_pseudo() { LOOKUP_UNKNOWN } else { LOOKUP };
+    let cost = if covering { rows * 0.9 } else { rows * (1.0 + lookup) + 5.0 };
     let words = if words.len() > 8 {
         format!("{}, …({} ranges)", words[..8].join(", "), words.len())
     } else {
         words.join(", ")
     };
     let access = Access::Index { index: index.id, ranges: key_ranges, words, covering };
-    Some(Choice { access, consumed, estimate: rows, ordered, cost })
+    Some(Choice { access, consumed, estimate: rows, result: None, ordered, cost })
 }

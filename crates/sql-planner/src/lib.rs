@@ -2,7 +2,7 @@
 //!
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
 //! [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
-//! into key ranges; [`estimate`] guesses numbers of rows; [`aggregate`] knows the aggregate functions, [`window`]
+//! into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what conditions leave of them; [`aggregate`] knows the aggregate functions, [`window`]
 //! the window functions; [`expr`] is the planner's side of expressions.
 //!
 //! May import `sql-base`, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
@@ -21,4 +21,5 @@ pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;
+pub mod selectivity;
 pub mod window;

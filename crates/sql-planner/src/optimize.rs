@@ -7,18 +7,24 @@
 //!    the keys have anyway replaces a sort; limits, orders and filters go to the storage nodes ([`place`]).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::TypeCode;
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
 use sql_catalog::TableInfo;
+use statistics::Statistics;
 
 use super::access::{EVERYTHING, choose_access};
-use super::estimate::estimate;
+use super::estimate::{estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{Access, ColId, Columns, JoinKind, Plan, PushedAgg, Scan, SortKey, reads_only};
 use super::{common_conditions, join_order, window};
+
+/// What it costs to look up a key, and each row of it, in rows that are scanned.
+const LOOKUP_START: f64 = 4.0;
+const LOOKUP_ROW: f64 = 8.0;
 
 /// What the rules may ask.
 pub struct Rules<'a> {
@@ -30,11 +36,14 @@ pub struct Rules<'a> {
     pub dirty: &'a dyn Fn(&TableInfo) -> bool,
     /// Whether the storage nodes can evaluate this.
     pub pushable: &'a dyn Fn(&Expr) -> bool,
+    /// What is known of tables' values.
+    pub statistics: &'a Statistics,
 }
 
 impl Rules<'_> {
     /// Applies all rules.
-    pub fn optimize(&self, plan: Plan) -> Plan {
+    pub fn optimize(&self, mut plan: Plan) -> Plan {
+        attach(&mut plan, self.statistics);
         let plan = join_order::order_joins(push_down(plan, Vec::new()), self.zone);
         let needed: HashSet<ColId> = plan.outputs().into_iter().collect();
         let plan = prune(plan, &needed);
@@ -95,15 +104,33 @@ impl Rules<'_> {
 
     fn place_join(&self, kind: JoinKind, left: Plan, right: Plan, equal: Vec<(Expr, Expr)>, other: Vec<Expr>) -> Plan {
         let (l, r) = (estimate(&left), estimate(&right));
+        let wish = |side: &Plan| bare_scan(side).and_then(|scan| scan.join_hint.lookup);
+        // What is to be looked up goes to the right, and what is not goes to the left, whichever is larger.
+        let turn = match (wish(&left), wish(&right)) {
+            (Some(true), Some(true)) | (None, None) => l > r,
+            (Some(true), _) => true,
+            (_, Some(true)) => false,
+            (Some(false), None) => false,
+            (_, Some(false)) => l > r,
+        };
         let (left, right, equal) =
-            if kind == JoinKind::Inner && l > r && !equal.is_empty() && lookup_key(&left, &equal, true).is_some() {
+            if kind == JoinKind::Inner && turn && !equal.is_empty() && lookup_key(&left, &equal, true).is_some() {
                 // The large side that can be looked up goes to the right.
                 (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
             } else {
                 (left, right, equal)
             };
         let (l, r) = (estimate(&left), estimate(&right));
-        let lookup = (l * 20.0 < r).then(|| lookup_key(&right, &equal, false)).flatten();
+        let lookup = lookup_key(&right, &equal, false).filter(|at| {
+            if let Some(wish) = bare_scan(&right).and_then(|scan| scan.join_hint.lookup) {
+                return wish;
+            }
+            // Without statistics a lookup must be better by far: the rows of a key may be many.
+            match bare_scan(&right).and_then(|scan| Some((scan.known.rows(), rows_of_a_key(scan, &equal[*at].1)?))) {
+                Some((all, of_a_key)) => l * (LOOKUP_START + of_a_key * LOOKUP_ROW) < all + r,
+                None => l * 20.0 < r,
+            }
+        });
         // A hash table over the smaller side.
         let (left, right, equal) = if kind == JoinKind::Inner && lookup.is_none() && l < r {
             (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
@@ -227,7 +254,10 @@ impl Rules<'_> {
             }
         }
         if !scan.pushed.filters.is_empty() || !scan.residual.is_empty() {
-            scan.estimate = (scan.estimate * 0.8).max(1.0);
+            scan.estimate = match choice.result {
+                Some(result) => result.min(scan.estimate).max(1.0),
+                None => (scan.estimate * 0.8).max(1.0),
+            };
         }
         if scan.residual.is_empty() && (wanted.is_empty() || choice.ordered.is_some()) {
             scan.pushed.limit = limit;
@@ -238,6 +268,16 @@ impl Rules<'_> {
         let ordered = choice.ordered.is_some();
         (scan, ordered)
     }
+}
+
+/// Gives the scans what is known of their tables.
+fn attach(plan: &mut Plan, statistics: &Statistics) {
+    if let Plan::Scan(scan) = plan
+        && let Some(known) = statistics.tables().get(&scan.table.id)
+    {
+        scan.known = Arc::clone(known);
+    }
+    plan.inputs_mut().into_iter().for_each(|input| attach(input, statistics));
 }
 
 /// Lets the storage nodes aggregate what they scan, when they can.
@@ -727,7 +767,13 @@ mod tests {
         for name in ["g", "v", "rank"] {
             columns.add(name, FieldType::bigint());
         }
-        let rules = Rules { columns: &columns, zone: &zone, dirty: &|_| false, pushable: &|_| false };
+        let rules = Rules {
+            columns: &columns,
+            zone: &zone,
+            dirty: &|_| false,
+            pushable: &|_| false,
+            statistics: &Statistics::default(),
+        };
         names(&rules.optimize(plan))
     }
 

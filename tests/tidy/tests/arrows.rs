@@ -67,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "join_order",
             "estimate",
             "access",
+            "selectivity",
             "common_conditions",
             "aggregate",
             "window",
