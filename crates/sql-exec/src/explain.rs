@@ -40,7 +40,9 @@ pub(crate) async fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Res
             let mut binder = Binder::new(&env);
             let bound = binder.bind_query(query)?;
             let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
+            let warnings = std::mem::take(&mut binder.warnings);
             drop(binder);
+            warnings.iter().for_each(|warning| ctx.warn(warning));
             let cx = eval_context(ctx.session, false);
             (None, Some(plan_query(ctx, cx, bound.plan, columns, subqueries, Reads::Consistent).await?))
         }

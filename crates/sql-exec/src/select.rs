@@ -32,8 +32,9 @@ pub(crate) async fn select(ctx: &mut ExecContext<'_>, query: &sqlparser::ast::Qu
     let columns = std::mem::take(&mut binder.columns);
     let subqueries = std::mem::take(&mut binder.subqueries);
     let locked = std::mem::take(&mut binder.locked);
-    let notes = std::mem::take(&mut binder.notes);
+    let (notes, warnings) = (std::mem::take(&mut binder.notes), std::mem::take(&mut binder.warnings));
     drop(binder);
+    warnings.iter().for_each(|warning| ctx.warn(warning));
     for note in notes {
         ctx.session.push_diagnostic(Level::Note, note.code().0, note.to_string());
     }

@@ -1,6 +1,6 @@
 //! From a parsed statement to a plan.
 //!
-//! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
+//! [`binder`] gives names and types their meaning and makes a [`plan::Plan`], with the wishes of [`hints`] in it; [`optimize`] makes it cheap, with the rules
 //! [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
 //! into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what conditions leave of them; [`aggregate`] knows the aggregate functions, [`window`]
 //! the window functions; [`expr`] is the planner's side of expressions.
@@ -17,6 +17,7 @@ pub mod binder;
 pub mod common_conditions;
 pub mod estimate;
 pub mod expr;
+pub mod hints;
 pub mod join_order;
 pub mod optimize;
 pub mod plan;

@@ -138,11 +138,21 @@ impl Session {
         text: &str,
         params: &[Datum],
     ) -> Result<Outcome, SqlError> {
-        self.state.time_limit = match parsed.max_execution_time {
+        // What hints set holds for this statement.
+        let own = (!parsed.settings.variables.is_empty()).then(|| self.state.vars.clone());
+        for (name, value) in &parsed.settings.variables {
+            if let Err(why) = self.set_for_statement(name, value) {
+                self.state.push_warning(Level::Warning, &why);
+            }
+        }
+        self.state.time_limit = match parsed.settings.max_execution_time {
             Some(ms) => Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero()),
             None => self.state.vars.settings().max_execution_time,
         };
         let result = Box::pin(self.dispatch(&parsed.statement, text, params)).await;
+        if let Some(own) = own {
+            self.state.vars = own;
+        }
         for warning in &parsed.warnings {
             self.state.push_warning(Level::Warning, warning);
         }

@@ -63,6 +63,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-planner",
         &[
             "binder",
+            "hints",
             "optimize",
             "join_order",
             "estimate",

@@ -123,6 +123,8 @@ pub struct Binder<'a> {
     pub locked: Vec<Arc<TableInfo>>,
     /// What the statement says without effect, for `SHOW WARNINGS`.
     pub notes: Vec<SqlError>,
+    /// Hints that are not followed, for the same.
+    pub warnings: Vec<SqlError>,
 }
 
 /// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
@@ -206,6 +208,7 @@ impl<'a> Binder<'a> {
             describing: false,
             locked: Vec::new(),
             notes: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
