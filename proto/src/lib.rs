@@ -41,6 +41,9 @@ pub mod pdpb {
 pub mod meridian_raft {
     tonic::include_proto!("meridian_raft");
 }
+pub mod meridian_statistics {
+    tonic::include_proto!("meridian_statistics");
+}
 pub mod raft_serverpb {
     tonic::include_proto!("raft_serverpb");
 }

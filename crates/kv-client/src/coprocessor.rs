@@ -23,6 +23,8 @@ use crate::snapshot::{Snapshot, clip};
 
 /// The request type of a DAG, as the original numbers it.
 const TYPE_DAG: i64 = 103;
+/// That of ANALYZE.
+const TYPE_ANALYZE: i64 = 104;
 /// Ranges in one task: a longer list is sent as several tasks, so that one does not hold a worker for long.
 const TASK_RANGES_MAX: usize = 4096;
 
@@ -62,6 +64,7 @@ impl CopRequest {
 /// What every task of a request shares.
 struct Job {
     snapshot: Snapshot,
+    tp: i64,
     data: Vec<u8>,
     desc: bool,
     paging_size: u64,
@@ -90,7 +93,40 @@ impl Snapshot {
     /// The same with the responses as bytes.
     pub fn coprocessor_raw(&self, request: CopRequest) -> BoxStream<'static, Result<Vec<u8>>> {
         let CopRequest { dag, ranges, keep_order, desc, concurrency, paging_size } = request;
-        let job = Arc::new(Job { snapshot: self.clone(), data: dag.encode_to_vec(), desc, paging_size });
+        let data = dag.encode_to_vec();
+        self.tasks(
+            Job { snapshot: self.clone(), tp: TYPE_DAG, data, desc, paging_size },
+            ranges,
+            keep_order,
+            concurrency,
+        )
+    }
+
+    /// Has rows of ranges counted and sampled; the stream yields one answer per region.
+    pub fn analyze(
+        &self,
+        request: &tipb::AnalyzeReq,
+        ranges: Vec<KeyRange>,
+        concurrency: usize,
+    ) -> BoxStream<'static, Result<tipb::AnalyzeColumnsResp>> {
+        let data = request.encode_to_vec();
+        let job = Job { snapshot: self.clone(), tp: TYPE_ANALYZE, data, desc: false, paging_size: 0 };
+        let decode = |answer: Result<Vec<u8>>| {
+            tipb::AnalyzeColumnsResp::decode(answer?.as_slice())
+                .map_err(|e| Error::Coprocessor(format!("the response cannot be decoded: {e}")))
+        };
+        self.tasks(job, ranges, false, concurrency).map(decode).boxed()
+    }
+
+    /// Runs a job over ranges, region by region.
+    fn tasks(
+        &self,
+        job: Job,
+        ranges: Vec<KeyRange>,
+        keep_order: bool,
+        concurrency: usize,
+    ) -> BoxStream<'static, Result<Vec<u8>>> {
+        let job = Arc::new(job);
         let concurrency = concurrency.max(1);
         let split = {
             let job = job.clone();
@@ -183,7 +219,7 @@ impl Job {
         let to_pb = |range: &KeyRange| pb::KeyRange { start: range.start.clone(), end: range.end.clone() };
         let request = pb::Request {
             context: Some(self.snapshot.context()),
-            tp: TYPE_DAG,
+            tp: self.tp,
             data: self.data.clone(),
             start_ts: self.snapshot.ts().0,
             ranges: ranges.iter().map(to_pb).collect(),

@@ -35,6 +35,35 @@ pub enum SqlError {
     /// An optimizer hint that is not heeded (a warning).
     #[error("Optimizer hint {0} is not supported by Meridian and is ignored")]
     HintIgnored(String),
+    /// An optimizer hint that cannot be followed here (a warning).
+    #[error("Optimizer Hint {hint} is inapplicable{why}")]
+    HintInapplicable {
+        /// As written.
+        hint: String,
+        /// Empty, or `because …` after a blank.
+        why: String,
+    },
+    /// A hint names a variable that there is not (a warning).
+    #[error("Unresolved name '{name}' for {hint} hint")]
+    UnresolvedHintName {
+        /// The name.
+        name: String,
+        /// The hint's.
+        hint: String,
+    },
+    /// A variable that a hint cannot set (a warning).
+    #[error("Variable '{0}' might not be affected by SET_VAR hint.")]
+    NotHintable(String),
+    /// An optimizer hint that names a table which is not in its block (a warning).
+    #[error(
+        "There are no matching table names for ({tables}) in optimizer hint {hint}. Maybe you can use the table alias name"
+    )]
+    HintWithoutTable {
+        /// Those that there are not.
+        tables: String,
+        /// As written.
+        hint: String,
+    },
     /// Old syntax that is read as newer (a warning).
     #[error("{old} is no longer supported. The statement was converted to {new}.")]
     SyntaxConverted {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`model`] is what is stored, [`schema`] the immutable snapshot that statements use, [`mod@row`] the format of rows
-//! and index entries, [`convert`] a value on its way into a column, [`virtual_tables`] what the server computes.
+//! and index entries, [`convert`] a value on its way into a column, [`mod@statistics`] what is known of tables' values, [`virtual_tables`] what the server computes.
 //!
 //! May import `sql-base`, `codec`, `query` and `kv-client`, for [`meta`] and [`autoid`] to read and write through.
 //!
@@ -22,6 +22,7 @@ pub mod autoid;
 pub mod cache;
 pub mod load;
 pub mod meta;
+pub mod statistics;
 
 pub mod convert;
 pub mod row;
@@ -35,6 +36,7 @@ pub use autoid::AutoIds;
 pub use cache::{CommitGuard, SchemaCache, UsedTable};
 pub use meta::{AutoIdKind, Meta};
 
+pub use self::statistics::{AnalyzeJob, RowChanges, StatisticsCache};
 pub use model::{
     ColumnDefault, ColumnInfo, DatabaseInfo, IndexColumn, IndexInfo, IndexMaintenance, Name, PlacementSettings,
     PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,

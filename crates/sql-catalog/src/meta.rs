@@ -12,6 +12,7 @@
 //!   DDLJobQueue / <job>    JSON of a job not finished   DDLJobHistory / <job>   JSON of a finished one
 //!   GlobalVariables / <name>   what SET GLOBAL set, as text; GlobalVariablesVersion counts the changes
 //!   DeleteRange / <id>     JSON of a key range whose table or index is gone
+//!   Stats, Stats:<table>, AnalyzeJobs   what is known of tables' values (see [`super::statistics`])
 //! ```
 //!
 //! Numbers are stored as decimal text. Everything here runs inside the caller's transaction: what a step of a schema
@@ -218,6 +219,28 @@ impl<'a> Meta<'a> {
     async fn put_json(&mut self, key: Vec<u8>, value: &impl Serialize) -> Result<(), SqlError> {
         let value = serde_json::to_vec(value).map_err(|e| SqlError::internal("write the catalogue", e))?;
         Ok(self.txn.put(key, value)?)
+    }
+
+    // ---- Hashes of others ----
+
+    /// A field of a hash.
+    pub(crate) async fn hash_get(&mut self, hash: &str, field: &[u8]) -> Result<Option<Vec<u8>>, SqlError> {
+        Ok(self.txn.get(&hash_key(hash, field)).await?)
+    }
+
+    /// Sets a field of a hash.
+    pub(crate) fn hash_put(&mut self, hash: &str, field: &[u8], value: Vec<u8>) -> Result<(), SqlError> {
+        Ok(self.txn.put(hash_key(hash, field), value)?)
+    }
+
+    /// Removes a field of a hash.
+    pub(crate) fn hash_delete(&mut self, hash: &str, field: &[u8]) -> Result<(), SqlError> {
+        Ok(self.txn.delete(hash_key(hash, field))?)
+    }
+
+    /// All fields of a hash that start with `prefix`: (field, value).
+    pub(crate) async fn hash_fields(&mut self, hash: &str, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, SqlError> {
+        self.fields(hash, prefix).await
     }
 
     /// All fields of a hash that start with `prefix`: (field, value).

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use codec::datum::Datum;
 use kv_client::Client;
 use sql_base::SqlError;
-use sql_catalog::{AutoIds, Schema, SchemaCache, TableInfo};
+use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache, TableInfo};
 
 use crate::vars::GlobalVars;
 
@@ -25,10 +25,8 @@ pub trait Services: Send + Sync {
     /// The allocators of AUTO_INCREMENT values and row numbers.
     fn auto_ids(&self) -> Result<Arc<AutoIds>, SqlError>;
 
-    /// Counts how often the statistics of tables have changed: plans made with others are made anew.
-    fn statistics_version(&self) -> u64 {
-        0
-    }
+    /// What is known of tables' values, and where changes of rows are counted.
+    fn statistics(&self) -> Result<Arc<StatisticsCache>, SqlError>;
 
     /// The schema of now.
     fn schema(&self) -> Result<Arc<Schema>, SqlError> {

@@ -20,6 +20,7 @@ use sql_catalog::{CommitGuard, Schema, UsedTable};
 use crate::evaluation::time_zone;
 use crate::services::Services;
 use crate::state::{Level, SessionState};
+use crate::txn::Savepoint;
 
 impl SessionState {
     /// The transaction, begun now if there is none.
@@ -98,6 +99,7 @@ impl SessionState {
             self.txn.used.iter().map(|(id, revision)| UsedTable { id: *id, revision: *revision }).collect();
         let schema = self.txn.schema.clone();
         let mut duplicates = std::mem::take(&mut self.txn.duplicates);
+        let changes = std::mem::take(&mut self.txn.changes);
         let Some(mut txn) = self.txn.reset() else { return Ok(()) };
         if txn.is_readonly() {
             // Nothing to commit and nothing locked.
@@ -120,7 +122,13 @@ impl SessionState {
         };
         let result = txn.commit().await;
         match result {
-            Ok(_) => Ok(()),
+            Ok(commit_ts) => {
+                // Counted for statistics; that there are none is no reason to fail.
+                if let (false, Ok(statistics)) = (changes.is_empty(), server.statistics()) {
+                    statistics.record(&changes, commit_ts);
+                }
+                Ok(())
+            }
             Err(e) => {
                 if !matches!(e, kv_client::Error::Undetermined(_)) && !txn.is_finished() {
                     roll_back(txn).await;
@@ -169,6 +177,7 @@ impl SessionState {
                 }
                 self.txn.read_ts = None;
                 self.txn.savepoints.clear();
+                self.txn.changes.clear();
                 self.txn.used.clear();
                 self.txn.schema = None;
             }
@@ -185,12 +194,13 @@ impl SessionState {
         self.open();
         let stage = self.transaction(server).await?.stage();
         if let Some(at) = self.find_savepoint(name) {
-            let (_, old) = self.txn.savepoints.remove(at);
+            let old = self.txn.savepoints.remove(at);
             if let Some(txn) = self.txn.kv.as_mut() {
-                txn.release(old);
+                txn.release(old.stage);
             }
         }
-        self.txn.savepoints.push((name.to_lowercase(), stage));
+        let changes = self.txn.changes.clone();
+        self.txn.savepoints.push(Savepoint { name: name.to_lowercase(), stage, changes });
         Ok(())
     }
 
@@ -198,7 +208,8 @@ impl SessionState {
     pub fn rollback_to_savepoint(&mut self, name: &str) -> Result<(), SqlError> {
         let at = self.find_savepoint(name).ok_or_else(|| SqlError::NoSuchSavepoint(name.into()))?;
         self.txn.savepoints.truncate(at + 1);
-        let stage = self.txn.savepoints[at].1;
+        let stage = self.txn.savepoints[at].stage;
+        self.txn.changes = self.txn.savepoints[at].changes.clone();
         if let Some(txn) = self.txn.kv.as_mut() {
             txn.rollback_to(stage);
         }
@@ -208,9 +219,9 @@ impl SessionState {
     /// `RELEASE SAVEPOINT name`: it and later ones go, their writes stay.
     pub fn release_savepoint(&mut self, name: &str) -> Result<(), SqlError> {
         let at = self.find_savepoint(name).ok_or_else(|| SqlError::NoSuchSavepoint(name.into()))?;
-        for (_, stage) in self.txn.savepoints.split_off(at) {
+        for savepoint in self.txn.savepoints.split_off(at) {
             if let Some(txn) = self.txn.kv.as_mut() {
-                txn.release(stage);
+                txn.release(savepoint.stage);
             }
         }
         Ok(())
@@ -218,7 +229,7 @@ impl SessionState {
 
     fn find_savepoint(&self, name: &str) -> Option<usize> {
         let name = name.to_lowercase();
-        self.txn.savepoints.iter().position(|(n, _)| *n == name)
+        self.txn.savepoints.iter().position(|s| s.name == name)
     }
 }
 

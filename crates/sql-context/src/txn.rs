@@ -6,7 +6,7 @@ use std::sync::Arc;
 use codec::timestamp::Timestamp;
 use kv_client::{Stage, Transaction};
 use sql_base::SqlError;
-use sql_catalog::{Schema, TableInfo, TableKind};
+use sql_catalog::{RowChanges, Schema, TableInfo, TableKind};
 
 use crate::services::Services;
 
@@ -25,14 +25,25 @@ pub struct TxnState {
     /// What its plain reads read at, once the first of them has fixed it. An optimistic transaction reads at its start.
     pub read_ts: Option<Timestamp>,
     pub(crate) kv: Option<Transaction>,
-    pub(crate) savepoints: Vec<(String, Stage)>,
+    pub(crate) savepoints: Vec<Savepoint>,
     pub(crate) schema: Option<Arc<Schema>>,
     /// Tables whose rows it changes or locks: id and revision as it saw them.
     pub(crate) used: BTreeSet<(i64, i64)>,
+    /// Rows that it has changed, by table: a few, so they are looked through.
+    pub(crate) changes: Vec<(i64, RowChanges)>,
     /// What to say of keys that its commit finds to exist.
     pub duplicates: HashMap<Vec<u8>, SqlError>,
     /// What `SET TRANSACTION …` said.
     pub next: NextTransaction,
+}
+
+/// A state of the transaction that can be gone back to.
+pub(crate) struct Savepoint {
+    /// In lower case.
+    pub(crate) name: String,
+    pub(crate) stage: Stage,
+    /// Rows that had been changed.
+    pub(crate) changes: Vec<(i64, RowChanges)>,
 }
 
 /// Characteristics of the next transaction only.
@@ -60,6 +71,17 @@ impl TxnState {
         // Nobody else can change a temporary one.
         if table.kind != TableKind::Temporary {
             self.used.insert((table.id, table.revision));
+        }
+    }
+
+    /// A statement has changed rows of a table. They are counted when the transaction commits.
+    pub fn count_changes(&mut self, (table, changes): (i64, RowChanges)) {
+        if changes == RowChanges::default() {
+            return;
+        }
+        match self.changes.iter_mut().find(|c| c.0 == table) {
+            Some((_, sum)) => sum.add(changes),
+            None => self.changes.push((table, changes)),
         }
     }
 

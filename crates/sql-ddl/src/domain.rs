@@ -7,6 +7,7 @@
 //!   watch     turns hints into wake-ups
 //!   reload    on a wake-up, and once a second: loads the schema, waits for older commits, acknowledges; and loads
 //!             what SET GLOBAL has set
+//!   statistics  every few seconds: adds what sessions changed to the tables' counts, loads statistics that are new
 //!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges (see `owner`)
 //! ```
 //!
@@ -19,7 +20,7 @@ use std::time::Duration;
 use kv_client::{Client, TxnOptions};
 use parking_lot::Mutex;
 use sql_base::SqlError;
-use sql_catalog::{AutoIds, Meta, SchemaCache, load, transact};
+use sql_catalog::{AutoIds, Meta, SchemaCache, StatisticsCache, load, transact};
 use sql_context::vars::GlobalVars;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -37,6 +38,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 /// A schema change is seen after this long even when its hint is lost.
 const RELOAD: Duration = Duration::from_secs(1);
+/// How often statistics are written and looked at: they are never newer than this on another server.
+const STATISTICS: Duration = Duration::from_secs(3);
 /// Pause after a failed call.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
@@ -62,6 +65,7 @@ pub struct Domain {
     globals_version: tokio::sync::Mutex<Option<i64>>,
     schemas: Arc<SchemaCache>,
     auto_ids: Arc<AutoIds>,
+    statistics: Arc<StatisticsCache>,
     /// The present lease, `None` while there is none.
     pub(super) lease: watch::Sender<Option<i64>>,
     pub(super) is_owner: Mutex<bool>,
@@ -98,6 +102,7 @@ impl Domain {
         };
         let domain = Arc::new(Domain {
             auto_ids: Arc::new(AutoIds::new(kv.clone())),
+            statistics: Arc::new(StatisticsCache::new(kv.clone())),
             pd: PdHttp::new(options.pd_endpoints, kv.channels().http()),
             kv,
             coordinator,
@@ -140,6 +145,7 @@ impl Domain {
         }
         domain.spawn("watch", |domain| async move { domain.run_watch().await });
         domain.spawn("reload", |domain| async move { domain.run_reload().await });
+        domain.spawn("statistics", |domain| async move { domain.run_statistics().await });
         domain.reload.notify_one();
         Ok(domain)
     }
@@ -165,6 +171,11 @@ impl Domain {
         self.cancel.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        // What is not written now nobody counts; but nobody waits for a cluster that is gone either.
+        let counted = tokio::time::timeout(PAUSE, self.statistics.flush(&self.schemas.current())).await;
+        if !matches!(counted, Ok(Ok(()))) {
+            tracing::info!("the last changes of rows were not counted");
+        }
         self.schemas.renew(None);
         let lease = *self.lease.borrow();
         if let Some(lease) = lease
@@ -182,6 +193,16 @@ impl Domain {
     /// The allocators of AUTO_INCREMENT values and row numbers.
     pub fn auto_ids(&self) -> &Arc<AutoIds> {
         &self.auto_ids
+    }
+
+    /// What is known of tables' values.
+    pub fn statistics(&self) -> &Arc<StatisticsCache> {
+        &self.statistics
+    }
+
+    /// Global variables, as this server holds them.
+    pub(super) fn globals(&self) -> &GlobalVars {
+        &self.globals
     }
 
     /// The key-value client.
@@ -312,6 +333,19 @@ impl Domain {
                     self.reload.notify_one();
                 }
             }
+        }
+    }
+
+    async fn run_statistics(self: Arc<Self>) {
+        loop {
+            let turn = async {
+                self.statistics.flush(&self.schemas.current()).await?;
+                self.statistics.refresh().await
+            };
+            if let Err(error) = turn.await {
+                tracing::info!(%error, "statistics are not up to date");
+            }
+            tokio::time::sleep(STATISTICS).await;
         }
     }
 

@@ -11,7 +11,7 @@
 //! 6. `build`, `default`, `exec`, `views`: from statements to jobs; `temporary`: what needs none;
 //! 7. [`placement`]: policies as PD's rules.
 //!
-//! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE.
+//! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE; [`analyze`] learns how its values are distributed.
 //!
 //! May import the parser, the catalogue, the planner for what a view shows, the context of a statement, `kv-client`, `net` for PD's HTTP and etcd
 //! interfaces. It stands beside `sql-exec`, and neither names the other: a backfill reads and writes rows by the
@@ -19,6 +19,7 @@
 //!
 //! Not here: what a statement shows of jobs, servers and placement (`sql-server`'s admin), the server itself.
 
+pub mod analyze;
 pub mod check;
 pub mod coordinator;
 pub mod domain;
@@ -27,6 +28,7 @@ pub mod step;
 
 pub mod placement;
 
+mod auto_analyze;
 mod backfill;
 mod build;
 mod default;

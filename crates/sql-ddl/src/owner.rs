@@ -1,5 +1,5 @@
 //! The owner: the one server that changes schemas. Every server campaigns; the one that is elected runs the jobs of the
-//! queue (`worker`) and empties dropped ranges until its lease ends.
+//! queue (`worker`), empties dropped ranges and analyses tables that have changed (`auto_analyze`) until its lease ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::domain::{Domain, DomainOptions, LEASE, PAUSE};
-use super::worker;
+use super::{auto_analyze, worker};
 
 /// The queue is looked at after this long even when no hint came.
 const QUEUE_LOOK: Duration = Duration::from_secs(3);
@@ -45,6 +45,7 @@ impl Domain {
                 *self.is_owner.lock() = true;
                 tokio::select! {
                     () = self.own() => {}
+                    () = auto_analyze::run(&self) => {}
                     _ = lease.changed() => {}
                 }
                 *self.is_owner.lock() = false;

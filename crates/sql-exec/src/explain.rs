@@ -36,8 +36,10 @@ pub(crate) fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Re
             let mut binder = Binder::new(&env);
             let bound = binder.bind_query(query)?;
             let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
+            let warnings = std::mem::take(&mut binder.warnings);
             drop(binder);
-            (None, Some(optimize(Logical { plan: bound.plan, subqueries, columns }, &settings(&env.eval))))
+            warnings.iter().for_each(|warning| ctx.warn(warning));
+            (None, Some(optimize(Logical { plan: bound.plan, subqueries, columns }, &settings(ctx.server, &env.eval))))
         }
         Statement::Update { with, update } => (Some("Update"), Some(dml::plan_update(ctx, with.as_deref(), update)?)),
         Statement::Delete { with, delete, .. } => {

@@ -82,7 +82,7 @@ pub async fn execute(
             let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
             binder.close()?;
             let (subqueries, columns, locked) = (binder.subqueries, binder.columns, binder.locked);
-            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(&env.eval));
+            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(ctx.server, &env.eval));
             will_lock(ctx, &locked);
             let cx = eval_context(ctx.session, false);
             let (columns, tables) = (physical.columns.clone(), physical.tables());

@@ -50,7 +50,7 @@ impl Surroundings {
             div_precision_increment: settings.div_precision_increment,
             max_allowed_packet: settings.max_allowed_packet,
             select_limit: settings.sql_select_limit,
-            statistics: ctx.server.statistics_version(),
+            statistics: statistics_version(ctx),
         }
     }
 
@@ -62,9 +62,13 @@ impl Surroundings {
             && self.div_precision_increment == settings.div_precision_increment
             && self.max_allowed_packet == settings.max_allowed_packet
             && self.select_limit == settings.sql_select_limit
-            && self.statistics == ctx.server.statistics_version()
+            && self.statistics == statistics_version(ctx)
             && self.zone == settings.time_zone
     }
+}
+
+fn statistics_version(ctx: &ExecContext<'_>) -> u64 {
+    ctx.server.statistics().map_or(0, |statistics| statistics.current().version())
 }
 
 /// What is done.

@@ -10,7 +10,7 @@ use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_base::outcome::ColumnMeta;
 use sql_catalog::TableInfo;
-use sql_context::ExecContext;
+use sql_context::{ExecContext, Level, Services};
 use sql_planner::optimize::Settings;
 use sql_planner::plan::{Physical, Plan};
 
@@ -57,7 +57,7 @@ pub(crate) struct QueryPlan {
     /// Tables some of whose rows a lock clause locks.
     pub(crate) locked: Vec<Arc<TableInfo>>,
     /// What the statement says without effect: numbers and texts for `SHOW WARNINGS`.
-    pub(crate) notes: Vec<(u16, String)>,
+    pub(crate) notes: Vec<(Level, u16, String)>,
 }
 
 /// A statement with all that its run needs: ready for operators.
@@ -80,8 +80,10 @@ pub(crate) enum Reads {
 }
 
 /// What plans of a statement depend on, beside the statement and the schema.
-pub(crate) fn settings(cx: &EvalContext) -> Settings {
-    Settings { zone: cx.time_zone.clone() }
+pub(crate) fn settings(server: &dyn Services, cx: &EvalContext) -> Settings {
+    // A server that has none yet plans without.
+    let statistics = server.statistics().map(|s| s.current()).unwrap_or_default();
+    Settings { zone: cx.time_zone.clone(), statistics }
 }
 
 /// Begins the run of a plan with the values of its parameters: subqueries run, rows are locked that are read by key under a lock clause.

@@ -74,10 +74,12 @@ fn plan(ctx: &mut ExecContext<'_>, query: &ast::Query, keep: bool) -> Result<(Qu
     if count != u64::MAX && query.limit_clause.is_none() {
         plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
     }
-    let Binder { columns, subqueries, inputs, locked, notes, .. } = binder;
+    let Binder { columns, subqueries, inputs, locked, notes, warnings, .. } = binder;
     let meta = metas(&visible, &columns, &ctx.schema).into();
-    let physical = optimize(Logical { plan, subqueries, columns }, &settings(&env.eval));
-    let notes = notes.into_iter().map(|note| (note.code().0, note.to_string())).collect();
+    let physical = optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &env.eval));
+    let notes = notes.into_iter().map(|note| (Level::Note, note));
+    let notes = notes.chain(warnings.into_iter().map(|warning| (Level::Warning, warning)));
+    let notes = notes.map(|(level, e)| (level, e.code().0, e.to_string())).collect();
     // Only now is it known of which values something was made.
     let inputs = inputs.into_iter().map(Input::kept).collect();
     Ok((QueryPlan { physical: Arc::new(physical), meta, locked, notes }, inputs))
@@ -85,8 +87,8 @@ fn plan(ctx: &mut ExecContext<'_>, query: &ast::Query, keep: bool) -> Result<(Qu
 
 /// Runs a plan, with the values of its parameters.
 async fn run(ctx: &mut ExecContext<'_>, plan: &QueryPlan, values: Vec<(usize, Value)>) -> Result<ResultSet, SqlError> {
-    for (code, text) in &plan.notes {
-        ctx.session.push_diagnostic(Level::Note, *code, text.clone());
+    for (level, code, text) in &plan.notes {
+        ctx.session.push_diagnostic(*level, *code, text.clone());
     }
     will_lock(ctx, &plan.locked);
     let locking = !plan.locked.is_empty();

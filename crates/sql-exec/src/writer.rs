@@ -16,7 +16,7 @@ use kv_client::{LockOptions, LockWait, Transaction};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::row;
-use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo, TableKind};
+use sql_catalog::{IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
 
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
@@ -26,17 +26,24 @@ pub(crate) struct Writer {
     keys: Vec<Vec<u8>>,
     /// Error for each key that may turn out to exist.
     duplicates: HashMap<Vec<u8>, SqlError>,
+    /// Rows so far.
+    changes: RowChanges,
 }
 
 impl Writer {
     /// For a table.
     pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
-        Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new() }
+        Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new(), changes: RowChanges::default() }
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
     pub(crate) fn into_duplicates(self) -> HashMap<Vec<u8>, SqlError> {
         self.duplicates
+    }
+
+    /// What it has changed: for the table's statistics.
+    pub(crate) fn changes(&self) -> (i64, RowChanges) {
+        (self.table.id, self.changes)
     }
 
     fn error(&self, e: kv_client::Error) -> SqlError {
@@ -71,6 +78,7 @@ impl Writer {
         handle: i64,
         fresh: bool,
     ) -> Result<(), SqlError> {
+        self.changes.add(RowChanges { added: 1, touched: 1 });
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         let value = row::encode_row(&table, row)?;
@@ -103,6 +111,7 @@ impl Writer {
 
     /// Removes a row.
     pub(crate) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
+        self.changes.add(RowChanges { added: -1, touched: 1 });
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
@@ -129,6 +138,7 @@ impl Writer {
             self.remove(txn, old, handle)?;
             return self.insert(txn, new, new_handle, false);
         }
+        self.changes.add(RowChanges { added: 0, touched: 1 });
         let table = self.table.clone();
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());

@@ -99,7 +99,9 @@ pub enum Statement {
     /// `UNLOCK TABLES`.
     UnlockTables,
     /// `ANALYZE TABLE …`.
-    AnalyzeTable(Vec<TableName>),
+    AnalyzeTable(AnalyzeTable),
+    /// `DROP STATS t, …`.
+    DropStats(Vec<TableName>),
     /// `CHECK TABLE`, `CHECKSUM TABLE`, `OPTIMIZE TABLE`, `REPAIR TABLE`.
     MaintainTable {
         /// `check`, `checksum`, `optimize` or `repair`.
@@ -113,6 +115,49 @@ pub enum Statement {
     Do(Vec<ast::Expr>),
     /// `CREATE`, `ALTER` or `DROP USER`, `GRANT`, `REVOKE`, … : understood far enough to be refused by name.
     Unsupported(String),
+}
+
+/// `ANALYZE TABLE …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalyzeTable {
+    /// The tables.
+    pub tables: Vec<TableName>,
+    /// Which columns.
+    pub columns: AnalyzeColumns,
+    /// `INDEX`: these, or all when none is named.
+    pub indexes: Option<Vec<String>>,
+    /// `WITH value option, …`, as written.
+    pub options: Vec<(AnalyzeOption, f64)>,
+}
+
+/// Which columns `ANALYZE TABLE` looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnalyzeColumns {
+    /// Not said.
+    Unsaid,
+    /// `ALL COLUMNS`.
+    All,
+    /// `PREDICATE COLUMNS`.
+    Predicate,
+    /// `COLUMNS c, …`.
+    Named(Vec<String>),
+}
+
+/// What `ANALYZE TABLE … WITH` sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnalyzeOption {
+    /// Buckets of a histogram.
+    Buckets,
+    /// Frequent values.
+    TopN,
+    /// Rows in the sample.
+    Samples,
+    /// The part of the rows in the sample.
+    SampleRate,
+    /// Of the count-min sketch that statistics of version 1 had.
+    SketchDepth,
+    /// As above.
+    SketchWidth,
 }
 
 /// `[db.]name`, as written.
@@ -806,8 +851,27 @@ pub enum ShowKind {
     Profiles,
     /// `SHOW BUILTINS` (TiDB).
     Builtins,
-    /// `SHOW STATS_META | STATS_HISTOGRAMS | STATS_BUCKETS | STATS_HEALTHY | ANALYZE STATUS | CONFIG …` (TiDB).
+    /// `SHOW STATS_META` and its like (TiDB).
+    Statistics(ShowStatistics),
+    /// `SHOW CONFIG …` (TiDB).
     Tidb(String),
+}
+
+/// What of the statistics is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShowStatistics {
+    /// `SHOW STATS_META`.
+    Meta,
+    /// `SHOW STATS_HISTOGRAMS`.
+    Histograms,
+    /// `SHOW STATS_BUCKETS`.
+    Buckets,
+    /// `SHOW STATS_TOPN`.
+    TopN,
+    /// `SHOW STATS_HEALTHY`.
+    Healthy,
+    /// `SHOW ANALYZE STATUS`.
+    AnalyzeStatus,
 }
 
 /// `EXPLAIN [ANALYZE] [FORMAT = …] statement`.

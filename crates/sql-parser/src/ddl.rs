@@ -152,9 +152,11 @@ impl StatementParser<'_> {
             "SESSION",
             "GLOBAL",
             "RESOURCE",
-            "STATS",
             "STATISTICS",
         ];
+        if self.eat("STATS") {
+            return self.drop_stats();
+        }
         if known.iter().any(|w| self.is(w)) {
             return self.refuse("DROP");
         }

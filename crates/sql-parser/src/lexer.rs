@@ -8,7 +8,7 @@
 //! A token's span tells its line, and as *column* its byte offset in the input plus one.
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace, Word};
 
 /// What of `sql_mode` changes the reading of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +52,8 @@ pub(crate) struct Hint {
     pub(crate) offset: usize,
     /// First byte of the verb.
     pub(crate) verb: usize,
+    /// The verb is SELECT.
+    pub(crate) of_query: bool,
     /// Names, with what is in their parentheses.
     pub(crate) calls: Vec<(String, String)>,
 }
@@ -189,7 +191,16 @@ impl Lexer<'_> {
             && HINTED.contains(&verb.keyword)
         {
             let calls = hint_calls(&String::from_utf8_lossy(text));
-            self.hints.push(Hint { offset: start, verb: span.start.column as usize - 1, calls });
+            let (of_query, verb) = (verb.keyword == Keyword::SELECT, span.start.column as usize - 1);
+            if of_query {
+                // The grammar keeps them in the tree of the block they are of: one comment each.
+                for (name, argument) in &calls {
+                    let comment = Whitespace::MultiLineComment(format!("+{name}({argument})"));
+                    let at = Location { line: self.line, column: start as u64 + 1 };
+                    self.tokens.push(TokenWithSpan::at(Token::Whitespace(comment), at, at));
+                }
+            }
+            self.hints.push(Hint { offset: start, verb, of_query, calls });
         }
     }
 

@@ -17,6 +17,7 @@
 //! Not here: what names mean, which types there are in the catalogue, anything of a session but its [`LexMode`].
 
 mod alter;
+mod analyze;
 mod ast;
 pub mod canonical;
 mod ddl;
@@ -52,6 +53,35 @@ const OPERATOR_CHAIN_MAX: usize = 4000;
 /// Bytes of SQL text that an error message repeats, as MySQL does.
 const NEAR_BYTES_MAX: usize = 80;
 
+/// Settings of one statement, from its optimizer hints.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HintedSettings {
+    /// `MAX_EXECUTION_TIME`, in milliseconds.
+    pub max_execution_time: Option<u64>,
+    /// `SET_VAR(name = value)`, and `MEMORY_QUOTA` under the variable's name.
+    pub variables: Vec<(String, String)>,
+}
+
+/// Optimizer hints of a query that the planner reads, and warns of where it cannot follow them.
+const PLANNER_HINTS: &[&str] = &[
+    "USE_INDEX",
+    "FORCE_INDEX",
+    "IGNORE_INDEX",
+    "INDEX",
+    "NO_INDEX",
+    "HASH_JOIN",
+    "NO_HASH_JOIN",
+    "INL_JOIN",
+    "INL_HASH_JOIN",
+    "NO_INDEX_JOIN",
+    "MERGE_JOIN",
+    "LEADING",
+    "JOIN_ORDER",
+    "JOIN_PREFIX",
+    "STRAIGHT_JOIN",
+    "JOIN_FIXED_ORDER",
+];
+
 /// One statement of a text, with where it is in it.
 #[derive(Debug, Clone)]
 pub struct ParsedStatement {
@@ -65,8 +95,8 @@ pub struct ParsedStatement {
     pub params: usize,
     /// What it says that is not heeded, for `SHOW WARNINGS`.
     pub warnings: Vec<SqlError>,
-    /// The hint `MAX_EXECUTION_TIME`, in milliseconds.
-    pub max_execution_time: Option<u64>,
+    /// What hints set for this statement only.
+    pub settings: HintedSettings,
 }
 
 /// Parses a text of any number of statements.
@@ -136,7 +166,7 @@ impl Piece {
         })?;
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
         (parser.view, parser.check_option) = (defines_view, check_option);
-        let max_execution_time = parser.hints(&self.hints, self.start);
+        let settings = parser.hints(&self.hints, self.start);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {
             Ok(mut statement) => {
@@ -149,14 +179,7 @@ impl Piece {
                     _ => {}
                 }
                 let warnings = parser.warnings;
-                Ok(ParsedStatement {
-                    statement,
-                    start: self.start,
-                    end: self.end,
-                    params,
-                    warnings,
-                    max_execution_time,
-                })
+                Ok(ParsedStatement { statement, start: self.start, end: self.end, params, warnings, settings })
             }
             Err(e) => Err(parser.to_sql_error(e)),
         }
@@ -222,6 +245,17 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         }
     }
     Ok(())
+}
+
+/// `10 MB` or `1 GB`, in bytes.
+fn memory_quota(argument: &str) -> Option<u64> {
+    let (number, unit) = argument.trim().split_once(|c: char| c.is_whitespace())?;
+    let factor = match unit.trim().to_ascii_uppercase().as_str() {
+        "MB" => 1 << 20,
+        "GB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn is_word(token: &Token, word: &str) -> bool {
@@ -326,18 +360,32 @@ impl<'a> StatementParser<'a> {
         self.warnings.push(SqlError::OptionIgnored(option.to_owned()));
     }
 
-    /// Reads the optimizer hints: the one that is heeded, where it holds for the whole statement, is returned.
-    fn hints(&mut self, hints: &[lexer::Hint], start: usize) -> Option<u64> {
-        let mut max_execution_time = None;
+    /// Reads the optimizer hints: those that set something for the whole statement are returned.
+    fn hints(&mut self, hints: &[lexer::Hint], start: usize) -> HintedSettings {
+        let mut settings = HintedSettings::default();
         for hint in hints {
             for (name, argument) in &hint.calls {
-                match (name.eq_ignore_ascii_case("max_execution_time"), argument.trim().parse()) {
-                    (true, Ok(ms)) if hint.verb == start => max_execution_time = Some(ms),
+                let whole = hint.verb == start;
+                match name.to_ascii_uppercase().as_str() {
+                    "MAX_EXECUTION_TIME" if whole && argument.trim().parse::<u64>().is_ok() => {
+                        settings.max_execution_time = argument.trim().parse().ok();
+                    }
+                    "SET_VAR" if whole && argument.contains('=') => {
+                        let (name, value) = argument.split_once('=').unwrap_or_default();
+                        let value = value.trim().trim_matches(['\'', '"']);
+                        settings.variables.push((name.trim().to_lowercase(), value.to_owned()));
+                    }
+                    "MEMORY_QUOTA" if whole && memory_quota(argument).is_some() => {
+                        let bytes = memory_quota(argument).unwrap_or_default();
+                        settings.variables.push(("tidb_mem_quota_query".to_owned(), bytes.to_string()));
+                    }
+                    // The planner reads these in the tree.
+                    known if hint.of_query && PLANNER_HINTS.contains(&known) => {}
                     _ => self.warnings.push(SqlError::HintIgnored(name.clone())),
                 }
             }
         }
-        max_execution_time
+        settings
     }
 
     fn peek(&self) -> &Token {

@@ -2,7 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
-use super::{Parsed, Show, ShowFilter, ShowKind, Statement, StatementParser, TableName};
+use super::{Parsed, Show, ShowFilter, ShowKind, ShowStatistics, Statement, StatementParser, TableName};
 
 impl StatementParser<'_> {
     pub(super) fn show(&mut self) -> Parsed<Statement> {
@@ -121,16 +121,18 @@ impl StatementParser<'_> {
                 return Ok(Some(kind));
             }
         }
-        let tidb = [
-            "STATS_META",
-            "STATS_HISTOGRAMS",
-            "STATS_BUCKETS",
-            "STATS_TOPN",
-            "STATS_HEALTHY",
-            "ANALYZE STATUS",
-            "CONFIG",
+        let statistics = [
+            ("STATS_META", ShowStatistics::Meta),
+            ("STATS_HISTOGRAMS", ShowStatistics::Histograms),
+            ("STATS_BUCKETS", ShowStatistics::Buckets),
+            ("STATS_TOPN", ShowStatistics::TopN),
+            ("STATS_HEALTHY", ShowStatistics::Healthy),
+            ("ANALYZE STATUS", ShowStatistics::AnalyzeStatus),
         ];
-        if let Some(what) = self.eat_any(&tidb) {
+        if let Some((_, what)) = statistics.into_iter().find(|(words, _)| self.eat(words)) {
+            return Ok(Some(ShowKind::Statistics(what)));
+        }
+        if let Some(what) = self.eat_any(&["CONFIG"]) {
             return Ok(Some(ShowKind::Tidb(what.to_owned())));
         }
         let known = [

@@ -274,17 +274,6 @@ impl StatementParser<'_> {
         self.comma_separated(|s| s.table_name())
     }
 
-    fn analyze(&mut self) -> Parsed<Statement> {
-        self.eat_any(&["NO_WRITE_TO_BINLOG", "LOCAL", "INCREMENTAL"]);
-        self.expect("TABLE")?;
-        let tables = self.table_names()?;
-        // Which columns, indexes, partitions, and how many buckets: hints about effort, not about the outcome.
-        if ["PARTITION", "COLUMNS", "ALL", "PREDICATE", "INDEX", "WITH", "UPDATE", "DROP"].iter().any(|w| self.is(w)) {
-            self.rest();
-        }
-        Ok(Statement::AnalyzeTable(tables))
-    }
-
     fn maintain(&mut self, op: &'static str) -> Parsed<Statement> {
         self.eat_any(&["NO_WRITE_TO_BINLOG", "LOCAL"]);
         if self.eat_any(&["TABLE", "TABLES"]).is_none() {

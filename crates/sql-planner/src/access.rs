@@ -5,8 +5,8 @@
 //! are there, by the same rules, and chooses nothing any more. A condition whose value may turn out to say nothing about
 //! keys (text that is no number, beside a number) is checked on the rows as well.
 //!
-//! Estimates are rough until there are statistics: a table has 10,000 rows, an equality on an index leaves one in a
-//! thousand.
+//! Which is cheapest is told by how many rows each reads ([`crate::selectivity`]), and what a row costs: one that is fetched by
+//! its key as much as [`LOOKUP`] that are read one after the other. Without statistics an index is used wherever it may help.
 
 use std::collections::HashSet;
 
@@ -19,9 +19,12 @@ use sql_catalog::IndexInfo;
 
 use crate::plan::{Access, ColId, IndexHint, LateKeys, Path, Scan};
 use crate::ranges::{self, Interval, Outline, Restriction};
+use crate::selectivity;
 
-/// Rows that a table is thought to have.
-pub const TABLE_ROWS: f64 = 10_000.0;
+/// What it costs to fetch a row by its key, in rows that are scanned.
+const LOOKUP: f64 = 8.0;
+/// The same where nothing is known of a table: a scan may be longer than is thought.
+const LOOKUP_UNKNOWN: f64 = 2.0;
 /// Most combinations of IN lists over several index columns.
 const COMBINATIONS_MAX: usize = 1_024;
 
@@ -34,8 +37,10 @@ pub struct Choice {
     pub access: Access,
     /// Positions of filters that the keys make true.
     pub consumed: HashSet<usize>,
-    /// Rough number of rows.
+    /// Rough number of rows that the keys yield.
     pub estimate: f64,
+    /// Of rows that satisfy all conditions, where something is known of the table.
+    pub result: Option<f64>,
     /// The wanted order comes for free: `Some(descending)`.
     pub ordered: Option<bool>,
     cost: f64,
@@ -86,29 +91,19 @@ fn column_outline(filters: &[Expr], id: ColId) -> Option<(Outline, Vec<usize>, V
     all.filter(|_| late).map(|outline| (outline, consumed, used))
 }
 
-fn outlined_selectivity(outline: &Outline) -> f64 {
+/// The part of the rows whose value of a column, by its offset in the table, will be what an outline tells of it.
+fn outlined_selectivity(scan: &Scan, offset: usize, outline: &Outline) -> f64 {
+    let of_a_value = || {
+        let values = scan.id_of(offset).and_then(|id| selectivity::distinct(scan, id));
+        values.map_or(selectivity::VALUE, |values| 1.0 / values)
+    };
     match (outline.points, outline.low, outline.high) {
-        (Some(n), ..) => 0.001 * n as f64,
+        (Some(n), ..) => of_a_value() * n as f64,
         (None, false, false) => 1.0,
         (None, true, true) => 1.0 / 40.0,
         (None, ..) => 1.0 / 3.0,
     }
     .min(1.0)
-}
-
-fn selectivity(intervals: &[Interval]) -> f64 {
-    use crate::ranges::Bound;
-    intervals
-        .iter()
-        .map(|i| match (&i.low, &i.high) {
-            _ if i.as_point().is_some() => 0.001,
-            (Bound::Open, Bound::Open) => 1.0,
-            (Bound::Excluded(Datum::Null), Bound::Open) => 1.0,
-            (Bound::Open | Bound::Excluded(Datum::Null), _) | (_, Bound::Open) => 1.0 / 3.0,
-            _ => 1.0 / 40.0,
-        })
-        .sum::<f64>()
-        .min(1.0)
 }
 
 /// The cheapest way to read the rows that satisfy the filters, preferably in the wanted order.
@@ -120,6 +115,9 @@ pub fn choose_access(
     zone: &TimeZone,
 ) -> Choice {
     let table = &scan.table;
+    let table_rows = scan.known.rows();
+    // Rows that satisfy the conditions, where something is known of them.
+    let result = (!scan.known.is_pseudo()).then(|| table_rows * selectivity::of_conditions(scan, filters, zone));
     let same_direction = wanted.windows(2).all(|w| w[0].1 == w[1].1);
     let desc = wanted.first().is_some_and(|w| w.1);
     let wanted_offsets: Option<Vec<usize>> = if wanted.is_empty() || !same_direction {
@@ -130,11 +128,17 @@ pub fn choose_access(
     // A sort costs as much as reading what it sorts.
     let finish = |mut c: Choice, remaining_filters: bool| {
         if c.ordered.is_some() {
-            if let (Some(n), false) = (limit, remaining_filters) {
-                c.cost = c.cost.min(c.cost / c.estimate.max(1.0) * n as f64 + 1.0);
+            // Of the rows that are read, so many are of the result: that many more have to be read.
+            let read = match (remaining_filters, result) {
+                (false, _) => Some(1.0),
+                (true, Some(result)) => Some((c.estimate / result.max(1.0)).max(1.0)),
+                (true, None) => None,
+            };
+            if let (Some(n), Some(read)) = (limit, read) {
+                c.cost = c.cost.min(c.cost / c.estimate.max(1.0) * n as f64 * read + 1.0);
             }
         } else if !wanted.is_empty() {
-            c.cost += c.estimate;
+            c.cost += result.unwrap_or(c.estimate).min(c.estimate);
         }
         c
     };
@@ -160,9 +164,10 @@ pub fn choose_access(
     let full = Choice {
         access: Access::Full,
         consumed: HashSet::new(),
-        estimate: TABLE_ROWS,
+        estimate: table_rows,
+        result,
         ordered: handle_ordered(),
-        cost: TABLE_ROWS,
+        cost: table_rows,
     };
     choices.push(finish(full, !filters.is_empty()));
 
@@ -178,15 +183,17 @@ pub fn choose_access(
             let late = |points| Access::Late(Box::new(late_keys(Path::Handle { points }, filters, used, &consumed)));
             match outline.points {
                 Some(n) => {
-                    let rows = (n as f64).min(TABLE_ROWS);
+                    let rows = (n as f64).min(table_rows);
                     let ordered = if n == 1 && outline.sure { Some(desc) } else { handle_ordered() };
                     let access = late(true);
-                    choices.push(finish(Choice { access, consumed, estimate: rows, ordered, cost: rows * 0.5 }, rest));
+                    let choice = Choice { access, consumed, estimate: rows, result, ordered, cost: rows * 0.5 };
+                    choices.push(finish(choice, rest));
                 }
                 None if !column.field_type.is_unsigned() => {
-                    let rows = (TABLE_ROWS * outlined_selectivity(outline)).max(1.0);
+                    let rows = (table_rows * outlined_selectivity(scan, column.offset, outline)).max(1.0);
                     let (access, ordered) = (late(false), handle_ordered());
-                    choices.push(finish(Choice { access, consumed, estimate: rows, ordered, cost: rows }, rest));
+                    choices
+                        .push(finish(Choice { access, consumed, estimate: rows, result, ordered, cost: rows }, rest));
                 }
                 None => {}
             }
@@ -196,28 +203,27 @@ pub fn choose_access(
             let consumed: HashSet<usize> = used.into_iter().collect();
             let rest = consumed.len() < filters.len();
             if intervals.is_empty() {
-                return Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 };
+                return empty(consumed, desc);
             }
             match handle_points(&intervals) {
                 Some(mut points) => {
                     // However long the list is, the table has no more rows.
-                    let n = (points.len() as f64).min(TABLE_ROWS);
+                    let n = (points.len() as f64).min(table_rows);
                     // Points are fetched together, so they come in their own order at no cost.
                     let ordered = if points.len() == 1 { Some(desc) } else { handle_ordered() };
                     if ordered == Some(true) {
                         points.reverse();
                     }
                     let access = Access::PointHandles(points);
-                    choices.push(finish(Choice { access, consumed, estimate: n, ordered, cost: n * 0.5 }, rest));
+                    choices
+                        .push(finish(Choice { access, consumed, estimate: n, result, ordered, cost: n * 0.5 }, rest));
                 }
                 None => {
                     if let Some(ranges) = handle_ranges(&intervals, column.field_type.is_unsigned()) {
-                        let rows = (TABLE_ROWS * selectivity(&intervals)).max(1.0);
-                        let ordered = handle_ordered();
-                        choices.push(finish(
-                            Choice { access: Access::Handles(ranges), consumed, estimate: rows, ordered, cost: rows },
-                            rest,
-                        ));
+                        let rows = (table_rows * selectivity::of_column(scan, column.offset, &intervals)).max(1.0);
+                        let (access, ordered) = (Access::Handles(ranges), handle_ordered());
+                        let choice = Choice { access, consumed, estimate: rows, result, ordered, cost: rows };
+                        choices.push(finish(choice, rest));
                     }
                 }
             }
@@ -225,7 +231,8 @@ pub fn choose_access(
     }
 
     for index in table.public_indexes().filter(|i| !i.invisible && allowed(i.name.as_str())) {
-        if let Some(choice) = index_access(scan, index, filters, wanted_offsets.as_deref(), desc, zone) {
+        if let Some(mut choice) = index_access(scan, index, filters, wanted_offsets.as_deref(), desc, zone) {
+            choice.result = result;
             if matches!(choice.access, Access::Empty) {
                 return choice;
             }
@@ -246,10 +253,16 @@ pub fn choose_access(
     best.unwrap_or(Choice {
         access: Access::Full,
         consumed: HashSet::new(),
-        estimate: TABLE_ROWS,
+        estimate: table_rows,
+        result,
         ordered: None,
-        cost: TABLE_ROWS,
+        cost: table_rows,
     })
+}
+
+/// What conditions that nothing satisfies need to read.
+fn empty(consumed: HashSet<usize>, desc: bool) -> Choice {
+    Choice { access: Access::Empty, consumed, estimate: 0.0, result: None, ordered: Some(desc), cost: 0.0 }
 }
 
 /// The handles, if single ones are all there are: in order, each once.
@@ -305,8 +318,8 @@ struct IndexKeys<'t> {
     whole: bool,
     /// No value satisfies the conditions.
     empty: bool,
-    /// Rough number of rows.
-    rows: f64,
+    /// The part of the rows that what is said of each column leaves.
+    parts: Vec<f64>,
 }
 
 fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &TimeZone) -> Option<IndexKeys<'t>> {
@@ -317,7 +330,7 @@ fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &Ti
         depth: 0,
         whole: true,
         empty: false,
-        rows: TABLE_ROWS,
+        parts: Vec::new(),
     };
     for part in &index.columns {
         let column = scan.table.columns.get(part.offset)?;
@@ -360,7 +373,7 @@ fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &Ti
         let points: Option<Vec<Datum>> = intervals.iter().map(|i| i.as_point().cloned()).collect();
         match points {
             Some(points) if keys.combos.len() == 1 || keys.combos.len() * points.len() <= COMBINATIONS_MAX => {
-                keys.rows = (keys.rows * 0.001 * points.len() as f64).min(TABLE_ROWS);
+                keys.parts.push(selectivity::of_column(scan, part.offset, &intervals));
                 keys.combos = keys
                     .combos
                     .iter()
@@ -378,14 +391,13 @@ fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &Ti
                 }
             }
             _ => {
-                keys.rows *= selectivity(&intervals);
+                keys.parts.push(selectivity::of_column(scan, part.offset, &intervals));
                 keys.tail = Some((intervals, &column.field_type));
                 keys.whole = false;
                 break;
             }
         }
     }
-    keys.rows = keys.rows.max(1.0);
     Some(keys)
 }
 
@@ -457,8 +469,9 @@ fn covers(scan: &Scan, index: &IndexInfo) -> bool {
     })
 }
 
-fn range_cost(rows: f64, covering: bool) -> f64 {
-    if covering { rows * 0.9 } else { rows * 3.0 + 5.0 }
+fn range_cost(scan: &Scan, rows: f64, covering: bool) -> f64 {
+    let lookup = if scan.known.is_pseudo() { LOOKUP_UNKNOWN } else { LOOKUP };
+    if covering { rows * 0.9 } else { rows * (1.0 + lookup) + 5.0 }
 }
 
 fn index_access(
@@ -474,14 +487,14 @@ fn index_access(
     }
     let keys = index_keys(scan, index, filters, zone)?;
     if keys.empty {
-        let consumed = keys.consumed;
-        return Some(Choice { access: Access::Empty, consumed, estimate: 0.0, ordered: Some(desc), cost: 0.0 });
+        return Some(empty(keys.consumed, desc));
     }
     if keys.are_entries(index) {
-        let n = (keys.combos.len() as f64).min(TABLE_ROWS / 2.0);
+        let n = (keys.combos.len() as f64).min((scan.known.rows() / 2.0).max(1.0));
         let ordered = (keys.combos.len() == 1).then_some(desc);
         let access = Access::PointIndex { index: index.id, keys: keys.combos };
-        return Some(Choice { access, consumed: keys.consumed, estimate: n, ordered, cost: n * 1.5 });
+        let consumed = keys.consumed;
+        return Some(Choice { access, consumed, estimate: n, result: None, ordered, cost: n * 1.5 });
     }
     let ordered = keys.combos.len() == 1 && index_ordered(scan, index, keys.combos[0].len(), wanted);
     let covering = covers(scan, index);
@@ -489,15 +502,10 @@ fn index_access(
         return None;
     }
     let (ranges, words) = keys.ranges(scan, index)?;
-    let (rows, consumed) = (keys.rows, keys.consumed);
+    let rows = selectivity::of_index(scan, index, &keys.parts, keys.whole, &ranges).max(1.0);
+    let (consumed, cost) = (keys.consumed, range_cost(scan, rows, covering));
     let access = Access::Index { index: index.id, ranges, words, covering };
-    Some(Choice {
-        access,
-        consumed,
-        estimate: rows,
-        ordered: ordered.then_some(desc),
-        cost: range_cost(rows, covering),
-    })
+    Some(Choice { access, consumed, estimate: rows, result: None, ordered: ordered.then_some(desc), cost })
 }
 
 /// A way through an index whose keys the run will tell, if it has to.
@@ -513,7 +521,7 @@ fn late_index_access(
     let mut reliable = true;
     // How many combinations of values, of how many columns, and whether there is one for certain.
     let (mut combos, mut fixed, mut one) = (1, 0, true);
-    let (mut rows, mut whole) = (TABLE_ROWS, true);
+    let (mut parts, mut whole) = (Vec::new(), true);
     for part in &index.columns {
         let id = scan.id_of(part.offset);
         let of_column = |i: &usize| ranges::outline(&filters[*i], id?);
@@ -538,7 +546,7 @@ fn late_index_access(
         used.extend(positions);
         match outline.points {
             Some(n) if combos == 1 || combos * n <= COMBINATIONS_MAX => {
-                rows = (rows * 0.001 * n as f64).min(TABLE_ROWS);
+                parts.push(outlined_selectivity(scan, part.offset, &outline));
                 combos *= n;
                 fixed += 1;
                 one &= n == 1 && outline.sure;
@@ -548,7 +556,7 @@ fn late_index_access(
                 }
             }
             _ => {
-                rows *= outlined_selectivity(&outline);
+                parts.push(outlined_selectivity(scan, part.offset, &outline));
                 whole = false;
                 break;
             }
@@ -559,20 +567,20 @@ fn late_index_access(
     }
     used.sort_unstable();
     used.dedup();
-    let rows = rows.max(1.0);
+    let rows = selectivity::of_index(scan, index, &parts, false, &[]).max(1.0);
     let of = |points, covering| {
         let path = Path::Index { index: index.id, points, covering };
         Access::Late(Box::new(late_keys(path, filters, &used, &consumed)))
     };
     if whole && index.unique {
-        let n = (combos as f64).min(TABLE_ROWS / 2.0);
+        let n = (combos as f64).min((scan.known.rows() / 2.0).max(1.0));
         let (access, ordered) = (of(true, false), (one && combos == 1).then_some(desc));
-        return Some(Choice { access, consumed, estimate: n, ordered, cost: n * 1.5 });
+        return Some(Choice { access, consumed, estimate: n, result: None, ordered, cost: n * 1.5 });
     }
     let ordered = one && index_ordered(scan, index, fixed, wanted);
     let covering = covers(scan, index);
-    let (access, cost) = (of(false, covering), range_cost(rows, covering));
-    Some(Choice { access, consumed, estimate: rows, ordered: ordered.then_some(desc), cost })
+    let (access, cost) = (of(false, covering), range_cost(scan, rows, covering));
+    Some(Choice { access, consumed, estimate: rows, result: None, ordered: ordered.then_some(desc), cost })
 }
 
 fn late_keys(path: Path, filters: &[Expr], used: &[usize], consumed: &HashSet<usize>) -> LateKeys {

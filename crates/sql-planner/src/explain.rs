@@ -222,10 +222,10 @@ impl Lines {
     }
 
     /// Entries of an index, and the rows that they lead to.
-    fn lookup(&mut self, lead: String, rest: &str, rows: Option<f64>, (index, table): (&str, &str), info: &str) {
+    fn lookup(&mut self, lead: String, rest: &str, rows: Option<f64>, (index, table): (&str, &str), infos: [&str; 2]) {
         self.push(lead, "IndexLookUp", rows, "root", "", "");
-        self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", index, info);
-        self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, "keep order:false");
+        self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", index, infos[0]);
+        self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, infos[1]);
     }
 
     fn scan(&mut self, scan: &Scan, rt: &Names<'_>, first: &str, rest: &str) {
@@ -249,8 +249,12 @@ impl Lines {
             lead = format!("{rest}└─");
             rest.push_str("  ");
         }
-        let order =
-            format!("keep order:{}{}", scan.order.is_some(), if scan.order == Some(true) { ", desc" } else { "" });
+        // As in TiDB: the numbers of rows are guesses.
+        let pseudo = if scan.known.is_pseudo() { ", stats:pseudo" } else { "" };
+        let desc = if scan.order == Some(true) { ", desc" } else { "" };
+        let of_points = format!("keep order:{}{desc}", scan.order.is_some());
+        let order = format!("{of_points}{pseudo}");
+        let of_rows = format!("keep order:false{pseudo}");
         match &scan.access {
             Access::Empty => self.push(lead, "TableDual", Some(0.0), "root", "", "rows:0"),
             Access::PointHandles(h) if h.len() == 1 => {
@@ -264,14 +268,14 @@ impl Lines {
                     rows,
                     "root",
                     &table,
-                    &format!("handle:[{}], {order}", list.join(" ")),
+                    &format!("handle:[{}], {of_points}", list.join(" ")),
                 );
             }
             Access::PointIndex { index, keys } if keys.len() == 1 => {
                 self.push(lead, "Point_Get", rows, "root", &object(*index), "")
             }
             Access::PointIndex { index, .. } => {
-                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &order)
+                self.push(lead, "Batch_Point_Get", rows, "root", &object(*index), &of_points)
             }
             Access::Late(late) if scan.access.is_points() => {
                 let single = late.conditions.len() == 1 && scan.estimate <= 1.0;
@@ -283,14 +287,16 @@ impl Lines {
                 self.push(lead, name, rows, "root", &object, &decided_by(late, rt));
             }
             Access::Index { index, words, covering: false, .. } => {
-                self.lookup(lead, &rest, rows, (&object(*index), &table), &format!("range:{words}, {order}"));
+                let range = format!("range:{words}, {order}");
+                self.lookup(lead, &rest, rows, (&object(*index), &table), [&range, &of_rows]);
             }
             Access::Late(late) if scan.access.is_lookup() => {
                 let index = match late.path {
                     Path::Index { index, .. } => object(index),
                     Path::Handle { .. } => table.clone(),
                 };
-                self.lookup(lead, &rest, rows, (&index, &table), &format!("range:{}, {order}", decided_by(late, rt)));
+                let range = format!("range:{}, {order}", decided_by(late, rt));
+                self.lookup(lead, &rest, rows, (&index, &table), [&range, &of_rows]);
             }
             access => {
                 let of_index = match access {

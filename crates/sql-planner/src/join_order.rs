@@ -23,6 +23,7 @@ use query::infer;
 use super::estimate::input_rows;
 use super::expr::equality;
 use super::plan::{ColId, JoinKind, Plan, Scan};
+use super::selectivity::distinct;
 
 /// Inputs up to which all orders are compared.
 const EXHAUSTIVE_INPUTS: usize = 10;
@@ -61,7 +62,7 @@ impl Group {
     fn of(plan: Plan) -> Result<Group, Box<Plan>> {
         let mut group = Group { inputs: Vec::new(), conditions: Vec::new(), written: Tree::Input(0) };
         match group.take_apart(plan.clone()) {
-            Some(tree) if group.inputs.len() > 2 && group.inputs.len() <= INPUTS_MAX => {
+            Some(tree) if group.inputs.len() >= least(&group.inputs) && group.inputs.len() <= INPUTS_MAX => {
                 group.written = tree;
                 Ok(group)
             }
@@ -104,12 +105,52 @@ impl Group {
                 selectivity: selectivity(c, &inputs, &owner, &rows),
             })
             .collect();
-        let tree = search(&rows, &edges, written);
+        let tree = match first_inputs(&inputs) {
+            first if first.is_empty() => search(&rows, &edges, written),
+            first => led(&rows, &edges, &first),
+        };
         let mut inputs: Vec<Option<Plan>> = inputs.into_iter().map(Some).collect();
         let mut conditions: Vec<(u64, Option<Expr>)> =
             edges.iter().map(|e| e.inputs).zip(conditions.into_iter().map(Some)).collect();
         put_together(&tree, &mut inputs, &mut conditions).0
     }
+}
+
+/// How many inputs must be there for an order to matter: sides of one join are chosen later, unless hints say which is
+/// first.
+fn least(inputs: &[Plan]) -> usize {
+    if first_inputs(inputs).is_empty() { 3 } else { 2 }
+}
+
+/// The inputs that hints want joined first, in their order.
+fn first_inputs(inputs: &[Plan]) -> Vec<usize> {
+    let place = |at: usize| match &inputs[at] {
+        Plan::Scan(scan) => scan.join_hint.place.map(|place| (place, at)),
+        _ => None,
+    };
+    let mut first: Vec<(usize, usize)> = (0..inputs.len()).filter_map(place).collect();
+    first.sort_unstable();
+    first.into_iter().map(|(_, at)| at).collect()
+}
+
+/// The tree that begins with these inputs, one after the other; of the others the one follows whose join has the fewest
+/// rows, one that conditions connect before any other.
+fn led(rows: &[f64], edges: &[Edge], first: &[usize]) -> Tree {
+    let part = |at: usize| Part { set: 1 << at, rows: rows[at], cost: 0.0, tree: Tree::Input(at) };
+    let mut led = part(first[0]);
+    for at in &first[1..] {
+        led = led.join(&part(*at), edges);
+    }
+    let mut others: Vec<Part> = (0..rows.len()).filter(|at| !first.contains(at)).map(part).collect();
+    while !others.is_empty() {
+        let apart = |p: &Part| !connected(led.set, p.set, edges);
+        let next = (0..others.len()).min_by(|a, b| {
+            let key = |at: usize| (apart(&others[at]), rows_of(&led, &others[at], edges));
+            key(*a).partial_cmp(&key(*b)).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        led = led.join(&others.swap_remove(next.unwrap_or_default()), edges);
+    }
+    led.tree
 }
 
 /// The part of all pairs for which a condition holds.
@@ -121,6 +162,14 @@ fn selectivity(c: &Expr, inputs: &[Plan], owner: &HashMap<ColId, usize>, rows: &
     let distinct = call.args.iter().filter_map(|side| match side {
         Expr::Column { index, .. } => {
             let at = *owner.get(index)?;
+            let known = match &inputs[at] {
+                Plan::Scan(scan) => distinct(scan, *index),
+                _ => None,
+            };
+            // Of the values of the whole table, no more than there are rows of it here.
+            if let Some(values) = known {
+                return Some(values.min(rows[at]).max(1.0));
+            }
             let key = matches!(&inputs[at], Plan::Scan(scan) if is_key(scan, *index));
             Some(if key { rows[at] } else { (rows[at] * DISTINCT_PART).max(1.0) })
         }
@@ -357,6 +406,15 @@ mod tests {
     fn what_is_as_good_as_any_other_stays_as_written() {
         let edges: Vec<Edge> = (1..6).map(|at| edge(at - 1, at, 1e-4)).collect();
         assert_eq!(search(&[10_000.0; 6], &edges, as_written(6)), as_written(6));
+    }
+
+    #[test]
+    fn what_a_hint_names_is_joined_first_and_the_others_follow_their_conditions() {
+        let edges = [edge(0, 1, 1e-4), edge(1, 2, 1e-4), edge(2, 3, 1e-4)];
+        let tree = led(&[10.0, 10.0, 10.0, 10.0], &edges, &[3, 2]);
+        assert_eq!(inputs(&tree), [3, 2, 1, 0]);
+        let tree = led(&[10.0, 10.0, 10.0, 10.0], &edges, &[0, 3]);
+        assert_eq!(inputs(&tree)[..2], [0, 3]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! From a parsed statement to a plan.
 //!
-//! [`binder`] gives names and types their meaning and makes a [`plan::Plan`]; [`optimize`] makes it cheap, with the rules
-//! [`unnest`], [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan reads, and [`ranges`] turns conditions
-//! into key ranges; [`estimate`] guesses numbers of rows; [`aggregate`] knows the aggregate functions, [`window`]
-//! the window functions; [`view`] makes definitions of views; [`expr`] is the planner's side of expressions; [`explain`]
-//! shows a plan; [`inputs`] is what a plan that is kept asks of each run.
+//! [`binder`] gives names and types their meaning and makes a [`plan::Plan`], with the wishes of [`hints`] in it; [`optimize`]
+//! makes it cheap, with the rules [`unnest`], [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan
+//! reads, and [`ranges`] turns conditions into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what
+//! conditions leave of them; [`aggregate`] knows the aggregate functions, [`window`] the window functions; [`view`] makes
+//! definitions of views; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`inputs`] is what a plan
+//! that is kept asks of each run.
 //!
 //! May import `sql-base`, `sql-parser` for the text of views, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
 //! whose trees are bound.
@@ -19,11 +20,13 @@ pub mod common_conditions;
 pub mod estimate;
 pub mod explain;
 pub mod expr;
+pub mod hints;
 pub mod inputs;
 pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;
+pub mod selectivity;
 pub mod unnest;
 pub mod view;
 pub mod window;

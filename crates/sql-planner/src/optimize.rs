@@ -13,14 +13,16 @@
 //! matter of the run: then the executor does what storage nodes would have done.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::TypeCode;
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func, Param};
+use statistics::Statistics;
 
 use super::access::{EVERYTHING, choose_access};
-use super::estimate::estimate;
+use super::estimate::{estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{
     Access, ColId, Columns, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery, SubqueryKind,
@@ -28,17 +30,23 @@ use super::plan::{
 };
 use super::{common_conditions, join_order, unnest, window};
 
+/// What it costs to look up a key, and each row of it, in rows that are scanned.
+const LOOKUP_START: f64 = 4.0;
+const LOOKUP_ROW: f64 = 8.0;
+
 /// What plans depend on beside statement and schema.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The session's zone: TIMESTAMP keys are in UTC.
     pub zone: TimeZone,
+    /// What is known of tables' values.
+    pub statistics: Arc<Statistics>,
 }
 
 /// The plan of a statement.
 pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
     let Logical { mut plan, subqueries, columns } = logical;
-    let rules = Rules { zone: &settings.zone };
+    let rules = Rules { zone: &settings.zone, statistics: &settings.statistics };
     let slots = slots(&subqueries, &columns);
     let reads = unnest::reads(&mut plan);
     plan = unnest::unnest(plan, &reads);
@@ -81,11 +89,13 @@ fn params_of(input: &Plan, each: impl FnOnce(&mut dyn FnMut(&mut Expr))) -> Hash
 /// The rules, with what they may ask.
 struct Rules<'a> {
     zone: &'a TimeZone,
+    statistics: &'a Statistics,
 }
 
 impl Rules<'_> {
     /// Applies all rules.
-    fn optimize(&self, plan: Plan) -> Plan {
+    fn optimize(&self, mut plan: Plan) -> Plan {
+        attach(&mut plan, self.statistics);
         let plan = join_order::order_joins(push_down(plan, Vec::new()), self.zone);
         let needed: HashSet<ColId> = plan.outputs().into_iter().collect();
         let plan = prune(plan, &needed);
@@ -169,15 +179,33 @@ impl Rules<'_> {
 
     fn place_join(&self, kind: JoinKind, left: Plan, right: Plan, equal: Vec<(Expr, Expr)>, other: Vec<Expr>) -> Plan {
         let (l, r) = (estimate(&left), estimate(&right));
+        let wish = |side: &Plan| bare_scan(side).and_then(|scan| scan.join_hint.lookup);
+        // What is to be looked up goes to the right, and what is not goes to the left, whichever is larger.
+        let turn = match (wish(&left), wish(&right)) {
+            (Some(true), Some(true)) | (None, None) => l > r,
+            (Some(true), _) => true,
+            (_, Some(true)) => false,
+            (Some(false), None) => false,
+            (_, Some(false)) => l > r,
+        };
         let (left, right, equal) =
-            if kind == JoinKind::Inner && l > r && !equal.is_empty() && lookup_key(&left, &equal, true).is_some() {
+            if kind == JoinKind::Inner && turn && !equal.is_empty() && lookup_key(&left, &equal, true).is_some() {
                 // The large side that can be looked up goes to the right.
                 (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
             } else {
                 (left, right, equal)
             };
         let (l, r) = (estimate(&left), estimate(&right));
-        let lookup = (l * 20.0 < r).then(|| lookup_key(&right, &equal, false)).flatten();
+        let lookup = lookup_key(&right, &equal, false).filter(|at| {
+            if let Some(wish) = bare_scan(&right).and_then(|scan| scan.join_hint.lookup) {
+                return wish;
+            }
+            // Without statistics a lookup must be better by far: the rows of a key may be many.
+            match bare_scan(&right).and_then(|scan| Some((scan.known.rows(), rows_of_a_key(scan, &equal[*at].1)?))) {
+                Some((all, of_a_key)) => l * (LOOKUP_START + of_a_key * LOOKUP_ROW) < all + r,
+                None => l * 20.0 < r,
+            }
+        });
         if let Some(pair) = lookup
             && let Plan::Scan(scan) = &right
             && let Some(scan) = self.place_lookup(scan, &equal[pair].1)
@@ -207,7 +235,10 @@ impl Rules<'_> {
         scan.filters = std::mem::take(&mut scan.pushed.filters);
         scan.filters.append(&mut scan.residual);
         scan.filters.push(keys.clone());
+        // That the keys are looked up is settled, however many rows they have.
+        let known = std::mem::take(&mut scan.known);
         let (mut scan, _) = self.place_scan(scan, &[], None);
+        scan.known = known;
         let by_keys = matches!(&scan.access, Access::Late(late) if late.conditions.contains(&keys));
         // Where the keys do not make it true, the join does.
         scan.pushed.filters.retain(|f| *f != keys);
@@ -327,7 +358,10 @@ impl Rules<'_> {
             }
         }
         if !scan.pushed.filters.is_empty() || !scan.residual.is_empty() {
-            scan.estimate = (scan.estimate * 0.8).max(1.0);
+            scan.estimate = match choice.result {
+                Some(result) => result.min(scan.estimate).max(1.0),
+                None => (scan.estimate * 0.8).max(1.0),
+            };
         }
         if scan.residual.is_empty() && (wanted.is_empty() || choice.ordered.is_some()) {
             scan.pushed.limit = limit;
@@ -338,6 +372,16 @@ impl Rules<'_> {
         let ordered = choice.ordered.is_some();
         (scan, ordered)
     }
+}
+
+/// Gives the scans what is known of their tables.
+fn attach(plan: &mut Plan, statistics: &Statistics) {
+    if let Plan::Scan(scan) = plan
+        && let Some(known) = statistics.tables().get(&scan.table.id)
+    {
+        scan.known = Arc::clone(known);
+    }
+    plan.inputs_mut().into_iter().for_each(|input| attach(input, statistics));
 }
 
 /// Lets the storage nodes aggregate what they scan, when they can.
@@ -842,7 +886,7 @@ mod tests {
     }
 
     fn placed(plan: Plan) -> Vec<String> {
-        names(&Rules { zone: &TimeZone::UTC }.optimize(plan))
+        names(&Rules { zone: &TimeZone::UTC, statistics: &Statistics::default() }.optimize(plan))
     }
 
     #[test]

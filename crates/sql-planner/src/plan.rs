@@ -16,6 +16,7 @@ use codec::datum::Datum;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_catalog::TableInfo;
+use statistics::TableStatistics;
 
 /// A statement that reads, bound.
 #[derive(Debug, Clone, Default)]
@@ -468,6 +469,8 @@ pub struct Scan {
     pub residual: Vec<Expr>,
     /// Names of indexes from USE INDEX (`Some(true, …)`) or IGNORE INDEX.
     pub hints: Vec<(IndexHint, Vec<String>)>,
+    /// What hints say of its part in joins.
+    pub join_hint: JoinHint,
     /// Rows that are read are locked (`FOR UPDATE`).
     pub lock: Option<Lock>,
     /// It is inside of a derived table, where lock clauses outside don't reach.
@@ -476,6 +479,17 @@ pub struct Scan {
     pub view: Option<(String, String)>,
     /// Rough number of rows that the access yields.
     pub estimate: f64,
+    /// What is known of the table's values.
+    pub known: Arc<TableStatistics>,
+}
+
+/// What hints say of a table's part in joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JoinHint {
+    /// Whether it is to be looked up; nothing is said: the cheaper way.
+    pub lookup: Option<bool>,
+    /// Its place among the tables that are joined first.
+    pub place: Option<usize>,
 }
 
 /// `FOR UPDATE` and `FOR SHARE`.

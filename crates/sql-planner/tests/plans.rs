@@ -70,7 +70,7 @@ fn plan(sql: &str) -> Result<String, SqlError> {
     let bound = binder.bind_query(query)?;
     let logical =
         Logical { plan: bound.plan, subqueries: binder.subqueries, columns: std::mem::take(&mut binder.columns) };
-    let physical = optimize(logical, &Settings { zone: TimeZone::UTC });
+    let physical = optimize(logical, &Settings { zone: TimeZone::UTC, statistics: Default::default() });
     let mut text = String::new();
     for line in explain::lines(&physical, &|_| false, None) {
         let _ = writeln!(text, "{}", line.join(" | ").replace("|  |", "| |").trim_end());

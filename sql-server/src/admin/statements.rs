@@ -61,7 +61,10 @@ async fn check_one(
     check::check_table(&*server.domain()?, &table, index).await
 }
 
-fn stored_table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+pub(super) fn stored_table(
+    ctx: &ExecContext<'_>,
+    name: &TableName,
+) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
     let (database, table) = show::base_table(ctx, name)?;
     if table.kind == TableKind::Memory {
         return Err(SqlError::NotSupported(format!("this statement on the computed table '{}'", table.name)));

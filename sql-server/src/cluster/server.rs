@@ -7,7 +7,7 @@ use std::time::Instant;
 use kv_client::Client;
 use parking_lot::RwLock;
 use sql_base::SqlError;
-use sql_catalog::{AutoIds, Schema, SchemaCache};
+use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache};
 use sql_context::Services;
 use sql_context::vars::GlobalVars;
 use sql_ddl::Domain;
@@ -152,5 +152,9 @@ impl Services for Server {
 
     fn auto_ids(&self) -> Result<Arc<AutoIds>, SqlError> {
         Ok(Arc::clone(self.domain()?.auto_ids()))
+    }
+
+    fn statistics(&self) -> Result<Arc<StatisticsCache>, SqlError> {
+        Ok(Arc::clone(self.domain()?.statistics()))
     }
 }

@@ -153,11 +153,21 @@ impl Session {
         text: &str,
         params: &[Datum],
     ) -> Result<Outcome, SqlError> {
-        self.state.time_limit = match parsed.max_execution_time {
+        // What hints set holds for this statement.
+        let own = (!parsed.settings.variables.is_empty()).then(|| self.state.vars.clone());
+        for (name, value) in &parsed.settings.variables {
+            if let Err(why) = self.set_for_statement(name, value) {
+                self.state.push_warning(Level::Warning, &why);
+            }
+        }
+        self.state.time_limit = match parsed.settings.max_execution_time {
             Some(ms) => Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero()),
             None => self.state.vars.settings().max_execution_time,
         };
         let result = Box::pin(self.dispatch(&parsed.statement, text, params)).await;
+        if let Some(own) = own {
+            self.state.vars = own;
+        }
         for warning in &parsed.warnings {
             self.state.push_warning(Level::Warning, warning);
         }
@@ -283,9 +293,11 @@ impl Session {
             Statement::MaintainTable { op: "check", .. } => self.run_definition(statement, text).await,
             Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
             Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
-            Statement::Ddl(_) | Statement::Admin(_) | Statement::SplitTable(_) | Statement::AnalyzeTable(_) => {
-                self.run_definition(statement, text).await
-            }
+            Statement::Ddl(_)
+            | Statement::Admin(_)
+            | Statement::SplitTable(_)
+            | Statement::AnalyzeTable(_)
+            | Statement::DropStats(_) => self.run_definition(statement, text).await,
         }
     }
 
@@ -434,7 +446,12 @@ impl Session {
 
     /// Runs what changes or inspects definitions. It commits what is open first, as in MySQL.
     async fn run_definition(&mut self, statement: &Statement, text: &str) -> Result<Outcome, SqlError> {
-        if matches!(statement, Statement::Ddl(ddl) if !ddl.is_temporary()) {
+        let commits = match statement {
+            Statement::Ddl(ddl) => !ddl.is_temporary(),
+            Statement::AnalyzeTable(_) | Statement::DropStats(_) => true,
+            _ => false,
+        };
+        if commits {
             self.state.commit(&*self.server).await?;
             self.check_writable(self.state.vars.settings().read_only)?;
         }
@@ -508,6 +525,8 @@ async fn define(
         Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await,
         Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await,
         Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Outcome::Rows),
+        Statement::AnalyzeTable(analyze) => crate::admin::analyze_tables(server, ctx, analyze).await.map(Outcome::Rows),
+        Statement::DropStats(tables) => crate::admin::drop_stats(server, ctx, tables).await,
         Statement::MaintainTable { op: "check", tables } => {
             crate::admin::check_tables(server, ctx, tables).await.map(Outcome::Rows)
         }
@@ -529,7 +548,6 @@ fn kind_name(statement: &Statement) -> &'static str {
         Statement::Begin(_) => "BEGIN",
         Statement::Commit(_) => "COMMIT",
         Statement::Rollback(_) => "ROLLBACK",
-        Statement::AnalyzeTable(_) => "ANALYZE TABLE",
         _ => "other",
     }
 }

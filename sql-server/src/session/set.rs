@@ -50,6 +50,19 @@ impl Session {
         }
     }
 
+    /// `SET_VAR(name = value)`: what concerns transactions and the connection is not for one statement.
+    pub(super) fn set_for_statement(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        let hint = || SqlError::UnresolvedHintName { name: name.to_owned(), hint: "SET_VAR".to_owned() };
+        let variable = vars::find(name).ok_or_else(hint)?;
+        let fixed = ["autocommit", "last_insert_id", "identity", "sql_auto_is_null", "pseudo_thread_id", "timestamp"];
+        let of_connection = ["transaction_", "tx_", "character_set_", "collation_", "wait_", "interactive_", "net_"];
+        let here = matches!(variable.scope, vars::Scope::Both | vars::Scope::Session);
+        if !here || fixed.contains(&variable.name) || of_connection.iter().any(|p| variable.name.starts_with(p)) {
+            return Err(SqlError::NotHintable(variable.name.to_owned()));
+        }
+        self.state.vars.set(variable, value)
+    }
+
     async fn set_session(&mut self, variable: &'static SystemVariable, value: &str) -> Result<(), SqlError> {
         match variable.name {
             "autocommit" => {

@@ -86,7 +86,8 @@ impl Output {
     }
 }
 
-fn encode_value(
+/// Appends the value of a row as an encoded datum.
+pub(super) fn encode_value(
     out: &mut Vec<u8>,
     column: &ArrayRef,
     row: usize,
@@ -138,4 +139,9 @@ fn encode_value(
         }
     }
     Ok(())
+}
+
+/// The bytes of a row of a column of strings.
+pub(super) fn bytes_at(column: &ArrayRef, row: usize) -> &[u8] {
+    column.as_binary::<i32>().value(row)
 }

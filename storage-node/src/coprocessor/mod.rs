@@ -1,4 +1,4 @@
-//! The coprocessor: runs `tipb` DAG requests over an MVCC view of one region.
+//! The coprocessor: runs `tipb` requests over an MVCC view of one region: plans of executors, and ANALYZE.
 //!
 //! ```text
 //! executors[0]   executors[1..]                        answer
@@ -19,6 +19,7 @@
 //!
 //! Not here: region epochs and leadership (checked before the view exists), choosing what to push down (`query::pb`).
 
+mod analyze;
 mod encode;
 mod pipeline;
 mod scan;
@@ -39,6 +40,8 @@ use crate::mvcc::{MvccError, ReadView};
 
 /// `Request.tp` of a DAG request.
 pub const REQ_TYPE_DAG: i64 = 103;
+/// `Request.tp` of ANALYZE.
+pub const REQ_TYPE_ANALYZE: i64 = 104;
 
 /// Bytes after which a page ends, however few rows it has: an answer is one message, and a client holds several.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -82,8 +85,13 @@ impl crate::server::Coprocessor for DagCoprocessor {
 
 /// Answers a request from a view at its timestamp, cut to its region.
 pub fn handle(request: &Request, view: &dyn ReadView) -> Response {
-    match run(request, view) {
-        Ok((select, range)) => Response { data: select.encode_to_vec(), range, ..Response::default() },
+    let answer = match request.tp {
+        REQ_TYPE_DAG => run(request, view).map(|(select, range)| (select.encode_to_vec(), range)),
+        REQ_TYPE_ANALYZE => analyze::run(request, view).map(|collected| (collected.encode_to_vec(), None)),
+        tp => Err(unsupported(format_args!("requests of type {tp}"))),
+    };
+    match answer {
+        Ok((data, range)) => Response { data, range, ..Response::default() },
         Err(CopError::Mvcc(MvccError::KeyIsLocked(info))) => {
             Response { locked: Some(crate::server::lock_info(*info)), ..Response::default() }
         }
@@ -100,9 +108,6 @@ pub fn handle(request: &Request, view: &dyn ReadView) -> Response {
 }
 
 fn run(request: &Request, view: &dyn ReadView) -> Result<(tipb::SelectResponse, Option<PbRange>), CopError> {
-    if request.tp != REQ_TYPE_DAG {
-        return Err(unsupported(format_args!("requests of type {}", request.tp)));
-    }
     let dag =
         tipb::DagRequest::decode(&request.data[..]).map_err(|e| CopError::Request(format!("DAG request: {e}")))?;
     let mut ctx = context(&dag)?;

@@ -265,8 +265,8 @@ fn what_is_not_supported_is_refused_by_name() {
     let error = |r: &Request| handle(r, &v).other_error;
     let mut r = request(vec![table_scan(false)], &[9]);
     assert!(error(&r).contains("output column 9"));
-    r.tp = 104;
-    assert!(error(&r).contains("type 104"));
+    r.tp = 105;
+    assert!(error(&r).contains("type 105"));
     let join = Executor { tp: ExecType::TypeJoin.into(), ..Default::default() };
     assert!(error(&request(vec![table_scan(false), join.clone()], &[])).contains("TypeJoin"));
     assert!(error(&request(vec![join], &[])).contains("first executor"));
@@ -308,6 +308,85 @@ fn timestamps_are_compared_in_the_sessions_zone_and_sent_in_utc() {
     dag.time_zone_name = "Europe/Nowhere".into();
     r.data = dag.encode_to_vec();
     assert!(handle(&r, &view(1)).other_error.contains("time zone"));
+}
+
+/// All columns of the table and the group (name, n).
+fn analyze_request(asked: tipb::AnalyzeColumnsReq) -> Request {
+    let columns_info = table_scan(false).tbl_scan.unwrap().columns;
+    let group = tipb::AnalyzeColumnGroup { column_offsets: vec![1, 4], prefix_lengths: Vec::new() };
+    let col_req = tipb::AnalyzeColumnsReq { columns_info, column_groups: vec![group], ..asked };
+    let tp = tipb::AnalyzeType::TypeFullSampling.into();
+    let analyze = tipb::AnalyzeReq { tp, col_req: Some(col_req), ..Default::default() };
+    Request { tp: REQ_TYPE_ANALYZE, data: analyze.encode_to_vec(), ..request(vec![], &[]) }
+}
+
+fn collected(request: &Request, view: &MapView) -> tipb::RowSampleCollector {
+    let response = handle(request, view);
+    assert_eq!(response.other_error, "");
+    tipb::AnalyzeColumnsResp::decode(&response.data[..]).unwrap().row_collector.unwrap()
+}
+
+#[test]
+fn an_analysis_counts_all_rows_and_samples_some() {
+    let asked = tipb::AnalyzeColumnsReq { sample_size: 20, ..Default::default() };
+    let found = collected(&analyze_request(asked), &view(1000));
+    assert_eq!((found.count, found.samples.len()), (1000, 20));
+    // A name in five is NULL; the added column has its default in every row.
+    assert_eq!(found.null_counts, [0, 200, 0, 0, 0, 0]);
+    let distinct: Vec<usize> = found.fm_sketch.iter().map(|s| s.hashset.len() << s.mask.count_ones()).collect();
+    assert_eq!(distinct, [1000, 3, 1000, 1000, 1, 4]);
+    let types = types();
+    for sample in &found.samples {
+        let decoded: Vec<Datum> = (sample.row.iter().zip(&types))
+            .map(|(bytes, ty)| datum::decode_one(&mut &bytes[..]).unwrap().unflatten(ty).unwrap())
+            .collect();
+        assert_eq!(decoded, row(decoded[0].as_i64().unwrap()));
+    }
+}
+
+#[test]
+fn strings_that_compare_equal_are_one_value_of_an_analysis() {
+    let ty = FieldType::varchar(20).with_collation(codec::types::Collation::UTF8MB4_GENERAL_CI);
+    let mut map = MapView::default();
+    for (i, name) in ["a", "A", "a ", "b"].into_iter().enumerate() {
+        let bytes = encode_row_v2([(2, &Datum::from(name), &ty)]).unwrap();
+        map.0.insert(table::record_key(TABLE, i as i64), bytes.into());
+    }
+    let columns_info = vec![pb::column_to_pb(2, &ty, false, None).unwrap()];
+    let col_req = tipb::AnalyzeColumnsReq { columns_info, sample_rate: 1.0, ..Default::default() };
+    let tp = tipb::AnalyzeType::TypeFullSampling.into();
+    let analyze = tipb::AnalyzeReq { tp, col_req: Some(col_req), ..Default::default() };
+    let request = Request { tp: REQ_TYPE_ANALYZE, data: analyze.encode_to_vec(), ..request(vec![], &[]) };
+    let found = collected(&request, &map);
+    assert_eq!((found.samples.len(), found.fm_sketch[0].hashset.len()), (4, 2));
+}
+
+#[test]
+fn an_analysis_that_is_not_served_is_refused_by_name() {
+    let error = |r: &Request| handle(r, &view(1)).other_error;
+    let refused = |asked| error(&analyze_request(asked));
+    assert!(refused(tipb::AnalyzeColumnsReq::default()).contains("sample of 0 rows"));
+    let clustered = tipb::AnalyzeColumnsReq { sample_rate: 1.0, primary_column_ids: vec![1, 2], ..Default::default() };
+    assert!(refused(clustered).contains("clustered keys"));
+    let mut r = analyze_request(tipb::AnalyzeColumnsReq { sample_rate: 1.0, ..Default::default() });
+    r.ranges.clear();
+    assert!(error(&r).contains("no table"));
+    let tp = tipb::AnalyzeType::TypeIndex.into();
+    r.data = tipb::AnalyzeReq { tp, ..Default::default() }.encode_to_vec();
+    assert!(error(&r).contains("TypeIndex"));
+    r.data = vec![0xff; 9];
+    assert!(error(&r).contains("analyze request"));
+}
+
+/// Run with `--run-ignored only --no-capture` for the figures.
+#[test]
+#[ignore = "prints nanoseconds a row"]
+fn speed_of_an_analysis() {
+    let v = view(200_000);
+    let request = analyze_request(tipb::AnalyzeColumnsReq { sample_rate: 0.1, ..Default::default() });
+    let started = Instant::now();
+    let found = collected(&request, &v);
+    println!("analysis: {} ns/row, {} samples", started.elapsed().as_nanos() / 200_000, found.samples.len());
 }
 
 /// Run with `--run-ignored only --no-capture` for the figures.

@@ -8,6 +8,7 @@ mod kv;
 mod playground_commands;
 mod playground_scenario;
 mod simulation;
+mod statistics;
 mod storage_kill;
 mod tikv_client;
 mod user_locks;

@@ -9,7 +9,7 @@ use tidy::{Crate, arrows, crates, rooms, workspace};
 /// The crates, floor by floor from the lowest. A crate depends only on crates of lower floors.
 const FLOORS: &[&[&str]] = &[
     &["proto", "codec", "engine", "net", "wan", "drill", "tidy"],
-    &["query", "kv-client"],
+    &["query", "kv-client", "statistics"],
     &["sql-base"],
     &["sql-parser", "sql-catalog"],
     &["sql-planner", "sql-context"],
@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "statement",
             "alter",
+            "analyze",
             "ddl",
             "dml",
             "headers",
@@ -47,6 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-catalog",
         &[
             "load",
+            "statistics",
             "autoid",
             "transact",
             "meta",
@@ -67,11 +69,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "view",
             "binder",
             "explain",
+            "hints",
             "optimize",
             "unnest",
             "join_order",
             "estimate",
             "access",
+            "selectivity",
             "common_conditions",
             "aggregate",
             "window",
@@ -114,6 +118,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-ddl",
         &[
             "owner",
+            "auto_analyze",
+            "analyze",
             "worker",
             "backfill",
             "views",

@@ -336,7 +336,7 @@ pub(crate) fn plan_update(
 ) -> Result<Physical, SqlError> {
     let env = Env::new(ctx, true);
     let Change { plan, subqueries, columns, .. } = bind_update(&env, with, update)?;
-    Ok(optimize(Logical { plan, subqueries, columns }, &settings(&env.eval)))
+    Ok(optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &env.eval)))
 }
 
 /// For EXPLAIN.
@@ -347,7 +347,7 @@ pub(crate) fn plan_delete(
 ) -> Result<Physical, SqlError> {
     let env = Env::new(ctx, true);
     let Change { plan, subqueries, columns, .. } = bind_delete(&env, with, delete)?;
-    Ok(optimize(Logical { plan, subqueries, columns }, &settings(&env.eval)))
+    Ok(optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &env.eval)))
 }
 
 /// Rows found, locked in a pessimistic transaction.
@@ -365,7 +365,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     will_lock(ctx, &locked);
     let limited = is_limited(&plan);
     let cx = write_context(ctx, ignore);
-    let physical = optimize(Logical { plan, subqueries, columns }, &settings(&cx));
+    let physical = optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &cx));
     let (tables, columns) = (physical.tables(), physical.columns.clone());
     for t in &targets {
         ctx.session.txn.use_table(&t.table);
@@ -572,6 +572,7 @@ pub(crate) async fn update(
     {
         ctx.auto_ids(&target.table)?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
+    let counts: Vec<_> = writers.iter().map(Writer::changes).collect();
     for mut w in writers {
         let txn = ctx.txn().await?;
         w.finish(txn, wait).await?;
@@ -579,6 +580,7 @@ pub(crate) async fn update(
             ctx.session.txn.duplicates.extend(w.into_duplicates());
         }
     }
+    counts.into_iter().for_each(|c| ctx.session.txn.count_changes(c));
     let said_id = collect_context(ctx, &found.rt);
     let warnings = fitting.report(ctx);
     Ok(Outcome::Ok(Done {
@@ -625,6 +627,7 @@ pub(crate) async fn delete(
         let txn = ctx.txn().await?;
         w.finish(txn, wait).await?;
     }
+    writers.iter().for_each(|w| ctx.session.txn.count_changes(w.changes()));
     collect_context(ctx, &found.rt);
     Ok(Outcome::affected(affected))
 }

@@ -351,7 +351,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let rt;
     match query_plan {
         Some(plan) => {
-            let physical = optimize(Logical { plan, subqueries, columns }, &settings(&cx));
+            let physical = optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &cx));
             let planned = begin(ctx, cx, Arc::new(physical), Vec::new(), Reads::Current).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
@@ -376,7 +376,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             rt = planned.rt;
         }
         None => {
-            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(&cx));
+            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(ctx.server, &cx));
             let reader = if physical.subqueries.is_empty() {
                 Reader::new(ctx.server.kv()?.snapshot(codec::timestamp::Timestamp::MAX))
             } else {
@@ -459,7 +459,9 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             last_id = auto_value(row);
         }
         writer.finish(txn, wait).await?;
-        if !txn.is_pessimistic() {
+        let pessimistic = txn.is_pessimistic();
+        ctx.session.txn.count_changes(writer.changes());
+        if !pessimistic {
             ctx.session.txn.duplicates.extend(writer.into_duplicates());
         }
     } else {
@@ -567,6 +569,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
             }
         }
         writer.finish(txn, wait).await?;
+        ctx.session.txn.count_changes(writer.changes());
     }
     let said_id = collect_context(ctx, &rt);
     let warnings = fitting.report(ctx);

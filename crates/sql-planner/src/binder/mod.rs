@@ -140,6 +140,8 @@ pub struct Binder<'a> {
     depends: HashSet<ColId>,
     views: views::Views,
     recorder: Option<Box<Recorder>>,
+    /// Hints that are not followed, for the same.
+    pub warnings: Vec<SqlError>,
 }
 
 /// Views, derived tables and subqueries within each other: deeper is refused, before the stack is.
@@ -229,6 +231,7 @@ impl<'a> Binder<'a> {
             depends: HashSet::new(),
             views: views::Views::default(),
             recorder: None,
+            warnings: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, TableInfo};
 use sqlparser::ast;
 
+use super::super::hints;
 use super::super::plan::{AggCall, ColId, Plan, SortKey, SubqueryKind};
 use super::expressions::{has_aggregate, window_has_aggregate};
 use super::{Binder, Block, Bound, Visible, is_desc, position, table_name, unsupported};
@@ -39,6 +40,7 @@ impl Binder<'_> {
     ) -> Result<Bound, SqlError> {
         check_clauses(select)?;
         let (mut plan, visible) = self.bind_from(&select.from)?;
+        self.warnings.extend(hints::apply(&select.optimizer_hints, &mut plan));
         self.block().visible = visible;
 
         if let Some(selection) = &select.selection {

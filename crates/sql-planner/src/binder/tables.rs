@@ -11,7 +11,7 @@ use sqlparser::ast;
 
 use super::super::expr as build;
 use super::super::optimize::filter;
-use super::super::plan::{ColId, IndexHint, JoinKind, Plan, Pushed, Scan};
+use super::super::plan::{ColId, IndexHint, JoinHint, JoinKind, Plan, Pushed, Scan};
 use super::recursion::alias_of;
 use super::{Binder, Block, Bound, Visible, each_scan, name_parts, table_name, unsupported};
 
@@ -81,10 +81,12 @@ impl Binder<'_> {
             pushed: Pushed::default(),
             residual: Vec::new(),
             hints: Vec::new(),
+            join_hint: JoinHint::default(),
             lock: None,
             inside: false,
             view: None,
-            estimate: 10_000.0,
+            estimate: statistics::PSEUDO_ROWS,
+            known: Arc::default(),
         }));
         (plan, visible, handle)
     }

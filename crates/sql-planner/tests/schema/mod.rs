@@ -68,6 +68,7 @@ fn table(id: i64, name: &str, columns: &[(&str, FieldType)], indexes: &[Index<'_
         auto_id_schema_id: 1,
         update_ts: 0,
         policy: None,
+        view: None,
         kind: Default::default(),
     })
 }

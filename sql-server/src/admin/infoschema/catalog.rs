@@ -13,6 +13,8 @@ use sql_catalog::{
 use sql_context::Services;
 use sql_planner::view::{Definitions, as_shown};
 
+use statistics::{Distribution, Statistics, TableStatistics};
+
 use super::cluster::time_of;
 use crate::admin::show::security;
 use crate::cluster::Server;
@@ -53,8 +55,42 @@ fn pk_type(table: &TableInfo) -> &'static str {
 
 /// Columns of information_schema.tables.
 const TABLES_WIDTH: usize = 25;
+/// How large a table is thought to be.
+pub(crate) struct Size {
+    /// Rows.
+    pub(crate) rows: u64,
+    /// Bytes of a row.
+    pub(crate) row_bytes: u64,
+    /// Bytes of all index entries.
+    pub(crate) index_bytes: u64,
+}
+
+/// The size of a table as far as it has been counted and analysed.
+pub(crate) fn size(known: &TableStatistics, table: &TableInfo) -> Size {
+    let rows = known.meta.rows;
+    let bytes = |d: Option<&Distribution>| d.map_or(0.0, Distribution::average_bytes);
+    let row: f64 = table.public_columns().map(|c| bytes(known.column(c.id))).sum();
+    let entry: f64 = table.public_indexes().map(|i| bytes(known.index(i.id))).sum();
+    Size { rows, row_bytes: row.round() as u64, index_bytes: (entry * rows as f64) as u64 }
+}
+
+/// How many different values the first `parts` columns of a key have, as far as it is known: 0 where it is not.
+pub(crate) fn cardinality(known: &TableStatistics, key: &Key<'_>, parts: usize) -> i64 {
+    let distinct = |d: &Distribution| known.rows() / known.rows_of_a_value(d).max(1e-9);
+    let whole = key.index.and_then(|i| known.index(i.id)).map(distinct);
+    let columns = key.columns.iter().take(parts).map(|(c, _)| known.column(c.id).map(distinct));
+    let product: Option<f64> = columns.product();
+    let count = match (whole, product) {
+        (Some(whole), _) if parts == key.columns.len() => whole,
+        (Some(whole), Some(product)) => product.min(whole),
+        (None, Some(product)) => product.min(known.rows()),
+        (_, None) => 0.0,
+    };
+    count.round() as i64
+}
 
 pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, SqlError> {
+    let known = server.domain()?.statistics().current();
     let mut rows = Vec::new();
     for (database, table) in all_tables(schema) {
         if table.view.is_some() {
@@ -74,6 +110,7 @@ pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, Sql
             Datum::Null
         };
         let number = |value: u64| if base { Datum::UInt(value) } else { Datum::Null };
+        let size = size(known.table(table.id), table);
         rows.push(vec![
             s("def"),
             s(database),
@@ -82,11 +119,11 @@ pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, Sql
             if base { s("InnoDB") } else { Datum::Null },
             Datum::UInt(10),
             s("Compact"),
+            number(size.rows),
+            number(size.row_bytes),
+            number(size.rows * size.row_bytes),
             number(0),
-            number(0),
-            number(0),
-            number(0),
-            number(0),
+            number(size.index_bytes),
             number(0),
             auto_increment,
             time_of(table.update_ts),
@@ -310,7 +347,7 @@ pub(crate) fn keys(table: &TableInfo) -> Vec<Key<'_>> {
     keys
 }
 
-pub(super) fn statistics(schema: &Schema) -> Rows {
+pub(super) fn statistics(schema: &Schema, known: &Statistics) -> Rows {
     let mut rows = Vec::new();
     for (database, table) in all_tables(schema) {
         for key in keys(table) {
@@ -325,7 +362,7 @@ pub(super) fn statistics(schema: &Schema) -> Rows {
                     Datum::Int(number),
                     s(column.name.as_str()),
                     s("A"),
-                    Datum::Int(0),
+                    Datum::Int(cardinality(known.table(table.id), &key, number as usize)),
                     prefix.map_or(Datum::Null, |length| Datum::Int(length.into())),
                     Datum::Null,
                     s(if column.field_type.is_not_null() { "" } else { "YES" }),

@@ -34,7 +34,7 @@ async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Resul
         "tables" => catalog::tables(server, schema).await?,
         "columns" => catalog::columns(schema),
         "views" => catalog::views(schema),
-        "statistics" => catalog::statistics(schema),
+        "statistics" => catalog::statistics(schema, &server.domain()?.statistics().current()),
         "key_column_usage" => catalog::key_column_usage(schema),
         "table_constraints" => catalog::table_constraints(schema),
         "tidb_indexes" => catalog::tidb_indexes(schema),
@@ -57,5 +57,5 @@ async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Resul
     Ok(rows)
 }
 
-pub(crate) use catalog::{bit_text, column_default, column_extra, column_key, keys};
+pub(crate) use catalog::{bit_text, cardinality, column_default, column_extra, column_key, keys, size};
 pub(crate) use cluster::{boundary, region_rows, store_labels, time_of};
