@@ -77,6 +77,9 @@ pub(crate) enum Reply {
     Failed(String),
 }
 
+/// The state of a server that was started and does not serve yet.
+pub(crate) const STARTING: &str = "starting";
+
 /// One row of `display`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct NodeStatus {

@@ -67,8 +67,11 @@ pub(crate) async fn client(which: &Which, region: &str, arguments: &[String]) ->
     }
     let distances: Distances = control::ask(&dir, &Request::Distances).await?;
     let nearest = doors().min_by_key(|(node, _)| distances.asked_us(region, &node.region).unwrap_or(u64::MAX));
+    if !distances.regions.iter().any(|known| known == region) {
+        bail!("there is no region '{region}'; a client comes from one of: {}", distances.regions.join(", "));
+    }
     let Some((_, door)) = nearest else {
-        bail!("no SQL server runs that region '{region}' has a door to; regions: {}", distances.regions.join(", "));
+        bail!("no SQL server runs; start one with: ./playground/ctl start sql-1");
     };
     let (host, port) = door.address.rsplit_once(':').unwrap_or((&door.address, "4000"));
     let mut mysql = std::process::Command::new("mysql");

@@ -16,7 +16,7 @@ use drill::{Action, Cluster, Door, Health, NodeInfo, OutOfReach, Tier, Topology}
 use net::config::Span;
 use serde_json::Value;
 
-use crate::control::{self, NodeStatus, Request};
+use crate::control::{self, NodeStatus, Request, STARTING};
 use crate::events::{Event, EventLog};
 use crate::faults::{ClockChange, DiskFault};
 use crate::home::find_running;
@@ -357,7 +357,10 @@ impl Cluster for Live {
     }
 
     async fn health(&self) -> anyhow::Result<Health> {
-        let mut problems = self.disturbed().await?;
+        let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+        let starting = nodes.iter().filter(|n| n.state == STARTING);
+        let mut problems: Vec<String> = starting.map(|n| format!("{} is starting", n.name)).collect();
+        problems.extend(self.disturbed().await?);
         let replicas = placement::replicas(&self.pds, self.storage_nodes()).await?;
         problems.extend(replicas.amiss);
         Ok(Health { problems, moving: replicas.moving })
@@ -369,7 +372,7 @@ impl Cluster for Live {
 
     async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
         let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
-        let stopped = nodes.iter().filter(|n| n.state != "running");
+        let stopped = nodes.iter().filter(|n| n.state != "running" && n.state != STARTING);
         let mut sentences: Vec<String> = stopped.map(|n| format!("{} is {}", n.name, n.state)).collect();
         let conditions: control::ConditionsStatus = control::ask(&self.dir, &Request::Conditions).await?;
         sentences.extend(conditions.disturbed);

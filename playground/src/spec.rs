@@ -348,6 +348,9 @@ pub(crate) enum PlanError {
     /// Commands could not tell them apart.
     #[error("a region can't be called '{0}', as nodes are: commands could not tell them apart")]
     RegionNamedLikeNode(String),
+    /// Nodes would be dealt to it more often than to others, and nobody can have meant that.
+    #[error("region '{0}' is named twice: name each region once, nodes are dealt over them in turn")]
+    RegionTwice(String),
     /// More regions, or nodes in one, than there are addresses for.
     #[error("a cluster with --wan has room for {NETWORK_NODES_MAX} regions and {NETWORK_NODES_MAX} nodes in each")]
     TooLargeForNetworks,
@@ -440,6 +443,9 @@ pub(crate) fn plan(
 fn regions(saved: &Cluster, wanted: &[String]) -> Result<Vec<String>, PlanError> {
     if let Some(region) = wanted.iter().find(|region| is_named_like_node(region)) {
         return Err(PlanError::RegionNamedLikeNode(region.clone()));
+    }
+    if let Some((_, twice)) = wanted.iter().enumerate().find(|(i, region)| wanted[..*i].contains(region)) {
+        return Err(PlanError::RegionTwice(twice.clone()));
     }
     let elsewhere = |regions: &[String]| {
         let mut tiers = Role::ALL.iter().map(|role| saved.of(*role).enumerate());
@@ -573,6 +579,12 @@ mod tests {
         }
         let fine = Wanted { regions: vec!["kv-east".into(), "sql-".into()], ..wanted() };
         assert!(plan(None, &fine, &mut |_, _| None).is_ok());
+    }
+
+    #[test]
+    fn a_region_that_is_named_twice_is_refused() {
+        let twice = Wanted { regions: ["a", "b", "a"].map(String::from).to_vec(), ..wanted() };
+        assert_eq!(plan(None, &twice, &mut |_, _| None), Err(PlanError::RegionTwice("a".into())));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use storage_node::node::{Node, NodeParts};
 /// Pause between two attempts to reach the placement driver.
 const PD_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long what still runs at the end may take.
+const LAST_TASKS: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let config = match Config::load(&args) {
@@ -33,7 +36,12 @@ fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("node").build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(config)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(config));
+            // What hangs in a call to a failing disk must not keep the process.
+            runtime.shutdown_timeout(LAST_TASKS);
+            outcome
+        }
         Err(e) => Err(e.into()),
     };
     match outcome {
@@ -80,7 +88,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             Ok(())
         }
         () = node.failed() => {
-            node.shutdown().await;
+            node.abandon();
             anyhow::bail!("the store failed; its log says why")
         }
     }

@@ -172,7 +172,7 @@ impl<E: Engine> Node<E> {
         let store_shared = shared.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(cfg, store_shared, log, seed)).await??;
         let failed = stop.clone();
-        let driver = Driver::start(store, tick, shell, move |_| failed.cancel())?;
+        let driver = Driver::start(store, tick, shell, move || failed.cancel())?;
 
         let locator = FirstRegionLeader { pd: pd.clone(), channels: channels.clone() };
         detector::start(storage.clone(), Arc::new(locator), stop.clone());
@@ -222,6 +222,13 @@ impl<E: Engine> Node<E> {
         }
         if let Some(mut driver) = self.driver.take() {
             let _ = tokio::task::spawn_blocking(move || driver.stop()).await;
+        }
+    }
+
+    /// Gives up a node whose storage [`failed`](Self::failed), without waiting for anything: the process is to end.
+    pub fn abandon(mut self) {
+        if let Some(mut driver) = self.driver.take() {
+            driver.abandon();
         }
     }
 }

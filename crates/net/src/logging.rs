@@ -87,7 +87,18 @@ pub fn init(config: &LogConfig) -> Result<LogGuard, LogError> {
         .with_ansi(ansi)
         .try_init()
         .map_err(|_| LogError::Twice)?;
+    log_panics();
     Ok(LogGuard(guard))
+}
+
+/// Writes panics to the log as well, beside what the standard library prints to stderr.
+fn log_panics() {
+    let printed = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or("unnamed"), "{}", panic.to_string().replace('\n', " "));
+        printed(panic);
+    }));
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {

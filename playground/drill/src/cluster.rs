@@ -70,8 +70,8 @@ pub trait Cluster: Send + Sync {
     /// problem ("PD does not answer").
     fn health(&self) -> impl Future<Output = anyhow::Result<Health>> + Send;
 
-    /// What is not as it was at the start, a sentence each: processes that do not run, links, clocks and disks. Without a
-    /// question to the servers, so that it is known at once.
+    /// What is not as it was at the start and does not pass by itself, a sentence each: processes that do not run, links,
+    /// clocks and disks. Without a question to the servers, so that it is known at once.
     fn disturbed(&self) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
 
     /// The placement that waiting cannot bring about.

@@ -174,6 +174,13 @@ pub async fn run<C: Cluster>(
     }
 }
 
+fn unhealthy(what: &str) -> String {
+    format!(
+        "the cluster is not healthy: {what}; undo faults with ./playground/ctl heal, and start what is down with \
+         ./playground/ctl start"
+    )
+}
+
 /// Why not everything is healed.
 enum Stopped {
     Failed(anyhow::Error),
@@ -357,6 +364,10 @@ impl<C: Cluster> Drill<'_, C> {
 
     async fn refuse_unhealthy(&mut self) -> anyhow::Result<()> {
         self.refuse_out_of_reach().await?;
+        let disturbed = self.cluster.disturbed().await.unwrap_or_default();
+        if !disturbed.is_empty() {
+            bail!(unhealthy(&disturbed.join("; ")));
+        }
         // One that was just started, or healed, has a moment to settle; one that moves replicas may finish.
         let begin = Instant::now();
         let mut said = begin;
@@ -376,10 +387,7 @@ impl<C: Cluster> Drill<'_, C> {
                 );
             }
             if begin.elapsed() > within {
-                bail!(
-                    "the cluster is not healthy: {missing}; undo faults with ./playground/ctl heal, and start what is \
-                     down with ./playground/ctl start"
-                );
+                bail!(unhealthy(&missing));
             }
             self.say_what_is_waited_for(&missing, begin, within, &mut said);
             sleep(POLL).await;

@@ -101,6 +101,12 @@ impl NodeFaults {
         })
     }
 
+    /// Whether calls of the disk fail, and so may have ended a server's thread.
+    pub(crate) fn disk_fails(&self) -> io::Result<bool> {
+        let settings = self.settings(self.number(GENERATION_AT)?)?;
+        Ok(matches!(settings.disk, DiskFault::Fail | DiskFault::Full))
+    }
+
     /// Heals the disk and resets the clock. Returns whether either was needed.
     pub(crate) fn heal(&self) -> anyhow::Result<bool> {
         let needed = !self.describe()?.is_empty();

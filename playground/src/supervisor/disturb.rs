@@ -3,6 +3,8 @@
 //! A fault is in force until `heal` or its own opposite; whatever ends the playground undoes all of them first, so that
 //! servers can leave their cluster in order.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 
 use super::{Conditions, Progress, Slot, Supervisor};
@@ -10,6 +12,9 @@ use crate::control::ConditionsStatus;
 use crate::faults::{FaultLibrary, NodeFaults};
 use crate::spec::Node;
 use crate::wan::Wan;
+
+/// How long a server may take to end after its disk has failed.
+const FAILURE_SHOWS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     /// Halts those of `names` that run, or lets those that are halted go on.
@@ -78,18 +83,45 @@ impl Supervisor {
             Some(target) => self.names(target)?,
             None => self.all_names(),
         };
+        let failing = self.with_failing_disks(&names);
         let undone = self.undo_faults(&names, progress).await;
         if let (Some(wan), Some(target)) = (&self.conditions.wan, target) {
             for line in wan.heal_target(target, self.cluster.breadth(target), &names).await? {
                 progress(&line);
             }
         }
+        self.await_ends(&failing).await;
         self.restart(&names, |slot| slot.killed || slot.ended_by_itself(), progress).await?;
         undone?;
         match (&self.conditions.wan, target) {
             (Some(wan), Some(target)) => wan.cuts(&self.cluster, target).await,
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Those of `names` that run on a disk whose calls fail.
+    pub(super) fn with_failing_disks(&self, names: &[String]) -> Vec<String> {
+        let fails = |name: &&String| {
+            let dir = self.dir.join(name);
+            FaultLibrary::knows(&dir)
+                && FaultLibrary::control(&dir).is_ok_and(|faults| faults.disk_fails().unwrap_or(false))
+        };
+        names.iter().filter(|_| self.conditions.faults.is_some()).filter(fails).cloned().collect()
+    }
+
+    /// Waits until `names` have ended, or long enough to know that they run on: a server whose disk has failed ends
+    /// soon after, and healing would start it only if that was noticed.
+    pub(super) async fn await_ends(&self, names: &[String]) {
+        let running: Vec<_> = {
+            let slots = self.slots.lock();
+            slots
+                .iter()
+                .filter(|s| names.contains(&s.node.name))
+                .filter_map(|s| Some(s.alive()?.watch_exit()))
+                .collect()
+        };
+        let ends = running.into_iter().map(|mut exit| async move { drop(exit.wait_for(Option::is_some).await) });
+        let _ = tokio::time::timeout(FAILURE_SHOWS_WITHIN, futures::future::join_all(ends)).await;
     }
 
     /// Starts those of `names` again that ended in a way that healing undoes.
@@ -194,9 +226,10 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Request;
 
-    #[test]
-    fn a_server_that_its_failing_disk_ended_is_started_by_healing_and_one_that_was_stopped_is_not() {
+    #[tokio::test]
+    async fn a_server_that_its_failing_disk_ended_is_started_by_healing_and_one_that_was_stopped_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let supervisor = Supervisor::of_nothing_running(dir.path(), Conditions::default());
         for slot in supervisor.slots.lock().iter_mut() {
@@ -210,6 +243,9 @@ mod tests {
         let (by_itself, killed) = (("kv-1".to_owned(), true), ("kv-2".to_owned(), false));
         assert_eq!(supervisor.that_ended(&all, Slot::ended_by_itself), std::slice::from_ref(&by_itself), "a disk's");
         assert_eq!(supervisor.that_ended(&all, |s| s.killed || s.ended_by_itself()), [by_itself, killed]);
+        supervisor.handle(Request::Stop("kv-1".into()), &mut |_| ()).await.unwrap();
+        supervisor.handle(Request::Stop("kv-2".into()), &mut |_| ()).await.unwrap();
+        assert_eq!(supervisor.that_ended(&all, |s| s.killed || s.ended_by_itself()), [], "now it was stopped");
         assert_eq!(supervisor.that_ended(&["kv-3".to_owned()], |s| s.killed || s.ended_by_itself()), []);
     }
 }

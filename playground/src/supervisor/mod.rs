@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::control::NodeStatus;
+use crate::control::{NodeStatus, STARTING};
 use crate::events::EventLog;
 use crate::faults::FaultLibrary;
 use crate::interrupts::Interrupts;
@@ -196,9 +196,10 @@ impl Supervisor {
             }
             let (name, title, seconds) = (&node.name, node.role.title(), running.since.elapsed().as_secs_f64());
             progress(&format!(
-                "{name:<6} {title:<16} {:<12} {:<21} ready in {seconds:.1} s",
+                "{name:<6} {title:<16} {:<widest$} {:<21} ready in {seconds:.1} s",
                 node.region,
-                node.address()
+                node.address(),
+                widest = self.cluster.regions().iter().map(String::len).max().unwrap_or_default()
             ));
         }
         failed.map_or(Ok(()), Err)
@@ -220,7 +221,7 @@ impl Supervisor {
             None => Vec::new(),
         };
         let running = Running::start(&self.cluster, &slot.node, &dir, &environment)?;
-        (slot.running, slot.told_to_end, slot.state) = (Some(running.clone()), false, "starting".into());
+        (slot.running, slot.told_to_end, slot.state) = (Some(running.clone()), false, STARTING.into());
         (slot.paused, slot.killed, slot.gave_up) = (false, false, false);
         let (node, pid, mut exit, exits) = (slot.node.clone(), running.pid, running.watch_exit(), self.exit.clone());
         let name = name.to_owned();
@@ -270,6 +271,14 @@ impl Supervisor {
         Some(running)
     }
 
+    /// Notes that a node that had been killed, or had ended by itself, is to stay down: healing does not start it.
+    fn leave_stopped(&self, name: &str) {
+        if let Some(slot) = self.slots.lock().iter_mut().find(|s| s.node.name == name && s.alive().is_none()) {
+            (slot.running, slot.state) = (None, "stopped".into());
+            (slot.told_to_end, slot.killed, slot.gave_up) = (true, false, false);
+        }
+    }
+
     /// Notes that a process has ended as it was told.
     fn ended(&self, name: &str, pid: u32, state: &str) {
         self.with_process(name, pid, |slot| (slot.running, slot.state) = (None, state.to_owned()));
@@ -278,7 +287,11 @@ impl Supervisor {
     /// Stops `names` in reverse order of starting.
     async fn stop(&self, names: &[String], progress: Progress<'_>) {
         for name in names.iter().rev() {
-            let Some(running) = self.about_to_end(name, "stopping") else { continue };
+            let Some(running) = self.about_to_end(name, "stopping") else {
+                self.leave_stopped(name);
+                progress(&format!("{name} does not run"));
+                continue;
+            };
             if self.with_process(name, running.pid, |slot| std::mem::take(&mut slot.paused)) == Some(true) {
                 // Otherwise it would hear of its end only later.
                 running.resume();
@@ -293,6 +306,9 @@ impl Supervisor {
     async fn kill(&self, names: &[String], progress: Progress<'_>) {
         let victims: Vec<(&String, Running)> =
             names.iter().filter_map(|name| Some((name, self.about_to_end(name, "killed")?))).collect();
+        for name in names.iter().filter(|name| !victims.iter().any(|(victim, _)| victim == name)) {
+            progress(&format!("{name} does not run"));
+        }
         for (name, running) in &victims {
             self.with_process(name, running.pid, |slot| slot.killed = true);
         }

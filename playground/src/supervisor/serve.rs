@@ -145,10 +145,12 @@ impl Supervisor {
                 }
             }
             Request::Disk(target, fault) => {
+                let failing = self.with_failing_disks(&self.names(&target)?);
                 for name in self.disturb("disk", &target, &fault, |node| node.set_disk(&fault))? {
                     progress(&format!("{name}: disk {fault}"));
                 }
                 if fault == DiskFault::None {
+                    self.await_ends(&failing).await;
                     self.restart(&self.names(&target)?, Slot::ended_by_itself, progress).await?;
                 }
             }

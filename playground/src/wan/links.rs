@@ -91,7 +91,11 @@ impl Wan {
         let states = self.link_states().await?;
         let mut text = String::new();
         for state in states.iter().filter(|l| (l.from == a && l.to == b) || (l.from == b && l.to == a)) {
-            let how = if state.cut { "cut".to_owned() } else { state.shape.to_string() };
+            let how = match (state.cut, change) {
+                (true, LinkChange::Shape(_)) => format!("{}, once it is no longer cut", state.shape),
+                (true, _) => "cut".to_owned(),
+                (false, _) => state.shape.to_string(),
+            };
             text.push_str(&format!("{} to {}: {how}\n", state.from, state.to));
         }
         Ok(text.trim_end().to_owned())

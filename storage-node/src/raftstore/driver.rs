@@ -1,6 +1,9 @@
 //! The thread that owns the store: where the pure core meets the clock, the disk and the network.
 //!
 //! One thread drives all regions, so that one sync serves all that are ready; a second one does slow work in order.
+//! A thread that fails or panics ends the store: nothing is served any more, and whoever runs the store is told, so that
+//! the process can end. Half a store would keep its leaderships and answer nobody.
+//!
 //! Sending and PD belong to the async runtime. The loop sleeps until a message arrives or a tick is due; ticks that were
 //! missed are not made up for, since a burst of them would shorten every timeout.
 
@@ -32,16 +35,18 @@ pub struct Driver<E: Engine> {
 }
 
 impl<E: Engine> Driver<E> {
-    /// Starts the threads. `failed` is called when the store had to stop; nothing is served after that.
+    /// Starts the threads. `failed` is called when one of them has failed or panicked; nothing is served after that.
     pub fn start<L: RaftLog + Sync>(
         store: Store<E, L>,
         tick: Duration,
         outside: impl Outside<E>,
-        failed: impl FnOnce(StoreFailure) + Send + 'static,
+        failed: impl Fn() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let shared = store.shared().clone();
+        let failed: Arc<dyn Fn() + Send + Sync> = Arc::new(failed);
         let (jobs, queue) = mpsc::channel::<Job>();
         let (log, engine, results) = (store.log().clone(), shared.engine.clone(), shared.clone());
+        let end = EndOfThread { shared: shared.clone(), failed: Some(failed.clone()) };
         let job_thread = std::thread::Builder::new().name("raft-jobs".into()).spawn(move || {
             for job in queue {
                 let done = match job {
@@ -50,18 +55,24 @@ impl<E: Engine> Driver<E> {
                 };
                 results.inbox.push(Msg::JobDone(done));
             }
+            end.is_in_order();
         })?;
-        let inbox = shared.clone();
+        let end = EndOfThread { shared: shared.clone(), failed: Some(failed) };
         let store_thread = std::thread::Builder::new().name("raft-store".into()).spawn(move || {
-            let outcome = run(store, tick, &outside, &jobs);
-            inbox.inbox.close();
-            inbox.delegates.write().clear();
-            if let Err(failure) = outcome {
-                tracing::error!("the store stops: {failure}");
-                failed(failure);
+            match run(store, tick, &outside, &jobs) {
+                Ok(()) => end.is_in_order(),
+                Err(failure) => {
+                    tracing::error!("the store stops: {failure}");
+                    drop(end);
+                }
             }
         })?;
         Ok(Driver { shared, store: Some(store_thread), jobs: Some(job_thread) })
+    }
+
+    /// Leaves the threads alone instead of stopping them: after a failure one may hang in a call to the disk.
+    pub fn abandon(&mut self) {
+        (self.store, self.jobs) = (None, None);
     }
 
     /// Stops the threads and waits for them.
@@ -71,6 +82,30 @@ impl<E: Engine> Driver<E> {
             if thread.join().is_err() {
                 tracing::error!("a store thread panicked");
             }
+        }
+    }
+}
+
+/// Ends the store's service with one of its threads, whatever ends that: dropped by a panic too.
+struct EndOfThread<E: Engine> {
+    shared: Arc<Shared<E>>,
+    /// To be told, unless the thread ends in order.
+    failed: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl<E: Engine> EndOfThread<E> {
+    /// The thread has ended because the store is stopped.
+    fn is_in_order(mut self) {
+        self.failed = None;
+    }
+}
+
+impl<E: Engine> Drop for EndOfThread<E> {
+    fn drop(&mut self) {
+        self.shared.inbox.close();
+        self.shared.delegates.write().clear();
+        if let Some(failed) = self.failed.take() {
+            failed();
         }
     }
 }
