@@ -67,38 +67,47 @@ use crate::subqueries::run_subqueries;
 pub async fn execute(
     ctx: &mut ExecContext<'_>,
     statement: &Statement,
-    key: Option<PlanKey<'_>>,
+    mut key: Option<PlanKey<'_>>,
 ) -> Result<Outcome, SqlError> {
+    // All but a row read by its key is a future of many kilobytes, which would be copied with every future around it.
     match statement {
-        Statement::Query(query) => select::select(ctx, query, key).await.map(Outcome::Rows),
-        Statement::Insert(insert) => dml::insert(ctx, insert).await,
-        Statement::Update { with, update } => dml::update(ctx, with.as_deref(), update).await,
-        Statement::Delete { with, delete, ignore } => dml::delete(ctx, with.as_deref(), delete, *ignore).await,
-        Statement::Explain(explain) => explain::explain(ctx, explain).map(Outcome::Rows),
-        Statement::Do(exprs) => {
-            let env = Env::new(ctx, false);
-            let mut binder = Binder::new(&env);
-            binder.open(Vec::new());
-            let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
-            binder.close()?;
-            let (subqueries, columns, locked) = (binder.subqueries, binder.columns, binder.locked);
-            let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(ctx.server, &env.eval));
-            will_lock(ctx, &locked);
-            let cx = eval_context(ctx.session, false);
-            let (columns, tables) = (physical.columns.clone(), physical.tables());
-            let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
-            let values = run_subqueries(&physical.subqueries, &rt).await?;
-            for mut e in bound {
-                values.apply_expr(&mut e)?;
-                rt.column(&e, &Batch::one_empty_row())?;
-                rt.sleep().await?;
-            }
-            collect_context(ctx, &rt);
-            lock_rows(ctx, &rt).await?;
-            Ok(Outcome::ok())
+        Statement::Query(query) => match select::by_key(ctx, query, &mut key).await? {
+            Some(result) => Ok(Outcome::Rows(result)),
+            None => Box::pin(select::select(ctx, query, key)).await.map(Outcome::Rows),
+        },
+        Statement::Insert(insert) => Box::pin(dml::insert(ctx, insert)).await,
+        Statement::Update { with, update } => Box::pin(dml::update(ctx, with.as_deref(), update)).await,
+        Statement::Delete { with, delete, ignore } => {
+            Box::pin(dml::delete(ctx, with.as_deref(), delete, *ignore)).await
         }
+        Statement::Explain(explain) => explain::explain(ctx, explain).map(Outcome::Rows),
+        Statement::Do(exprs) => Box::pin(compute(ctx, exprs)).await,
         _ => Err(SqlError::internal("executor", "not a query or change")),
     }
+}
+
+/// Computes expressions for what they do.
+async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sqlparser::ast::Expr]) -> Result<Outcome, SqlError> {
+    let env = Env::new(ctx, false);
+    let mut binder = Binder::new(&env);
+    binder.open(Vec::new());
+    let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
+    binder.close()?;
+    let (subqueries, columns, locked) = (binder.subqueries, binder.columns, binder.locked);
+    let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(ctx.server, &env.eval));
+    will_lock(ctx, &locked);
+    let cx = eval_context(ctx.session, false);
+    let (columns, tables) = (physical.columns.clone(), physical.tables());
+    let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
+    let values = run_subqueries(&physical.subqueries, &rt).await?;
+    for mut e in bound {
+        values.apply_expr(&mut e)?;
+        rt.column(&e, &Batch::one_empty_row())?;
+        rt.sleep().await?;
+    }
+    collect_context(ctx, &rt);
+    lock_rows(ctx, &rt).await?;
+    Ok(Outcome::ok())
 }
 
 /// Columns of a statement's result, for PREPARE. Parameters count as NULL.

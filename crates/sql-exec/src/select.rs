@@ -25,33 +25,39 @@ use crate::{operator, point};
 /// the statement ends, large ones stream.
 const EAGER_BATCHES: usize = 16;
 
-/// Runs a query, with a plan that was kept if there is one.
+/// Runs a query that reads one row by its key, with a plan that was kept if there is one; `None` for all others.
+pub(crate) async fn by_key(
+    ctx: &mut ExecContext<'_>,
+    query: &ast::Query,
+    key: &mut Option<PlanKey<'_>>,
+) -> Result<Option<ResultSet>, SqlError> {
+    let point = match key.as_mut().and_then(|key| key.find(ctx, true)) {
+        Some((Body::Query(_), _)) => return Ok(None),
+        Some((Body::Point(point), _)) => {
+            let result = point::run(ctx, &point).await?;
+            ctx.session.plan_from_cache = result.is_some();
+            return Ok(result);
+        }
+        None => match point::plan(ctx, query) {
+            Some(point) => Arc::new(point),
+            None => return Ok(None),
+        },
+    };
+    if let Some(key) = key {
+        key.keep(ctx, Vec::new(), Body::Point(point.clone()));
+    }
+    point::run(ctx, &point).await
+}
+
+/// Runs any query, with a plan that was kept if there is one.
 pub(crate) async fn select(
     ctx: &mut ExecContext<'_>,
     query: &ast::Query,
     mut key: Option<PlanKey<'_>>,
 ) -> Result<ResultSet, SqlError> {
-    let mut found = key.as_mut().and_then(|key| key.find(ctx, true));
-    let known_point = matches!(found, Some((Body::Point(_), _)));
-    if let Some((Body::Point(point), _)) = &found {
-        if let Some(result) = point::run(ctx, point).await? {
-            ctx.session.plan_from_cache = true;
-            return Ok(result);
-        }
-        found = key.as_mut().and_then(|key| key.find(ctx, false));
-    }
-    if let Some((Body::Query(plan), values)) = found {
+    if let Some((Body::Query(plan), values)) = key.as_mut().and_then(|key| key.find(ctx, false)) {
         ctx.session.plan_from_cache = true;
         return run(ctx, &plan, values).await;
-    }
-    if !known_point && let Some(point) = point::plan(ctx, query) {
-        let point = Arc::new(point);
-        if let Some(key) = &mut key {
-            key.keep(ctx, Vec::new(), Body::Point(point.clone()));
-        }
-        if let Some(result) = point::run(ctx, &point).await? {
-            return Ok(result);
-        }
     }
     // What cannot be planned without its values is planned with them, and not kept.
     if let Some(key) = &mut key

@@ -227,6 +227,7 @@ impl Session {
     }
 
     async fn dispatch(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
+        // Rare statements have futures of their own on the heap: inside of this one they would make it large for all.
         match statement {
             Statement::Query(query) => {
                 if let Some(result) = constant::select(&self.server, &mut self.state, query)? {
@@ -241,7 +242,7 @@ impl Session {
             Statement::Do(_) => self.run(statement, params).await,
             Statement::Set(items) => {
                 for item in items {
-                    self.set(item, params).await?;
+                    Box::pin(self.set(item, params)).await?;
                 }
                 Ok(Outcome::ok())
             }
@@ -276,11 +277,13 @@ impl Session {
             }
             Statement::RollbackTo(name) => self.state.rollback_to_savepoint(name).map(|()| Outcome::ok()),
             Statement::ReleaseSavepoint(name) => self.state.release_savepoint(name).map(|()| Outcome::ok()),
-            Statement::Prepare { name, source } => self.prepare_named(name, source).await,
+            Statement::Prepare { name, source } => Box::pin(self.prepare_named(name, source)).await,
             Statement::Execute { name, using } => Box::pin(self.execute_named(name, using)).await,
             Statement::Deallocate(name) => self.deallocate_named(name),
-            Statement::Show(show) => self.show(show).await.map(Outcome::Rows),
-            Statement::Describe { table, column } => self.describe(table, column.as_deref()).await.map(Outcome::Rows),
+            Statement::Show(show) => Box::pin(self.show(show)).await.map(Outcome::Rows),
+            Statement::Describe { table, column } => {
+                Box::pin(self.describe(table, column.as_deref())).await.map(Outcome::Rows)
+            }
             Statement::Kill { id, query_only } => self.kill(*id, *query_only),
             Statement::Flush(things) => flush(things),
             Statement::UnlockTables => Ok(Outcome::ok()),
@@ -290,14 +293,14 @@ impl Session {
                 self.state.push_warning(Level::Warning, &SqlError::NotSupported("LOCK TABLES".into()));
                 Ok(Outcome::ok())
             }
-            Statement::MaintainTable { op: "check", .. } => self.run_definition(statement, text).await,
+            Statement::MaintainTable { op: "check", .. } => Box::pin(self.run_definition(statement, text)).await,
             Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
             Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
             Statement::Ddl(_)
             | Statement::Admin(_)
             | Statement::SplitTable(_)
             | Statement::AnalyzeTable(_)
-            | Statement::DropStats(_) => self.run_definition(statement, text).await,
+            | Statement::DropStats(_) => Box::pin(self.run_definition(statement, text)).await,
         }
     }
 
