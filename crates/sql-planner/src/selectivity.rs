@@ -300,6 +300,7 @@ mod tests {
             auto_id_schema_id: 1,
             update_ts: 0,
             policy: None,
+            view: None,
             kind: TableKind::Base,
         };
         let n = |i: i64| match i % 10 {
@@ -338,6 +339,7 @@ mod tests {
             lock: None,
             inside: false,
             estimate: ROWS as f64,
+            view: None,
             known: Arc::new(TableStatistics::new(meta, columns, HashMap::new())),
         }
     }
@@ -373,7 +375,7 @@ mod tests {
         near(&[n(CmpOp::Ge, 5_000), n(CmpOp::Lt, 6_000)], 400.0);
         near(&[n(CmpOp::Ge, 5_000), n(CmpOp::Lt, 5_000)], 0.0);
         near(&[infer::or(n(CmpOp::Lt, 1_000), n(CmpOp::Ge, 9_000))], 5_800.0);
-        let list = [0, 7, 8].map(Expr::constant).to_vec();
+        let list = [0_i64, 7, 8].map(Expr::constant).to_vec();
         near(&[infer::in_list(Expr::column(0, FieldType::bigint()), list).unwrap()], 5_002.0);
     }
 
