@@ -1,6 +1,6 @@
 //! How another shell talks to a running playground: JSON lines over a Unix socket in the cluster's directory.
 //!
-//! The client sends one [`Request`] and reads [`Reply`]s: any number of lines to print, then the end. Several
+//! The client says who it is, sends one [`Request`] and reads [`Reply`]s: any number of lines to print, then the end. Several
 //! clients are answered at a time.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::events::Origin;
 use crate::faults::{ClockChange, DiskFault};
 use crate::spec::Role;
 use crate::table;
@@ -19,6 +20,15 @@ use crate::wan::LinkChange;
 
 /// The socket's name in the cluster's directory.
 const SOCKET: &str = "control.sock";
+
+/// What a client sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Message {
+    /// Who asks.
+    pub(crate) by: Origin,
+    /// For what.
+    pub(crate) request: Request,
+}
 
 /// What is asked. A target is a node, a region, or a zone as `REGION/ZONE`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -170,12 +180,17 @@ pub(crate) fn has_ended(dir: &Path) -> bool {
 }
 
 /// Sends a request, hands each line to `print`, and returns the answer, which is null unless something was asked for.
-pub(crate) async fn call(dir: &Path, request: &Request, mut print: impl FnMut(&str)) -> anyhow::Result<Value> {
+pub(crate) async fn call(
+    dir: &Path,
+    by: Origin,
+    request: Request,
+    mut print: impl FnMut(&str),
+) -> anyhow::Result<Value> {
     let stream = UnixStream::connect(dir.join(SOCKET))
         .await
         .with_context(|| format!("no playground is running in {}", dir.display()))?;
     let (reader, mut writer) = stream.into_split();
-    let mut line = serde_json::to_vec(request)?;
+    let mut line = serde_json::to_vec(&Message { by, request })?;
     line.push(b'\n');
     writer.write_all(&line).await?;
     let mut answer = Value::Null;
@@ -191,9 +206,9 @@ pub(crate) async fn call(dir: &Path, request: &Request, mut print: impl FnMut(&s
     bail!("the playground ended before it answered")
 }
 
-/// Asks for something and prints nothing.
-pub(crate) async fn ask<T: DeserializeOwned>(dir: &Path, request: &Request) -> anyhow::Result<T> {
-    serde_json::from_value(call(dir, request, |_| ()).await?).context("the playground's answer")
+/// Asks for something that changes nothing, and prints nothing.
+pub(crate) async fn ask<T: DeserializeOwned>(dir: &Path, request: Request) -> anyhow::Result<T> {
+    serde_json::from_value(call(dir, Origin::Command, request, |_| ()).await?).context("the playground's answer")
 }
 
 /// `display` as a table for a person.

@@ -1,23 +1,22 @@
 //! `ctl drill` and `ctl drills`: the crate `drill` on a running playground.
 //!
 //! This is a client of the control socket like every other command, so a drill does nothing to a cluster that a user
-//! could not do by hand, and what it does stands in the cluster's event log beside what others do meanwhile. What is
-//! judged, and how, is told in the crate `drill`.
+//! could not do by hand, and what it does stands in the cluster's event log, as its own, beside what others do meanwhile.
+//! What is judged, and how, is told in the crate `drill`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use drill::report::EventKind;
-use drill::{Action, Cluster, Door, Health, NodeInfo, OutOfReach, Tier, Topology};
+use drill::{Action, Cluster, Door, Ended, Health, Incident, NodeInfo, OutOfReach, Tier, Topology};
 use net::config::Span;
 use serde_json::Value;
 
 use crate::control::{self, NodeStatus, Request, STARTING};
-use crate::events::{Event, EventLog};
+use crate::events::{EventLog, Origin};
 use crate::faults::{ClockChange, DiskFault};
 use crate::home::find_running;
 use crate::interrupts::Interrupts;
@@ -34,9 +33,7 @@ const ENDING_LOOKS: usize = 300;
 const ENDING_PAUSE: Duration = Duration::from_millis(100);
 /// The shortest drill in which there is something to see.
 const DURATION_MIN: Duration = Duration::from_secs(10);
-/// How long one action of a drill takes at most: a start is waited for.
-const OWN_ACTION_MS: u64 = 70_000;
-/// What a drill's own events are called in the cluster's log.
+/// What the moments of a drill are called in the cluster's log.
 const OWN_EVENT: &str = "drill";
 
 /// What follows the help of `ctl drill`.
@@ -50,13 +47,13 @@ Examples:
 
 What it needs: region-partition, one-way-cut, minority and slow-link a cluster that was started with --wan, slow-disk \
 and clock-jump one with --faults, most of them three regions. It says what it lacks. Ctrl-C gives a drill up and heals \
-what it broke; a second Ctrl-C leaves at once.
+what it broke; a second Ctrl-C leaves at once. A fault that another command heals meanwhile is not judged.
 
 Exit status:
   0    every promise kept, every target met
   1    a promise broken: something is lost, or was read wrong
   2    a target missed
-  3    it could not run, or was interrupted and has healed what it broke
+  3    it could not run, its fault did not last, or it was interrupted and has healed what it broke
   130  interrupted again while it healed: ./playground/ctl heal undoes the rest";
 
 /// What to break, and under which load.
@@ -125,15 +122,11 @@ async fn drill(args: &DrillArgs) -> anyhow::Result<i32> {
     let mut interrupts = Interrupts::listen()?;
     let mut say = |line: &str| if args.json { note(line) } else { crate::say(line) };
     let interrupted = async || interrupts.next().await;
-    let mut outcome = drill::run(&cluster, &cluster.topology, &options, interrupted, &mut say).await;
-    if let drill::Outcome::Done { report, directory } = &mut outcome {
-        add_logged_events(report, &EventLog::in_dir(&dir));
-        report.write(directory).with_context(|| format!("write the report to {}", directory.display()))?;
-    }
+    let outcome = drill::run(&cluster, &cluster.topology, &options, interrupted, &mut say).await;
     match &outcome {
-        drill::Outcome::Done { report, .. } if args.json => println!("{}", serde_json::to_string_pretty(report)?),
+        drill::Outcome::Done { report, .. } if args.json => crate::say(&serde_json::to_string_pretty(report)?),
         drill::Outcome::Done { report, directory } => {
-            println!("\n{}\nReport: {}", report.text(), directory.join("report.html").display());
+            crate::say(&format!("\n{}\nReport: {}", report.text(), directory.join("report.html").display()));
         }
         drill::Outcome::CouldNotRun(reason) => note(&format!("playground: {reason}")),
         drill::Outcome::Interrupted => note("playground: interrupted; what the drill broke is healed"),
@@ -148,43 +141,10 @@ async fn drill(args: &DrillArgs) -> anyhow::Result<i32> {
     Ok(outcome.exit().into())
 }
 
-/// Adds what others did to the cluster in the drill's time, from the cluster's log. The two clocks are laid over each
-/// other by the drill's first event, which is in both.
-fn add_logged_events(report: &mut drill::Report, log: &EventLog) {
-    let Some(first) = report.events.first() else { return };
-    let begin_ms = (report.started_unix.max(0) as u64).saturating_mul(1000);
-    let logged = log.between(begin_ms, u64::MAX);
-    let Some(same) = logged.iter().find(|e| e.what == OWN_EVENT && e.detail.ends_with(&first.text)) else { return };
-    let zero_ms = same.time_ms.saturating_sub(first.at_us / 1000);
-    let end_ms = zero_ms + report.phases.end_us / 1000;
-    // What the drill did itself it has told already: a fault before it was carried out, a healing after it.
-    let told: Vec<(u64, u64, String)> = report
-        .events
-        .iter()
-        .filter_map(|e| {
-            let at_ms = zero_ms + e.at_us / 1000;
-            match e.kind {
-                EventKind::Fault => Some((at_ms, at_ms + OWN_ACTION_MS, e.text.clone())),
-                EventKind::Heal => Some((at_ms.saturating_sub(OWN_ACTION_MS), at_ms, e.text.clone())),
-                EventKind::Note => None,
-            }
-        })
-        .collect();
-    let own = |e: &Event| {
-        let within = told.iter().filter(|(from_ms, to_ms, _)| (*from_ms..=*to_ms).contains(&e.time_ms));
-        within.clone().any(|(_, _, text)| e.target.split(" – ").all(|name| text.contains(name)))
-    };
-    let in_time = |e: &&Event| e.what != OWN_EVENT && (zero_ms..=end_ms).contains(&e.time_ms);
-    let others = logged.iter().filter(in_time).filter(|e| !own(e));
-    let noted = others.map(|e| drill::report::Event {
-        at_us: (e.time_ms - zero_ms) * 1000,
-        kind: EventKind::Note,
-        text: format!("{} {} {}", e.what, e.target, if e.detail == e.target { "" } else { &e.detail })
-            .trim()
-            .to_owned(),
-    });
-    report.events.extend(noted.collect::<Vec<_>>());
-    report.events.sort_by_key(|e| e.at_us);
+/// Whether a drill runs on the cluster in that directory.
+pub(crate) fn one_runs(dir: &Path) -> bool {
+    let Ok(lock) = File::open(dir.join(LOCK_FILE)) else { return false };
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// Prints the reports of earlier drills, oldest first.
@@ -192,11 +152,11 @@ pub(crate) async fn list(which: &Which, json: bool) -> anyhow::Result<()> {
     let dir = crate::home::find(which).await?;
     let reports = drill::list(&dir.join(REPORTS)).with_context(|| format!("read {}", dir.join(REPORTS).display()))?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+        crate::say(&serde_json::to_string_pretty(&reports)?);
         return Ok(());
     }
     if reports.is_empty() {
-        println!("no drill was run yet; run one with: ./playground/ctl drill region-failure");
+        crate::say("no drill was run yet; run one with: ./playground/ctl drill region-failure");
         return Ok(());
     }
     let row = |report: &drill::Summary| {
@@ -216,7 +176,7 @@ pub(crate) async fn list(which: &Which, json: bool) -> anyhow::Result<()> {
         ]
     };
     let header = ["DRILL", "WORKLOAD", "VERDICT", "WORST RTO", "COMMITS", "LOST", "REPORT"];
-    print!("{}", table::lined_up(&header, reports.iter().map(row)));
+    crate::say(table::lined_up(&header, reports.iter().map(row)).trim_end());
     Ok(())
 }
 
@@ -232,8 +192,8 @@ struct Live {
 
 impl Live {
     async fn look(dir: PathBuf) -> anyhow::Result<Live> {
-        let nodes: Vec<NodeStatus> = control::ask(&dir, &Request::Display).await?;
-        let conditions: control::ConditionsStatus = control::ask(&dir, &Request::Conditions).await?;
+        let nodes: Vec<NodeStatus> = control::ask(&dir, Request::Display).await?;
+        let conditions: control::ConditionsStatus = control::ask(&dir, Request::Conditions).await?;
         let pds: Vec<String> = nodes.iter().filter(|n| n.role == Role::Pd).map(|n| n.address.clone()).collect();
         let pd_leader = ask_pd(&pds, "/pd/api/v1/leader").await.ok();
         let pd_leader = pd_leader.and_then(|leader| leader["name"].as_str().map(str::to_owned));
@@ -249,7 +209,7 @@ impl Live {
             Role::Sql => Tier::Sql,
         };
         let distances: Option<Distances> =
-            if conditions.wan { Some(control::ask(&dir, &Request::Distances).await?) } else { None };
+            if conditions.wan { Some(control::ask(&dir, Request::Distances).await?) } else { None };
         let far = |from: &str, to: &str| distances.as_ref().and_then(|d| d.asked_us(from, to)).unwrap_or(0);
         let doors_of = |region: &String| {
             let mut servers: Vec<&NodeStatus> = nodes.iter().filter(|n| n.role == Role::Sql).collect();
@@ -279,13 +239,13 @@ impl Live {
     }
 
     async fn send(&self, request: Request) -> anyhow::Result<()> {
-        control::call(&self.dir, &request, |_| ()).await.map(drop)
+        control::call(&self.dir, Origin::Drill, request, |_| ()).await.map(drop)
     }
 
     async fn heal_all(&self) -> anyhow::Result<()> {
         // What was asked for just before goes on: a node that is about to end is not healed before it has.
         for _ in 0..ENDING_LOOKS {
-            let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+            let nodes: Vec<NodeStatus> = control::ask(&self.dir, Request::Display).await?;
             let ending = |n: &NodeStatus| n.pid.is_some() && matches!(n.state.as_str(), "stopping" | "killed");
             if !nodes.iter().any(ending) {
                 break;
@@ -294,7 +254,7 @@ impl Live {
         }
         self.send(Request::Heal(None)).await?;
         // A restart that was interrupted has stopped a node, which to the playground is no fault.
-        let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+        let nodes: Vec<NodeStatus> = control::ask(&self.dir, Request::Display).await?;
         let stopped: Vec<String> = nodes.into_iter().filter(|n| n.pid.is_none()).map(|n| n.name).collect();
         self.send_to_all(&stopped, Request::Start).await
     }
@@ -331,7 +291,7 @@ impl Cluster for Live {
             }
             Action::Isolate { region } => self.send(Request::Isolate(region)).await,
             Action::SlowLink { a, b, extra_rtt_ms } => {
-                let distances: Distances = control::ask(&self.dir, &Request::Distances).await?;
+                let distances: Distances = control::ask(&self.dir, Request::Distances).await?;
                 let asked = distances.asked_us(&a, &b).context("the regions have no link")?;
                 let rtt = format!("{}us", asked + extra_rtt_ms * 1000);
                 let change = LinkChange::shape(Some(&rtt), None, None, None)?;
@@ -349,15 +309,14 @@ impl Cluster for Live {
             Action::ResetClock { node } => self.send(Request::Clock(node, ClockChange::Reset)).await,
             Action::AwaitWhole => Ok(()),
             Action::HealAll => match self.heal_all().await {
-                // On its way out it heals.
-                Err(_) if control::has_ended(&self.dir) => Err(drill::Ended.into()),
-                healed => healed,
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.ended().await.map_or(error, Into::into)),
             },
         }
     }
 
     async fn health(&self) -> anyhow::Result<Health> {
-        let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+        let nodes: Vec<NodeStatus> = control::ask(&self.dir, Request::Display).await?;
         let starting = nodes.iter().filter(|n| n.state == STARTING);
         let mut problems: Vec<String> = starting.map(|n| format!("{} is starting", n.name)).collect();
         problems.extend(self.disturbed().await?);
@@ -371,10 +330,10 @@ impl Cluster for Live {
     }
 
     async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
-        let nodes: Vec<NodeStatus> = control::ask(&self.dir, &Request::Display).await?;
+        let nodes: Vec<NodeStatus> = control::ask(&self.dir, Request::Display).await?;
         let stopped = nodes.iter().filter(|n| n.state != "running" && n.state != STARTING);
         let mut sentences: Vec<String> = stopped.map(|n| format!("{} is {}", n.name, n.state)).collect();
-        let conditions: control::ConditionsStatus = control::ask(&self.dir, &Request::Conditions).await?;
+        let conditions: control::ConditionsStatus = control::ask(&self.dir, Request::Conditions).await?;
         sentences.extend(conditions.disturbed);
         Ok(sentences)
     }
@@ -384,8 +343,31 @@ impl Cluster for Live {
     }
 
     fn log_event(&self, text: &str) {
-        EventLog::in_dir(&self.dir).record(OWN_EVENT, "", text);
+        EventLog::in_dir(&self.dir).record(Origin::Drill, OWN_EVENT, "", text);
     }
+
+    fn incidents(&self, since_ms: u64) -> Vec<Incident> {
+        incidents(&EventLog::in_dir(&self.dir), since_ms)
+    }
+
+    async fn ended(&self) -> Option<Ended> {
+        match control::is_running(&self.dir).await {
+            true => None,
+            // On its way out it heals.
+            false if control::has_ended(&self.dir) => Some(Ended::InOrder),
+            false => Some(Ended::Killed),
+        }
+    }
+}
+
+/// What the log tells that was not done by a drill.
+fn incidents(log: &EventLog, since_ms: u64) -> Vec<Incident> {
+    let others = log.since(since_ms).into_iter().filter(|e| e.by != Origin::Drill);
+    let text = |what: &str, target: &str, detail: &str| {
+        let detail = if detail == target { "" } else { detail };
+        [what, target, detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    };
+    others.map(|e| Incident { time_ms: e.time_ms, text: text(&e.what, &e.target, &e.detail) }).collect()
 }
 
 /// Asks the PD members for a page until one answers.
@@ -398,4 +380,35 @@ pub(crate) async fn ask_pd(pds: &[String], path: &str) -> anyhow::Result<Value> 
         }
     }
     bail!(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_healing_by_another_command_is_not_taken_for_the_drills_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = EventLog::in_dir(dir.path());
+        log.record(Origin::Drill, "isolate", "us-east-1", "pd-1, kv-1");
+        log.record(Origin::Command, "heal", "us-east-1", "");
+        log.record(Origin::Command, "heal", "", "");
+        log.record(Origin::Drill, "heal", "us-east-1", "");
+        log.record(Origin::Command, "kill", "kv-1", "kv-1");
+        log.record(Origin::Playground, "ended", "kv-2", "exit code 1");
+        let texts: Vec<String> = incidents(&log, 0).into_iter().map(|i| i.text).collect();
+        assert_eq!(texts, ["heal us-east-1", "heal", "kill kv-1", "ended kv-2 exit code 1"]);
+    }
+
+    #[test]
+    fn a_drill_that_runs_is_known_by_its_lock_and_one_that_ran_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!one_runs(dir.path()), "none ever ran");
+        let lock = File::create(dir.path().join(LOCK_FILE)).unwrap();
+        assert!(!one_runs(dir.path()));
+        lock.lock().unwrap();
+        assert!(one_runs(dir.path()));
+        drop(lock);
+        assert!(!one_runs(dir.path()));
+    }
 }

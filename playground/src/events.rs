@@ -1,5 +1,6 @@
 //! The log of what was done to a cluster: one line of JSON for each fault, each heal, and each server that ended by
-//! itself, with its time. A drill's report marks what happened while it ran, whoever did it.
+//! itself, with its time and who did it. A drill's report marks what others did while it ran, and a drill whose fault
+//! somebody else healed finds here who.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -11,11 +12,26 @@ use serde::{Deserialize, Serialize};
 /// The log's name in the cluster's directory.
 const FILE: &str = "events.jsonl";
 
+/// Who did something to a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// A command of the user.
+    #[default]
+    Command,
+    /// The drill that runs.
+    Drill,
+    /// The playground, or nobody: a server ended by itself.
+    Playground,
+}
+
 /// Something that was done to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Event {
     /// When, in milliseconds since 1970.
     pub(crate) time_ms: u64,
+    /// Who did it.
+    pub(crate) by: Origin,
     /// What, as the command is called: `kill`, `link`, `heal`.
     pub(crate) what: String,
     /// To what: a node, a region, a zone, a link. Empty for the whole cluster.
@@ -37,18 +53,18 @@ impl EventLog {
     }
 
     /// Adds an event that happens now. A log that cannot be written keeps no fault from being undone.
-    pub(crate) fn record(&self, what: &str, target: &str, detail: &str) {
-        let event = Event { time_ms: now_ms(), what: what.into(), target: target.into(), detail: detail.into() };
+    pub(crate) fn record(&self, by: Origin, what: &str, target: &str, detail: &str) {
+        let event = Event { time_ms: now_ms(), by, what: what.into(), target: target.into(), detail: detail.into() };
         let Ok(mut line) = serde_json::to_vec(&event) else { return };
         line.push(b'\n');
         let _ = OpenOptions::new().create(true).append(true).open(&self.path).and_then(|mut f| f.write_all(&line));
     }
 
-    /// What happened from `from_ms` to `to_ms`, in order. A line that is none is passed over: the last may be torn.
-    pub(crate) fn between(&self, from_ms: u64, to_ms: u64) -> Vec<Event> {
+    /// What happened from `since_ms` on, in order. A line that is none is passed over: the last may be torn.
+    pub(crate) fn since(&self, since_ms: u64) -> Vec<Event> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let events = text.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok());
-        events.filter(|e| (from_ms..=to_ms).contains(&e.time_ms)).collect()
+        events.filter(|e| e.time_ms >= since_ms).collect()
     }
 }
 
@@ -65,13 +81,13 @@ mod tests {
     fn events_are_found_by_their_time_and_a_torn_line_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let log = EventLog::in_dir(dir.path());
-        assert_eq!(log.between(0, u64::MAX), []);
+        assert_eq!(log.since(0), []);
         let begin = now_ms();
-        log.record("kill", "eu-west-1", "pd-3, kv-3");
+        log.record(Origin::Drill, "kill", "eu-west-1", "pd-3, kv-3");
         std::fs::OpenOptions::new().append(true).open(&log.path).unwrap().write_all(b"{\"time_ms\":1,\"wh\n").unwrap();
-        log.record("start", "eu-west-1", "");
-        let what: Vec<String> = log.between(begin, u64::MAX).into_iter().map(|e| e.what).collect();
-        assert_eq!(what, ["kill", "start"]);
-        assert_eq!(log.between(0, begin - 1), []);
+        log.record(Origin::Command, "start", "eu-west-1", "");
+        let what: Vec<(Origin, String)> = log.since(begin).into_iter().map(|e| (e.by, e.what)).collect();
+        assert_eq!(what, [(Origin::Drill, "kill".to_owned()), (Origin::Command, "start".to_owned())]);
+        assert_eq!(log.since(now_ms() + 1), []);
     }
 }

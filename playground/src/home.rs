@@ -116,8 +116,7 @@ impl Home {
 
     /// The cluster's servers that run although no playground owns them, the last started first.
     pub(crate) fn left_running(&self) -> impl Iterator<Item = (&spec::Node, u32)> {
-        let nodes = self.saved.iter().flat_map(|cluster| cluster.nodes.iter().rev());
-        nodes.filter_map(|node| Some((node, process::running_in(&self.dir.join(&node.name))?)))
+        self.saved.iter().flat_map(|cluster| running_of(&self.dir, cluster))
     }
 
     /// Stops them, in reverse order of starting.
@@ -206,19 +205,26 @@ pub(crate) async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
     if let Some(tag) = &which.tag {
         let dir = with_tag(&base, tag)?;
         if !control::is_running(&dir).await {
-            bail!("cluster '{tag}' is not running; start it with ./playground/start --tag {tag}");
+            match left_behind(&dir) {
+                Some(servers) => bail!("{servers}"),
+                None => bail!("cluster '{tag}' is not running; start it with ./playground/start --tag {tag}"),
+            }
         }
         return Ok(dir);
     }
+    let dirs: Vec<PathBuf> = std::fs::read_dir(&base).into_iter().flatten().flatten().map(|e| e.path()).collect();
     let mut running = Vec::new();
-    for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
-        if control::is_running(&entry.path()).await {
-            running.push(entry.path());
+    for dir in &dirs {
+        if control::is_running(dir).await {
+            running.push(dir.clone());
         }
     }
     match running.as_slice() {
         [one] => Ok(one.clone()),
-        [] => bail!("no playground is running; start one with ./playground/start"),
+        [] => match dirs.iter().filter_map(|dir| left_behind(dir)).collect::<Vec<_>>()[..] {
+            [] => bail!("no playground is running; start one with ./playground/start"),
+            ref servers => bail!("no playground is running, but {}", servers.join("; ")),
+        },
         several => {
             let names: Vec<String> = several
                 .iter()
@@ -227,6 +233,33 @@ pub(crate) async fn find_running(which: &Which) -> anyhow::Result<PathBuf> {
             bail!("several clusters are running; name one with --tag: {}", names.join(", "))
         }
     }
+}
+
+/// The servers of a cluster that run, the last started first.
+fn running_of<'a>(dir: &Path, cluster: &'a Cluster) -> impl Iterator<Item = (&'a spec::Node, u32)> {
+    cluster.nodes.iter().rev().filter_map(move |node| Some((node, process::running_in(&dir.join(&node.name))?)))
+}
+
+/// What to say of the servers of a cluster that run on without their playground, and what to do; `None` if none do.
+fn left_behind(dir: &Path) -> Option<String> {
+    // Servers are recognised by the path on their command lines.
+    let dir = dir.canonicalize().ok()?;
+    let cluster: Cluster = serde_json::from_slice(&std::fs::read(dir.join(CLUSTER_FILE)).ok()?).ok()?;
+    let names: Vec<&str> = running_of(&dir, &cluster).map(|(node, _)| node.name.as_str()).collect();
+    let tag = dir.file_name()?.to_string_lossy();
+    let what_to_do = match tag.starts_with(UNTAGGED) {
+        true => "the next ./playground/start stops them".to_owned(),
+        false => format!(
+            "./playground/start --tag {tag} stops them and starts it again, ./playground/ctl clean {tag} --stop stops \
+             them and removes the data"
+        ),
+    };
+    (!names.is_empty()).then(|| {
+        format!(
+            "servers of cluster '{tag}' run on although their playground is gone: {}; {what_to_do}",
+            names.join(", ")
+        )
+    })
 }
 
 pub(crate) fn no_such_cluster(tag: &str, base: &Path) -> String {
@@ -239,4 +272,42 @@ pub(crate) fn no_such_cluster(tag: &str, base: &Path) -> String {
     tags.sort();
     let known = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
     format!("there is no cluster '{tag}' in {}; known: {known}", base.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn servers_that_a_killed_playground_left_behind_are_named_with_what_to_do() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().canonicalize().unwrap().join("shop");
+        let kv = dir.join("kv-1");
+        std::fs::create_dir_all(&kv).unwrap();
+        let wanted = Wanted { kv: Some(1), regions: vec!["eu".into()], host: "127.0.0.1".into(), ..Wanted::default() };
+        let cluster = spec::plan(None, &wanted, &mut |_, _| None).unwrap();
+        std::fs::write(dir.join(CLUSTER_FILE), serde_json::to_vec(&cluster).unwrap()).unwrap();
+        let which = |tag: Option<&str>| Which { tag: tag.map(str::to_owned), data: Some(base.path().to_owned()) };
+        let refused = async |tag| find_running(&which(tag)).await.unwrap_err().to_string();
+        assert_eq!(refused(None).await, "no playground is running; start one with ./playground/start");
+        assert!(refused(Some("shop")).await.contains("is not running; start it with"));
+        let mut server = std::process::Command::new("sh")
+            .args(["-c", "echo; read line", "sh", "--log-file", &process::log_file(&kv).display().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Until it speaks, the system may not show its command line yet.
+        server.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        std::fs::write(kv.join("pid"), server.id().to_string()).unwrap();
+        for refused in [refused(None).await, refused(Some("shop")).await] {
+            assert!(refused.contains("run on although their playground is gone: kv-1; "), "{refused}");
+            assert!(refused.contains("clean shop --stop") && refused.contains("start --tag shop"), "{refused}");
+        }
+        drop(server.stdin.take());
+        server.wait().unwrap();
+    }
 }

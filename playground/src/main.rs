@@ -346,14 +346,20 @@ async fn run(cli: Cli) {
         Some(Command::Drill(args)) => std::process::exit(drills::run(args).await),
     };
     if let Err(error) = result {
-        eprintln!("playground: {error:#}");
+        note(&format!("playground: {error:#}"));
         std::process::exit(1);
     }
 }
 
-/// A line for the user. A terminal that is gone must not end the supervisor, which would leave its servers behind.
+/// A line for the user. A terminal that is gone must not end the supervisor, which would leave its servers behind, and a
+/// reader that has seen enough (`| head`) is no error.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    heard(line);
+}
+
+/// The same, for who would go on for ever: whether anybody still reads.
+fn heard(line: &str) -> bool {
+    writeln!(std::io::stdout(), "{line}").is_ok()
 }
 
 /// A line about what goes on, beside a command's result, for the user of the same terminal.

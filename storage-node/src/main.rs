@@ -47,6 +47,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
+            // The log's last word, after whatever threads of a failed store have left there.
+            tracing::error!("the storage node ends: {}", net::error_line(&*e));
             eprintln!("storage-node: {}", net::error_line(&*e));
             ExitCode::FAILURE
         }
@@ -87,9 +89,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
             node.shutdown().await;
             Ok(())
         }
-        () = node.failed() => {
+        reason = node.failed() => {
             node.abandon();
-            anyhow::bail!("the store failed; its log says why")
+            anyhow::bail!("the store failed: {reason}")
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -60,6 +60,8 @@ pub struct Node<E: Engine = FjallEngine> {
     status_addr: Option<SocketAddr>,
     handle: RaftStoreHandle<E>,
     driver: Option<Driver<E>>,
+    /// Why the store failed, once it has.
+    failure: Arc<OnceLock<String>>,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -171,8 +173,13 @@ impl<E: Engine> Node<E> {
         let seed = rand::random();
         let store_shared = shared.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(cfg, store_shared, log, seed)).await??;
-        let failed = stop.clone();
-        let driver = Driver::start(store, tick, shell, move || failed.cancel())?;
+        let failure = Arc::new(OnceLock::new());
+        let (told, failed) = (failure.clone(), stop.clone());
+        let driver = Driver::start(store, tick, shell, move |reason: &str| {
+            // The first reason is the cause of the others.
+            let _ = told.set(reason.to_owned());
+            failed.cancel();
+        })?;
 
         let locator = FirstRegionLeader { pd: pd.clone(), channels: channels.clone() };
         detector::start(storage.clone(), Arc::new(locator), stop.clone());
@@ -186,7 +193,7 @@ impl<E: Engine> Node<E> {
             tasks.push(serve(listener, status_router(handle.clone(), me.clone()), options, stop.clone()));
         }
         tracing::info!(store = me.id, %addr, labels = ?config.labels, "storage node serves");
-        Ok(Node { addr, status_addr, handle, driver: Some(driver), stop, tasks })
+        Ok(Node { addr, status_addr, handle, driver: Some(driver), failure, stop, tasks })
     }
 
     /// Where gRPC is served.
@@ -209,9 +216,10 @@ impl<E: Engine> Node<E> {
         &self.handle
     }
 
-    /// Ends when the node stopped by itself: its storage failed.
-    pub async fn failed(&self) {
+    /// Ends when the node stopped by itself, with the reason: its storage failed.
+    pub async fn failed(&self) -> String {
         self.stop.cancelled().await;
+        self.failure.get().cloned().unwrap_or_default()
     }
 
     /// Stops serving, then stops the store. Returns when its files are closed, as far as this node holds them.

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use drill::{Action, Cluster, Door, Health, Name, NodeInfo, Options, OutOfReach, Tier, Topology, Workload};
+use parking_lot::Mutex;
 
-/// A cluster of which nothing is known but its SQL servers; nothing is done to it.
-struct Calm(Vec<Door>);
+/// A cluster of which nothing is known but its SQL servers; nothing is done to it, but it says that it was.
+struct Calm {
+    doors: Vec<Door>,
+    pretended: Mutex<Vec<String>>,
+}
 
 impl Cluster for Calm {
     fn tag(&self) -> String {
@@ -18,11 +22,16 @@ impl Cluster for Calm {
     }
 
     fn doors(&self, _region: &str) -> Vec<Door> {
-        self.0.clone()
+        self.doors.clone()
     }
 
     async fn act(&self, action: &Action) -> anyhow::Result<()> {
         println!("(would {action})");
+        let mut pretended = self.pretended.lock();
+        match action {
+            Action::Kill { .. } => pretended.push(action.to_string()),
+            _ => pretended.clear(),
+        }
         Ok(())
     }
 
@@ -31,7 +40,7 @@ impl Cluster for Calm {
     }
 
     async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
-        Ok(Vec::new())
+        Ok(self.pretended.lock().clone())
     }
 
     async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
@@ -76,7 +85,8 @@ async fn main() -> anyhow::Result<()> {
     let interrupted = async || {
         let _ = tokio::signal::ctrl_c().await;
     };
-    let outcome = drill::run(&Calm(doors), &topology, &options, interrupted, &mut |line| println!("{line}")).await;
+    let calm = Calm { doors, pretended: Mutex::default() };
+    let outcome = drill::run(&calm, &topology, &options, interrupted, &mut |line| println!("{line}")).await;
     match &outcome {
         drill::Outcome::Done { report, directory } => print!("\n{}{}\n", report.text(), directory.display()),
         drill::Outcome::CouldNotRun(why) => println!("could not run: {why}"),

@@ -47,10 +47,28 @@ pub struct OutOfReach {
     pub why: String,
 }
 
-/// The error of an action on a cluster that is there no more, as whoever has its processes was told to end.
+/// Why a cluster is there no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the playground has ended, and healed what was broken before it did")]
-pub struct Ended;
+pub enum Ended {
+    /// Whoever has its processes was told to end.
+    #[error("the playground has ended, and healed what was broken before it did")]
+    InOrder,
+    /// Whoever had its processes is gone, and they may run on.
+    #[error(
+        "the playground was killed, and what was broken stays so; start the cluster again, or stop what still runs of it \
+         with ./playground/ctl clean TAG --stop"
+    )]
+    Killed,
+}
+
+/// Something that happened to the cluster, and was not the drill's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// In words: `heal us-east-1`.
+    pub text: String,
+}
 
 /// A running cluster. All methods may be called at any time and at the same time.
 pub trait Cluster: Send + Sync {
@@ -63,7 +81,7 @@ pub trait Cluster: Send + Sync {
 
     /// Carries out one action, and returns when it is done (a process is dead or answers, a link is cut). Never called
     /// with [`Action::AwaitWhole`]. [`Action::HealAll`] must undo whatever earlier actions broke, and be harmless when
-    /// nothing is broken; it fails with [`Ended`] if the cluster has ended in order, which heals it.
+    /// nothing is broken; it fails with [`Ended`] if the cluster has ended.
     fn act(&self, action: &Action) -> impl Future<Output = anyhow::Result<()>> + Send;
 
     /// Whether the cluster is whole: all processes up, all replicas up, no operator pending. An error is one more
@@ -71,7 +89,8 @@ pub trait Cluster: Send + Sync {
     fn health(&self) -> impl Future<Output = anyhow::Result<Health>> + Send;
 
     /// What is not as it was at the start and does not pass by itself, a sentence each: processes that do not run, links,
-    /// clocks and disks. Without a question to the servers, so that it is known at once.
+    /// clocks and disks. Without a question to the servers, so that it is known at once. What is said of a fault stays the
+    /// same, word for word, as long as the fault is in force.
     fn disturbed(&self) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
 
     /// The placement that waiting cannot bring about.
@@ -84,4 +103,14 @@ pub trait Cluster: Send + Sync {
 
     /// Told of every event of the drill, for the cluster's own log.
     fn log_event(&self, _text: &str) {}
+
+    /// What happened to the cluster from that moment on (milliseconds since 1970) and was not done by the drill, in order.
+    fn incidents(&self, _since_ms: u64) -> Vec<Incident> {
+        Vec::new()
+    }
+
+    /// Whether there is no cluster any more.
+    fn ended(&self) -> impl Future<Output = Option<Ended>> + Send {
+        async { None }
+    }
 }

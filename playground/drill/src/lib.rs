@@ -39,7 +39,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use catalog::{Action, Name, NodeInfo, Plan, PlanError, Tier, Topology, plan};
-pub use cluster::{Cluster, Door, Ended, Health, OutOfReach};
+pub use cluster::{Cluster, Door, Ended, Health, Incident, OutOfReach};
 pub use list::{Summary, list};
 pub use report::Report;
 pub use run::{Options, Outcome, run};

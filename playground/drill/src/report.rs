@@ -69,7 +69,7 @@ pub struct Commits {
     pub lost: u64,
     /// The client cannot know.
     pub unknown: u64,
-    /// Definitely did not happen.
+    /// Definitely did not happen. A compare-and-set that found another value is an answer, and counts nowhere here.
     pub failed: u64,
 }
 
@@ -186,7 +186,7 @@ pub fn draw_up(facts: Facts, ops: &[Op], findings: Findings) -> Report {
         acknowledged: writes.clone().filter(|op| op.is_ok()).count() as u64,
         lost: findings.lost,
         unknown: writes.clone().filter(|op| matches!(op.outcome, Outcome::Unknown(_))).count() as u64,
-        failed: writes.filter(|op| op.outcome.is_fail()).count() as u64,
+        failed: writes.filter(|op| rto::failed(op)).count() as u64,
     };
     let mut warnings = facts.warnings;
     for r in &regions {

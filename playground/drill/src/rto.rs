@@ -120,7 +120,7 @@ pub fn measure<'a>(ops: impl Iterator<Item = &'a Op> + Clone, home: &[String], p
     let back = ops.clone().filter(|op| answered(op) && op.complete_us >= phases.healed_us).filter(at_home);
     KindReport {
         acknowledged: ops.clone().filter(|op| op.is_ok()).count() as u64,
-        failed: ops.clone().filter(|op| op.outcome.is_fail()).count() as u64,
+        failed: ops.clone().filter(|op| failed(op)).count() as u64,
         unknown: ops.clone().filter(|op| matches!(op.outcome, Outcome::Unknown(_))).count() as u64,
         calm_per_second: before.map_or(0.0, |l| l.count as f64 / calm_seconds.max(0.001)),
         rto_ms: gap.ms(),
@@ -135,6 +135,11 @@ pub fn measure<'a>(ops: impl Iterator<Item = &'a Op> + Clone, home: &[String], p
 /// Whether the cluster answered: a compare-and-set that found another value is an answer, too.
 pub(crate) fn answered(op: &Op) -> bool {
     op.is_ok() || op.outcome.code() == Some(crate::workload::CAS_MISS)
+}
+
+/// Whether the cluster definitely did not do what it should have done.
+pub(crate) fn failed(op: &Op) -> bool {
+    op.outcome.is_fail() && !answered(op)
 }
 
 /// The longest stretch of `[from, to]` without an answer. `answers` are sorted.
@@ -212,6 +217,18 @@ pub fn errors<'a>(ops: impl Iterator<Item = &'a Op>) -> BTreeMap<String, u64> {
 mod tests {
     use super::*;
     use crate::history::Call;
+
+    #[test]
+    fn a_compare_and_set_that_found_another_value_is_an_answer_and_no_failure() {
+        let ops = [
+            op(0, 10, Outcome::Fail(crate::workload::CAS_MISS.into())),
+            op(0, 20, Outcome::Fail("9005".into())),
+            op(0, 30, Outcome::Ok),
+        ];
+        let report = measure(ops.iter(), &[], &phases());
+        assert_eq!((report.failed, report.acknowledged, report.unknown), (1, 1, 0));
+        assert_eq!(errors(ops.iter()).into_keys().collect::<Vec<_>>(), ["9005"]);
+    }
 
     fn op(invoke_ms: u64, complete_ms: u64, outcome: Outcome) -> Op {
         Op {

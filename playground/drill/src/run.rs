@@ -10,12 +10,15 @@
 //! tables, warm-up and the wait come on top. A drill that ends early for whatever reason, interruption included, heals what
 //! it broke before [`run`] returns, unless it is interrupted again meanwhile. (If the returned future itself is dropped,
 //! nobody can heal: use `interrupted` instead.)
+//!
+//! A verdict is about a fault that lasted: as soon as somebody else undoes it, or disturbs the calm, the drill is given up
+//! and says what happened. What others do beside the fault is in the report, as a mark and a warning.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use mysql_async::Conn;
@@ -25,7 +28,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::catalog::{Action, Name, Plan, Topology, plan};
 use crate::check::check;
-use crate::cluster::{Cluster, Door, Ended, Health};
+use crate::cluster::{Cluster, Door, Ended, Health, Incident};
 use crate::door::Doors;
 use crate::history::{self, Final, Kind, Op};
 use crate::mysql;
@@ -70,6 +73,12 @@ const LEAVING_WITHIN: Duration = Duration::from_secs(15);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How often the cluster is asked whether it is whole.
 const POLL: Duration = Duration::from_millis(500);
+/// How often it is looked whether the fault is still in force, and whether there is still a cluster.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a healing by another command may take until it is in the cluster's log.
+const LOGGED_WITHIN: Duration = Duration::from_secs(3);
+/// What the tables and the warm-up take, roughly.
+const PREPARATION: Duration = Duration::from_secs(15);
 /// How often a wait says what it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -148,8 +157,15 @@ pub async fn run<C: Cluster>(
         tokio::select! {
             result = drill.run() => Some(result),
             () = interrupted() => None,
+            ended = until_ended(cluster) => return Outcome::CouldNotRun(ended.to_string()),
         }
     };
+    if !matches!(result, Some(Ok(_)))
+        && let Some(ended) = cluster.ended().await
+    {
+        // Whatever the drill met on the way has this cause, and there is nothing left to heal.
+        return Outcome::CouldNotRun(ended.to_string());
+    }
     let healing = match heal_all(cluster, &broken, &mut interrupted, &mut *say).await {
         Ok(()) => String::new(),
         Err(stopped) => match not_healed(stopped) {
@@ -174,6 +190,50 @@ pub async fn run<C: Cluster>(
     }
 }
 
+/// Returns when there is no cluster any more.
+async fn until_ended<C: Cluster>(cluster: &C) -> Ended {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if let Some(ended) = cluster.ended().await {
+            return ended;
+        }
+    }
+}
+
+/// The parts of `--duration`: calm, fault, and what comes after the cluster was whole again.
+fn parts(duration: Duration) -> [Duration; 3] {
+    let quarter = (duration / 4).max(CALM_MIN);
+    [quarter, duration / 2, quarter]
+}
+
+/// How long the drill will take, for a person.
+fn schedule(plan: &Plan, duration: Duration) -> String {
+    let [calm, hold, after] = parts(duration);
+    let (faulty, hold) = match plan.transient {
+        true => ("as long as the restarts take".to_owned(), Duration::ZERO),
+        false => (format!("{} under the fault", length(hold)), hold),
+    };
+    format!(
+        "takes about {}, and as long as the cluster needs to be whole again (at most {}): {} calm, {faulty}, {} after",
+        length(PREPARATION + calm + hold + after),
+        length(WHOLE_WITHIN),
+        length(calm),
+        length(after)
+    )
+}
+
+/// `5 h 20 min`, `1 min 15 s`, `7.5 s`.
+fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, _) => format!("{} s", time.as_secs_f64()),
+        (0, minutes, 0) => format!("{minutes} min"),
+        (0, minutes, rest) => format!("{minutes} min {rest} s"),
+        (hours, 0, _) => format!("{hours} h"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
 fn unhealthy(what: &str) -> String {
     format!(
         "the cluster is not healthy: {what}; undo faults with ./playground/ctl heal, and start what is down with \
@@ -192,7 +252,7 @@ enum Stopped {
 fn not_healed(stopped: Stopped) -> Result<String, Outcome> {
     match stopped {
         // Whatever the drill met on the way has this cause.
-        Stopped::Failed(error) if error.is::<Ended>() => Err(Outcome::CouldNotRun(Ended.to_string())),
+        Stopped::Failed(error) if error.is::<Ended>() => Err(Outcome::CouldNotRun(error.to_string())),
         Stopped::Failed(error) => Ok(format!("; healing failed: {error:#}")),
         Stopped::Left(not_healed) => Err(Outcome::Left { not_healed }),
     }
@@ -231,6 +291,13 @@ struct Drill<'a, C> {
     events: Vec<Event>,
 }
 
+/// A fault as it was when all of it had been done.
+struct Fault {
+    since_ms: u64,
+    /// What [`Cluster::disturbed`] said of it.
+    signs: Vec<String>,
+}
+
 /// The clients, and what they need. Dropping it ends them.
 struct Crowd {
     shared: Arc<Shared>,
@@ -253,6 +320,7 @@ impl<C: Cluster> Drill<'_, C> {
         }
         let rto = self.options.rto_target.as_secs_f64();
         self.say(&format!("  - A region that is judged is silent for at most {rto} s, reads and writes each."));
+        self.say(&schedule(&self.plan, self.options.duration));
         self.refuse_unhealthy().await?;
         self.tables().await?;
 
@@ -260,28 +328,28 @@ impl<C: Cluster> Drill<'_, C> {
         let mut phases = Phases::default();
         self.warm_up(&mut crowd).await?;
         phases.calm_us = crowd.shared.recorder.now_us();
-        self.event(&crowd, EventKind::Note, "calm");
-        let calm = (self.options.duration / 4).max(CALM_MIN);
-        self.say(&format!("calm: {} s", calm.as_secs()));
+        self.event(phases.calm_us, EventKind::Note, "calm");
+        let [calm, hold, after] = parts(self.options.duration);
+        self.say(&format!("calm: {}", length(calm)));
         sleep(calm).await;
         let before = medians(&crowd.shared.recorder.since(phases.calm_us));
         self.say(&format!("calm: {}", before_text(&before, calm, &crowd, phases.calm_us)));
 
-        let mut not_whole = self.inject(&crowd, &mut phases).await?;
+        let (fault, mut not_whole) = self.inject(&crowd, &mut phases).await?;
         if !self.plan.transient {
-            self.hold(&crowd).await;
+            self.hold(&crowd, &fault, hold).await?;
         }
         self.heal(&crowd, &mut phases).await?;
         match self.until_whole(&crowd, &before, WHOLE_WITHIN).await {
             Ok(at) => {
                 phases.whole_us = Some(at);
-                self.event(&crowd, EventKind::Note, "whole");
+                self.event(at, EventKind::Note, "whole");
                 let seconds = (at - phases.healed_us) as f64 / 1e6;
                 self.say(&format!("whole and as fast as before, {seconds:.1} s after healing"));
             }
             Err(why) => not_whole.extend(why),
         }
-        sleep((self.options.duration / 4).max(CALM_MIN)).await;
+        sleep(after).await;
         phases.end_us = crowd.shared.recorder.now_us();
         self.say("stopping the clients, reading everything back");
         let mut ops = crowd.stop().await;
@@ -295,6 +363,7 @@ impl<C: Cluster> Drill<'_, C> {
         }
         checks.push(self.replicas().await);
         let findings = check(self.options.workload, &ops, &finals);
+        let warnings = self.mark_incidents(&crowd, &phases);
         let facts = Facts {
             tag: self.cluster.tag(),
             plan: self.plan.clone(),
@@ -308,7 +377,7 @@ impl<C: Cluster> Drill<'_, C> {
             events: std::mem::take(&mut self.events),
             checks,
             not_whole,
-            warnings: Vec::new(),
+            warnings,
         };
         let report = draw_up(facts, &ops, findings);
         let directory = self.directory(started_unix);
@@ -326,9 +395,25 @@ impl<C: Cluster> Drill<'_, C> {
         (self.say)(line);
     }
 
-    fn event(&mut self, crowd: &Crowd, kind: EventKind, text: &str) {
+    fn event(&mut self, at_us: u64, kind: EventKind, text: &str) {
         self.cluster.log_event(&format!("drill {}: {text}", self.plan.name));
-        self.events.push(Event { at_us: crowd.shared.recorder.now_us(), kind, text: text.to_owned() });
+        self.events.push(Event { at_us, kind, text: text.to_owned() });
+    }
+
+    /// Marks what happened beside the drill's own doing. Returns a warning if anything did.
+    fn mark_incidents(&mut self, crowd: &Crowd, phases: &Phases) -> Vec<String> {
+        let begin_ms = unix_ms().saturating_sub(crowd.shared.recorder.now_us() / 1000);
+        let mut incidents = self.cluster.incidents(begin_ms);
+        incidents.retain(|i| i.time_ms.saturating_sub(begin_ms) * 1000 <= phases.end_us);
+        for Incident { time_ms, text } in &incidents {
+            let at_us = time_ms.saturating_sub(begin_ms) * 1000;
+            self.events.push(Event { at_us, kind: EventKind::Note, text: text.clone() });
+        }
+        self.events.sort_by_key(|e| e.at_us);
+        match incidents.is_empty() {
+            true => Vec::new(),
+            false => vec![format!("this happened meanwhile, and was not the drill's doing: {}", told(&incidents))],
+        }
     }
 
     /// `TIME-NAME`, as `20260131-154500-minority`; with a number if that is taken.
@@ -536,10 +621,17 @@ impl<C: Cluster> Drill<'_, C> {
         Ok(())
     }
 
-    /// Carries out the faults. Returns what was not whole in time between the steps of a rolling restart.
-    async fn inject(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<Vec<String>> {
+    /// Carries out the faults. Returns what there is of them then, and what was not whole in time between the steps of a
+    /// rolling restart.
+    async fn inject(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<(Fault, Vec<String>)> {
+        let disturbed = self.cluster.disturbed().await?;
+        if !disturbed.is_empty() {
+            bail!("no verdict, as the calm was disturbed: {}", disturbed.join("; "));
+        }
         let mut not_whole = Vec::new();
+        let since_ms = unix_ms();
         phases.fault_us = crowd.shared.recorder.now_us();
+        let mut at_us = phases.fault_us;
         for action in self.plan.inject.clone() {
             if action == Action::AwaitWhole {
                 if let Err(why) = self.until_healthy(RESTART_WHOLE_WITHIN).await {
@@ -550,40 +642,82 @@ impl<C: Cluster> Drill<'_, C> {
                 continue;
             }
             self.say(&format!("fault: {action}"));
-            self.event(crowd, EventKind::Fault, &action.to_string());
+            self.event(at_us, EventKind::Fault, &action.to_string());
             self.broken.lock().push(action.clone());
             self.cluster.act(&action).await.with_context(|| action.to_string())?;
             if matches!(action, Action::Restart { .. }) {
                 // Which undoes itself.
                 self.broken.lock().pop();
             }
+            at_us = crowd.shared.recorder.now_us();
         }
-        Ok(not_whole)
+        Ok((Fault { since_ms, signs: self.cluster.disturbed().await? }, not_whole))
     }
 
-    /// Lets the fault last, and tells how the regions fare.
-    async fn hold(&mut self, crowd: &Crowd) {
-        let hold = self.options.duration / 2;
+    /// Lets the fault last, and tells how the regions fare. Fails as soon as it does not last.
+    async fn hold(&mut self, crowd: &Crowd, fault: &Fault, hold: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + hold;
-        self.say(&format!("holding for {} s", hold.as_secs()));
-        while Instant::now() < end {
-            sleep(SAY_EVERY.min(end - Instant::now())).await;
-            let now = crowd.shared.recorder.now_us();
-            let rates = crowd.rates(now.saturating_sub(2_000_000), now);
-            self.say(&format!("  {rates}"));
+        self.say(&format!("holding for {}", length(hold)));
+        let mut said = Instant::now();
+        loop {
+            let over = Instant::now() >= end;
+            match self.cluster.disturbed().await {
+                Ok(disturbed) => self.refuse_undone(fault, &disturbed).await?,
+                // One look that fails is followed by another, but for the last.
+                Err(error) if over => return Err(error.context("look whether the fault is still in force")),
+                Err(_) => {}
+            }
+            if over || said.elapsed() >= SAY_EVERY {
+                said = Instant::now();
+                let now = crowd.shared.recorder.now_us();
+                self.say(&format!("  {}", crowd.rates(now.saturating_sub(2_000_000), now)));
+            }
+            if over {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY.min(end.saturating_duration_since(Instant::now()))).await;
         }
+    }
+
+    /// Refuses to judge a fault that is not in force any more, or never was.
+    async fn refuse_undone(&self, fault: &Fault, disturbed: &[String]) -> anyhow::Result<()> {
+        let gone: Vec<&String> = fault.signs.iter().filter(|sign| !disturbed.contains(sign)).collect();
+        if gone.is_empty() && !fault.signs.is_empty() {
+            return Ok(());
+        }
+        let after = length(Duration::from_millis(unix_ms().saturating_sub(fault.since_ms)));
+        let what = match gone[..] {
+            [] => "it is not in force".to_owned(),
+            [one] => format!("this is no longer so: {one}"),
+            [first, ..] => format!("this is no longer so: {first}, and {} more", gone.len() - 1),
+        };
+        // A healing that is under way may have changed something and not logged it yet.
+        let deadline = Instant::now() + LOGGED_WITHIN;
+        let mut incidents = self.cluster.incidents(fault.since_ms);
+        while incidents.is_empty() && Instant::now() < deadline {
+            sleep(LOOK_EVERY).await;
+            incidents = self.cluster.incidents(fault.since_ms);
+        }
+        let who = match incidents.is_empty() {
+            true => "and the cluster's log does not say why".to_owned(),
+            false => format!("as this was done meanwhile: {}", told(&incidents)),
+        };
+        bail!("no verdict, as the fault did not last: {after} after it began, {what}, {who}")
     }
 
     async fn heal(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<()> {
         phases.healed_us = crowd.shared.recorder.now_us();
+        let mut at_us = phases.healed_us;
         for action in self.plan.heal.clone() {
             self.say(&format!("heal: {action}"));
+            // Before it is done, as the phase begins: that servers need time to start belongs to the recovery.
+            self.event(at_us, EventKind::Heal, &action.to_string());
             self.cluster.act(&action).await.with_context(|| action.to_string())?;
-            self.event(crowd, EventKind::Heal, &action.to_string());
+            at_us = crowd.shared.recorder.now_us();
         }
         self.broken.lock().clear();
         if self.plan.transient {
-            self.event(crowd, EventKind::Heal, "the last process is back");
+            self.event(at_us, EventKind::Heal, "the last process is back");
         }
         Ok(())
     }
@@ -789,6 +923,20 @@ impl Crowd {
     }
 }
 
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// `heal us-east-1 at 16:03:04 UTC; …`
+fn told(incidents: &[Incident]) -> String {
+    let told = |Incident { time_ms, text }: &Incident| {
+        let time = chrono::DateTime::from_timestamp_millis(*time_ms as i64).unwrap_or_default();
+        format!("{text} at {} UTC", time.format("%H:%M:%S"))
+    };
+    incidents.iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
 /// Clients that the wanted rate takes when `count` operations took `sum_us` together: as many as are under way at a time,
 /// and a third more. Conflicts make no clients, which would make more conflicts.
 fn clients_needed(count: u64, sum_us: u64) -> u32 {
@@ -889,7 +1037,7 @@ mod tests {
         async fn act(&self, action: &Action) -> anyhow::Result<()> {
             assert_eq!(*action, Action::HealAll);
             if self.ended {
-                return Err(Ended.into());
+                return Err(Ended::InOrder.into());
             }
             std::future::pending().await
         }
@@ -975,6 +1123,171 @@ mod tests {
         let Outcome::CouldNotRun(why) = outcome else { panic!("{outcome:?}") };
         assert_eq!(why, "the playground has ended, and healed what was broken before it did");
         assert!(!said.iter().any(|line| line.contains("failed") || line.contains("ended")), "{said:?}");
+    }
+
+    /// A cluster that does what it is told at once, and that others may meddle with.
+    #[derive(Default)]
+    struct Obedient {
+        disturbed: Mutex<Vec<String>>,
+        incidents: Vec<Incident>,
+        ended: Option<Ended>,
+        start_takes: Duration,
+    }
+
+    impl Cluster for Obedient {
+        fn tag(&self) -> String {
+            "obedient".to_owned()
+        }
+
+        fn doors(&self, _region: &str) -> Vec<Door> {
+            Vec::new()
+        }
+
+        async fn act(&self, action: &Action) -> anyhow::Result<()> {
+            match action {
+                Action::Isolate { region } => self.disturbed.lock().push(format!("nothing passes from {region} to eu")),
+                Action::HealRegion { .. } => {
+                    sleep(self.start_takes).await;
+                    self.disturbed.lock().clear();
+                }
+                other => panic!("{other}"),
+            }
+            Ok(())
+        }
+
+        async fn health(&self) -> anyhow::Result<Health> {
+            std::future::pending().await
+        }
+
+        async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
+            Ok(self.disturbed.lock().clone())
+        }
+
+        async fn out_of_reach(&self) -> anyhow::Result<Vec<OutOfReach>> {
+            Ok(Vec::new())
+        }
+
+        async fn placement(&self, _database: &str) -> anyhow::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        fn incidents(&self, _since_ms: u64) -> Vec<Incident> {
+            self.incidents.clone()
+        }
+
+        async fn ended(&self) -> Option<Ended> {
+            self.ended
+        }
+    }
+
+    fn minority() -> (Topology, Options) {
+        let regions: Vec<String> = ["us", "eu", "ap"].map(String::from).to_vec();
+        let node =
+            |tier: Tier, region: &String| NodeInfo { name: format!("{tier:?}-{region}"), tier, region: region.clone() };
+        let tiers = [Tier::Pd, Tier::Kv, Tier::Sql];
+        let nodes = tiers.iter().flat_map(|tier| regions.iter().map(|r| node(*tier, r))).collect();
+        let topology = Topology { regions, nodes, pd_leader: Some("Pd-us".into()), wan: true, faults: false };
+        let options = Options {
+            name: Name::Minority,
+            region: None,
+            duration: Duration::from_secs(24),
+            workload: Workload::Bank,
+            rto_target: Duration::from_secs(5),
+            drills: PathBuf::new(),
+            seed: 1,
+        };
+        (topology, options)
+    }
+
+    /// Isolates a region and lets that last for a short while, in which `meddle` is done.
+    async fn held(cluster: &Obedient, meddle: impl FnOnce(&Obedient)) -> anyhow::Result<(Phases, Vec<Event>)> {
+        let (topology, options) = minority();
+        let plan = plan(options.name, &topology, None).unwrap();
+        let (broken, mut say) = (Mutex::default(), |_: &str| ());
+        let (topology, options) = (&topology, &options);
+        let mut drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut say, events: Vec::new() };
+        let (crowd, mut phases) = (drill.crowd()?, Phases::default());
+        let (fault, not_whole) = drill.inject(&crowd, &mut phases).await?;
+        assert_eq!((&not_whole[..], broken.lock().len()), (&[][..], 1));
+        meddle(cluster);
+        drill.hold(&crowd, &fault, Duration::from_millis(50)).await?;
+        drill.heal(&crowd, &mut phases).await?;
+        phases.end_us = crowd.shared.recorder.now_us();
+        let warnings = drill.mark_incidents(&crowd, &phases);
+        assert_eq!(warnings.len(), cluster.incidents.len().min(1));
+        Ok((phases, drill.events))
+    }
+
+    #[tokio::test]
+    async fn a_fault_that_another_command_heals_gets_no_verdict_and_the_refusal_names_it() {
+        let healed = Incident { time_ms: 1_780_000_000_000, text: "heal us".into() };
+        let cluster = Obedient { incidents: vec![healed], ..Obedient::default() };
+        let refused = held(&cluster, |cluster| cluster.disturbed.lock().clear()).await.unwrap_err().to_string();
+        for part in ["no verdict", "did not last", "nothing passes from us to eu", "heal us at 20:26:40 UTC"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        let never = Obedient::default();
+        let unseen = Fault { since_ms: unix_ms(), signs: vec![] };
+        let (topology, options) = minority();
+        let plan = plan(options.name, &topology, None).unwrap();
+        let (broken, mut say) = (Mutex::default(), |_: &str| ());
+        let (cluster, topology, options) = (&never, &topology, &options);
+        let drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut say, events: Vec::new() };
+        let refused = drill.refuse_undone(&unseen, &[]).await.unwrap_err().to_string();
+        assert!(refused.contains("not in force") && refused.contains("does not say why"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_others_do_beside_the_fault_is_marked_and_the_fault_is_judged() {
+        let incident = Incident { time_ms: unix_ms(), text: "kill sql-3".into() };
+        let cluster = Obedient { incidents: vec![incident], ..Obedient::default() };
+        let (_, events) =
+            held(&cluster, |cluster| cluster.disturbed.lock().push("sql-3 is killed".into())).await.unwrap();
+        assert!(events.iter().any(|e| e.kind == EventKind::Note && e.text == "kill sql-3"), "{events:?}");
+        assert!(events.is_sorted_by_key(|e| e.at_us));
+        *cluster.disturbed.lock() = vec!["sql-3 is killed".into()];
+        let refused = held(&cluster, |_| ()).await.unwrap_err().to_string();
+        assert!(refused.contains("the calm was disturbed: sql-3 is killed"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn the_marks_of_fault_and_healing_stand_where_the_phases_begin() {
+        let cluster = Obedient { start_takes: Duration::from_millis(30), ..Obedient::default() };
+        let (phases, events) = held(&cluster, |_| ()).await.unwrap();
+        let mark = |kind| events.iter().find(|e| e.kind == kind).unwrap().at_us;
+        assert_eq!((mark(EventKind::Fault), mark(EventKind::Heal)), (phases.fault_us, phases.healed_us));
+    }
+
+    #[tokio::test]
+    async fn a_drill_gives_up_soon_after_the_playground_has_ended_and_does_not_heal() {
+        for (ended, word) in [(Ended::InOrder, "healed what was broken"), (Ended::Killed, "clean TAG --stop")] {
+            let cluster = Obedient { ended: Some(ended), ..Obedient::default() };
+            let (topology, options) = minority();
+            let mut said = Vec::new();
+            let mut say = |line: &str| said.push(line.to_owned());
+            let never = async || std::future::pending().await;
+            let begin = Instant::now();
+            // It waits for the cluster's health for ever.
+            let outcome = run(&cluster, &topology, &options, never, &mut say).await;
+            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+            let Outcome::CouldNotRun(why) = outcome else { panic!("{outcome:?}") };
+            assert!(why.contains(word), "{why}");
+            assert!(!said.iter().any(|line| line.contains("healing;")), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_drill_says_beforehand_how_long_it_will_take() {
+        let (topology, options) = minority();
+        let of = |name| schedule(&plan(name, &topology, None).unwrap(), options.duration);
+        assert_eq!(
+            of(Name::Minority),
+            "takes about 39 s, and as long as the cluster needs to be whole again (at most 2 min): 6 s calm, 12 s under \
+             the fault, 6 s after"
+        );
+        assert!(of(Name::RollingRestart).contains("as long as the restarts take"));
+        let long = schedule(&plan(Name::Minority, &topology, None).unwrap(), Duration::from_secs(5 * 3600));
+        assert!(long.starts_with("takes about 5 h, ") && long.contains("1 h 15 min calm"), "{long}");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::{Check, RegionReport};
 
-/// Exit status of a drill that could not be run: the cluster was not healthy, or lacked something, or the drill was
-/// interrupted and healed what it broke.
+/// Exit status of a drill that could not be run: the cluster was not healthy, or lacked something, or the fault did not
+/// last, or the drill was interrupted and healed what it broke.
 pub const EXIT_COULD_NOT_RUN: u8 = 3;
 /// Exit status of a drill that was interrupted again while it healed, as shells have it for Ctrl-C: what it broke may
 /// still be broken.

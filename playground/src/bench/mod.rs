@@ -19,7 +19,7 @@ use crate::home::{Home, Turn, base_dir};
 use crate::interrupts::Interrupts;
 use crate::spec::Role;
 use crate::supervisor::{Conditions, Supervisor};
-use crate::{SizeArgs, note, process};
+use crate::{SizeArgs, note, process, say};
 use workload::{Kind, Worker};
 
 /// What to run and against what.
@@ -237,15 +237,15 @@ async fn drive(args: &BenchArgs, kind: Kind, workers: Vec<Worker>) -> anyhow::Re
 
 fn print_report(args: &BenchArgs, report: &Report) -> anyhow::Result<()> {
     if args.json {
-        println!("{}", serde_json::to_string(report)?);
+        say(&serde_json::to_string(report)?);
         return Ok(());
     }
     let Report { load, connections, transactions_per_second, queries_per_second, repeated, latency_ms: l, .. } = report;
-    println!(
+    say(&format!(
         "{load:<13} {connections} connections  {transactions_per_second:>9.1} txn/s  {queries_per_second:>9.1} queries/s  \
          latency ms: mean {:.2}  p50 {:.2}  p95 {:.2}  p99 {:.2}  max {:.2}  repeated {repeated}",
         l.mean, l.p50, l.p95, l.p99, l.max
-    );
+    ));
     Ok(())
 }
 
@@ -274,9 +274,9 @@ async fn idle(args: &BenchArgs, supervisor: &Supervisor) -> anyhow::Result<()> {
         let line = serde_json::json!({
             "load": "idle", "resident_bytes": resident_total, "cpu_percent_of_a_core": share(cpu_total),
         });
-        println!("{line}");
+        say(&line.to_string());
     } else {
-        println!("idle          {} MiB resident, {:.1} % of a core", resident_total >> 20, share(cpu_total));
+        say(&format!("idle          {} MiB resident, {:.1} % of a core", resident_total >> 20, share(cpu_total)));
     }
     Ok(())
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::serve::counted;
 use super::{Conditions, Progress, Slot, Supervisor};
 use crate::control::ConditionsStatus;
+use crate::events::Origin;
 use crate::faults::{FaultLibrary, NodeFaults};
 use crate::spec::Node;
 use crate::wan::Wan;
@@ -78,20 +80,33 @@ impl Supervisor {
     /// Undoes every fault of a target, or of the whole cluster: links, pauses, clocks, disks, kills, and that a server
     /// ended by itself. What `stop` stopped stays so.
     /// Returns what still cuts the target off, as that was done to more than the target.
-    pub(super) async fn heal(&self, target: Option<&str>, progress: Progress<'_>) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn heal(
+        &self,
+        by: Origin,
+        target: Option<&str>,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<Vec<String>> {
         let names = match target {
             Some(target) => self.names(target)?,
             None => self.all_names(),
         };
         let failing = self.with_failing_disks(&names);
-        let undone = self.undo_faults(&names, progress).await;
-        if let (Some(wan), Some(target)) = (&self.conditions.wan, target) {
-            for line in wan.heal_target(target, self.cluster.breadth(target), &names).await? {
-                progress(&line);
-            }
-        }
+        let mut lines = 0;
+        let mut say = counted(progress, &mut lines);
+        let undone = self.undo_faults(&names, &mut say).await;
+        let connected = match (&self.conditions.wan, target) {
+            (Some(wan), Some(target)) => wan.heal_target(target, self.cluster.breadth(target), &names).await,
+            _ => Ok(Vec::new()),
+        };
+        connected.iter().flatten().for_each(|line| say(line));
+        drop(say);
         self.await_ends(&failing).await;
-        self.restart(&names, |slot| slot.killed || slot.ended_by_itself(), progress).await?;
+        // Before servers are started, which takes its time: who misses a fault meanwhile finds here who undid it.
+        if lines > 0 || !self.that_ended(&names, Slot::restarted_by_healing).is_empty() {
+            self.events.record(by, "heal", target.unwrap_or_default(), "");
+        }
+        connected?;
+        self.restart(by, &names, Slot::restarted_by_healing, progress).await?;
         undone?;
         match (&self.conditions.wan, target) {
             (Some(wan), Some(target)) => wan.cuts(&self.cluster, target).await,
@@ -127,6 +142,7 @@ impl Supervisor {
     /// Starts those of `names` again that ended in a way that healing undoes.
     pub(super) async fn restart(
         &self,
+        by: Origin,
         names: &[String],
         undone: impl Fn(&Slot) -> bool,
         progress: Progress<'_>,
@@ -134,7 +150,7 @@ impl Supervisor {
         let ended = self.that_ended(names, undone);
         self.start(&ended.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), progress).await?;
         for (name, _) in ended.iter().filter(|(_, by_itself)| *by_itself) {
-            self.events.record("start", name, "had ended by itself");
+            self.events.record(by, "start", name, "had ended by itself");
             progress(&format!("{name} had ended: started again"));
         }
         Ok(())
@@ -199,6 +215,7 @@ impl Supervisor {
     /// Hands a change to the fault library in each of the target's servers, and logs it if it changes anything.
     pub(super) fn disturb(
         &self,
+        by: Origin,
         what: &str,
         target: &str,
         how: &dyn std::fmt::Display,
@@ -217,7 +234,7 @@ impl Supervisor {
             Ok(())
         });
         if changed {
-            self.events.record(what, target, &how.to_string());
+            self.events.record(by, what, target, &how.to_string());
         }
         done.map(|()| names)
     }
@@ -242,10 +259,10 @@ mod tests {
         let all = supervisor.all_names();
         let (by_itself, killed) = (("kv-1".to_owned(), true), ("kv-2".to_owned(), false));
         assert_eq!(supervisor.that_ended(&all, Slot::ended_by_itself), std::slice::from_ref(&by_itself), "a disk's");
-        assert_eq!(supervisor.that_ended(&all, |s| s.killed || s.ended_by_itself()), [by_itself, killed]);
-        supervisor.handle(Request::Stop("kv-1".into()), &mut |_| ()).await.unwrap();
-        supervisor.handle(Request::Stop("kv-2".into()), &mut |_| ()).await.unwrap();
-        assert_eq!(supervisor.that_ended(&all, |s| s.killed || s.ended_by_itself()), [], "now it was stopped");
-        assert_eq!(supervisor.that_ended(&["kv-3".to_owned()], |s| s.killed || s.ended_by_itself()), []);
+        assert_eq!(supervisor.that_ended(&all, Slot::restarted_by_healing), [by_itself, killed]);
+        supervisor.handle(Origin::Command, Request::Stop("kv-1".into()), &mut |_| ()).await.unwrap();
+        supervisor.handle(Origin::Command, Request::Stop("kv-2".into()), &mut |_| ()).await.unwrap();
+        assert_eq!(supervisor.that_ended(&all, Slot::restarted_by_healing), [], "now it was stopped");
+        assert_eq!(supervisor.that_ended(&["kv-3".to_owned()], Slot::restarted_by_healing), []);
     }
 }

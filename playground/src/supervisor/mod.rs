@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::control::{NodeStatus, STARTING};
-use crate::events::EventLog;
+use crate::events::{EventLog, Origin};
 use crate::faults::FaultLibrary;
 use crate::interrupts::Interrupts;
 use crate::process::{self, Running};
@@ -66,6 +66,11 @@ impl Slot {
     /// Whether it ended though nobody had asked for it, noticed or not.
     fn ended_by_itself(&self) -> bool {
         self.gave_up || (self.running.is_some() && self.alive().is_none() && !self.told_to_end)
+    }
+
+    /// Whether it ended in a way that healing undoes, by starting it again.
+    fn restarted_by_healing(&self) -> bool {
+        self.killed || self.ended_by_itself()
     }
 }
 
@@ -161,7 +166,7 @@ impl Supervisor {
                 let mut undone = 0;
                 let healed = self.undo_faults(&names, &mut serve::counted(progress, &mut undone)).await;
                 if undone > 0 {
-                    self.events.record("heal", "", "as the playground ends");
+                    self.events.record(Origin::Playground, "heal", "", "as the playground ends");
                 }
                 if let Err(e) = healed {
                     progress(&format!("{e:#}"));
@@ -237,10 +242,7 @@ impl Supervisor {
         let name = &node.name;
         while let Err(reason) = readiness::probe(&self.cluster, node).await {
             if let Some(status) = running.exit_status() {
-                if self.with_process(name, running.pid, |slot| slot.told_to_end) != Some(false) {
-                    bail!("{name} was stopped while it was starting");
-                }
-                bail!("{name} ended while starting ({}){}", how(status), self.log_tail(node));
+                bail!(self.why_it_ended(node, status));
             }
             if running.since.elapsed() > READY_TIMEOUT {
                 bail!("{name} does not serve after {READY_TIMEOUT:?}: {reason}{}", self.log_tail(node));
@@ -253,6 +255,20 @@ impl Supervisor {
             }
         });
         Ok(())
+    }
+
+    /// What to say of a server that ended before it served. Its end may have been noticed already, so that no slot holds
+    /// its process any more.
+    fn why_it_ended(&self, node: &Node, status: ExitStatus) -> String {
+        let name = &node.name;
+        if self.slots.lock().iter().any(|s| s.node.name == *name && s.told_to_end) {
+            return format!("{name} was stopped while it was starting");
+        }
+        let disk = match self.with_failing_disks(std::slice::from_ref(name))[..] {
+            [] => String::new(),
+            _ => format!("; its disk fails or is full, undo that with: ./playground/ctl heal {name}"),
+        };
+        format!("{name} ended while starting ({}){disk}{}", how(status), self.log_tail(node))
     }
 
     /// Does something with the slot that holds a process, if one still does.
@@ -369,4 +385,40 @@ fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+    use crate::faults::DiskFault;
+
+    #[test]
+    fn a_server_that_its_disk_ended_while_it_was_starting_was_not_stopped() {
+        if !cfg!(target_os = "linux") {
+            return; // it has no fault library
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let library = FaultLibrary::build(dir.path()).unwrap();
+        let kv = dir.path().join("kv-1");
+        library.environment(&kv, &kv.join("data")).unwrap();
+        std::fs::write(process::log_file(&kv), "the last words").unwrap();
+        let conditions = Conditions { wan: None, faults: Some(library) };
+        let supervisor = Supervisor::of_nothing_running(dir.path(), conditions);
+        let why = |name: &str| {
+            let node = supervisor.cluster.nodes.iter().find(|n| n.name == name).unwrap();
+            supervisor.why_it_ended(node, ExitStatus::from_raw(1 << 8))
+        };
+        let ended = "kv-1 ended while starting (exit code 1)";
+        assert!(
+            why("kv-1").starts_with(&format!("{ended}\n")) && why("kv-1").ends_with("the last words"),
+            "{}",
+            why("kv-1")
+        );
+        FaultLibrary::control(&kv).unwrap().set_disk(&DiskFault::Fail).unwrap();
+        assert!(why("kv-1").starts_with(&format!("{ended}; its disk fails or is full")), "{}", why("kv-1"));
+        supervisor.leave_stopped("kv-1");
+        assert_eq!(why("kv-1"), "kv-1 was stopped while it was starting");
+    }
 }

@@ -9,7 +9,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::{Progress, Slot, Supervisor, how};
-use crate::control::{Control, Reply, Request};
+use crate::control::{Control, Message, Reply, Request};
+use crate::events::Origin;
 use crate::faults::DiskFault;
 
 impl Supervisor {
@@ -36,7 +37,7 @@ impl Supervisor {
             Some((slot.node.clone(), ended))
         });
         let Some((node, ended)) = unasked.flatten() else { return };
-        self.events.record("ended", name, &ended);
+        self.events.record(Origin::Playground, "ended", name, &ended);
         progress(&format!("{name} (pid {pid}) ended by itself: {ended}{}", self.log_tail(&node)));
         progress(&format!("start it again with: ./playground/ctl start {name}, or heal if a fault ended it"));
     }
@@ -44,7 +45,7 @@ impl Supervisor {
     pub(super) async fn answer(&self, stream: UnixStream) -> anyhow::Result<()> {
         let (reader, mut writer) = stream.into_split();
         let line = BufReader::new(reader).lines().next_line().await?.context("no request")?;
-        let request: Request = serde_json::from_str(&line).context("the request")?;
+        let Message { by, request } = serde_json::from_str(&line).context("the request")?;
         let (sender, mut lines) = mpsc::unbounded_channel::<String>();
         let mut progress = move |text: &str| {
             let _ = sender.send(text.to_owned());
@@ -56,7 +57,7 @@ impl Supervisor {
             anyhow::Ok(writer)
         };
         let work = async move {
-            let answer = self.handle(request, &mut progress).await;
+            let answer = self.handle(by, request, &mut progress).await;
             drop(progress); // ends the forwarding
             answer
         };
@@ -72,7 +73,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) async fn handle(&self, request: Request, progress: Progress<'_>) -> anyhow::Result<Value> {
+    pub(super) async fn handle(&self, by: Origin, request: Request, progress: Progress<'_>) -> anyhow::Result<Value> {
         match request {
             Request::Display => return Ok(serde_json::to_value(self.display().await)?),
             Request::Conditions => return Ok(serde_json::to_value(self.conditions_status().await?)?),
@@ -81,27 +82,36 @@ impl Supervisor {
             Request::Traffic => return Ok(serde_json::to_value(self.wan()?.traffic().await?)?),
             Request::Stop(target) => {
                 let names = self.names(&target)?;
-                self.record("stop", &target, &self.those(&names, |slot| slot.alive().is_some()));
+                let down = self.those(&names, |slot| slot.alive().is_none() && slot.restarted_by_healing());
+                self.record(
+                    by,
+                    "stop",
+                    &target,
+                    &self.those(&names, |s| s.alive().is_some() || s.restarted_by_healing()),
+                );
                 self.stop(&names, progress).await;
+                for name in down {
+                    progress(&format!("healing will not start {name} any more"));
+                }
             }
             Request::Kill(target) => {
                 let names = self.names(&target)?;
-                self.record("kill", &target, &self.those(&names, |slot| slot.alive().is_some()));
+                self.record(by, "kill", &target, &self.those(&names, |slot| slot.alive().is_some()));
                 self.kill(&names, progress).await;
             }
             Request::Start(target) => {
                 let names = self.names(&target)?;
-                self.record("start", &target, &self.those(&names, |slot| slot.alive().is_none()));
+                self.record(by, "start", &target, &self.those(&names, |slot| slot.alive().is_none()));
                 self.start(&names, progress).await?;
             }
             Request::Pause(target) => {
                 let names = self.names(&target)?;
-                self.record("pause", &target, &self.those(&names, |slot| slot.alive().is_some() && !slot.paused));
+                self.record(by, "pause", &target, &self.those(&names, |slot| slot.alive().is_some() && !slot.paused));
                 self.pause(&names, true, progress);
             }
             Request::Resume(target) => {
                 let names = self.names(&target)?;
-                self.record("resume", &target, &self.those(&names, |slot| slot.alive().is_some() && slot.paused));
+                self.record(by, "resume", &target, &self.those(&names, |slot| slot.alive().is_some() && slot.paused));
                 self.pause(&names, false, progress);
             }
             Request::Link { from, to, change } => {
@@ -109,7 +119,7 @@ impl Supervisor {
                 let before = wan.disturbed().await?;
                 let line = wan.change_link(&from, &to, &change).await?;
                 if wan.disturbed().await? != before {
-                    self.events.record("link", &format!("{from} – {to}"), &change.to_string());
+                    self.events.record(by, "link", &format!("{from} – {to}"), &change.to_string());
                 }
                 progress(&line);
             }
@@ -119,17 +129,12 @@ impl Supervisor {
                 let before = wan.disturbed().await?;
                 let line = wan.isolate(&target, self.cluster.breadth(&target), &names).await?;
                 if wan.disturbed().await? != before {
-                    self.events.record("isolate", &target, &names.join(", "));
+                    self.events.record(by, "isolate", &target, &names.join(", "));
                 }
                 progress(&line);
             }
             Request::Heal(target) => {
-                let mut undone = 0;
-                let healed = self.heal(target.as_deref(), &mut counted(progress, &mut undone)).await;
-                if undone > 0 {
-                    self.events.record("heal", target.as_deref().unwrap_or_default(), "");
-                }
-                let cuts = healed?;
+                let cuts = self.heal(by, target.as_deref(), progress).await?;
                 match &target {
                     Some(target) if !cuts.is_empty() => {
                         for cut in cuts {
@@ -138,20 +143,24 @@ impl Supervisor {
                     }
                     target => progress(&format!("{} healed", target.as_deref().unwrap_or("everything is"))),
                 }
+                let names = target.as_deref().map_or_else(|| Ok(self.all_names()), |target| self.names(target))?;
+                for name in self.those(&names, |slot| slot.alive().is_none()) {
+                    progress(&format!("{name} stays stopped; start it with: ./playground/ctl start {name}"));
+                }
             }
             Request::Clock(target, change) => {
-                for name in self.disturb("clock", &target, &change, |node| node.set_clock(&change))? {
+                for name in self.disturb(by, "clock", &target, &change, |node| node.set_clock(&change))? {
                     progress(&format!("{name}: clock {change}"));
                 }
             }
             Request::Disk(target, fault) => {
                 let failing = self.with_failing_disks(&self.names(&target)?);
-                for name in self.disturb("disk", &target, &fault, |node| node.set_disk(&fault))? {
+                for name in self.disturb(by, "disk", &target, &fault, |node| node.set_disk(&fault))? {
                     progress(&format!("{name}: disk {fault}"));
                 }
                 if fault == DiskFault::None {
                     self.await_ends(&failing).await;
-                    self.restart(&self.names(&target)?, Slot::ended_by_itself, progress).await?;
+                    self.restart(by, &self.names(&target)?, Slot::ended_by_itself, progress).await?;
                 }
             }
         }
@@ -165,9 +174,9 @@ impl Supervisor {
     }
 
     /// Logs what is done to some nodes; nothing, if they are none.
-    fn record(&self, what: &str, target: &str, nodes: &[String]) {
+    fn record(&self, by: Origin, what: &str, target: &str, nodes: &[String]) {
         if !nodes.is_empty() {
-            self.events.record(what, target, &nodes.join(", "));
+            self.events.record(by, what, target, &nodes.join(", "));
         }
     }
 }
@@ -215,7 +224,7 @@ mod tests {
             Request::Disk(of("mars"), slow),
         ];
         for request in refused {
-            supervisor.handle(request, &mut |_| ()).await.unwrap_err();
+            supervisor.handle(Origin::Command, request, &mut |_| ()).await.unwrap_err();
         }
         let empty = [
             Request::Kill(of("kv-1")),
@@ -228,11 +237,34 @@ mod tests {
             Request::Disk(of("kv-1"), slow),
         ];
         for request in empty {
-            supervisor.handle(request, &mut |_| ()).await.unwrap();
+            supervisor.handle(Origin::Drill, request, &mut |_| ()).await.unwrap();
         }
         supervisor.end(&mut Interrupts::listen().unwrap(), &mut |_| ()).await;
-        let logged = supervisor.events.between(0, u64::MAX);
-        let logged: Vec<String> = logged.iter().map(|e| format!("{} {}: {}", e.what, e.target, e.detail)).collect();
-        assert_eq!(logged, [format!("disk kv-1: {slow}"), "heal : as the playground ends".to_owned()]);
+        let logged = supervisor.events.since(0);
+        let logged: Vec<String> =
+            logged.iter().map(|e| format!("{:?}: {} {}: {}", e.by, e.what, e.target, e.detail)).collect();
+        let told = [format!("Drill: disk kv-1: {slow}"), "Playground: heal : as the playground ends".to_owned()];
+        assert_eq!(logged, told);
+    }
+
+    #[tokio::test]
+    async fn what_stays_stopped_is_said_by_healing_and_a_stop_of_what_was_killed_is_said_and_logged() {
+        let dir = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::of_nothing_running(dir.path(), Conditions::default());
+        supervisor.slots.lock().iter_mut().filter(|s| s.node.name == "kv-1").for_each(|s| s.killed = true);
+        let said = async |request| {
+            let mut lines = Vec::new();
+            supervisor.handle(Origin::Command, request, &mut |line| lines.push(line.to_owned())).await.unwrap();
+            lines
+        };
+        let stop = || Request::Stop("kv-1".into());
+        assert_eq!(said(stop()).await, ["kv-1 does not run", "healing will not start kv-1 any more"]);
+        assert_eq!(said(stop()).await, ["kv-1 does not run"], "it was stopped already");
+        let logged: Vec<String> =
+            supervisor.events.since(0).iter().map(|e| format!("{} {}: {}", e.what, e.target, e.detail)).collect();
+        assert_eq!(logged, ["stop kv-1: kv-1"]);
+        let stays = "kv-1 stays stopped; start it with: ./playground/ctl start kv-1";
+        assert_eq!(said(Request::Heal(Some("kv-1".into()))).await, ["kv-1 healed", stays]);
+        assert!(said(Request::Heal(None)).await.contains(&stays.to_owned()));
     }
 }

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use wan::config::address_in_region;
 
 use super::Wan;
+use super::relay::Cost;
 use crate::table;
 
 /// The host numbers in a region's network: what measures round trips, the relay in front of the echo, and the echo.
@@ -29,8 +30,10 @@ pub(crate) struct Distances {
     pub(crate) asked_us: Vec<Vec<Option<u64>>>,
     /// The same, measured; `None` where nothing came back in time. Empty if not measured.
     pub(crate) measured_us: Vec<Vec<Option<u64>>>,
-    /// The relay's cost, in a line.
-    pub(crate) relay: String,
+    /// From each region (row) to each (column): whether nothing passes in that direction.
+    pub(crate) cut: Vec<Vec<bool>>,
+    /// The relay's cost.
+    pub(crate) relay: Cost,
 }
 
 impl Distances {
@@ -43,9 +46,20 @@ impl Distances {
     /// For a person: measured, and asked in brackets.
     pub(crate) fn table(&self) -> String {
         let header: Vec<&str> = std::iter::once("FROM \\ TO").chain(self.regions.iter().map(String::as_str)).collect();
-        let ms = |us: Option<u64>| us.map_or_else(|| "cut".to_owned(), |us| format!("{:.1} ms", us as f64 / 1000.0));
+        let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
+        // A round trip needs both directions, so that a cut of either shows in both cells.
+        let cut = |from: usize, to: usize| match (self.cut[from][to], self.cut[to][from]) {
+            (true, false) => format!("cut {} → {}", self.regions[from], self.regions[to]),
+            (false, true) => format!("cut {} → {}", self.regions[to], self.regions[from]),
+            _ => "cut".to_owned(),
+        };
         let row = |from: usize| {
-            let cell = |to: usize| format!("{} ({})", ms(self.measured_us[from][to]), ms(self.asked_us[from][to]));
+            let cell = |to: usize| match (self.measured_us[from][to], self.asked_us[from][to]) {
+                (Some(measured), Some(asked)) => format!("{} ({})", ms(measured), ms(asked)),
+                (None, Some(asked)) => format!("no answer ({})", ms(asked)),
+                (Some(measured), None) => format!("{} ({})", ms(measured), cut(from, to)),
+                (None, None) => cut(from, to),
+            };
             std::iter::once(self.regions[from].clone()).chain((0..self.regions.len()).map(cell)).collect()
         };
         let mut text = "Round trips, measured (and asked)\n".to_owned();
@@ -75,7 +89,9 @@ impl Wan {
                 measured_us.push(futures::future::join_all(probes).await);
             }
         }
-        Ok(Distances { regions: self.regions.clone(), asked_us, measured_us, relay: self.cost().await? })
+        let is_cut = |from: &String, to: &String| states.iter().any(|l| l.from == *from && l.to == *to && l.cut);
+        let cut = self.regions.iter().map(|a| self.regions.iter().map(|b| is_cut(a, b)).collect()).collect();
+        Ok(Distances { regions: self.regions.clone(), asked_us, measured_us, cut, relay: self.cost().await? })
     }
 }
 
@@ -110,4 +126,36 @@ async fn probe(from: Ipv4Addr, echo: SocketAddrV4) -> Option<u64> {
         Ok::<_, std::io::Error>(least.as_micros() as u64)
     };
     tokio::time::timeout(PROBE_TIMEOUT, rounds).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_one_way_shows_its_direction_in_both_cells() {
+        let relay = Cost {
+            connections: 0,
+            cpu_percent_of_a_core: 0.0,
+            cpu_us_per_message: 0.0,
+            messages: 0,
+            buffered_bytes: 0,
+        };
+        let of = |cut: [[bool; 2]; 2], asked, measured| {
+            let matrix = |far: Option<u64>| vec![vec![Some(500), far], vec![far, Some(500)]];
+            let (asked_us, measured_us) = (matrix(asked), matrix(measured));
+            let cut = cut.map(|row| row.to_vec()).to_vec();
+            Distances { regions: vec!["us".into(), "eu".into()], asked_us, measured_us, cut, relay: relay.clone() }
+                .table()
+        };
+        let open = [[false; 2]; 2];
+        assert!(of(open, Some(85_000), Some(86_000)).contains("us         0.5 ms (0.5 ms)    86.0 ms (85.0 ms)\n"));
+        assert!(of(open, Some(85_000), None).contains("no answer (85.0 ms)"));
+        let one_way = of([[false, true], [false, false]], None, None);
+        assert_eq!(one_way.matches("cut us → eu").count(), 2, "{one_way}");
+        let other_way = of([[false, false], [true, false]], None, None);
+        assert_eq!(other_way.matches("cut eu → us").count(), 2, "{other_way}");
+        let both = of([[false, true], [true, false]], None, None);
+        assert!(both.matches("cut").count() == 2 && !both.contains('→'), "{both}");
+    }
 }

@@ -158,10 +158,10 @@ impl Wan {
         }
         if self.regions.iter().any(|r| r == target) {
             for state in self.link_states().await? {
-                if state.from == target && disturbance(&state).is_some() {
+                if state.from == target && !disturbances(&state).is_empty() {
                     self.restore(&state.from, &state.to).await?;
                     lines.push(format!("the link between {} and {} is as at the start", state.from, state.to));
-                } else if state.to == target && disturbance(&state).is_some() {
+                } else if state.to == target && !disturbances(&state).is_empty() {
                     self.restore(&state.from, &state.to).await?;
                 }
             }
@@ -171,7 +171,7 @@ impl Wan {
 
     /// What is not as at the start, a sentence each.
     pub(crate) async fn disturbed(&self) -> anyhow::Result<Vec<String>> {
-        let mut sentences: Vec<String> = self.link_states().await?.iter().filter_map(disturbance).collect();
+        let mut sentences: Vec<String> = self.link_states().await?.iter().flat_map(disturbances).collect();
         sentences.extend(self.isolated.lock().iter().map(|i| format!("{} is cut off", i.target)));
         Ok(sentences)
     }
@@ -233,15 +233,12 @@ fn cuts_of(node: &str, region: &str, isolated: &[Isolation], links: &[LinkState]
     cuts
 }
 
-/// What is not as at the start about one direction.
-fn disturbance(link: &LinkState) -> Option<String> {
-    if link.cut {
-        Some(format!("nothing passes from {} to {}", link.from, link.to))
-    } else if link.shape != link.original {
-        Some(format!("{} to {}: {} instead of {}", link.from, link.to, link.shape, link.original))
-    } else {
-        None
-    }
+/// What is not as at the start about one direction, a sentence each: a cut hides no other change, which outlasts it.
+fn disturbances(link: &LinkState) -> Vec<String> {
+    let LinkState { from, to, shape, original, cut } = link;
+    let cut = cut.then(|| format!("nothing passes from {from} to {to}"));
+    let changed = (shape != original).then(|| format!("{from} to {to}: {shape} instead of {original}"));
+    cut.into_iter().chain(changed).collect()
 }
 
 #[cfg(test)]
@@ -255,6 +252,18 @@ mod tests {
 
     fn isolation(target: &str, breadth: Breadth, nodes: &[&str]) -> Isolation {
         Isolation { target: target.into(), breadth, nodes: nodes.iter().map(|n| (*n).to_owned()).collect() }
+    }
+
+    #[test]
+    fn a_link_that_is_made_slower_while_it_is_cut_is_disturbed_in_two_ways() {
+        let mut state = link("us", "eu", false);
+        assert_eq!(disturbances(&state), [""; 0]);
+        state.cut = true;
+        assert_eq!(disturbances(&state), ["nothing passes from us to eu"]);
+        state.shape.rtt = "200ms".parse().unwrap();
+        let both = disturbances(&state);
+        assert_eq!((both.len(), both[0].as_str()), (2, "nothing passes from us to eu"));
+        assert!(both[1].starts_with("us to eu: ") && both[1].contains("200"), "{both:?}");
     }
 
     #[test]

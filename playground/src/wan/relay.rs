@@ -1,10 +1,12 @@
 //! The relay's process: how it is started, asked and noticed when it ends.
 
+use std::fmt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
@@ -17,6 +19,35 @@ use crate::{note, process};
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the relay costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    /// Connections open now.
+    pub(crate) connections: u64,
+    /// Its share of a core since it was started.
+    pub(crate) cpu_percent_of_a_core: f64,
+    /// CPU time for each message, microseconds.
+    pub(crate) cpu_us_per_message: f64,
+    /// Messages handed over since it was started.
+    pub(crate) messages: u64,
+    /// Bytes on their way now.
+    pub(crate) buffered_bytes: u64,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Relay: {} connections, {:.1} % of a core so far, {:.1} µs for each of {} messages, {} KiB on their way",
+            self.connections,
+            self.cpu_percent_of_a_core,
+            self.cpu_us_per_message,
+            self.messages,
+            self.buffered_bytes >> 10
+        )
+    }
+}
 
 impl Wan {
     pub(super) async fn call(&self, request: &Request) -> anyhow::Result<Response> {
@@ -44,17 +75,15 @@ impl Wan {
         }
     }
 
-    /// What the relay costs, in a line.
-    pub(super) async fn cost(&self) -> anyhow::Result<String> {
+    pub(super) async fn cost(&self) -> anyhow::Result<Cost> {
         let usage = self.usage().await?;
-        Ok(format!(
-            "Relay: {} connections, {:.1} % of a core so far, {:.1} µs for each of {} messages, {} KiB on their way",
-            usage.connections,
-            usage.cpu_us as f64 / 1e4 / self.started.elapsed().as_secs_f64().max(0.001),
-            usage.cpu_us_per_message,
-            usage.messages,
-            usage.buffered_bytes >> 10
-        ))
+        Ok(Cost {
+            connections: usage.connections,
+            cpu_percent_of_a_core: usage.cpu_us as f64 / 1e4 / self.started.elapsed().as_secs_f64().max(0.001),
+            cpu_us_per_message: usage.cpu_us_per_message,
+            messages: usage.messages,
+            buffered_bytes: usage.buffered_bytes,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use wan::config::Tier;
 use wan::control::{Request, Response, TrafficRow};
 
 use super::Wan;
+use super::relay::Cost;
 use crate::table;
 
 /// What crossed between the regions.
@@ -17,8 +18,8 @@ pub(crate) struct Traffic {
     pub(crate) seconds: f64,
     /// Every directed pair of regions and tier with any.
     pub(crate) flows: Vec<Flow>,
-    /// The relay's cost, in a line.
-    pub(crate) relay: String,
+    /// The relay's cost.
+    pub(crate) relay: Cost,
 }
 
 /// What went from one region to a tier's servers in another, or came back from them.

@@ -1,12 +1,14 @@
 //! The thread that owns the store: where the pure core meets the clock, the disk and the network.
 //!
 //! One thread drives all regions, so that one sync serves all that are ready; a second one does slow work in order.
-//! A thread that fails or panics ends the store: nothing is served any more, and whoever runs the store is told, so that
-//! the process can end. Half a store would keep its leaderships and answer nobody.
+//! A thread that fails or panics ends the store: nothing is served any more, and whoever runs the store is told why, so
+//! that the process can end and its log ends with the reason. (Some calls of a failing disk panic in the libraries.) Half a store would keep its leaderships and answer nobody.
 //!
 //! Sending and PD belong to the async runtime. The loop sleeps until a message arrives or a tick is due; ticks that were
 //! missed are not made up for, since a burst of them would shorten every timeout.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -35,19 +37,20 @@ pub struct Driver<E: Engine> {
 }
 
 impl<E: Engine> Driver<E> {
-    /// Starts the threads. `failed` is called when one of them has failed or panicked; nothing is served after that.
+    /// Starts the threads. `failed` is called with the reason when one of them has failed or panicked; nothing is served
+    /// after that.
     pub fn start<L: RaftLog + Sync>(
         store: Store<E, L>,
         tick: Duration,
         outside: impl Outside<E>,
-        failed: impl Fn() + Send + Sync + 'static,
+        failed: impl Fn(&str) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let shared = store.shared().clone();
-        let failed: Arc<dyn Fn() + Send + Sync> = Arc::new(failed);
+        let failed: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(failed);
         let (jobs, queue) = mpsc::channel::<Job>();
         let (log, engine, results) = (store.log().clone(), shared.engine.clone(), shared.clone());
-        let end = EndOfThread { shared: shared.clone(), failed: Some(failed.clone()) };
-        let job_thread = std::thread::Builder::new().name("raft-jobs".into()).spawn(move || {
+        let end = EndOfThread { shared: shared.clone(), failed: Some(failed.clone()), reason: String::new() };
+        let work = move || {
             for job in queue {
                 let done = match job {
                     Job::ReclaimLog => reclaim(&log),
@@ -55,18 +58,12 @@ impl<E: Engine> Driver<E> {
                 };
                 results.inbox.push(Msg::JobDone(done));
             }
-            end.is_in_order();
-        })?;
-        let end = EndOfThread { shared: shared.clone(), failed: Some(failed) };
-        let store_thread = std::thread::Builder::new().name("raft-store".into()).spawn(move || {
-            match run(store, tick, &outside, &jobs) {
-                Ok(()) => end.is_in_order(),
-                Err(failure) => {
-                    tracing::error!("the store stops: {failure}");
-                    drop(end);
-                }
-            }
-        })?;
+            Ok(())
+        };
+        let job_thread = std::thread::Builder::new().name("raft-jobs".into()).spawn(move || end.after(work))?;
+        let end = EndOfThread { shared: shared.clone(), failed: Some(failed), reason: String::new() };
+        let work = move || run(store, tick, &outside, &jobs);
+        let store_thread = std::thread::Builder::new().name("raft-store".into()).spawn(move || end.after(work))?;
         Ok(Driver { shared, store: Some(store_thread), jobs: Some(job_thread) })
     }
 
@@ -86,18 +83,35 @@ impl<E: Engine> Driver<E> {
     }
 }
 
-/// Ends the store's service with one of its threads, whatever ends that: dropped by a panic too.
+/// Ends the store's service with one of its threads, whatever ends that.
 struct EndOfThread<E: Engine> {
     shared: Arc<Shared<E>>,
     /// To be told, unless the thread ends in order.
-    failed: Option<Arc<dyn Fn() + Send + Sync>>,
+    failed: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    /// Why it does not.
+    reason: String,
 }
 
 impl<E: Engine> EndOfThread<E> {
-    /// The thread has ended because the store is stopped.
-    fn is_in_order(mut self) {
-        self.failed = None;
+    /// Does the thread's work, which ends without a failure only when the store is stopped.
+    fn after(mut self, work: impl FnOnce() -> Result<(), StoreFailure>) {
+        let reason = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(())) => {
+                self.failed = None;
+                return;
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(panic) => why(std::thread::current().name().unwrap_or_default(), &*panic),
+        };
+        tracing::error!("the store stops: {reason}");
+        self.reason = reason;
     }
+}
+
+/// What to say of a thread that panicked.
+fn why(thread: &str, panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    format!("its thread {thread} panicked, most likely as its disk failed: {}", text.unwrap_or("without a word"))
 }
 
 impl<E: Engine> Drop for EndOfThread<E> {
@@ -105,7 +119,7 @@ impl<E: Engine> Drop for EndOfThread<E> {
         self.shared.inbox.close();
         self.shared.delegates.write().clear();
         if let Some(failed) = self.failed.take() {
-            failed();
+            failed(&self.reason);
         }
     }
 }
@@ -168,5 +182,21 @@ fn run<E: Engine, L: RaftLog>(
             metrics::APPLY.observe(Duration::from_nanos(clock().saturating_sub(begun)).as_secs_f64());
         }
         perform(&mut store);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_in_a_call_of_a_failing_disk_leaves_the_reason() {
+        let panicked = |work: fn()| catch_unwind(work).unwrap_err();
+        let error = panicked(|| panic!("an Err value: {:?}", std::io::Error::other("fdatasync")));
+        let reason = why("raft-store", &*error);
+        assert!(reason.starts_with("its thread raft-store panicked, most likely as its disk failed: "), "{reason}");
+        assert!(reason.ends_with("error: \"fdatasync\" }"), "{reason}");
+        assert!(why("raft-jobs", &*panicked(|| panic!("no space"))).ends_with(": no space"));
+        assert!(why("raft-jobs", &*panicked(|| std::panic::panic_any(7))).ends_with(": without a word"));
     }
 }
