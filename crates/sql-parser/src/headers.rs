@@ -113,6 +113,10 @@ impl Namer<'_, '_> {
         });
         let Some(select) = selects.get(&select) else { return Vec::new() };
         let mut at = select + 1;
+        // Hints.
+        while matches!(tokens(at).token, Token::Whitespace(_)) {
+            at += 1;
+        }
         while matches!(&tokens(at).token, Token::Word(w) if w.quote_style.is_none()
             && MODIFIERS.iter().any(|m| w.value.eq_ignore_ascii_case(m)))
         {

@@ -3,7 +3,7 @@
 //! `sqlparser` has a tokenizer of its own; it isn't used, because a MySQL server's differs where it shows: input is
 //! bytes (a literal need not be UTF-8), double quotes mean a string unless `ANSI_QUOTES`, `/*! … */` and `/*T! … */`
 //! are code, `||` means OR unless `PIPES_AS_CONCAT`, `@@session.x` and `@'a b'` are one name, `1a` is a name, and an
-//! error must tell the text from the offending byte on. Whitespace gives no token, which also makes parsing cheaper.
+//! error must tell the text from the offending byte on. Whitespace gives no token, which also makes parsing cheaper; a hint for the planner gives one.
 //!
 //! A token's span tells its line, and as *column* its byte offset in the input plus one.
 
@@ -193,8 +193,9 @@ impl Lexer<'_> {
             let calls = hint_calls(&String::from_utf8_lossy(text));
             let (of_query, verb) = (verb.keyword == Keyword::SELECT, span.start.column as usize - 1);
             if of_query {
-                // The grammar keeps them in the tree of the block they are of: one comment each.
-                for (name, argument) in &calls {
+                // The grammar keeps those for the planner in the tree of the block they are of: one comment each.
+                let of_planner = |call: &&(String, String)| super::is_planner_hint(&call.0);
+                for (name, argument) in calls.iter().filter(of_planner) {
                     let comment = Whitespace::MultiLineComment(format!("+{name}({argument})"));
                     let at = Location { line: self.line, column: start as u64 + 1 };
                     self.tokens.push(TokenWithSpan::at(Token::Whitespace(comment), at, at));

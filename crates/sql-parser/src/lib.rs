@@ -258,6 +258,11 @@ fn memory_quota(argument: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// Whether the planner reads a hint of that name.
+fn is_planner_hint(name: &str) -> bool {
+    PLANNER_HINTS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
@@ -380,7 +385,7 @@ impl<'a> StatementParser<'a> {
                         settings.variables.push(("tidb_mem_quota_query".to_owned(), bytes.to_string()));
                     }
                     // The planner reads these in the tree.
-                    known if hint.of_query && PLANNER_HINTS.contains(&known) => {}
+                    _ if hint.of_query && is_planner_hint(name) => {}
                     _ => self.warnings.push(SqlError::HintIgnored(name.clone())),
                 }
             }

@@ -91,21 +91,6 @@ fn column_outline(filters: &[Expr], id: ColId) -> Option<(Outline, Vec<usize>, V
     all.filter(|_| late).map(|outline| (outline, consumed, used))
 }
 
-/// The part of the rows whose value of a column, by its offset in the table, will be what an outline tells of it.
-fn outlined_selectivity(scan: &Scan, offset: usize, outline: &Outline) -> f64 {
-    let of_a_value = || {
-        let values = scan.id_of(offset).and_then(|id| selectivity::distinct(scan, id));
-        values.map_or(selectivity::VALUE, |values| 1.0 / values)
-    };
-    match (outline.points, outline.low, outline.high) {
-        (Some(n), ..) => of_a_value() * n as f64,
-        (None, false, false) => 1.0,
-        (None, true, true) => 1.0 / 40.0,
-        (None, ..) => 1.0 / 3.0,
-    }
-    .min(1.0)
-}
-
 /// The cheapest way to read the rows that satisfy the filters, preferably in the wanted order.
 pub fn choose_access(
     scan: &Scan,
@@ -190,7 +175,7 @@ pub fn choose_access(
                     choices.push(finish(choice, rest));
                 }
                 None if !column.field_type.is_unsigned() => {
-                    let rows = (table_rows * outlined_selectivity(scan, column.offset, outline)).max(1.0);
+                    let rows = (table_rows * selectivity::of_outline(scan, column.offset, outline)).max(1.0);
                     let (access, ordered) = (late(false), handle_ordered());
                     choices
                         .push(finish(Choice { access, consumed, estimate: rows, result, ordered, cost: rows }, rest));
@@ -546,7 +531,7 @@ fn late_index_access(
         used.extend(positions);
         match outline.points {
             Some(n) if combos == 1 || combos * n <= COMBINATIONS_MAX => {
-                parts.push(outlined_selectivity(scan, part.offset, &outline));
+                parts.push(selectivity::of_outline(scan, part.offset, &outline));
                 combos *= n;
                 fixed += 1;
                 one &= n == 1 && outline.sure;
@@ -556,7 +541,7 @@ fn late_index_access(
                 }
             }
             _ => {
-                parts.push(outlined_selectivity(scan, part.offset, &outline));
+                parts.push(selectivity::of_outline(scan, part.offset, &outline));
                 whole = false;
                 break;
             }

@@ -25,12 +25,12 @@ use statistics::Distribution;
 
 use crate::expr as shape;
 use crate::plan::{ColId, Scan};
-use crate::ranges::{self, Bound, Interval, Restriction};
+use crate::ranges::{self, Bound, Interval, Outline, Restriction};
 
 /// Of conditions of which nothing is known.
 const OTHER: f64 = 0.8;
 /// Of one value of a column without statistics.
-pub(crate) const VALUE: f64 = 0.001;
+const VALUE: f64 = 0.001;
 
 /// Of intervals of a column without statistics.
 pub fn guessed(intervals: &[Interval]) -> f64 {
@@ -68,6 +68,21 @@ fn key_ranges(intervals: &[Interval], ty: &FieldType) -> Option<Vec<(Vec<u8>, Op
         (low[1..].to_vec(), high)
     };
     Some(found.into_iter().map(cut).collect())
+}
+
+/// The part of the rows whose value of a column, by its offset in the table, will be what an outline tells of it.
+pub fn of_outline(scan: &Scan, offset: usize, outline: &Outline) -> f64 {
+    let value = match distribution(scan, offset) {
+        Some(d) => scan.known.rows_of_a_value(d) / scan.known.rows(),
+        None => VALUE,
+    };
+    match (outline.points, outline.low, outline.high) {
+        (Some(n), ..) => value * n as f64,
+        (None, false, false) => 1.0,
+        (None, true, true) => 1.0 / 40.0,
+        (None, ..) => 1.0 / 3.0,
+    }
+    .min(1.0)
 }
 
 /// Rows of key ranges of an index, whose first columns have parts of the rows each. `whole`: the ranges are of values of
@@ -133,6 +148,11 @@ fn of_condition(scan: &Scan, filter: &Expr, zone: &TimeZone) -> f64 {
         Some((offset, Some(intervals))) => return of_column(scan, offset, &intervals),
         None => {}
     }
+    if let [id] = filter.columns()[..]
+        && let Some((offset, outline)) = scan.offset_of(id).zip(ranges::outline(filter, id))
+    {
+        return of_outline(scan, offset, &outline);
+    }
     let Expr::Call(call) = filter else { return OTHER };
     let part = |e: &Expr| of_condition(scan, e, zone);
     match call.func {
@@ -195,7 +215,7 @@ fn distinct_of(scan: &Scan, e: &Expr) -> Option<f64> {
 /// How many different values a column has in the whole table, if it is known.
 pub fn distinct(scan: &Scan, id: ColId) -> Option<f64> {
     let d = distribution(scan, scan.offset_of(id)?)?;
-    Some((scan.known.rows() / scan.known.rows_of_a_value(d).max(1e-9)).max(1.0))
+    Some(scan.known.distinct(d))
 }
 
 /// `column LIKE 'abc%'`: the range of what begins so; what follows the first wildcard leaves four in five of them.

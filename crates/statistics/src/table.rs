@@ -13,6 +13,9 @@ use crate::distribution::Distribution;
 /// may help, as it must be for the first rows of a table that will grow.
 pub const PSEUDO_ROWS: f64 = 10_000.0;
 
+/// With more different values for each row than this, a column is thought to be a key.
+const NEARLY_ALL: f64 = 0.9;
+
 /// Of a table as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TableMeta {
@@ -104,10 +107,22 @@ impl TableStatistics {
         rows.clamp(0.0, now)
     }
 
+    /// Rows of now that have a value, and not NULL, in one of the table's distributions.
+    fn present(&self, d: &Distribution) -> f64 {
+        self.rows() * d.rows.saturating_sub(d.nulls) as f64 / d.rows.max(1) as f64
+    }
+
+    /// How many different values there are now in one of the table's distributions: where nearly every row had its own, the
+    /// rows that were added have theirs, too.
+    pub fn distinct(&self, d: &Distribution) -> f64 {
+        let own = d.distinct as f64 / d.rows.saturating_sub(d.nulls).max(1) as f64;
+        let now = if own > NEARLY_ALL { own * self.present(d) } else { d.distinct as f64 };
+        now.min(self.present(d)).max(1.0)
+    }
+
     /// Rows of now that a value of one of the table's distributions has on average.
     pub fn rows_of_a_value(&self, d: &Distribution) -> f64 {
-        let present = self.rows() * (d.rows.saturating_sub(d.nulls)) as f64 / (d.rows.max(1)) as f64;
-        present / d.distinct.max(1) as f64
+        self.present(d) / self.distinct(d)
     }
 }
 
@@ -185,6 +200,14 @@ mod tests {
         assert_eq!(Statistics::default().table(7).rows(), PSEUDO_ROWS);
         let counted = |rows| TableStatistics::default().with_meta(TableMeta { rows, ..TableMeta::default() }).rows();
         assert_eq!([counted(5), counted(2_000_000)], [PSEUDO_ROWS, 2_000_000.0]);
+    }
+
+    #[test]
+    fn a_key_has_as_many_values_as_there_are_rows_now_and_others_have_theirs() {
+        let (t, key) = table(3_000);
+        assert_eq!((t.distinct(&key), t.rows_of_a_value(&key)), (3_000.0, 1.0));
+        let few = Distribution { rows: 1_000, nulls: 100, distinct: 9, ..Distribution::default() };
+        assert_eq!((t.distinct(&few), t.rows_of_a_value(&few)), (9.0, 300.0));
     }
 
     #[test]

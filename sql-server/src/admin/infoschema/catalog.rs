@@ -76,7 +76,7 @@ pub(crate) fn size(known: &TableStatistics, table: &TableInfo) -> Size {
 
 /// How many different values the first `parts` columns of a key have, as far as it is known: 0 where it is not.
 pub(crate) fn cardinality(known: &TableStatistics, key: &Key<'_>, parts: usize) -> i64 {
-    let distinct = |d: &Distribution| known.rows() / known.rows_of_a_value(d).max(1e-9);
+    let distinct = |d: &Distribution| known.distinct(d);
     let whole = key.index.and_then(|i| known.index(i.id)).map(distinct);
     let columns = key.columns.iter().take(parts).map(|(c, _)| known.column(c.id).map(distinct));
     let product: Option<f64> = columns.product();
