@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   m UserLocks  NAME                    the key that is fought for
-//!   m UserLockHolders  CONNECTION NAME   the transaction's primary: tells others who has it. Nobody waits for it
+//!   m UserLockHolders  CONNECTION START  the transaction's primary: tells others who has it. Nobody waits for it, as
+//!                                        no other transaction has its start; connections of two servers may share a number
 //! ```
 
 use std::collections::BTreeMap;
@@ -65,7 +66,8 @@ impl SessionLocks {
     async fn lock(&self, name: &str, patience: Option<Duration>) -> Result<Option<Transaction>, SqlError> {
         let options = TxnOptions { lasting: true, ..TxnOptions::pessimistic() };
         let mut txn = self.server.kv()?.begin(options).await?;
-        txn.lock_keys(vec![holder_key(self.connection, name)], LockOptions::default()).await?;
+        let holder = holder_key(self.connection, txn.start_ts().0);
+        txn.lock_keys(vec![holder], LockOptions::default()).await?;
         let wait = match patience {
             Some(Duration::ZERO) => LockWait::NoWait,
             patience => LockWait::Ms(patience.map_or(WAIT_MAX, |p| p.min(WAIT_MAX)).as_millis() as u64),
@@ -163,8 +165,8 @@ fn lock_key(name: &str) -> Vec<u8> {
     meta::hash_key(LOCKS, name.as_bytes())
 }
 
-fn holder_key(connection: u64, name: &str) -> Vec<u8> {
-    meta::hash_key(HOLDERS, &[&connection.to_be_bytes(), name.as_bytes()].concat())
+fn holder_key(connection: u64, start_ts: u64) -> Vec<u8> {
+    meta::hash_key(HOLDERS, &[connection.to_be_bytes(), start_ts.to_be_bytes()].concat())
 }
 
 fn connection_of(primary: &[u8]) -> Option<u64> {
@@ -179,8 +181,9 @@ mod tests {
 
     #[test]
     fn the_primary_tells_who_has_the_lock() {
-        assert_eq!(connection_of(&holder_key(7, "x")), Some(7));
-        assert_eq!(connection_of(&holder_key(u64::MAX, "")), Some(u64::MAX));
+        assert_eq!(connection_of(&holder_key(7, 1)), Some(7));
+        assert_eq!(connection_of(&holder_key(u64::MAX, u64::MAX)), Some(u64::MAX));
+        assert_ne!(holder_key(1, 1), holder_key(1, 2), "connections of two servers");
         assert_eq!(connection_of(&lock_key("longer than eight")), None);
         assert_eq!(connection_of(b"t_r"), None);
     }

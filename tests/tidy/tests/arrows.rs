@@ -85,7 +85,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
-    ("sql-context", &["context", "transaction", "evaluation", "state", "temporary", "txn", "services", "vars"]),
+    (
+        "sql-context",
+        &["context", "transaction", "evaluation", "state", "temporary", "txn", "user_locks", "services", "vars"],
+    ),
     (
         "sql-exec",
         &[
