@@ -311,7 +311,7 @@ impl Columns {
 /// Whether a column is analysed unless it is named.
 fn is_analyzed(ty: &FieldType) -> bool {
     use TypeCode::*;
-    !matches!(ty.tp, Json | Geometry | MediumBlob | LongBlob) && !(ty.tp == Blob && !ty.is_text())
+    !matches!(ty.tp, Json | Geometry | MediumBlob | LongBlob) && (ty.tp != Blob || ty.is_text())
 }
 
 /// A distribution of keys in the order of their rows, without the values that are too long to be kept: of those nothing
@@ -321,7 +321,7 @@ fn finish(keys: Vec<Vec<u8>>, too_long: u64, totals: Totals, options: BuildOptio
     let sampled = keys.len() as u64 + too_long;
     let present = totals.rows.saturating_sub(totals.nulls);
     // The rest stands for its part of the table only.
-    let left_out = if sampled == 0 { 0 } else { present * too_long / sampled };
+    let left_out = present.saturating_mul(too_long).checked_div(sampled).unwrap_or(0);
     let seen = Totals { rows: totals.rows - left_out, ..totals };
     let built = build(keys, seen, options);
     Distribution {

@@ -45,7 +45,7 @@ pub fn guessed(intervals: &[Interval]) -> f64 {
 }
 
 /// The distribution of a column, if it is known and of the column's present type.
-fn distribution<'a>(scan: &'a Scan, offset: usize) -> Option<&'a Distribution> {
+fn distribution(scan: &Scan, offset: usize) -> Option<&Distribution> {
     scan.known.column(scan.table.columns.get(offset)?.id)
 }
 

@@ -302,7 +302,7 @@ mod tests {
         ) {
             let built = of(&values, &values, BuildOptions { buckets, top_n });
             prop_assert_eq!(all_rows(&built), values.len() as u64);
-            prop_assert!(built.buckets.len() <= buckets && built.frequent.len() <= top_n.max(0));
+            prop_assert!(built.buckets.len() <= buckets && built.frequent.len() <= top_n);
             let exact = counts(&values);
             prop_assert_eq!(built.distinct, exact.len() as u64);
             for f in &built.frequent {

@@ -148,7 +148,8 @@ mod tests {
         assert_eq!((here.rows, &here.counts), (50, &there.counts));
         let mut sent: Vec<_> = there.samples().collect();
         let mut got: Vec<_> = here.samples().collect();
-        (sent.sort(), got.sort());
+        sent.sort();
+        got.sort();
         assert_eq!(sent, got);
     }
 }
