@@ -685,7 +685,7 @@ impl<C: Cluster> Drill<'_, C> {
         if gone.is_empty() && !fault.signs.is_empty() {
             return Ok(());
         }
-        let after = length(Duration::from_millis(unix_ms().saturating_sub(fault.since_ms)));
+        let after = unix_ms().saturating_sub(fault.since_ms) as f64 / 1e3;
         let what = match gone[..] {
             [] => "it is not in force".to_owned(),
             [one] => format!("this is no longer so: {one}"),
@@ -702,7 +702,7 @@ impl<C: Cluster> Drill<'_, C> {
             true => "and the cluster's log does not say why".to_owned(),
             false => format!("as this was done meanwhile: {}", told(&incidents)),
         };
-        bail!("no verdict, as the fault did not last: {after} after it began, {what}, {who}")
+        bail!("no verdict, as the fault did not last: {after:.1} s after it began, {what}, {who}")
     }
 
     async fn heal(&mut self, crowd: &Crowd, phases: &mut Phases) -> anyhow::Result<()> {
