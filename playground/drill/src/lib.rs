@@ -25,9 +25,11 @@
 pub mod catalog;
 pub mod check;
 pub mod cluster;
+mod crowd;
 mod door;
 pub mod history;
 pub mod html;
+mod latency;
 pub mod list;
 pub mod model;
 mod mysql;

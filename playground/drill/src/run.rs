@@ -16,27 +16,25 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use mysql_async::Conn;
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::{Action, Name, Plan, Topology, plan};
 use crate::check::check;
 use crate::cluster::{Cluster, Door, Ended, Health, Incident};
-use crate::door::Doors;
-use crate::history::{self, Final, Kind, Op};
+use crate::crowd::{CLIENTS, Crowd, clients_needed};
+use crate::history::{self, Final, Kind};
+use crate::latency::{LOOKED_AT_US, fast_since, medians};
 use crate::mysql;
 use crate::policy::{placed, policy, refusal};
 use crate::report::{Check, Event, EventKind, Facts, Report, draw_up};
-use crate::rto::{self, Phases};
+use crate::rto::Phases;
 use crate::verdict::{EXIT_COULD_NOT_RUN, EXIT_LEFT};
-use crate::workload::{Client, Pace, RATE_PER_REGION, Shared, Workload};
+use crate::workload::Workload;
 
 /// How long the driver waits for its own statements: tables, last reads, checks.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(60);
@@ -48,22 +46,10 @@ const RESTART_WHOLE_WITHIN: Duration = Duration::from_secs(60);
 const PLACED_WITHIN: Duration = Duration::from_secs(90);
 /// How long the last reads are repeated while a server does not answer.
 const LAST_READ_WITHIN: Duration = Duration::from_secs(60);
-/// Clients per region and kind to begin with.
-const CLIENTS: u32 = 8;
-/// Clients per region and kind at most: what operations of one and a half seconds need for the wanted rate.
-const CLIENTS_MAX: u32 = 48;
 /// How long the rate of the first clients is looked at.
 const WARM_UP: Duration = Duration::from_secs(4);
 /// The shortest calm and the shortest time after recovery.
 const CALM_MIN: Duration = Duration::from_secs(5);
-/// The window of the median that must be as before…
-const LATENCY_WINDOW_US: u64 = 3_000_000;
-/// …so often in a row: while leaders move back, one window may be fast by chance.
-const LATENCY_WINDOWS: u64 = 3;
-/// As fast as before: within a fifth…
-const LATENCY_FACTOR: f64 = 1.2;
-/// …and this much: where nothing is far, a fifth is less than what a busy machine makes of it.
-const LATENCY_SLACK_MS: f64 = 10.0;
 /// How long a cluster may take until it is healthy before a drill is refused: a new PD leader hears of every region
 /// within 10 s.
 const SETTLED_WITHIN: Duration = Duration::from_secs(25);
@@ -298,18 +284,6 @@ struct Fault {
     signs: Vec<String>,
 }
 
-/// The clients, and what they need. Dropping it ends them.
-struct Crowd {
-    shared: Arc<Shared>,
-    tasks: JoinSet<()>,
-    /// Dropped with the crowd, which ends the probers.
-    _probers: JoinSet<()>,
-    regions: Vec<(String, Arc<Doors>, [Arc<Pace>; 2])>,
-    workload: Workload,
-    seed: u64,
-    next_process: u32,
-}
-
 impl<C: Cluster> Drill<'_, C> {
     async fn run(mut self) -> anyhow::Result<(Report, PathBuf)> {
         let started_unix = chrono::Utc::now().timestamp();
@@ -324,7 +298,7 @@ impl<C: Cluster> Drill<'_, C> {
         self.refuse_unhealthy().await?;
         self.tables().await?;
 
-        let mut crowd = self.crowd()?;
+        let mut crowd = self.crowd();
         let mut phases = Phases::default();
         self.warm_up(&mut crowd).await?;
         phases.calm_us = crowd.shared.recorder.now_us();
@@ -569,24 +543,10 @@ impl<C: Cluster> Drill<'_, C> {
         due
     }
 
-    fn crowd(&self) -> anyhow::Result<Crowd> {
-        let shared = Arc::new(Shared::default());
-        let mut probers = JoinSet::new();
-        let mut regions = Vec::new();
-        for region in &self.topology.regions {
-            let doors = Arc::new(Doors::new(region, self.cluster.doors(region)));
-            probers.spawn(doors.clone().probe(self.options.workload.database()));
-            regions.push((region.clone(), doors, [Arc::new(Pace::default()), Arc::new(Pace::default())]));
-        }
-        Ok(Crowd {
-            shared,
-            tasks: JoinSet::new(),
-            _probers: probers,
-            regions,
-            workload: self.options.workload,
-            seed: self.options.seed,
-            next_process: 0,
-        })
+    /// The clients of every region, before there are any.
+    fn crowd(&self) -> Crowd {
+        let doors = self.topology.regions.iter().map(|region| (region.clone(), self.cluster.doors(region)));
+        Crowd::new(doors, self.options.workload, self.options.seed)
     }
 
     /// Starts the clients, looks at their rate, and adds as many as the wanted rate takes.
@@ -615,7 +575,7 @@ impl<C: Cluster> Drill<'_, C> {
             }
         }
         if added {
-            self.say(&format!("distances are long: {} clients", crowd.next_process));
+            self.say(&format!("distances are long: {} clients", crowd.clients()));
             sleep(WARM_UP).await;
         }
         Ok(())
@@ -757,7 +717,7 @@ impl<C: Cluster> Drill<'_, C> {
             }
             let mut fast_us = now;
             if missing.is_empty() {
-                let from = healed_us.max(now.saturating_sub(LATENCY_WINDOWS * LATENCY_WINDOW_US));
+                let from = healed_us.max(now.saturating_sub(LOOKED_AT_US));
                 match fast_since(&crowd.shared.recorder.since(from), before, healed_us, now) {
                     Ok(since) => fast_us = since,
                     Err(why) => missing = why,
@@ -882,47 +842,6 @@ impl<C: Cluster> Drill<'_, C> {
     }
 }
 
-impl Crowd {
-    fn add(&mut self, region: usize, kind: Kind, count: u32) {
-        let (name, doors, paces) = &self.regions[region];
-        for _ in 0..count {
-            let client = Client {
-                process: self.next_process,
-                region: name.clone(),
-                workload: self.workload,
-                kind,
-                doors: doors.clone(),
-                pace: paces[usize::from(kind == Kind::Write)].clone(),
-                shared: self.shared.clone(),
-                seed: self.seed,
-            };
-            self.next_process += 1;
-            self.tasks.spawn(client.work());
-        }
-    }
-
-    /// Lets every client finish its operation.
-    async fn stop(&mut self) -> Vec<Op> {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        while self.tasks.join_next().await.is_some() {}
-        self.shared.recorder.take()
-    }
-
-    /// `us 30 reads 29 writes/s; eu …` between two times.
-    fn rates(&self, from_us: u64, to_us: u64) -> String {
-        let ops = self.shared.recorder.since(from_us);
-        let seconds = (to_us.saturating_sub(from_us) as f64 / 1e6).max(0.001);
-        let region = |(name, _, _): &(String, Arc<Doors>, [Arc<Pace>; 2])| {
-            let rate = |kind| {
-                let of = ops.iter().filter(|op| op.region == *name && op.kind == kind && rto::answered(op));
-                of.count() as f64 / seconds
-            };
-            format!("{name} {:.0} reads {:.0} writes/s", rate(Kind::Read), rate(Kind::Write))
-        };
-        self.regions.iter().map(region).collect::<Vec<_>>().join(", ")
-    }
-}
-
 /// Milliseconds since 1970.
 fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
@@ -935,69 +854,6 @@ fn told(incidents: &[Incident]) -> String {
         format!("{text} at {} UTC", time.format("%H:%M:%S"))
     };
     incidents.iter().map(told).collect::<Vec<_>>().join("; ")
-}
-
-/// Clients that the wanted rate takes when `count` operations took `sum_us` together: as many as are under way at a time,
-/// and a third more. Conflicts make no clients, which would make more conflicts.
-fn clients_needed(count: u64, sum_us: u64) -> u32 {
-    let mean_s = if count == 0 { f64::INFINITY } else { sum_us as f64 / 1e6 / count as f64 };
-    (RATE_PER_REGION as f64 * mean_s * 1.33).ceil().clamp(CLIENTS.into(), CLIENTS_MAX.into()) as u32
-}
-
-/// Median latency of answered operations by region and kind, milliseconds.
-fn medians(ops: &[Op]) -> BTreeMap<(String, Kind), f64> {
-    let mut latencies: BTreeMap<(String, Kind), Vec<u64>> = BTreeMap::new();
-    for op in ops.iter().filter(|op| rto::answered(op)) {
-        latencies.entry((op.region.clone(), op.kind)).or_default().push(op.latency_us());
-    }
-    latencies.into_iter().filter_map(|(key, l)| Some((key, rto::Latency::of(l)?.p50_ms))).collect()
-}
-
-/// When the operations were as fast as before in each of the last windows, the end of the first of these; else why that
-/// is not so. Only windows after healing count.
-fn fast_since(
-    ops: &[Op],
-    before: &BTreeMap<(String, Kind), f64>,
-    healed_us: u64,
-    now_us: u64,
-) -> Result<u64, Vec<String>> {
-    // The latest first: what it says is what is still so.
-    for back in 0..LATENCY_WINDOWS {
-        let end = now_us.saturating_sub(back * LATENCY_WINDOW_US);
-        if end < healed_us + LATENCY_WINDOW_US {
-            let (fast, wanted) = (back * LATENCY_WINDOW_US, LATENCY_WINDOWS * LATENCY_WINDOW_US);
-            let (fast, wanted) = (fast / 1_000_000, wanted / 1_000_000);
-            return Err(vec![format!("as fast as before for {fast} s of {wanted} s")]);
-        }
-        let within = end - LATENCY_WINDOW_US..end;
-        let of: Vec<Op> = ops.iter().filter(|op| within.contains(&op.complete_us)).cloned().collect();
-        let slower = slower(&of, before);
-        if !slower.is_empty() {
-            let ago = back * LATENCY_WINDOW_US / 1_000_000;
-            return Err(match ago {
-                0 => slower,
-                ago => slower.into_iter().map(|what| format!("{what} ({ago} s ago)")).collect(),
-            });
-        }
-    }
-    Ok(now_us - (LATENCY_WINDOWS - 1) * LATENCY_WINDOW_US)
-}
-
-/// What is not as fast as before, a sentence each.
-fn slower(ops: &[Op], before: &BTreeMap<(String, Kind), f64>) -> Vec<String> {
-    let now = medians(ops);
-    let mut slower = Vec::new();
-    for ((region, kind), before) in before {
-        let kind_text = if *kind == Kind::Read { "reads" } else { "writes" };
-        match now.get(&(region.clone(), *kind)) {
-            None => slower.push(format!("{region}: no {kind_text}")),
-            Some(now) if *now > before * LATENCY_FACTOR + LATENCY_SLACK_MS => {
-                slower.push(format!("{region}: {kind_text} take {now:.0} ms, {before:.0} ms before"));
-            }
-            Some(_) => {}
-        }
-    }
-    slower
 }
 
 fn before_text(before: &BTreeMap<(String, Kind), f64>, calm: Duration, crowd: &Crowd, calm_us: u64) -> String {
@@ -1017,7 +873,6 @@ mod tests {
     use super::*;
     use crate::catalog::{NodeInfo, Tier};
     use crate::cluster::OutOfReach;
-    use crate::history::{Call, Outcome as Fate};
 
     /// A cluster that takes for ever to heal, or has ended.
     struct Slow {
@@ -1206,7 +1061,7 @@ mod tests {
         let (broken, mut say) = (Mutex::default(), |_: &str| ());
         let (topology, options) = (&topology, &options);
         let mut drill = Drill { cluster, topology, options, plan, broken: &broken, say: &mut say, events: Vec::new() };
-        let (crowd, mut phases) = (drill.crowd()?, Phases::default());
+        let (crowd, mut phases) = (drill.crowd(), Phases::default());
         let (fault, not_whole) = drill.inject(&crowd, &mut phases).await?;
         assert_eq!((&not_whole[..], broken.lock().len()), (&[][..], 1));
         meddle(cluster);
@@ -1288,59 +1143,5 @@ mod tests {
         assert!(of(Name::RollingRestart).contains("as long as the restarts take"));
         let long = schedule(&plan(Name::Minority, &topology, None).unwrap(), Duration::from_secs(5 * 3600));
         assert!(long.starts_with("takes about 5 h, ") && long.contains("1 h 15 min calm"), "{long}");
-    }
-
-    #[test]
-    fn distances_make_clients_and_never_too_many() {
-        assert_eq!(clients_needed(100, 100 * 50_000), CLIENTS);
-        assert_eq!(clients_needed(100, 100 * 600_000), 24);
-        assert_eq!(clients_needed(0, 0), CLIENTS_MAX);
-    }
-
-    #[test]
-    fn one_fast_window_between_slow_ones_is_not_as_fast_as_before() {
-        let op = |at_s: u64, ms: u64| Op {
-            process: 0,
-            region: "eu".into(),
-            server: "sql-1".into(),
-            kind: Kind::Read,
-            invoke_us: at_s * 1_000_000 - ms * 1000,
-            complete_us: at_s * 1_000_000,
-            outcome: Fate::Ok,
-            call: Call::Get { key: 0, value: Some(0) },
-        };
-        let before = BTreeMap::from([(("eu".to_owned(), Kind::Read), 100.0)]);
-        let ms_by_second = |slow: &[u64]| -> Vec<Op> {
-            (10..40).map(|second| op(second, if slow.contains(&second) { 400 } else { 100 })).collect()
-        };
-        let since = |slow: &[u64], now_s: u64| fast_since(&ms_by_second(slow), &before, 10_000_000, now_s * 1_000_000);
-        let slow: Vec<u64> = (10..14).chain(17..20).collect();
-        let slow_now = "eu: reads take 400 ms, 100 ms before".to_owned();
-        assert_eq!(since(&slow, 12), Err(vec!["as fast as before for 0 s of 9 s".to_owned()]), "no window yet");
-        assert_eq!(since(&slow, 13), Err(vec![slow_now.clone()]));
-        assert_eq!(since(&slow, 17), Err(vec![format!("{slow_now} (3 s ago)")]), "it is fast once");
-        assert_eq!(since(&slow, 20), Err(vec![slow_now.clone()]), "and slow again");
-        assert_eq!(since(&slow, 26), Err(vec![format!("{slow_now} (6 s ago)")]));
-        assert_eq!(since(&slow, 29), Ok(23_000_000), "three windows in a row: since the end of the first");
-        assert_eq!(since(&[], 18), Err(vec!["as fast as before for 6 s of 9 s".to_owned()]));
-        assert_eq!(since(&[], 19), Ok(13_000_000));
-    }
-
-    #[test]
-    fn as_fast_as_before_means_within_a_fifth_and_answering_at_all() {
-        let op = |ms: u64| Op {
-            process: 0,
-            region: "eu".into(),
-            server: "sql-1".into(),
-            kind: Kind::Read,
-            invoke_us: 0,
-            complete_us: ms * 1000,
-            outcome: Fate::Ok,
-            call: Call::Get { key: 0, value: Some(0) },
-        };
-        let before = BTreeMap::from([(("eu".to_owned(), Kind::Read), 100.0)]);
-        assert!(slower(&[op(90), op(130), op(500)], &before).is_empty());
-        assert_eq!(slower(&[op(131)], &before), ["eu: reads take 131 ms, 100 ms before"]);
-        assert_eq!(slower(&[], &before), ["eu: no reads"]);
     }
 }
