@@ -155,7 +155,7 @@ impl SchemaCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
+    use crate::{Database, DatabaseInfo, SchemaState, TableInfo};
 
     fn schema(version: i64, revision: i64) -> Schema {
         let database = DatabaseInfo {
@@ -166,26 +166,7 @@ mod tests {
             state: SchemaState::Public,
             policy: None,
         };
-        let table = TableInfo {
-            id: 2,
-            name: "t".into(),
-            charset: "utf8mb4".into(),
-            collate: "utf8mb4_bin".into(),
-            columns: Vec::new(),
-            indexes: Vec::new(),
-            state: SchemaState::Public,
-            pk_is_handle: false,
-            comment: String::new(),
-            auto_inc_start: 0,
-            max_column_id: 0,
-            max_index_id: 0,
-            revision,
-            auto_id_schema_id: 1,
-            update_ts: 0,
-            policy: None,
-            view: None,
-            kind: TableKind::Base,
-        };
+        let table = TableInfo { revision, auto_id_schema_id: 1, ..TableInfo::new(2, "t", Vec::new()) };
         Schema::new(version, [Arc::new(Database::new(database, [Arc::new(table)]))], [])
     }
 

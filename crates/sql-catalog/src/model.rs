@@ -169,6 +169,21 @@ pub struct ColumnInfo {
 }
 
 impl ColumnInfo {
+    /// A public column at a place of a new table, with the next id there, and nothing but a name and a type.
+    pub fn new(offset: usize, name: impl Into<Name>, field_type: FieldType) -> Self {
+        ColumnInfo {
+            id: offset as i64 + 1,
+            name: name.into(),
+            offset,
+            field_type,
+            default: ColumnDefault::None,
+            origin_default: None,
+            on_update_now: false,
+            state: SchemaState::Public,
+            comment: String::new(),
+        }
+    }
+
     /// True when statements see it.
     pub fn is_public(&self) -> bool {
         self.state == SchemaState::Public
@@ -315,6 +330,30 @@ pub struct TableInfo {
 }
 
 impl TableInfo {
+    /// A public table that nobody has stored yet, with these columns, which have the first ids, and nothing else.
+    pub fn new(id: i64, name: impl Into<Name>, columns: Vec<ColumnInfo>) -> Self {
+        TableInfo {
+            id,
+            name: name.into(),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            max_column_id: columns.len() as i64,
+            columns,
+            indexes: Vec::new(),
+            state: SchemaState::Public,
+            pk_is_handle: false,
+            comment: String::new(),
+            auto_inc_start: 0,
+            max_index_id: 0,
+            revision: 0,
+            auto_id_schema_id: 0,
+            update_ts: 0,
+            policy: None,
+            view: None,
+            kind: TableKind::Base,
+        }
+    }
+
     /// True when it has rows of its own in the key space.
     pub fn is_base(&self) -> bool {
         self.view.is_none() && self.kind == TableKind::Base

@@ -189,7 +189,7 @@ pub fn is_system_database(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Name, TableKind};
+    use crate::model::Name;
 
     fn database(id: i64, name: &str) -> DatabaseInfo {
         DatabaseInfo {
@@ -203,26 +203,7 @@ mod tests {
     }
 
     fn table(id: i64, name: &str) -> Arc<TableInfo> {
-        Arc::new(TableInfo {
-            id,
-            name: Name::new(name),
-            charset: "utf8mb4".into(),
-            collate: "utf8mb4_bin".into(),
-            columns: Vec::new(),
-            indexes: Vec::new(),
-            state: SchemaState::Public,
-            pk_is_handle: false,
-            comment: String::new(),
-            auto_inc_start: 0,
-            max_column_id: 0,
-            max_index_id: 0,
-            revision: 0,
-            auto_id_schema_id: 0,
-            update_ts: 0,
-            policy: None,
-            view: None,
-            kind: TableKind::Base,
-        })
+        Arc::new(TableInfo::new(id, name, Vec::new()))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
 
-use crate::{ColumnDefault, ColumnInfo, Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
+use crate::{ColumnInfo, Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
 
 /// Ids of computed databases and tables start here, far above any that is given out.
 const FIRST_ID: i64 = 1 << 62;
@@ -633,40 +633,15 @@ fn define() -> Vec<Arc<Database>> {
 }
 
 fn table(id: i64, name: &str, columns: Columns) -> TableInfo {
-    let column = |(offset, (name, ty)): (usize, &(&str, T))| ColumnInfo {
-        id: offset as i64 + 1,
-        name: (*name).into(),
-        offset,
-        field_type: match ty {
+    let column = |(offset, (name, ty)): (usize, &(&str, T))| {
+        let field_type = match ty {
             L => ty.field().with_flags(flags::BLOB),
             _ => ty.field(),
-        },
-        default: ColumnDefault::None,
-        origin_default: None,
-        on_update_now: false,
-        state: SchemaState::Public,
-        comment: String::new(),
+        };
+        ColumnInfo::new(offset, *name, field_type)
     };
-    TableInfo {
-        id,
-        name: name.into(),
-        charset: "utf8mb4".into(),
-        collate: "utf8mb4_bin".into(),
-        columns: columns.iter().enumerate().map(column).collect(),
-        indexes: Vec::new(),
-        state: SchemaState::Public,
-        pk_is_handle: false,
-        comment: String::new(),
-        auto_inc_start: 0,
-        max_column_id: columns.len() as i64,
-        max_index_id: 0,
-        revision: 0,
-        auto_id_schema_id: 0,
-        update_ts: 0,
-        policy: None,
-        view: None,
-        kind: TableKind::Memory,
-    }
+    let columns = columns.iter().enumerate().map(column).collect();
+    TableInfo { kind: TableKind::Memory, ..TableInfo::new(id, name, columns) }
 }
 
 #[cfg(test)]

@@ -402,24 +402,11 @@ pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableI
     let comment = options.comment.clone().unwrap_or_default();
     check_comment(&format!("Comment for table '{}'", create.table.name), &comment)?;
     let mut table = TableInfo {
-        id: 0,
-        name: Name::new(create.table.name.clone()),
         charset: collation.charset().to_owned(),
         collate: collation.name().to_owned(),
-        columns: Vec::new(),
-        indexes: Vec::new(),
-        state: SchemaState::Public,
-        pk_is_handle: false,
         comment,
         auto_inc_start: options.auto_increment.unwrap_or(0).try_into().unwrap_or(i64::MAX),
-        max_column_id: 0,
-        max_index_id: 0,
-        revision: 0,
-        auto_id_schema_id: 0,
-        update_ts: 0,
-        policy: None,
-        view: None,
-        kind: TableKind::Base,
+        ..TableInfo::new(0, Name::new(create.table.name.clone()), Vec::new())
     };
     for def in &create.columns {
         let mut info = column(def, collation)?;

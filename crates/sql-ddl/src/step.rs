@@ -346,43 +346,15 @@ mod tests {
 
     use super::*;
     use codec::types::FieldType;
-    use sql_catalog::{IndexMaintenance, TableKind};
+    use sql_catalog::IndexMaintenance;
 
     fn column(id: i64, name: &str) -> ColumnInfo {
-        ColumnInfo {
-            id,
-            name: name.into(),
-            offset: id as usize - 1,
-            field_type: FieldType::bigint(),
-            default: Default::default(),
-            origin_default: None,
-            on_update_now: false,
-            state: SchemaState::Public,
-            comment: String::new(),
-        }
+        ColumnInfo::new(id as usize - 1, name, FieldType::bigint())
     }
 
     fn table(columns: &[&str]) -> TableInfo {
-        TableInfo {
-            id: 100,
-            name: "t".into(),
-            charset: "utf8mb4".into(),
-            collate: "utf8mb4_bin".into(),
-            columns: columns.iter().enumerate().map(|(at, name)| column(at as i64 + 1, name)).collect(),
-            indexes: Vec::new(),
-            state: SchemaState::Public,
-            pk_is_handle: false,
-            comment: String::new(),
-            auto_inc_start: 0,
-            max_column_id: columns.len() as i64,
-            max_index_id: 0,
-            revision: 0,
-            auto_id_schema_id: 1,
-            update_ts: 0,
-            policy: None,
-            view: None,
-            kind: TableKind::Base,
-        }
+        let columns = columns.iter().enumerate().map(|(at, name)| column(at as i64 + 1, name)).collect();
+        TableInfo { auto_id_schema_id: 1, ..TableInfo::new(100, "t", columns) }
     }
 
     fn index_on(table: &TableInfo, column: &str, unique: bool) -> sql_catalog::IndexInfo {

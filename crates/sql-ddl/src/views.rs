@@ -5,9 +5,7 @@
 
 use codec::types::FieldType;
 use sql_base::SqlError;
-use sql_catalog::{
-    CheckOption, ColumnDefault, ColumnInfo, Definer, Name, SchemaState, TableInfo, TableKind, ViewAlgorithm, ViewInfo,
-};
+use sql_catalog::{CheckOption, ColumnInfo, Definer, Name, TableInfo, ViewAlgorithm, ViewInfo};
 use sql_parser::{CreateView, TableName, ViewMode};
 use sql_planner::view::{Definition, Definitions, define};
 
@@ -117,35 +115,13 @@ impl Statement<'_> {
 
 /// The table that a view is in the catalogue.
 fn table_of(name: &str, charset: &str, collate: &str, definition: &Definition, info: ViewInfo) -> TableInfo {
-    let column = |(offset, (name, field_type)): (usize, &(String, FieldType))| ColumnInfo {
-        id: offset as i64 + 1,
-        name: Name::new(name.clone()),
-        offset,
-        field_type: field_type.clone(),
-        default: ColumnDefault::None,
-        origin_default: None,
-        on_update_now: false,
-        state: SchemaState::Public,
-        comment: String::new(),
-    };
+    let column =
+        |(offset, (name, ty)): (usize, &(String, FieldType))| ColumnInfo::new(offset, name.as_str(), ty.clone());
+    let columns = definition.columns.iter().enumerate().map(column).collect();
     TableInfo {
-        id: 0,
-        name: Name::new(name),
         charset: charset.to_owned(),
         collate: collate.to_owned(),
-        columns: definition.columns.iter().enumerate().map(column).collect(),
-        indexes: Vec::new(),
-        state: SchemaState::Public,
-        pk_is_handle: false,
-        comment: String::new(),
-        auto_inc_start: 0,
-        max_column_id: definition.columns.len() as i64,
-        max_index_id: 0,
-        revision: 0,
-        auto_id_schema_id: 0,
-        update_ts: 0,
-        policy: None,
         view: Some(Box::new(info)),
-        kind: TableKind::Base,
+        ..TableInfo::new(0, name, columns)
     }
 }

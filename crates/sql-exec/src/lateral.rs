@@ -12,9 +12,8 @@ use async_trait::async_trait;
 use codec::datum::Datum;
 use codec::types::FieldType;
 use query::batch::{Batch, BatchBuilder};
-use query::expr::Expr;
 use sql_base::SqlError;
-use sql_planner::plan::{ColId, Plan};
+use sql_planner::plan::{ColId, Plan, add_params};
 
 use crate::runtime::{Operator, Runtime, Value};
 
@@ -33,13 +32,7 @@ pub(crate) fn build(
     rt: &Arc<Runtime>,
 ) -> Box<dyn Operator> {
     let mut read = HashSet::new();
-    right.each_expr(&mut |e| {
-        e.walk(&mut |e| {
-            if let Expr::Param(param) = e {
-                read.insert(param.id);
-            }
-        });
-    });
+    right.each_expr(&mut |e| add_params(e, &mut read));
     let used = (0..ids.len()).filter(|i| read.contains(&ids[*i])).collect();
     Box::new(Lateral {
         left,

@@ -15,7 +15,7 @@ use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, datum_at};
 use query::expr::Expr;
 use sql_base::SqlError;
 use sql_planner::optimize::positions;
-use sql_planner::plan::{ColId, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows};
+use sql_planner::plan::{ColId, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows, add_params};
 
 use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
 use crate::runtime::{Fixed, Operator, Runtime, Value, filter_batch};
@@ -641,24 +641,10 @@ impl Apply {
         rt: Arc<Runtime>,
     ) -> Self {
         let mut read = HashSet::new();
-        let mut note = |e: &mut Expr| {
-            e.walk(&mut |e| {
-                if let Expr::Param(param) = e {
-                    read.insert(param.id);
-                }
-            });
-        };
-        subquery.plan.each_expr(&mut note);
+        subquery.plan.each_expr(&mut |e| add_params(e, &mut read));
         let rows = if inputs.iter().any(|id| read.contains(id)) { Rows::Dependent } else { Rows::Unread };
-        let mut note = |e: &mut Expr| {
-            e.walk(&mut |e| {
-                if let Expr::Param(param) = e {
-                    read.insert(param.id);
-                }
-            });
-        };
-        if let SubqueryKind::Test { condition, .. } = &mut subquery.kind {
-            note(condition);
+        if let SubqueryKind::Test { condition, .. } = &subquery.kind {
+            add_params(condition, &mut read);
         }
         let used = (0..inputs.len()).filter(|i| read.contains(&inputs[*i])).collect();
         Apply { input, inputs, used, subquery, rows, types, rt }

@@ -558,6 +558,15 @@ pub enum TestRows {
     All,
 }
 
+/// Adds the parameters that an expression reads.
+pub fn add_params(e: &Expr, read: &mut HashSet<ColId>) {
+    e.walk(&mut |e| {
+        if let Expr::Param(param) = e {
+            read.insert(param.id);
+        }
+    });
+}
+
 /// A subquery of an expression. Where its value is needed stands column `slot`.
 #[derive(Debug, Clone)]
 pub struct Subquery {
@@ -734,7 +743,7 @@ pub enum Plan {
         times: Expr,
     },
     /// Each row of the left with the rows that the right gives for it: a derived table that reads columns of those before
-    /// it. The right is planned for each row, when their values are known; until then no rule looks inside.
+    /// it. The right is planned last and once, with parameters for what it reads of the left; until then no rule looks inside.
     Lateral {
         /// Left.
         left: Box<Plan>,

@@ -272,7 +272,7 @@ mod tests {
     use std::sync::Arc;
 
     use query::infer;
-    use sql_catalog::{ColumnDefault, ColumnInfo, SchemaState, TableInfo, TableKind};
+    use sql_catalog::{ColumnInfo, TableInfo};
     use statistics::{BuildOptions, TableMeta, TableStatistics, Totals};
 
     use super::*;
@@ -292,37 +292,8 @@ mod tests {
     /// the row; `s` is `k0000` to `k9999`.
     fn scan() -> Scan {
         let types = [FieldType::bigint(), FieldType::varchar(20)];
-        let column = |offset: usize, name: &str| ColumnInfo {
-            id: offset as i64 + 1,
-            name: name.into(),
-            offset,
-            field_type: types[offset].clone(),
-            default: ColumnDefault::None,
-            origin_default: None,
-            on_update_now: false,
-            state: SchemaState::Public,
-            comment: String::new(),
-        };
-        let table = TableInfo {
-            id: 7,
-            name: "t".into(),
-            charset: "utf8mb4".into(),
-            collate: "utf8mb4_bin".into(),
-            columns: vec![column(0, "n"), column(1, "s")],
-            indexes: Vec::new(),
-            state: SchemaState::Public,
-            pk_is_handle: false,
-            comment: String::new(),
-            auto_inc_start: 0,
-            max_column_id: 2,
-            max_index_id: 0,
-            revision: 1,
-            auto_id_schema_id: 1,
-            update_ts: 0,
-            policy: None,
-            view: None,
-            kind: TableKind::Base,
-        };
+        let column = |offset: usize, name: &str| ColumnInfo::new(offset, name, types[offset].clone());
+        let table = TableInfo::new(7, "t", vec![column(0, "n"), column(1, "s")]);
         let n = |i: i64| match i % 10 {
             0 => Datum::Null,
             1..=5 => Datum::Int(0),

@@ -175,44 +175,14 @@ fn column_type(ty: &FieldType) -> FieldType {
 
 #[cfg(test)]
 mod tests {
-    use sql_catalog::{
-        ColumnDefault, ColumnInfo, Database, DatabaseInfo, Definer, Name, SchemaState, TableKind, ViewInfo,
-    };
+    use sql_catalog::{ColumnInfo, Database, DatabaseInfo, Definer, Name, SchemaState, ViewInfo};
 
     use super::*;
 
     fn table(id: i64, name: &str, columns: &[(&str, FieldType)], view: Option<ViewInfo>) -> Arc<TableInfo> {
-        let column = |(offset, (name, field_type)): (usize, &(&str, FieldType))| ColumnInfo {
-            id: offset as i64 + 1,
-            name: Name::new(*name),
-            offset,
-            field_type: field_type.clone(),
-            default: ColumnDefault::None,
-            origin_default: None,
-            on_update_now: false,
-            state: SchemaState::Public,
-            comment: String::new(),
-        };
-        Arc::new(TableInfo {
-            id,
-            name: Name::new(name),
-            charset: "utf8mb4".into(),
-            collate: "utf8mb4_bin".into(),
-            columns: columns.iter().enumerate().map(column).collect(),
-            indexes: Vec::new(),
-            state: SchemaState::Public,
-            pk_is_handle: false,
-            comment: String::new(),
-            auto_inc_start: 0,
-            max_column_id: columns.len() as i64,
-            max_index_id: 0,
-            revision: 0,
-            auto_id_schema_id: 0,
-            update_ts: 0,
-            policy: None,
-            view: view.map(Box::new),
-            kind: TableKind::Base,
-        })
+        let column = |(offset, (name, ty)): (usize, &(&str, FieldType))| ColumnInfo::new(offset, *name, ty.clone());
+        let columns = columns.iter().enumerate().map(column).collect();
+        Arc::new(TableInfo { view: view.map(Box::new), ..TableInfo::new(id, name, columns) })
     }
 
     fn view(id: i64, name: &str, columns: &[&str], select: &str) -> Arc<TableInfo> {

@@ -21,17 +21,7 @@ fn table(id: i64, name: &str, columns: &[(&str, FieldType)], indexes: &[Index<'_
     let columns: Vec<ColumnInfo> = columns
         .iter()
         .enumerate()
-        .map(|(offset, (name, field_type))| ColumnInfo {
-            id: offset as i64 + 1,
-            name: Name::new(*name),
-            offset,
-            field_type: field_type.clone(),
-            default: Default::default(),
-            origin_default: None,
-            on_update_now: false,
-            state: SchemaState::Public,
-            comment: String::new(),
-        })
+        .map(|(offset, (name, field_type))| ColumnInfo::new(offset, *name, field_type.clone()))
         .collect();
     let offset_of = |name: &str| columns.iter().position(|c| c.name.matches(name)).expect("a column");
     let indexes: Vec<IndexInfo> = indexes
@@ -52,24 +42,10 @@ fn table(id: i64, name: &str, columns: &[(&str, FieldType)], indexes: &[Index<'_
         })
         .collect();
     Arc::new(TableInfo {
-        id,
-        name: Name::new(name),
-        charset: "utf8mb4".into(),
-        collate: "utf8mb4_bin".into(),
         pk_is_handle: columns.iter().any(|c| c.field_type.has(flags::PRI_KEY)),
-        max_column_id: columns.len() as i64,
         max_index_id: indexes.len() as i64,
-        columns,
         indexes,
-        state: SchemaState::Public,
-        comment: String::new(),
-        auto_inc_start: 0,
-        revision: 1,
-        auto_id_schema_id: 1,
-        update_ts: 0,
-        policy: None,
-        view: None,
-        kind: Default::default(),
+        ..TableInfo::new(id, name, columns)
     })
 }
 

@@ -9,7 +9,7 @@ use codec::types::FieldType;
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet};
-use sql_catalog::{AnalyzeJob, TableInfo, TableKind, row, transact};
+use sql_catalog::{AnalyzeJob, TableInfo, row, transact};
 use sql_context::{ExecContext, time_zone};
 use sql_parser::ShowStatistics;
 
@@ -68,7 +68,7 @@ impl Shown<'_> {
         let databases = self.ctx.schema.databases();
         let tables = databases.flat_map(|d| d.tables().map(|t| (d.info.name.as_str(), &**t)));
         tables
-            .filter(|(_, table)| table.kind == TableKind::Base)
+            .filter(|(_, table)| table.is_base())
             .filter_map(|(database, table)| Some((database, table, &**self.known.tables().get(&table.id)?)))
     }
 
@@ -120,12 +120,7 @@ impl Shown<'_> {
     }
 
     fn histograms(&self) -> ResultSet {
-        let columns = vec![
-            text("Db_name", 64),
-            text("Table_name", 64),
-            text("Partition_name", 64),
-            text("Column_name", 64),
-            number("Is_index"),
+        let columns = part_columns([
             datetime("Update_time"),
             number("Distinct_count"),
             number("Null_count"),
@@ -136,7 +131,7 @@ impl Shown<'_> {
             number("Hist_mem_usage"),
             number("Topn_mem_usage"),
             number("Cms_mem_usage"),
-        ];
+        ]);
         let mut rows = Vec::new();
         for (database, table, known) in self.tables() {
             for part in Self::parts(table, known) {
@@ -144,42 +139,37 @@ impl Shown<'_> {
                 let of_buckets: usize = d.buckets.iter().map(|b| size_of_val(b) + b.lower.len() + b.upper.len()).sum();
                 let of_top_n: usize = d.frequent.iter().map(|f| size_of_val(f) + f.key.len()).sum();
                 let bytes = |n: usize| Datum::Int(i64::try_from(n).unwrap_or(i64::MAX));
-                rows.push(vec![
-                    s(database),
-                    s(table.name.as_str()),
-                    s(""),
-                    s(part.name),
-                    Datum::Int(part.is_index.into()),
-                    time_of(d.version),
-                    Datum::UInt(d.distinct),
-                    Datum::UInt(d.nulls),
-                    Datum::Float((d.average_bytes() * 100.0).round() / 100.0),
-                    Datum::Float(d.correlation),
-                    s("allLoaded"),
-                    bytes(of_buckets + of_top_n),
-                    bytes(of_buckets),
-                    bytes(of_top_n),
-                    Datum::Int(0),
-                ]);
+                rows.push(part_row(
+                    database,
+                    table,
+                    &part,
+                    [
+                        time_of(d.version),
+                        Datum::UInt(d.distinct),
+                        Datum::UInt(d.nulls),
+                        Datum::Float((d.average_bytes() * 100.0).round() / 100.0),
+                        Datum::Float(d.correlation),
+                        s("allLoaded"),
+                        bytes(of_buckets + of_top_n),
+                        bytes(of_buckets),
+                        bytes(of_top_n),
+                        Datum::Int(0),
+                    ],
+                ));
             }
         }
         result(columns, rows)
     }
 
     fn buckets(&self) -> ResultSet {
-        let columns = vec![
-            text("Db_name", 64),
-            text("Table_name", 64),
-            text("Partition_name", 64),
-            text("Column_name", 64),
-            number("Is_index"),
+        let columns = part_columns([
             number("Bucket_id"),
             number("Count"),
             number("Repeats"),
             long_text("Lower_Bound"),
             long_text("Upper_Bound"),
             number("Ndv"),
-        ];
+        ]);
         let mut rows = Vec::new();
         for (database, table, known) in self.tables() {
             for part in Self::parts(table, known) {
@@ -187,19 +177,19 @@ impl Shown<'_> {
                 for (number, bucket) in (0..).zip(&part.of.buckets) {
                     // As TiDB counts: all rows up to the upper bound.
                     count += bucket.rows;
-                    rows.push(vec![
-                        s(database),
-                        s(table.name.as_str()),
-                        s(""),
-                        s(part.name),
-                        Datum::Int(part.is_index.into()),
-                        Datum::Int(number),
-                        Datum::UInt(count),
-                        Datum::UInt(bucket.repeats),
-                        s(self.value(&bucket.lower, &part.types)),
-                        s(self.value(&bucket.upper, &part.types)),
-                        Datum::UInt(bucket.distinct),
-                    ]);
+                    rows.push(part_row(
+                        database,
+                        table,
+                        &part,
+                        [
+                            Datum::Int(number),
+                            Datum::UInt(count),
+                            Datum::UInt(bucket.repeats),
+                            s(self.value(&bucket.lower, &part.types)),
+                            s(self.value(&bucket.upper, &part.types)),
+                            Datum::UInt(bucket.distinct),
+                        ],
+                    ));
                 }
             }
         }
@@ -207,28 +197,17 @@ impl Shown<'_> {
     }
 
     fn top_n(&self) -> ResultSet {
-        let columns = vec![
-            text("Db_name", 64),
-            text("Table_name", 64),
-            text("Partition_name", 64),
-            text("Column_name", 64),
-            number("Is_index"),
-            long_text("Value"),
-            number("Count"),
-        ];
+        let columns = part_columns([long_text("Value"), number("Count")]);
         let mut rows = Vec::new();
         for (database, table, known) in self.tables() {
             for part in Self::parts(table, known) {
                 for value in &part.of.frequent {
-                    rows.push(vec![
-                        s(database),
-                        s(table.name.as_str()),
-                        s(""),
-                        s(part.name),
-                        Datum::Int(part.is_index.into()),
-                        s(self.value(&value.key, &part.types)),
-                        Datum::UInt(value.rows),
-                    ]);
+                    rows.push(part_row(
+                        database,
+                        table,
+                        &part,
+                        [s(self.value(&value.key, &part.types)), Datum::UInt(value.rows)],
+                    ));
                 }
             }
         }
@@ -257,6 +236,18 @@ impl Shown<'_> {
             None => "NULL".to_owned(),
         }
     }
+}
+
+/// The columns of what is shown of one column or index of a table, before those that tell of it.
+fn part_columns<const N: usize>(more: [ColumnMeta; N]) -> Vec<ColumnMeta> {
+    let names = ["Db_name", "Table_name", "Partition_name", "Column_name"];
+    names.into_iter().map(|name| text(name, 64)).chain([number("Is_index")]).chain(more).collect()
+}
+
+/// The values of those columns.
+fn part_row<const N: usize>(database: &str, table: &TableInfo, part: &Part<'_>, more: [Datum; N]) -> Vec<Datum> {
+    let names = [database, table.name.as_str(), "", part.name].map(s);
+    names.into_iter().chain([Datum::Int(part.is_index.into())]).chain(more).collect()
 }
 
 fn jobs_shown(jobs: Vec<AnalyzeJob>) -> ResultSet {
