@@ -53,6 +53,10 @@ pub trait ZoneRules: Send + Sync + std::fmt::Debug {
     fn offset_at(&self, utc_secs: i64) -> i32;
     /// The zone's name.
     fn name(&self) -> &str;
+    /// `false` for a zone that is only a name here.
+    fn is_known(&self) -> bool {
+        true
+    }
 }
 
 /// The session's time zone.
@@ -64,11 +68,42 @@ pub enum TimeZone {
     Rules(Arc<dyn ZoneRules>),
 }
 
+/// Zones with rules are the same when they have one name.
+impl PartialEq for TimeZone {
+    fn eq(&self, other: &TimeZone) -> bool {
+        match (self, other) {
+            (TimeZone::Fixed(a), TimeZone::Fixed(b)) => a == b,
+            (TimeZone::Rules(a), TimeZone::Rules(b)) => a.name() == b.name(),
+            _ => false,
+        }
+    }
+}
+
+/// How often a reading of a zone's clocks occurs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occurs {
+    /// Once.
+    Once,
+    /// Never: clocks were put forward past it.
+    Never,
+    /// Twice: clocks were put back over it.
+    Twice,
+}
+
+/// What is looked at around a reading to find a change of offset. No zone changes its offset twice in this time by rules
+/// that are in use.
+const AROUND_SECS: i64 = 86_400;
+
 impl TimeZone {
     /// UTC.
     pub const UTC: TimeZone = TimeZone::Fixed(0);
 
-    /// `+08:00`, `-5:30`, `UTC`. Named zones come from the caller as [`TimeZone::Rules`].
+    /// `+08:00`, `-5:30`, `UTC`, or a name of the IANA database, in any case.
+    pub fn parse(text: &str) -> Option<TimeZone> {
+        TimeZone::parse_offset(text).or_else(|| crate::zone::named(text))
+    }
+
+    /// `+08:00`, `-5:30`, `UTC`.
     pub fn parse_offset(text: &str) -> Option<TimeZone> {
         if text.eq_ignore_ascii_case("utc") {
             return Some(TimeZone::UTC);
@@ -95,13 +130,45 @@ impl TimeZone {
         }
     }
 
-    /// UTC microseconds of a local time. In a gap or an overlap of daylight saving the earlier offset counts.
+    /// Whether values can be shifted into it here.
+    pub fn is_known(&self) -> bool {
+        match self {
+            TimeZone::Fixed(_) => true,
+            TimeZone::Rules(rules) => rules.is_known(),
+        }
+    }
+
+    /// UTC microseconds of a local time, as MySQL reads it: of two the earlier, and the moment of the change for one that
+    /// never was.
     pub fn to_utc_micros(&self, local_micros: i64) -> i64 {
-        let local_secs = local_micros.div_euclid(1_000_000);
-        let first = i64::from(self.offset_at(local_secs - i64::from(self.offset_at(local_secs - 86_400))));
-        let second = i64::from(self.offset_at(local_secs - first));
-        let offset = if second == first { first } else { second };
-        local_micros - offset * 1_000_000
+        self.find_utc(local_micros).0
+    }
+
+    /// How often there is a local time.
+    pub fn occurs(&self, local: &Time) -> Occurs {
+        if local.has_zero_date() { Occurs::Once } else { self.find_utc(local.to_epoch_micros()).1 }
+    }
+
+    fn find_utc(&self, local_micros: i64) -> (i64, Occurs) {
+        let local = local_micros.div_euclid(1_000_000);
+        let before = i64::from(self.offset_at(local - AROUND_SECS));
+        let after = i64::from(self.offset_at(local + AROUND_SECS));
+        let is = |offset: i64| i64::from(self.offset_at(local - offset)) == offset;
+        let (offset, occurs) = match (is(before), is(after)) {
+            (true, true) if before != after => (before, Occurs::Twice),
+            (true, _) => (before, Occurs::Once),
+            (false, true) => (after, Occurs::Once),
+            (false, false) => {
+                // The first second of the new offset lies between what the two make of the reading.
+                let (mut old, mut new) = (local - before.max(after), local - before.min(after));
+                while old + 1 < new {
+                    let middle = old + (new - old) / 2;
+                    if i64::from(self.offset_at(middle)) == after { new = middle } else { old = middle }
+                }
+                return (new * 1_000_000, Occurs::Never);
+            }
+        };
+        (local_micros - offset * 1_000_000, occurs)
     }
 
     /// Local microseconds of a UTC instant.

@@ -40,6 +40,14 @@ pub enum EvalError {
         /// From one; 0 when not known.
         row: u64,
     },
+    /// A TIMESTAMP that the zone's clocks skipped.
+    #[error("Invalid TIMESTAMP value in column '{column}' at row {row}")]
+    InvalidTimestamp {
+        /// The column.
+        column: String,
+        /// From one; 0 when not known.
+        row: u64,
+    },
     /// NULL for a NOT NULL column.
     #[error("Column '{column}' cannot be null")]
     ColumnNull {
@@ -210,6 +218,7 @@ impl EvalError {
             ColumnOutOfRange { .. } => 1264,
             DataTooLong { .. } => 1406,
             DataTruncated { .. } => 1265,
+            InvalidTimestamp { .. } => 1299,
             ColumnNull { .. } => 1048,
             IncorrectColumnValue { ty, .. } => match ty.as_str() {
                 "date" | "datetime" | "time" | "timestamp" => 1292,

@@ -31,6 +31,7 @@ pub mod ops;
 pub mod pb;
 pub mod types;
 pub mod value;
+pub mod zone;
 
 /// The arrays in a [`Batch`], for users of this crate.
 pub use arrow_array;

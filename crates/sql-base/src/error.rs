@@ -90,6 +90,9 @@ pub enum SqlError {
     /// `ALGORITHM = INSTANT` of what takes time.
     #[error("ALGORITHM=INSTANT is not supported. Reason: Cannot alter table by INSTANT. Try ALGORITHM=INPLACE.")]
     AlterAlgorithmNotSupported,
+    /// `ALGORITHM = INSTANT` or `INPLACE` of what rewrites rows.
+    #[error("ALGORITHM={0} is not supported. Reason: Cannot change column type INPLACE. Try ALGORITHM=COPY.")]
+    AlterNeedsCopy(&'static str),
     /// A database that should be there isn't.
     #[error("Unknown database '{0}'")]
     UnknownDatabase(String),
@@ -358,6 +361,9 @@ pub enum SqlError {
     /// The job was cancelled.
     #[error("Cancelled DDL job")]
     CancelledDdlJob,
+    /// NULL where a column that becomes NOT NULL has none of its own.
+    #[error("Invalid use of NULL value")]
+    InvalidUseOfNull,
     /// A column change that is not done.
     #[error("Unsupported modify column: {0}")]
     UnsupportedModifyColumn(String),
@@ -410,6 +416,14 @@ pub enum SqlError {
     /// A value cut short (ENUM, SET, or a number with rubbish after it).
     #[error("Data truncated for column '{column}' at row {row}")]
     DataTruncated {
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// A TIMESTAMP that the zone's clocks skipped.
+    #[error("Invalid TIMESTAMP value in column '{column}' at row {row}")]
+    InvalidTimestamp {
         /// Column.
         column: String,
         /// Row, from 1.
@@ -824,6 +838,10 @@ pub enum SqlError {
         "Information schema is changed during the execution of the statement(for example, table definition may be updated by other DDL ran in parallel). If you see this error often, try increasing `tidb_max_delta_schema_count`. [try again later]"
     )]
     SchemaChanged,
+    /// A change of the table is being switched to: writes wait for the next version of the schema. Where they cannot, it is
+    /// as [`SqlError::SchemaChanged`].
+    #[error("{}", SqlError::SchemaChanged)]
+    TableSwitching,
     /// Too big.
     #[error("Transaction is too large, size: {0}")]
     TransactionTooLarge(u64),

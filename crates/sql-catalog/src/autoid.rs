@@ -5,6 +5,8 @@
 //! is left of it when the server ends is never used. So values are unique over all servers, rising on each, and with gaps.
 //!
 //! Batches grow while they are used up quickly, so that a loading server asks rarely and an idle table wastes little.
+//! `AUTO_ID_CACHE = n` fixes their size; with 1 a server takes what a statement needs and keeps nothing, so that
+//! AUTO_INCREMENT values rise over all servers in the order of the statements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,8 +53,11 @@ impl Batch {
         Some(first)
     }
 
-    /// How many values to ask for when `count` are wanted.
-    fn size_for(&mut self, count: i64, now: Instant) -> i64 {
+    /// How many values to ask for when `count` are wanted. `fixed` is what the table's definition says, 0 for nothing.
+    fn size_for(&mut self, count: i64, fixed: i64, now: Instant) -> i64 {
+        if fixed > 0 {
+            return fixed.max(count);
+        }
         match self.taken {
             Some(taken) if now.duration_since(taken) < BATCH_QUICK => self.size = (self.size * 2).min(BATCH_MAX),
             Some(_) => self.size = (self.size / 2).max(BATCH_MIN),
@@ -114,7 +119,7 @@ impl AutoIds {
         if let Some(first) = batch.take(count) {
             return Ok(first);
         }
-        let size = batch.size_for(count, Instant::now());
+        let size = batch.size_for(count, batch_size(table, kind), Instant::now());
         let (start, end) = self.fetch(table, kind, 0, size, count).await?;
         (batch.next, batch.end) = (start, end);
         batch.take(count).ok_or(SqlError::AutoIncrementExhausted)
@@ -138,7 +143,12 @@ impl AutoIds {
                 None => Ok(()),
             };
         }
-        let size = batch.size;
+        let size = match batch_size(table, kind) {
+            // Nothing is kept.
+            1 => 0,
+            0 => batch.size,
+            fixed => fixed,
+        };
         let (start, end) = self.fetch(table, kind, value, size, 0).await?;
         (batch.next, batch.end) = (start, end);
         Ok(())
@@ -178,6 +188,15 @@ impl AutoIds {
     }
 }
 
+/// How many values a server takes at a time, 0 where that is not fixed. Row numbers are nobody's business: for them 1 means
+/// nothing.
+fn batch_size(table: &TableInfo, kind: AutoIdKind) -> i64 {
+    match (kind, table.auto_id_cache) {
+        (AutoIdKind::RowId, 1) => 0,
+        (_, size) => size,
+    }
+}
+
 /// Values up to here were never to be given: AUTO_INCREMENT=n starts at n.
 fn start_of(table: &TableInfo, kind: AutoIdKind) -> i64 {
     match kind {
@@ -204,10 +223,11 @@ mod tests {
     async fn batches_grow_while_they_are_used_up_quickly() {
         let mut batch = Batch::default();
         let now = Instant::now();
-        assert_eq!(batch.size_for(1, now), BATCH_MIN);
-        assert_eq!(batch.size_for(1, now + Duration::from_secs(1)), BATCH_MIN * 2);
-        assert_eq!(batch.size_for(100_000, now + Duration::from_secs(2)), 100_000);
-        assert_eq!(batch.size_for(1, now + Duration::from_secs(200)), BATCH_MIN * 2);
-        assert_eq!(batch.size_for(1, now + Duration::from_secs(400)), BATCH_MIN);
+        assert_eq!(batch.size_for(1, 0, now), BATCH_MIN);
+        assert_eq!(batch.size_for(1, 0, now + Duration::from_secs(1)), BATCH_MIN * 2);
+        assert_eq!(batch.size_for(100_000, 0, now + Duration::from_secs(2)), 100_000);
+        assert_eq!(batch.size_for(1, 0, now + Duration::from_secs(200)), BATCH_MIN * 2);
+        assert_eq!(batch.size_for(1, 0, now + Duration::from_secs(400)), BATCH_MIN);
+        assert_eq!((batch.size_for(1, 30, now), batch.size_for(40, 30, now), batch.size_for(1, 1, now)), (30, 40, 1));
     }
 }

@@ -5,6 +5,9 @@
 //! decides which of the two it is.
 
 use codec::datum::Datum;
+use codec::decimal::Decimal;
+use codec::json::Json;
+use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode, flags};
 use query::context::TimeZone;
 use query::value::StoreContext;
@@ -31,6 +34,10 @@ pub fn error(problem: &Problem, cx: &Context<'_>) -> SqlError {
         Problem::OutOfRange => SqlError::OutOfRangeColumn { column, row },
         Problem::TooLong => SqlError::DataTooLong { column, row },
         Problem::Truncated | Problem::Note => SqlError::DataTruncated { column, row },
+        Problem::NeverWas(value) => {
+            SqlError::IncorrectTimeForColumn { kind: "datetime".into(), value: value.clone(), column, row }
+        }
+        Problem::InvalidTimestamp => SqlError::InvalidTimestamp { column, row },
         Problem::Wrong(kind @ ("date" | "datetime" | "time"), value) => {
             SqlError::IncorrectTimeForColumn { kind: (*kind).to_owned(), value: value.clone(), column, row }
         }
@@ -77,4 +84,42 @@ pub fn convert(d: Datum, ty: &FieldType, cx: &Context<'_>) -> Fitted {
     let cx =
         StoreContext { zone: cx.zone, no_zero_date: cx.no_zero_date, no_zero_in_date: cx.no_zero_date, today: None };
     query::value::fit(d, &FieldType::new(TypeCode::Null), ty, &cx)
+}
+
+/// The value of NOT NULL columns that nobody gave one.
+pub fn implicit_default(ty: &FieldType) -> Datum {
+    match ty.tp {
+        TypeCode::Float | TypeCode::Double => Datum::Float(0.0),
+        TypeCode::NewDecimal | TypeCode::Unspecified => {
+            Datum::Decimal(Decimal::from_i128(0, ty.decimal.clamp(0, 30) as u8))
+        }
+        TypeCode::Date | TypeCode::NewDate | TypeCode::DateTime | TypeCode::Timestamp => {
+            Datum::Time(Time::zero(TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime), ty.fsp()))
+        }
+        TypeCode::Duration => Datum::Duration(Duration { micros: 0, fsp: ty.fsp() }),
+        TypeCode::Year => Datum::UInt(0),
+        TypeCode::Enum => Datum::Enum(1),
+        TypeCode::Set => Datum::Set(0),
+        TypeCode::Bit => Datum::Bit(0),
+        TypeCode::Json => Datum::Json(Json::Null),
+        tp if tp.is_string() => Datum::Bytes(Vec::new()),
+        _ if ty.is_unsigned() => Datum::UInt(0),
+        _ => Datum::Int(0),
+    }
+}
+
+/// A stored value in the session's time zone: only TIMESTAMPs change.
+pub fn to_local(d: Datum, ty: &FieldType, zone: &TimeZone) -> Datum {
+    match d {
+        Datum::Time(t) if ty.tp == TypeCode::Timestamp => Datum::Time(zone.timestamp_to_local(&t)),
+        d => d,
+    }
+}
+
+/// A value of the session as it is stored: only TIMESTAMPs change.
+pub fn to_stored(d: Datum, ty: &FieldType, zone: &TimeZone) -> Datum {
+    match d {
+        Datum::Time(t) if ty.tp == TypeCode::Timestamp => Datum::Time(zone.timestamp_to_utc(&t)),
+        d => d,
+    }
 }

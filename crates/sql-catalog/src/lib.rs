@@ -28,6 +28,7 @@ pub mod convert;
 pub mod row;
 pub mod virtual_tables;
 
+mod conversion;
 mod field_type;
 mod name;
 mod transact;
@@ -38,8 +39,8 @@ pub use meta::{AutoIdKind, Meta};
 
 pub use self::statistics::{AnalyzeJob, RowChanges, StatisticsCache};
 pub use model::{
-    ColumnDefault, ColumnInfo, DatabaseInfo, IndexColumn, IndexInfo, IndexMaintenance, Name, PlacementSettings,
-    PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,
+    ColumnDefault, ColumnInfo, Conversion, DatabaseInfo, IndexColumn, IndexInfo, IndexMaintenance, Name,
+    PlacementSettings, PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,
 };
 pub use schema::{Database, Schema, is_system_database, is_virtual_database};
 pub use transact::end_attempt;

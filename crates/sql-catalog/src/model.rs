@@ -123,20 +123,10 @@ pub enum ColumnDefault {
     /// DEFAULT NULL.
     Null,
     /// A constant, already converted to the column's type and written as MySQL's text of it (BIT and binary strings:
-    /// the bytes). To be converted back by the column's type.
+    /// the bytes), a TIMESTAMP in UTC. To be converted back by the column's type.
     Constant(#[serde(with = "bytes_text")] Vec<u8>),
     /// CURRENT_TIMESTAMP, with the column's own fractional digits.
     CurrentTimestamp,
-}
-
-impl ColumnDefault {
-    /// The constant's text, when it is one.
-    pub fn constant(&self) -> Option<&[u8]> {
-        match self {
-            ColumnDefault::Constant(bytes) => Some(bytes),
-            _ => None,
-        }
-    }
 }
 
 /// A column.
@@ -166,6 +156,27 @@ pub struct ColumnInfo {
     /// COMMENT.
     #[serde(default)]
     pub comment: String,
+    /// It is to take the place of another column: writes compute it from that one ([`super::row::converted`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converts: Option<Box<Conversion>>,
+}
+
+/// How a column is computed from the one whose place it is to take: the same way by every server, whatever its sessions
+/// have set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Conversion {
+    /// The other column's id.
+    pub from: i64,
+    /// What errors call the column.
+    pub name: String,
+    /// NULL is no value of it. (The column itself takes NULL until it is in use.)
+    pub not_null: bool,
+    /// `sql_mode` of the statement that changes it.
+    pub sql_mode: u64,
+    /// That statement's time zone, by name or offset.
+    pub zone: String,
+    /// That statement's day, which a time of day takes in a DATETIME.
+    pub today: String,
 }
 
 impl ColumnInfo {
@@ -181,6 +192,7 @@ impl ColumnInfo {
             on_update_now: false,
             state: SchemaState::Public,
             comment: String::new(),
+            converts: None,
         }
     }
 
@@ -302,6 +314,9 @@ pub struct TableInfo {
     /// AUTO_INCREMENT=n as given at creation; what comes next is in the allocator's key.
     #[serde(rename = "auto_inc_id", default)]
     pub auto_inc_start: i64,
+    /// AUTO_ID_CACHE: how many values a server takes at a time, 1 for each when it needs it; 0 is as the server thinks.
+    #[serde(default)]
+    pub auto_id_cache: i64,
     /// The last column id given.
     #[serde(rename = "max_col_id")]
     pub max_column_id: i64,
@@ -318,6 +333,9 @@ pub struct TableInfo {
     /// When it was last changed (a timestamp of the oracle).
     #[serde(rename = "update_timestamp", default)]
     pub update_ts: u64,
+    /// A change of columns is being switched to: reads see it, writes wait for the next version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writes_wait: bool,
     /// The policy that places its rows and indexes.
     #[serde(rename = "policy_ref_info", default)]
     pub policy: Option<PolicyRef>,
@@ -348,6 +366,8 @@ impl TableInfo {
             revision: 0,
             auto_id_schema_id: 0,
             update_ts: 0,
+            writes_wait: false,
+            auto_id_cache: 0,
             policy: None,
             view: None,
             kind: TableKind::Base,
@@ -419,7 +439,8 @@ impl TableInfo {
 
     /// The primary key's index, when the rows are not keyed by the primary key.
     pub fn primary_index(&self) -> Option<&IndexInfo> {
-        self.indexes.iter().find(|index| index.primary)
+        let primary = |index: &&IndexInfo| index.primary;
+        self.public_indexes().find(primary).or_else(|| self.indexes.iter().find(primary))
     }
 
     /// The names of the primary key's columns in order, empty without one.

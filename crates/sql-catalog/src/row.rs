@@ -3,6 +3,8 @@
 //! A row in memory is a value for each column of [`TableInfo::columns`], whatever its state, by offset: columns that are
 //! being added hold their default, columns that writes do not store hold NULL. TIMESTAMP values are in UTC here.
 
+use std::borrow::Cow;
+
 use codec::datum::Datum;
 use codec::row::{self, RowColumn, RowDecoder};
 use codec::table::{self, IndexEntry, IndexPart};
@@ -10,8 +12,10 @@ use codec::types::{FieldType, TypeCode};
 use query::context::TimeZone;
 use sql_base::SqlError;
 
+use super::conversion;
 use super::convert::{self, Context};
-use crate::{ColumnInfo, IndexInfo, IndexMaintenance, TableInfo};
+pub use super::convert::{to_local, to_stored};
+use crate::{ColumnDefault, ColumnInfo, Conversion, IndexInfo, IndexMaintenance, TableInfo};
 
 /// The error for stored bytes that are no row, key or value.
 pub fn damaged(e: codec::Error) -> SqlError {
@@ -59,15 +63,26 @@ pub fn encode_row(table: &TableInfo, row: &[Datum]) -> Result<Vec<u8>, SqlError>
 /// The value that rows have which were written before the column was added.
 pub fn origin_default(column: &ColumnInfo) -> Datum {
     match &column.origin_default {
-        Some(text) => constant_default(column, text, &TimeZone::UTC),
+        Some(text) => constant_default(column, text),
         None => Datum::Null,
     }
 }
 
-/// A stored default's text as a value of the column's type, TIMESTAMPs in UTC as they are stored.
-pub fn constant_default(column: &ColumnInfo, text: &[u8], zone: &TimeZone) -> Datum {
-    let cx = Context { column: column.name.as_str(), row: 1, zone, no_zero_date: false };
+/// A stored default's text as the column stores it: TIMESTAMPs are in UTC, in the text too.
+pub fn constant_default(column: &ColumnInfo, text: &[u8]) -> Datum {
+    let cx = Context { column: column.name.as_str(), row: 1, zone: &TimeZone::UTC, no_zero_date: false };
     convert::convert(Datum::Bytes(text.to_vec()), &column.field_type, &cx).value
+}
+
+/// The text of a DEFAULT that is a constant, as a session in this zone reads it.
+pub fn default_text(column: &ColumnInfo, zone: &TimeZone) -> Option<Vec<u8>> {
+    let ColumnDefault::Constant(text) = &column.default else { return None };
+    let ty = &column.field_type;
+    if ty.tp != TypeCode::Timestamp {
+        return Some(text.clone());
+    }
+    let local = to_local(constant_default(column, text), ty, zone);
+    Some(convert::text_of(&local, Some(ty)))
 }
 
 /// Decodes rows of these columns (by offset), in this order.
@@ -92,20 +107,48 @@ pub fn full_decoder(table: &TableInfo) -> RowDecoder {
     decoder(table, &(0..table.columns.len()).collect::<Vec<_>>())
 }
 
-/// A stored value in the session's time zone: only TIMESTAMPs change.
-pub fn to_local(d: Datum, ty: &FieldType, zone: &TimeZone) -> Datum {
-    match d {
-        Datum::Time(t) if ty.tp == TypeCode::Timestamp => Datum::Time(zone.timestamp_to_local(&t)),
-        d => d,
+/// A row with what its columns hold that are to take others' places. `None` of a value that does not convert.
+fn with_conversions<'r>(
+    table: &TableInfo,
+    row: &'r [Datum],
+    mut value: impl FnMut(&ColumnInfo, &Conversion) -> Result<Option<Datum>, SqlError>,
+) -> Result<Cow<'r, [Datum]>, SqlError> {
+    let mut row = Cow::Borrowed(row);
+    for column in &table.columns {
+        let Some(conversion) = &column.converts else { continue };
+        let value = value(column, conversion)?.unwrap_or_default();
+        if let Some(held) = row.to_mut().get_mut(column.offset) {
+            *held = value;
+        }
     }
+    Ok(row)
 }
 
-/// A value of the session as it is stored: only TIMESTAMPs change.
-pub fn to_stored(d: Datum, ty: &FieldType, zone: &TimeZone) -> Datum {
-    match d {
-        Datum::Time(t) if ty.tp == TypeCode::Timestamp => Datum::Time(zone.timestamp_to_utc(&t)),
-        d => d,
-    }
+/// A row to be stored, with its columns that are to take others' places. A value that does not convert is an error as soon
+/// as such a column is stored. `number` is the row's, from 1, for messages; what was cut where nothing is strict is told to
+/// `warn`.
+pub fn converted<'r>(
+    table: &TableInfo,
+    row: &'r [Datum],
+    number: u64,
+    warn: &mut dyn FnMut(SqlError),
+) -> Result<Cow<'r, [Datum]>, SqlError> {
+    with_conversions(table, row, |column, conversion| {
+        match conversion::value(table, column, conversion, row, number, warn) {
+            Err(_) if !column.is_writable() => Ok(None),
+            value => value.map(Some),
+        }
+    })
+}
+
+/// The same of a row that is stored already. One that does not convert has no entry in an index of such a column, and NULL,
+/// which it cannot have there either, stands for what it has not.
+pub fn as_converted<'r>(table: &TableInfo, row: &'r [Datum]) -> Cow<'r, [Datum]> {
+    let value = |column: &ColumnInfo, conversion: &Conversion| {
+        Ok(conversion::value(table, column, conversion, row, 1, &mut |_| {}).ok())
+    };
+    // Without errors of values there are none.
+    with_conversions(table, row, value).unwrap_or(Cow::Borrowed(row))
 }
 
 /// Handle of a value of the integer primary key.

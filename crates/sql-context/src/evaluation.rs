@@ -1,44 +1,15 @@
 //! What expressions of a statement may ask: the session's time zone, SQL mode, clock, and facts of the connection.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use query::context::{EvalContext, SessionInfo, TimeZone, UserLocks, ZoneRules};
+use query::context::{EvalContext, SessionInfo, TimeZone, UserLocks};
 
 use crate::state::SessionState;
 use crate::vars;
 
-/// The server's own zone.
-#[derive(Debug)]
-struct SystemZone;
-
-impl ZoneRules for SystemZone {
-    fn offset_at(&self, utc_secs: i64) -> i32 {
-        use chrono::{Offset, TimeZone};
-        chrono::Local.timestamp_opt(utc_secs, 0).single().map_or(0, |t| t.offset().fix().local_minus_utc())
-    }
-
-    fn name(&self) -> &str {
-        "SYSTEM"
-    }
-}
-
-/// The server's own zone, found once. A server in UTC, as most are, spares the rules.
-static SYSTEM_ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
-    const YEAR_SECS: i64 = 31_556_952;
-    // Every month of the last years and of this one: a zone that was UTC throughout is taken to stay so.
-    let now = chrono::Utc::now().timestamp();
-    match (0..120).all(|month| SystemZone.offset_at(now - month * YEAR_SECS / 12) == 0) {
-        true => TimeZone::UTC,
-        false => TimeZone::Rules(Arc::new(SystemZone)),
-    }
-});
-
 /// The session's zone, for expressions.
 pub fn time_zone(session: &SessionState) -> TimeZone {
-    match session.vars.settings().time_zone {
-        vars::TimeZone::Fixed(secs) => TimeZone::Fixed(secs),
-        vars::TimeZone::System => SYSTEM_ZONE.clone(),
-    }
+    session.vars.settings().time_zone.clone()
 }
 
 /// What the statement's expressions may ask.
@@ -59,7 +30,7 @@ pub fn eval_context(session: &SessionState, write: bool) -> EvalContext {
         row_count: session.row_count,
     };
     cx.user_locks = session.user_locks.clone().map(|locks| locks as Arc<dyn UserLocks>);
-    cx.system_zone = SYSTEM_ZONE.clone();
+    cx.system_zone = vars::SYSTEM_ZONE.clone();
     cx.collation = settings.collation;
     cx.div_precision_increment = settings.div_precision_increment;
     cx.random = rand::random();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use codec::datum::Datum;
 use kv_client::Client;
+use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache, TableInfo};
 
@@ -37,6 +38,11 @@ pub trait Services: Send + Sync {
 /// The tables that the server computes when they are read ([`sql_catalog::virtual_tables`]).
 #[async_trait]
 pub trait VirtualRows: Send + Sync {
-    /// The rows of such a table, each with a value for every column in order.
-    async fn virtual_rows(&self, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError>;
+    /// The rows of such a table, each with a value for every column in order. `zone` is the reader's.
+    async fn virtual_rows(
+        &self,
+        schema: &Arc<Schema>,
+        table: &TableInfo,
+        zone: &TimeZone,
+    ) -> Result<Vec<Vec<Datum>>, SqlError>;
 }

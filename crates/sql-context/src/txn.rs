@@ -85,11 +85,13 @@ impl TxnState {
         }
     }
 
-    /// The schema that the transaction's statements see: the one of its first statement.
+    /// The schema that the transaction's statements see: the one of its first statement, from when on it is bound to that.
     pub fn schema(&mut self, server: &dyn Services) -> Result<Arc<Schema>, SqlError> {
         if let Some(schema) = &self.schema
             && self.explicit
             && self.kv.is_some()
+            // What reads anew each time, and has written nothing, sees a table's newest definition too.
+            && !(self.read_committed && self.used.is_empty())
         {
             return Ok(Arc::clone(schema));
         }

@@ -1,7 +1,7 @@
-//! Filling a new index with the rows that were there before it.
+//! Filling new indexes, and columns whose values are converted, from the rows that were there before them.
 //!
-//! When this runs every server writes entries for what it changes, so only rows nobody touches have to be filled in. A
-//! batch locks its rows, reads them as of the locks, and adds what entries are missing: a row that is changed meanwhile
+//! When this runs every server writes entries and new values for what it changes, so only rows nobody touches have to be
+//! filled in. A batch locks its rows, reads them as of the locks, and adds what is missing: a row that is changed meanwhile
 //! either waits for the batch or is seen by it as it has become. Each batch is a transaction of its own, and how far it
 //! came is stored with the job, so a new owner goes on where the last one ended.
 
@@ -14,24 +14,50 @@ use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo, transact};
 
 use super::domain::Domain;
-use super::job::{Job, Reorg};
+use super::job::{Action, Job, JobError, Reorg};
 
 /// Rows of a batch: few enough that a statement which waits for its locks hardly notices.
 const BATCH_ROWS: usize = 256;
 /// Batches between two notes of how far it came.
 const NOTE_BATCHES: usize = 8;
 
-/// Fills the index that a job adds. On success the job says so, with an empty next key.
-pub(super) async fn fill(domain: &Domain, job: &Job, table: &TableInfo) -> Result<(), SqlError> {
-    let index = table.indexes.iter().find(|index| index.id == job.element_id).ok_or_else(|| {
-        SqlError::InvalidDdlJob(format!("index {} of table '{}' is gone", job.element_id, table.name))
-    })?;
+/// Rows whose conversion is told of.
+const WARNINGS_MAX: usize = 64;
+
+/// What is filled.
+struct Target<'t> {
+    table: &'t TableInfo,
+    indexes: Vec<&'t IndexInfo>,
+    /// Rows are written anew, with converted columns.
+    rows: bool,
+}
+
+impl<'t> Target<'t> {
+    fn of(job: &Job, table: &'t TableInfo) -> Result<Target<'t>, SqlError> {
+        let mut ids: Vec<i64> = job.new_indexes.iter().map(|index| index.id).collect();
+        if let Action::AddIndex(_) = job.action {
+            ids.push(job.element_id);
+        }
+        let index = |id: &i64| {
+            let gone = || SqlError::InvalidDdlJob(format!("index {id} of table '{}' is gone", table.name));
+            table.indexes.iter().find(|index| index.id == *id).ok_or_else(gone)
+        };
+        let indexes = ids.iter().map(index).collect::<Result<_, _>>()?;
+        Ok(Target { table, indexes, rows: !job.new_columns.is_empty() })
+    }
+}
+
+/// Fills what a job makes. On success the job says so, with an empty next key.
+pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Result<(), SqlError> {
+    let job = whole.filling();
+    let target = Target::of(job, table)?;
     let (start, end) = codec::table::record_range(table.id);
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     let mut rows = job.row_count;
     let mut batches = 0;
+    let mut warnings = Vec::new();
     loop {
-        let (read, last) = fill_batch(domain, table, index, &next, &end).await?;
+        let (read, last) = fill_batch(domain, &target, (&next, &end), rows, &mut warnings).await?;
         rows += i64::try_from(read).unwrap_or(i64::MAX);
         batches += 1;
         let done = last.is_none();
@@ -39,18 +65,21 @@ pub(super) async fn fill(domain: &Domain, job: &Job, table: &TableInfo) -> Resul
             last.push(0);
             next = last;
         }
-        if (done || batches % NOTE_BATCHES == 0) && !note(domain, job.id, rows, if done { &[] } else { &next }).await? {
-            return Ok(());
+        if done || batches % NOTE_BATCHES == 0 {
+            let next: &[u8] = if done { &[] } else { &next };
+            if !note(domain, whole.id, rows, next, std::mem::take(&mut warnings)).await? {
+                return Ok(());
+            }
         }
         if done {
-            tracing::info!(job = job.id, rows, index = %index.name, "index filled");
+            tracing::info!(job = whole.id, rows, indexes = target.indexes.len(), columns = target.rows, "filled");
             return Ok(());
         }
     }
 }
 
 /// Stores how far it came. `false` when it is to stop: the job is cancelled, or another server's.
-async fn note(domain: &Domain, id: i64, rows: i64, next: &[u8]) -> Result<bool, SqlError> {
+async fn note(domain: &Domain, id: i64, rows: i64, next: &[u8], warnings: Vec<JobError>) -> Result<bool, SqlError> {
     let me = &domain.server().id;
     transact!(domain.kv(), |meta| {
         if meta.owner().await?.as_deref() != Some(me) {
@@ -60,9 +89,12 @@ async fn note(domain: &Domain, id: i64, rows: i64, next: &[u8]) -> Result<bool, 
         if job.cancel {
             return Ok(false);
         }
-        job.row_count = rows;
         job.retries = 0;
-        job.reorg = Some(Reorg { next: hex(next) });
+        let room = WARNINGS_MAX.saturating_sub(job.warnings.len());
+        job.warnings.extend(warnings.iter().take(room).cloned());
+        let filling = job.filling_mut();
+        filling.row_count = rows;
+        filling.reorg = Some(Reorg { next: hex(next) });
         meta.put_queued_job(id, &job).await?;
         Ok(true)
     })
@@ -71,10 +103,10 @@ async fn note(domain: &Domain, id: i64, rows: i64, next: &[u8]) -> Result<bool, 
 /// Fills in one batch from `start` on: how many rows it read, and the last one's key, `None` when there are no more.
 async fn fill_batch(
     domain: &Domain,
-    table: &TableInfo,
-    index: &IndexInfo,
-    start: &[u8],
-    end: &[u8],
+    target: &Target<'_>,
+    (start, end): (&[u8], &[u8]),
+    before: i64,
+    warnings: &mut Vec<JobError>,
 ) -> Result<(usize, Option<Vec<u8>>), SqlError> {
     let kv = domain.kv();
     let snapshot = kv.snapshot(kv.timestamp().await?);
@@ -86,33 +118,44 @@ async fn fill_batch(
     }
     let keys: Vec<_> = pairs.into_iter().map(|(key, _)| key).collect();
     let mut txn = kv.begin(TxnOptions::pessimistic()).await?;
-    let filled = match add_entries(&mut txn, table, index, keys).await {
+    let mut told = Vec::new();
+    let filled = match add_missing(&mut txn, target, keys, before, &mut told).await {
         Ok(()) => txn.commit().await.map(drop).map_err(SqlError::from),
         Err(error) => {
             let _ = txn.rollback().await;
             Err(error)
         }
     };
-    filled.map(|()| (read, more))
+    filled?;
+    told.truncate(WARNINGS_MAX.saturating_sub(warnings.len()));
+    warnings.append(&mut told);
+    Ok((read, more))
 }
 
-async fn add_entries(
+/// Adds what the rows of these keys lack. `before` is how many rows come before them.
+async fn add_missing(
     txn: &mut Transaction,
-    table: &TableInfo,
-    index: &IndexInfo,
+    target: &Target<'_>,
     keys: Vec<Vec<u8>>,
+    before: i64,
+    told: &mut Vec<JobError>,
 ) -> Result<(), SqlError> {
+    let table = target.table;
     let values = LockOptions { return_values: true, ..LockOptions::default() };
     let locked = txn.lock_keys(keys.clone(), values.clone()).await?;
     let decoder = row::full_decoder(table);
-    let damaged = |error: codec::Error| SqlError::internal("read a row", error);
     let mut entries = Vec::new();
-    for (key, value) in keys.iter().zip(locked.values) {
+    for (number, (key, value)) in (before.unsigned_abs() + 1..).zip(keys.iter().zip(locked.values)) {
         let Some(value) = value else { continue };
-        let handle = codec::table::decode_handle(key).map_err(damaged)?;
-        let row = decoder.decode(&value, handle).map_err(damaged)?;
-        let entry = row::index_entry(table, index, &row, handle)?;
-        entries.push((handle, row, entry));
+        let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
+        let stored = decoder.decode(&value, handle).map_err(row::damaged)?;
+        let row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
+        if target.rows && *row != *stored {
+            txn.put(key.clone(), row::encode_row(table, &row)?)?;
+        }
+        for index in &target.indexes {
+            entries.push((*index, handle, row.to_vec(), row::index_entry(table, index, &row, handle)?));
+        }
     }
     // A unique entry is locked and looked at, so that it is there once, whoever adds it.
     let distinct: Vec<_> = entries.iter().filter(|(.., entry)| entry.distinct).map(|(.., e)| e.key.clone()).collect();
@@ -121,11 +164,11 @@ async fn add_entries(
         let locked = txn.lock_keys(distinct.clone(), values).await?;
         for (key, value) in distinct.into_iter().zip(locked.values) {
             if let Some(value) = value {
-                there.insert(key, codec::table::decode_unique_handle(&value).map_err(damaged)?);
+                there.insert(key, codec::table::decode_unique_handle(&value).map_err(row::damaged)?);
             }
         }
     }
-    for (handle, row, entry) in entries {
+    for (index, handle, row, entry) in entries {
         if entry.distinct {
             match there.get(&entry.key) {
                 Some(held) if *held == handle => continue,

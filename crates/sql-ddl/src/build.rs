@@ -4,6 +4,7 @@
 //! definition, gives the error.
 
 use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
+use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{
     ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
@@ -306,8 +307,34 @@ fn char_bytes(collation: Collation) -> u32 {
     }
 }
 
-/// A column from its definition. Its id and place are for the caller; keys named on it are in the definition.
-pub(super) fn column(def: &ColumnDef, table: Collation) -> Result<ColumnInfo, SqlError> {
+/// Gives a text column another collation, as CONVERT TO CHARACTER SET does: what its type holds stays so many characters.
+pub(super) fn convert_text(column: &str, ty: &mut FieldType, to: Collation) -> Result<(), SqlError> {
+    use TypeCode as T;
+    if char_bytes(to) > char_bytes(ty.collation) {
+        ty.tp = match ty.tp {
+            T::TinyBlob => T::Blob,
+            T::Blob => T::MediumBlob,
+            T::MediumBlob => T::LongBlob,
+            tp => tp,
+        };
+        if ty.tp.is_blob() {
+            ty.flen = codec::types::default_length(ty.tp, false).0;
+        }
+    }
+    let max = 65_535 / char_bytes(to);
+    if ty.tp == T::Varchar && ty.flen.unsigned_abs() > max {
+        return Err(SqlError::TooBigFieldLength { column: column.to_owned(), max });
+    }
+    ty.collation = to;
+    if to == Collation::BINARY {
+        ty.flags |= flags::BINARY;
+    }
+    Ok(())
+}
+
+/// A column from its definition, written in this zone. Its id and place are for the caller; keys named on it are in the
+/// definition.
+pub(super) fn column(def: &ColumnDef, table: Collation, zone: &TimeZone) -> Result<ColumnInfo, SqlError> {
     check_column_name(&def.name)?;
     if let Some(refused) = def.refused.first() {
         return Err(SqlError::NotSupported(refused.clone()));
@@ -341,7 +368,7 @@ pub(super) fn column(def: &ColumnDef, table: Collation) -> Result<ColumnInfo, Sq
         ty.flags |= flags::ON_UPDATE_NOW;
     }
     let default = match &def.default {
-        Some(default) => column_default(&def.name, &ty, default)?,
+        Some(default) => column_default(&def.name, &ty, default, zone)?,
         None => ColumnDefault::None,
     };
     if default == ColumnDefault::None && ty.is_not_null() && !def.auto_increment {
@@ -359,6 +386,7 @@ pub(super) fn column(def: &ColumnDef, table: Collation) -> Result<ColumnInfo, Sq
         on_update_now: def.on_update_now.is_some(),
         state: SchemaState::Public,
         comment,
+        converts: None,
     })
 }
 
@@ -384,8 +412,13 @@ pub(super) fn check_options(options: &TableOptions) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// A table from its definition, without id. `collation` is the database's.
-pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableInfo, SqlError> {
+/// What AUTO_ID_CACHE says.
+pub(super) fn auto_id_cache(options: &TableOptions) -> Option<i64> {
+    options.auto_id_cache.map(|size| size.try_into().unwrap_or(i64::MAX))
+}
+
+/// A table from its definition, without id. `collation` is the database's, `zone` the session's.
+pub(super) fn table(create: &CreateTable, collation: Collation, zone: &TimeZone) -> Result<TableInfo, SqlError> {
     check_table_name(&create.table.name)?;
     if let Some(refused) = create.refused.first() {
         return Err(SqlError::NotSupported(refused.clone()));
@@ -406,10 +439,11 @@ pub(super) fn table(create: &CreateTable, collation: Collation) -> Result<TableI
         collate: collation.name().to_owned(),
         comment,
         auto_inc_start: options.auto_increment.unwrap_or(0).try_into().unwrap_or(i64::MAX),
+        auto_id_cache: auto_id_cache(options).unwrap_or(0),
         ..TableInfo::new(0, Name::new(create.table.name.clone()), Vec::new())
     };
     for def in &create.columns {
-        let mut info = column(def, collation)?;
+        let mut info = column(def, collation, zone)?;
         if table.columns.iter().any(|held| held.name == info.name) {
             return Err(SqlError::DuplicateColumn(def.name.clone()));
         }
@@ -655,72 +689,95 @@ pub(super) fn check_auto_increment_after_drop(table: &TableInfo, dropped: i64) -
     check_auto_increment(&rest)
 }
 
-/// Refuses a change of type that would have to rewrite rows or could lose data. What is left only widens: rows as
-/// they are stored read the same under the new type.
-pub(super) fn check_modify(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo) -> Result<(), SqlError> {
+/// What a change of a column's definition takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Nothing: rows and entries as they are stored read the same under the new definition.
+    Nothing,
+    /// Its values must be converted.
+    Conversion,
+}
+
+/// What a change takes, if it can be done at all.
+pub(super) fn change_takes(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo) -> Result<Takes, SqlError> {
+    let indexed = table.indexes.iter().any(|index| index.columns.iter().any(|part| part.name == old.name));
+    let takes = match reads_the_same(&old.field_type, &new.field_type, indexed) {
+        true => Takes::Nothing,
+        false => Takes::Conversion,
+    };
+    if takes == Takes::Conversion && table.handle_column().is_some_and(|handle| handle.id == old.id) {
+        return Err(SqlError::UnsupportedModifyColumn(
+            "the rows are kept by this column, which is the clustered primary key".into(),
+        ));
+    }
+    // A key part of another type must still fit the key.
+    let mut changed = table.clone();
+    changed.columns[old.offset] = ColumnInfo { offset: old.offset, ..new.clone() };
+    for index in table.indexes.iter().filter(|index| index.columns.iter().any(|part| part.name == old.name)) {
+        keep_prefixes(&changed, &mut index.clone())?;
+    }
+    Ok(takes)
+}
+
+/// Makes the prefixes of an index those that it has over these columns: none where the whole value is shorter.
+pub(super) fn keep_prefixes(table: &TableInfo, index: &mut IndexInfo) -> Result<(), SqlError> {
+    let mut total = 0_u32;
+    for part in &mut index.columns {
+        let Some(column) = table.columns.get(part.offset) else { continue };
+        let ty = &column.field_type;
+        let whole = !ty.tp.is_string() || (!ty.tp.is_blob() && part.length >= u32::try_from(ty.flen).ok());
+        let (length, bytes) = key_part(column, part.length.filter(|_| !whole))?;
+        part.length = length;
+        total = total.saturating_add(bytes);
+    }
+    match total > KEY_BYTES_MAX {
+        true => Err(SqlError::TooLongKey(KEY_BYTES_MAX)),
+        false => Ok(()),
+    }
+}
+
+/// Whether values as they are stored are those of the new type: it only widens.
+fn reads_the_same(from: &FieldType, to: &FieldType, indexed: bool) -> bool {
     use TypeCode as T;
-    let (from, to) = (&old.field_type, &new.field_type);
-    let refuse = |why: String| Err(SqlError::UnsupportedModifyColumn(why));
     let family = |tp: T| match tp {
         T::Tiny | T::Short | T::Int24 | T::Long | T::LongLong => 1,
         T::Varchar | T::VarString => 2,
         T::TinyBlob | T::Blob | T::MediumBlob | T::LongBlob => 3,
         other => 100 + other as u8 as i32,
     };
-    // CHAR becomes VARCHAR without a change of the stored bytes, and so do VARCHAR and TEXT.
+    // VARCHAR becomes TEXT without a change of the stored bytes, and the other way round.
     let strings = from.tp.is_string() && to.tp.is_string() && to.tp != T::String && from.tp != T::String;
     if family(from.tp) != family(to.tp) && !strings {
-        return refuse(format!("type {} not match origin {}", to.declaration(), from.declaration()));
+        return false;
     }
-    if from.is_unsigned() != to.is_unsigned() {
-        return refuse("can't change unsigned integer to signed or vice versa".into());
-    }
-    if family(from.tp) == 1 && integer_bytes(to.tp) < integer_bytes(from.tp) {
-        return refuse(format!("type {} is narrower than origin {}", to.declaration(), from.declaration()));
-    }
-    if from.tp.is_string() {
-        if from.collation != to.collation {
-            return refuse(format!("collation {} differs from origin {}", to.collation, from.collation));
+    let narrower = match from.tp {
+        tp if family(tp) == 1 => integer_bytes(to.tp) < integer_bytes(from.tp),
+        // Zeros fill up what is shorter.
+        T::String if from.is_binary_string() => to.flen != from.flen,
+        tp if tp.is_string() && from.tp.is_blob() == to.tp.is_blob() => to.flen < from.flen,
+        tp if tp.is_string() => {
+            let bytes = |ty: &FieldType| {
+                let per_char = if ty.tp.is_blob() { 1 } else { i64::from(char_bytes(ty.collation)) };
+                i64::from(ty.flen) * per_char
+            };
+            bytes(to) < bytes(from)
         }
-        let bytes = |ty: &FieldType| {
-            let per_char = if ty.tp.is_blob() { 1 } else { i64::from(char_bytes(ty.collation)) };
-            i64::from(ty.flen) * per_char
-        };
-        let narrower = if from.tp.is_blob() == to.tp.is_blob() { to.flen < from.flen } else { bytes(to) < bytes(from) };
-        if narrower {
-            return refuse(format!("length {} is less than origin {}", to.flen, from.flen));
-        }
-    }
-    if matches!(from.tp, T::NewDecimal) && (from.flen != to.flen || from.decimal != to.decimal) {
-        return refuse("can't change decimal column precision".into());
-    }
-    if matches!(from.tp, T::Bit) && to.flen < from.flen {
-        return refuse(format!("length {} is less than origin {}", to.flen, from.flen));
-    }
-    if matches!(from.tp, T::DateTime | T::Timestamp | T::Duration) && to.decimal < from.decimal {
-        return refuse(format!("decimal {} is less than origin {}", to.decimal, from.decimal));
-    }
-    if matches!(from.tp, T::Enum | T::Set) && !to.elems.starts_with(&from.elems) {
-        return refuse("cannot modify enum or set members that are in use, only append".into());
-    }
-    if !from.is_not_null() && to.is_not_null() {
-        return refuse("null to not null".into());
-    }
-    if from.has(flags::AUTO_INCREMENT) != to.has(flags::AUTO_INCREMENT) {
-        return refuse("can't set or remove auto_increment".into());
-    }
-    // A key part of a longer string must still fit the key.
-    for index in &table.indexes {
-        let mut total = 0_u32;
-        for part in &index.columns {
-            let column = if part.name == old.name { new } else { &table.columns[part.offset] };
-            total = total.saturating_add(key_part(column, part.length)?.1);
-        }
-        if total > KEY_BYTES_MAX {
-            return Err(SqlError::TooLongKey(KEY_BYTES_MAX));
-        }
-    }
-    Ok(())
+        T::NewDecimal => (from.flen, from.decimal) != (to.flen, to.decimal),
+        T::Float | T::Double => (from.flen, from.decimal) != (to.flen, to.decimal) && to.decimal >= 0,
+        T::Bit => to.flen < from.flen,
+        T::DateTime | T::Timestamp | T::Duration => to.decimal < from.decimal,
+        T::Enum | T::Set => !to.elems.starts_with(&from.elems),
+        _ => false,
+    };
+    // Text that is in no index is not sorted yet, and a character set that holds all the old one does changes no byte.
+    let text = from.collation == to.collation
+        || (!indexed && from.is_text() && to.is_text() && holds(to.collation, from.collation));
+    !narrower && text && from.is_unsigned() == to.is_unsigned() && (from.is_not_null() || !to.is_not_null())
+}
+
+/// Whether a character set has all characters of another.
+fn holds(wide: Collation, narrow: Collation) -> bool {
+    wide.charset() == narrow.charset() || wide.charset() == "utf8mb4"
 }
 
 fn integer_bytes(tp: TypeCode) -> u8 {

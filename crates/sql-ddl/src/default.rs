@@ -1,13 +1,16 @@
 //! DEFAULT clauses: from the expression as written to what the catalogue keeps.
 //!
 //! A constant is converted to its column's type once, here, so that a default that the column could not hold is refused
-//! when it is written down (1067) and every later use only reads it back.
+//! when it is written down (1067) and every later use only reads it back. A TIMESTAMP is one moment whoever reads it: its
+//! text is kept in UTC.
 
+use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode, flags};
+use query::context::TimeZone;
 use sql_base::SqlError;
-use sql_catalog::ColumnDefault;
+use sql_catalog::{ColumnDefault, convert, row};
 use sql_parser::DefaultValue;
 use sqlparser::ast::{Expr, UnaryOperator, Value};
 
@@ -20,8 +23,13 @@ enum Literal {
     Bytes(Vec<u8>),
 }
 
-/// What a DEFAULT clause says for a column of this type.
-pub(super) fn column_default(column: &str, ty: &FieldType, default: &DefaultValue) -> Result<ColumnDefault, SqlError> {
+/// What a DEFAULT clause says for a column of this type. `zone` is the one that it was written in.
+pub(super) fn column_default(
+    column: &str,
+    ty: &FieldType,
+    default: &DefaultValue,
+    zone: &TimeZone,
+) -> Result<ColumnDefault, SqlError> {
     let invalid = || SqlError::InvalidDefault(column.to_owned());
     let expr = match default {
         DefaultValue::Now { fsp } => {
@@ -41,7 +49,7 @@ pub(super) fn column_default(column: &str, ty: &FieldType, default: &DefaultValu
     if ty.has(flags::AUTO_INCREMENT) {
         return Err(invalid());
     }
-    convert(ty, &literal).map(ColumnDefault::Constant).ok_or_else(invalid)
+    constant(ty, &literal, zone).map(ColumnDefault::Constant).ok_or_else(invalid)
 }
 
 fn literal(expr: &Expr) -> Option<Literal> {
@@ -98,7 +106,7 @@ fn decimal(literal: &Literal) -> Option<Decimal> {
 }
 
 /// The literal as the column would hold it, `None` when it cannot.
-fn convert(ty: &FieldType, literal: &Literal) -> Option<Vec<u8>> {
+fn constant(ty: &FieldType, literal: &Literal, zone: &TimeZone) -> Option<Vec<u8>> {
     use TypeCode::*;
     let text_of = |literal: &Literal| match literal {
         Literal::Number(text) | Literal::Text(text) => Some(text.clone().into_bytes()),
@@ -163,7 +171,13 @@ fn convert(ty: &FieldType, literal: &Literal) -> Option<Vec<u8>> {
                 _ => return None,
             };
             // The default sql_mode has NO_ZERO_DATE and NO_ZERO_IN_DATE.
-            (!time.has_zero_date()).then(|| time.to_string().into_bytes())
+            if time.has_zero_date() {
+                return None;
+            }
+            let cx = convert::Context { column: "", row: 1, zone, no_zero_date: true };
+            let fitted = convert::convert(Datum::Time(time), ty, &cx);
+            let stored = row::to_stored(fitted.value, ty, zone);
+            fitted.problem.is_none().then(|| convert::text_of(&stored, Some(ty)))
         }
         Duration => {
             let parsed = match literal {
@@ -232,7 +246,7 @@ mod tests {
 
     fn check(ty: FieldType, literal: Literal, expect: Option<&str>) {
         assert_eq!(
-            convert(&ty, &literal).map(|b| String::from_utf8(b).unwrap()).as_deref(),
+            constant(&ty, &literal, &TimeZone::UTC).map(|b| String::from_utf8(b).unwrap()).as_deref(),
             expect,
             "{ty:?} {literal:?}"
         );
@@ -273,7 +287,7 @@ mod tests {
         assert_eq!(bit_bytes("1"), Some(vec![1]));
         assert_eq!(bit_bytes("100000000"), Some(vec![1, 0]));
         let ty = FieldType { flen: 9, ..FieldType::new(TypeCode::Bit) };
-        assert_eq!(convert(&ty, &Literal::Bytes(vec![1])), Some(vec![0, 1]));
-        assert_eq!(convert(&ty, &Literal::Bytes(vec![2, 0])), None);
+        assert_eq!(constant(&ty, &Literal::Bytes(vec![1]), &TimeZone::UTC), Some(vec![0, 1]));
+        assert_eq!(constant(&ty, &Literal::Bytes(vec![2, 0]), &TimeZone::UTC), None);
     }
 }

@@ -1,31 +1,22 @@
 //! From a DDL statement to jobs.
 //!
 //! Everything that can be refused is refused here, against the schema that the statement sees; the jobs check again what
-//! others may have changed meanwhile. The changes of one ALTER TABLE are tried on a copy of the table first, all of them,
-//! so that a mistake in the last one does not leave the others done. They then run one after the other: when one fails
-//! while it runs (a duplicate key under ADD UNIQUE), those before it stay.
+//! others may have changed meanwhile. The changes of one ALTER TABLE (`alter`) are one job: all are done, or none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use codec::time::{Time, TimeKind};
-use codec::types::{Collation, flags};
+use codec::types::Collation;
 use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_catalog::{
-    ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
-    is_system_database,
+    Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind, is_system_database,
 };
-use sql_parser::{
-    AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption, TableName,
-    TableOptions,
-};
+use sql_parser::{Algorithm, AlterAction, CreateTable, DatabaseOptions, Ddl, PlacementOption, TableName};
 
-use super::build::{self, PRIMARY};
-use super::default::column_default;
+use super::build;
 use super::domain::Domain;
-use super::job::{Action, Job, JobState, Position, Rename};
-use super::step::{self, Next};
+use super::job::{Action, Job, Rename};
 use crate::placement::{rules, settings};
 
 /// A DDL statement under way.
@@ -82,15 +73,15 @@ impl Statement<'_> {
                 self.run_on_table(&database, &table, Action::TruncateTable { new_id: 0 }).await
             }
             Ddl::RenameTable(renames) => self.rename_tables(renames).await,
-            Ddl::AlterTable { table, actions } => self.alter_table(table, actions).await,
+            Ddl::AlterTable { table, actions, algorithm } => self.alter_table(table, actions, *algorithm).await,
             Ddl::CreateIndex { if_not_exists, table, index } => {
                 let mut index = index.clone();
                 index.if_not_exists |= *if_not_exists;
-                self.alter_table(table, &[AlterAction::AddIndex(index)]).await
+                self.alter_table(table, &[AlterAction::AddIndex(index)], Algorithm::Default).await
             }
             Ddl::DropIndex { if_exists, table, name } => {
                 let action = AlterAction::DropIndex { if_exists: *if_exists, name: name.clone() };
-                self.alter_table(table, &[action]).await
+                self.alter_table(table, &[action], Algorithm::Default).await
             }
             Ddl::CreatePlacementPolicy { or_replace, if_not_exists, name, options } => {
                 self.create_policy(*or_replace, *if_not_exists, name, options).await
@@ -127,9 +118,14 @@ impl Statement<'_> {
     ) -> Result<(), SqlError> {
         let database = database.map(|info| (info.id, &info.name));
         let table = table.map(|info| (info.id, &info.name));
-        self.domain.run(Job::new(action, database, table, self.sql)).await?;
+        self.run_job(Job::new(action, database, table, self.sql)).await.map(drop)
+    }
+
+    /// Runs a job to its end, and gives it as it ended.
+    pub(super) async fn run_job(&mut self, job: Job) -> Result<Job, SqlError> {
+        let done = self.domain.run(job).await?;
         self.schema = self.domain.schemas().current();
-        Ok(())
+        Ok(done)
     }
 
     pub(super) async fn run_on_table(
@@ -174,7 +170,7 @@ impl Statement<'_> {
     }
 
     /// A table that can be altered; a view is none.
-    fn writable_table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
+    pub(super) fn writable_table(&self, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
         let (database, table) = self.table(name)?;
         build::check_writable(database.info.name.as_str())?;
         check_is_table(&database, &table)?;
@@ -198,12 +194,12 @@ impl Statement<'_> {
         Ok((Arc::clone(held), Arc::clone(table)))
     }
 
-    fn policy(&self, name: &str) -> Result<PolicyRef, SqlError> {
+    pub(super) fn policy(&self, name: &str) -> Result<PolicyRef, SqlError> {
         let policy = self.schema.policy(name).ok_or_else(|| SqlError::UnknownPlacementPolicy(name.to_owned()))?;
         Ok(PolicyRef { id: policy.id, name: policy.name.clone() })
     }
 
-    fn policy_ref(&self, policy: &sql_parser::PolicyRef) -> Result<Option<PolicyRef>, SqlError> {
+    pub(super) fn policy_ref(&self, policy: &sql_parser::PolicyRef) -> Result<Option<PolicyRef>, SqlError> {
         match policy {
             sql_parser::PolicyRef::Named(name) => self.policy(name).map(Some),
             sql_parser::PolicyRef::Default => Ok(None),
@@ -289,7 +285,7 @@ impl Statement<'_> {
         if database.table(&create.table.name).is_some() {
             return self.note_if(create.if_not_exists, exists());
         }
-        let mut table = build::table(create, collation(&database.info.collate))?;
+        let mut table = build::table(create, collation(&database.info.collate), &self.eval.time_zone)?;
         self.check_primary_key(&table)?;
         table.policy = match &create.options.placement {
             Some(policy) => self.policy_ref(policy)?,
@@ -415,290 +411,6 @@ impl Statement<'_> {
         }
         self.run(None, None, Action::CreatePolicy { name: name.to_owned(), settings, or_replace }).await
     }
-
-    // ---- ALTER TABLE ----
-
-    async fn alter_table(&mut self, name: &TableName, actions: &[AlterAction]) -> Result<(), SqlError> {
-        let (database, table) = self.writable_table(name)?;
-        let mut trial = (*table).clone();
-        let mut jobs = Vec::new();
-        for action in actions {
-            for planned in self.plan(&database, &trial, action)? {
-                try_out(&mut trial, &planned)?;
-                jobs.push(planned);
-            }
-        }
-        self.check_primary_key(&trial)?;
-        self.check_zero_dates(&table, &jobs).await?;
-        // A rename comes last, wherever it was written: the others find the table where it is now.
-        jobs.sort_by_key(|action| matches!(action, Action::RenameTables(_)));
-        for action in jobs {
-            self.run_on_table(&database, &table, action).await?;
-        }
-        Ok(())
-    }
-
-    /// Rows that are there take the zero of an added NOT NULL column without a default, which the sql_mode may not allow
-    /// for a date.
-    async fn check_zero_dates(&self, table: &TableInfo, jobs: &[Action]) -> Result<(), SqlError> {
-        if !self.eval.is_strict() || !self.eval.has_mode(query::context::sql_mode::NO_ZERO_DATE) {
-            return Ok(());
-        }
-        for job in jobs {
-            let Action::AddColumn { column, .. } = job else { continue };
-            let ty = &column.field_type;
-            let Some(kind) = TimeKind::from_type(ty.tp) else { continue };
-            if column.default != ColumnDefault::None || !ty.is_not_null() {
-                continue;
-            }
-            let kv = self.domain.kv();
-            let (start, end) = codec::table::record_range(table.id);
-            if !kv.snapshot(kv.timestamp().await?).scan(&start, &end, 1, false, true).await?.is_empty() {
-                return Err(SqlError::IncorrectTimeForColumn {
-                    kind: if kind == TimeKind::Date { "date" } else { "datetime" }.to_owned(),
-                    value: Time::zero(kind, ty.fsp()).to_string(),
-                    column: column.name.original.clone(),
-                    row: 1,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// The statement's time as rows from before an added column hold it: a TIMESTAMP in UTC, anything else in the
-    /// session's zone.
-    fn now_text(&self, column: &ColumnInfo) -> String {
-        let ty = &column.field_type;
-        let kind = TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime);
-        let now = self.eval.now(ty.fsp()).convert(kind, ty.fsp());
-        match kind {
-            TimeKind::Timestamp => self.eval.time_zone.timestamp_to_utc(&now),
-            _ => now,
-        }
-        .to_string()
-    }
-
-    /// The jobs of one change of ALTER TABLE, against the table as the changes before it leave it.
-    fn plan(&mut self, database: &Database, table: &TableInfo, action: &AlterAction) -> Result<Vec<Action>, SqlError> {
-        let unsupported = |what: String| Err(SqlError::UnsupportedDdl(what));
-        match action {
-            AlterAction::AddColumn { if_not_exists, column, position } => {
-                if table.column(&column.name).is_some() {
-                    self.note_if(*if_not_exists, SqlError::DuplicateColumn(column.name.clone()))?;
-                    return Ok(Vec::new());
-                }
-                let refused = |what: &str| {
-                    format!(
-                        "unsupported add column '{}' constraint {what} when altering '{}.{}'",
-                        column.name, database.info.name, table.name
-                    )
-                };
-                if column.primary_key.is_some() {
-                    return unsupported(refused("PRIMARY KEY"));
-                }
-                if column.auto_increment {
-                    return unsupported(refused("AUTO_INCREMENT"));
-                }
-                let mut info = build::column(column, collation(&table.collate))?;
-                info.origin_default = build::origin_default(&info, &self.now_text(&info));
-                let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
-                if !column.unique {
-                    return Ok(vec![added]);
-                }
-                let mut with_column = table.clone();
-                try_out(&mut with_column, &added)?;
-                let index = build::index(&with_column, &build::key_on(column, IndexKind::Unique))?;
-                Ok(vec![added, Action::AddIndex(Box::new(index))])
-            }
-            AlterAction::DropColumn { if_exists, name } => {
-                let Some(column) = table.column(name) else {
-                    self.note_if(*if_exists, SqlError::CantDropFieldOrKey(name.clone()))?;
-                    return Ok(Vec::new());
-                };
-                // An index of this column alone goes with it.
-                let mut actions = Vec::new();
-                let mut without = table.clone();
-                for index in table.public_indexes().filter(|index| !index.primary) {
-                    if matches!(index.columns.as_slice(), [only] if only.name == column.name) {
-                        let drop = Action::DropIndex { name: index.name.original.clone() };
-                        try_out(&mut without, &drop)?;
-                        actions.push(drop);
-                    }
-                }
-                step::check_drop_column(&without, name)?;
-                actions.push(Action::DropColumn { name: column.name.original.clone() });
-                Ok(actions)
-            }
-            AlterAction::ModifyColumn { if_exists, column, position } => {
-                self.modify(table, *if_exists, &column.name, column, position.as_ref())
-            }
-            AlterAction::ChangeColumn { if_exists, old, column, position } => {
-                self.modify(table, *if_exists, old, column, position.as_ref())
-            }
-            AlterAction::RenameColumn { old, new } => {
-                let mut column = self.column(table, old)?.clone();
-                column.name = Name::new(new.clone());
-                Ok(vec![Action::ModifyColumn { name: old.clone(), column: Box::new(column), position: None }])
-            }
-            AlterAction::AlterColumnDefault { name, default } => {
-                let mut column = self.column(table, name)?.clone();
-                column.default = match default {
-                    Some(default) => column_default(name, &column.field_type, default)?,
-                    None => ColumnDefault::None,
-                };
-                // Without a default even a nullable column has none: DROP DEFAULT is not DEFAULT NULL.
-                let none = column.default == ColumnDefault::None;
-                set_flag(&mut column.field_type.flags, flags::NO_DEFAULT_VALUE, none);
-                Ok(vec![Action::ModifyColumn { name: name.clone(), column: Box::new(column), position: None }])
-            }
-            AlterAction::AddIndex(def) => {
-                if def.kind == IndexKind::Primary {
-                    if table.pk_is_handle || table.primary_index().is_some() {
-                        return Err(SqlError::MultiplePrimaryKey);
-                    }
-                    if def.clustered == sql_parser::Clustered::Clustered {
-                        return unsupported("Adding clustered primary key is not supported. Please consider adding NONCLUSTERED primary key instead".into());
-                    }
-                } else if let Some(name) = &def.name
-                    && table.any_index(name).is_some()
-                {
-                    self.note_if(def.if_not_exists, SqlError::DuplicateKeyName(name.clone()))?;
-                    return Ok(Vec::new());
-                }
-                Ok(vec![Action::AddIndex(Box::new(build::index(table, def)?))])
-            }
-            AlterAction::DropIndex { name, .. } if name.eq_ignore_ascii_case(PRIMARY) => {
-                self.plan(database, table, &AlterAction::DropPrimaryKey)
-            }
-            AlterAction::DropIndex { if_exists, name } => match table.index(name) {
-                Some(index) => Ok(vec![Action::DropIndex { name: index.name.original.clone() }]),
-                None => {
-                    self.note_if(*if_exists, SqlError::CantDropFieldOrKey(name.clone()))?;
-                    Ok(Vec::new())
-                }
-            },
-            AlterAction::DropPrimaryKey if table.pk_is_handle => {
-                unsupported("Unsupported drop primary key when the table is using clustered index".into())
-            }
-            AlterAction::DropPrimaryKey => match table.primary_index() {
-                Some(index) => Ok(vec![Action::DropIndex { name: index.name.original.clone() }]),
-                None => Err(SqlError::CantDropFieldOrKey(PRIMARY.into())),
-            },
-            AlterAction::RenameIndex { old, new } => {
-                if new.eq_ignore_ascii_case(PRIMARY) || old.eq_ignore_ascii_case(PRIMARY) || new.is_empty() {
-                    return Err(SqlError::WrongIndexName(new.clone()));
-                }
-                build::check_length(new)?;
-                Ok(vec![Action::RenameIndex { name: old.clone(), new: new.clone() }])
-            }
-            AlterAction::AlterIndexVisibility { name, invisible } => {
-                if name.eq_ignore_ascii_case(PRIMARY) {
-                    return Err(SqlError::NotSupported("INVISIBLE primary key".into()));
-                }
-                Ok(vec![Action::IndexVisibility { name: name.clone(), invisible: *invisible }])
-            }
-            AlterAction::RenameTo(to) => {
-                let to_database = self.database_name(&TableName {
-                    database: Some(to.database.clone().unwrap_or_else(|| database.info.name.original.clone())),
-                    name: to.name.clone(),
-                })?;
-                build::check_writable(&to_database)?;
-                build::check_table_name(&to.name)?;
-                let target =
-                    self.schema.database(&to_database).ok_or_else(|| SqlError::UnknownDatabase(to_database.clone()))?;
-                if target.table(&to.name).is_some_and(|held| held.id != table.id) {
-                    return Err(SqlError::TableExists(format!("{to_database}.{}", to.name)));
-                }
-                Ok(vec![Action::RenameTables(vec![Rename {
-                    from_database: database.info.id,
-                    table: table.id,
-                    to_database: target.info.id,
-                    name: to.name.clone(),
-                }])])
-            }
-            AlterAction::Options(options) => self.options(table, options),
-            AlterAction::ConvertCharset { charset, collate } => {
-                let to = build::resolve_collation(Some(charset), collate.as_deref(), Collation::DEFAULT)?;
-                if table.public_columns().any(|c| c.field_type.is_text() && c.field_type.collation != to) {
-                    return Err(SqlError::NotSupported(
-                        "CONVERT TO CHARACTER SET where it changes the collation of a column".into(),
-                    ));
-                }
-                let charset = Some((to.charset().to_owned(), to.name().to_owned()));
-                Ok(vec![Action::TableOptions { comment: None, charset, auto_increment: None }])
-            }
-            AlterAction::Refused(what) => Err(SqlError::NotSupported(what.clone())),
-        }
-    }
-
-    fn options(&mut self, table: &TableInfo, options: &TableOptions) -> Result<Vec<Action>, SqlError> {
-        build::check_options(options)?;
-        let charset = if options.charset.is_some() || options.collate.is_some() {
-            let held = collation(&table.collate);
-            let to = build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), held)?;
-            Some((to.charset().to_owned(), to.name().to_owned()))
-        } else {
-            None
-        };
-        if let Some(comment) = &options.comment {
-            build::check_comment(&format!("Comment for table '{}'", table.name), comment)?;
-        }
-        let auto_increment = options.auto_increment.map(|least| i64::try_from(least).unwrap_or(i64::MAX));
-        let mut actions = Vec::new();
-        if options.comment.is_some() || charset.is_some() || auto_increment.is_some() {
-            actions.push(Action::TableOptions { comment: options.comment.clone(), charset, auto_increment });
-        }
-        if let Some(policy) = &options.placement {
-            actions.push(Action::TablePolicy(self.policy_ref(policy)?));
-        }
-        Ok(actions)
-    }
-
-    fn column<'t>(&self, table: &'t TableInfo, name: &str) -> Result<&'t ColumnInfo, SqlError> {
-        table
-            .column(name)
-            .ok_or_else(|| SqlError::UnknownColumn { column: name.to_owned(), clause: table.name.original.clone() })
-    }
-
-    fn modify(
-        &mut self,
-        table: &TableInfo,
-        if_exists: bool,
-        name: &str,
-        def: &ColumnDef,
-        position: Option<&ColumnPosition>,
-    ) -> Result<Vec<Action>, SqlError> {
-        let old = match self.column(table, name) {
-            Ok(old) => old.clone(),
-            Err(error) => {
-                self.note_if(if_exists, error)?;
-                return Ok(Vec::new());
-            }
-        };
-        if def.primary_key.is_some() {
-            return Err(SqlError::UnsupportedModifyColumn("change PRIMARY KEY".into()));
-        }
-        let mut new = build::column(def, collation(&table.collate))?;
-        // A column without charset and collation keeps those it has.
-        if def.ty.charset.is_none() && def.ty.collate.is_none() && new.field_type.is_text() && old.field_type.is_text()
-        {
-            new.field_type.collation = old.field_type.collation;
-        }
-        if table.primary_key().iter().any(|key| key.id == old.id) {
-            if def.nullable == Some(true) {
-                return Err(SqlError::PrimaryCantHaveNull);
-            }
-            new.field_type.flags |= flags::NOT_NULL;
-        }
-        let position = position.map(|position| self::position(Some(position)));
-        let mut actions = vec![Action::ModifyColumn { name: name.to_owned(), column: Box::new(new), position }];
-        if def.unique {
-            let mut trial = table.clone();
-            try_out(&mut trial, &actions[0])?;
-            actions.push(Action::AddIndex(Box::new(build::index(&trial, &build::key_on(def, IndexKind::Unique))?)));
-        }
-        Ok(actions)
-    }
 }
 
 pub(super) fn check_is_table(database: &Database, table: &TableInfo) -> Result<(), SqlError> {
@@ -711,41 +423,6 @@ pub(super) fn check_is_table(database: &Database, table: &TableInfo) -> Result<(
     }
 }
 
-/// Takes all steps of a change on a copy of the table.
-fn try_out(table: &mut TableInfo, action: &Action) -> Result<(), SqlError> {
-    if matches!(action, Action::RenameTables(_)) {
-        return Ok(());
-    }
-    let mut job = Job::new(action.clone(), None, Some((table.id, &table.name.clone())), "");
-    job.state = JobState::Running;
-    loop {
-        match step::advance(table, &mut job)? {
-            Next::Step => {}
-            Next::Fill => {
-                step::filled(table, &mut job)?;
-                return Ok(());
-            }
-            Next::Done | Next::DoneDroppingIndex(_) => return Ok(()),
-        }
-    }
-}
-
-fn set_flag(held: &mut u32, flag: u32, on: bool) {
-    if on {
-        *held |= flag;
-    } else {
-        *held &= !flag;
-    }
-}
-
 pub(super) fn collation(name: &str) -> Collation {
     Collation::from_name(name).unwrap_or(Collation::DEFAULT)
-}
-
-fn position(position: Option<&ColumnPosition>) -> Position {
-    match position {
-        None => Position::Last,
-        Some(ColumnPosition::First) => Position::First,
-        Some(ColumnPosition::After(name)) => Position::After(name.clone()),
-    }
 }

@@ -1,8 +1,11 @@
 //! A schema change as it is stored: what is wanted, how far it is, how it ended.
 
+use codec::types::flags;
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
-use sql_catalog::{ColumnInfo, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo};
+use sql_catalog::{
+    ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo,
+};
 
 /// Where a column goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,14 +69,15 @@ pub enum Action {
         /// Its name.
         name: String,
     },
-    /// MODIFY, CHANGE and RENAME COLUMN, ALTER COLUMN SET DEFAULT.
-    ModifyColumn {
-        /// The name it has.
-        name: String,
-        /// The column in its new form.
-        column: Box<ColumnInfo>,
-        /// Where, if it moves.
-        position: Option<Position>,
+    /// MODIFY, CHANGE and RENAME COLUMN, ALTER COLUMN SET DEFAULT, where rows read the same afterwards.
+    ModifyColumn(ColumnChange),
+    /// MODIFY and CHANGE COLUMN, CONVERT TO CHARACTER SET, where values must be converted.
+    ConvertColumns(Box<ConvertColumns>),
+    /// Several changes of one table, which become visible together: they are in the job's parts. Columns that get a place of
+    /// their own move in this order when all is there.
+    Several {
+        /// Names that columns have afterwards, and places.
+        moves: Vec<(String, Position)>,
     },
     /// ADD INDEX, ADD PRIMARY KEY. The id is given when the change starts.
     AddIndex(Box<IndexInfo>),
@@ -104,6 +108,9 @@ pub enum Action {
         charset: Option<(String, String)>,
         /// The least that AUTO_INCREMENT gives next.
         auto_increment: Option<i64>,
+        /// AUTO_ID_CACHE.
+        #[serde(default)]
+        auto_id_cache: Option<i64>,
     },
     /// ALTER TABLE PLACEMENT POLICY; `None` detaches.
     TablePolicy(Option<PolicyRef>),
@@ -137,6 +144,50 @@ pub enum Action {
     },
 }
 
+/// A column's new definition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ColumnChange {
+    /// The name it has.
+    pub name: String,
+    /// The column in its new form.
+    pub column: Box<ColumnInfo>,
+    /// Where, if it moves.
+    pub position: Option<Position>,
+}
+
+impl ColumnChange {
+    /// A column that becomes another, where it is.
+    pub fn of(old: &ColumnInfo, new: ColumnInfo) -> Self {
+        ColumnChange { name: old.name.original.clone(), column: Box::new(new), position: None }
+    }
+
+    fn gives_auto_increment(&self) -> bool {
+        self.column.field_type.has(flags::AUTO_INCREMENT)
+    }
+}
+
+/// Columns whose values are converted, all in one pass over the rows, and what becomes of indexes with them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConvertColumns {
+    /// The columns.
+    pub columns: Vec<ColumnChange>,
+    /// How values are converted; the columns' ids and names are not in it.
+    pub how: Conversion,
+    /// Indexes with such a column that the same statement adds, named and defined as they are to be.
+    pub added: Vec<IndexInfo>,
+    /// Indexes with such a column that the same statement drops, in lower case.
+    pub dropped: Vec<String>,
+}
+
+/// An index that is being built beside the one whose place it is to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewIndex {
+    /// Its id.
+    pub id: i64,
+    /// The other's, `None` for an index that is added.
+    pub replaces: Option<i64>,
+}
+
 /// One table of a RENAME TABLE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rename {
@@ -168,7 +219,8 @@ impl Action {
             Action::RenameTables(_) => "rename table",
             Action::AddColumn { .. } => "add column",
             Action::DropColumn { .. } => "drop column",
-            Action::ModifyColumn { .. } => "modify column",
+            Action::ModifyColumn(_) | Action::ConvertColumns(_) => "modify column",
+            Action::Several { .. } => "alter table multi-schema change",
             Action::AddIndex(index) if index.primary => "add primary key",
             Action::AddIndex(_) => "add index",
             Action::DropIndex { name } if name.eq_ignore_ascii_case("primary") => "drop primary key",
@@ -183,6 +235,15 @@ impl Action {
             Action::AlterPolicy { .. } => "alter placement policy",
             Action::DropPolicy { .. } => "drop placement policy",
             Action::RangePolicy { .. } => "alter range placement policy",
+        }
+    }
+
+    /// True when it may make a column an AUTO_INCREMENT one.
+    pub fn gives_auto_increment(&self) -> bool {
+        match self {
+            Action::ModifyColumn(change) => change.gives_auto_increment(),
+            Action::ConvertColumns(convert) => convert.columns.iter().any(ColumnChange::gives_auto_increment),
+            _ => false,
         }
     }
 
@@ -250,7 +311,7 @@ impl From<JobError> for SqlError {
     }
 }
 
-/// How far the filling of a new index is.
+/// How far the filling of new indexes and columns is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reorg {
     /// The next row key to look at, in hexadecimal.
@@ -290,9 +351,27 @@ pub struct Job {
     /// Rows that the filling of an index has seen.
     #[serde(default)]
     pub row_count: i64,
-    /// How far the filling of an index is.
+    /// How far the filling is.
     #[serde(default)]
     pub reorg: Option<Reorg>,
+    /// Columns that take others' places, in the order in which the action names those.
+    #[serde(default)]
+    pub new_columns: Vec<i64>,
+    /// Indexes that take others' places, or are added with converted columns.
+    #[serde(default)]
+    pub new_indexes: Vec<NewIndex>,
+    /// Indexes that are no longer used: their entries go when the job is over.
+    #[serde(default)]
+    pub unused_indexes: Vec<i64>,
+    /// Indexes that other changes of the same statement drop, in lower case: their names are free.
+    #[serde(default)]
+    pub freed_names: Vec<String>,
+    /// The changes of [`Action::Several`], each with its own state.
+    #[serde(default)]
+    pub parts: Vec<Job>,
+    /// What SHOW WARNINGS is to tell of converted rows, the first of them.
+    #[serde(default)]
+    pub warnings: Vec<JobError>,
     /// Someone asked to cancel it.
     #[serde(default)]
     pub cancel: bool,
@@ -332,6 +411,12 @@ impl Job {
             element_id: 0,
             row_count: 0,
             reorg: None,
+            new_columns: Vec::new(),
+            new_indexes: Vec::new(),
+            unused_indexes: Vec::new(),
+            freed_names: Vec::new(),
+            parts: Vec::new(),
+            warnings: Vec::new(),
             cancel: false,
             error: None,
             retries: 0,
@@ -340,6 +425,59 @@ impl Job {
             start_ts: 0,
             finish_ts: 0,
         }
+    }
+
+    /// A change that is a part of this one.
+    pub fn part(&self, action: Action) -> Job {
+        let mut part = Job::new(action, None, None, "");
+        (part.schema_id, part.table_id) = (self.schema_id, self.table_id);
+        (part.schema_name, part.table_name) = (self.schema_name.clone(), self.table_name.clone());
+        part.state = JobState::Running;
+        part
+    }
+
+    /// The change that fills: this one, or the part whose turn it is.
+    pub fn filling(&self) -> &Job {
+        self.parts.iter().find(|part| part.is_to_be_filled()).unwrap_or(self)
+    }
+
+    /// As [`Job::filling`].
+    pub fn filling_mut(&mut self) -> &mut Job {
+        match self.parts.iter().position(Job::is_to_be_filled) {
+            Some(at) => &mut self.parts[at],
+            None => self,
+        }
+    }
+
+    /// Rows that its filling has seen.
+    pub fn rows(&self) -> i64 {
+        self.row_count + self.parts.iter().map(Job::rows).sum::<i64>()
+    }
+
+    /// The job and its parts as ADMIN SHOW DDL JOBS lists them, each with its kind.
+    pub fn listed(self) -> Vec<(Job, String)> {
+        let parts = self.parts.iter().map(|part| {
+            let of_whole = Job { id: self.id, create_ts: self.create_ts, start_ts: self.start_ts, ..part.clone() };
+            (Job { finish_ts: self.finish_ts, ..of_whole }, format!("{} /* subjob */", part.action.name()))
+        });
+        let parts: Vec<_> = parts.collect();
+        let kind = self.action.name().to_owned();
+        std::iter::once((self, kind)).chain(parts).collect()
+    }
+
+    /// All changes: those of its parts, or its own.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        let own = self.parts.is_empty().then_some(&self.action);
+        own.into_iter().chain(self.parts.iter().map(|part| &part.action))
+    }
+
+    /// What it fills is filled.
+    pub fn is_filled(&self) -> bool {
+        self.reorg.as_ref().is_some_and(|reorg| reorg.next.is_empty())
+    }
+
+    fn is_to_be_filled(&self) -> bool {
+        self.schema_state == SchemaState::WriteReorg && !self.is_filled()
     }
 }
 

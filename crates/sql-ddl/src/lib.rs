@@ -5,10 +5,10 @@
 //!
 //! 1. [`job`]: what is stored of a change;
 //! 2. [`step`]: the states, pure, and why neighbours go together;
-//! 3. `worker`: a step as a transaction; `backfill`: filling an index;
+//! 3. `worker`: a step as a transaction; `backfill`: filling indexes and columns;
 //! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
 //! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them;
-//! 6. `build`, `default`, `exec`, `views`: from statements to jobs; `temporary`: what needs none;
+//! 6. `build`, `default`, `exec`, `alter`, `views`: from statements to jobs; `temporary`: what needs none;
 //! 7. [`placement`]: policies as PD's rules.
 //!
 //! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE; [`analyze`] learns how its values are distributed.
@@ -28,6 +28,7 @@ pub mod step;
 
 pub mod placement;
 
+mod alter;
 mod auto_analyze;
 mod backfill;
 mod build;

@@ -12,6 +12,7 @@
 //!   ADD COLUMN    none → write only → public
 //!                 a row without the column reads as its origin default, so nothing has to be filled in or removed.
 //!   DROP COLUMN   public → write only → none
+//!   conversion of columns: see [`columns`]; several changes in one: see [`several`]
 //!   all others    one step: both forms can be used side by side
 //! ```
 //!
@@ -25,19 +26,20 @@ use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, Name, SchemaState, TableInfo};
 
 use super::build;
-use super::job::{Action, Job, JobState, Position};
+use super::job::{Action, ColumnChange, Job, JobState, Position};
+
+pub mod columns;
+pub mod several;
 
 /// What follows a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The table changed; take the next step when every server knows.
     Step,
-    /// Nothing changed: the index has to be filled first, then [`filled`].
+    /// Nothing changed: indexes or columns have to be filled first, then [`filled`].
     Fill,
     /// The table changed for the last time.
     Done,
-    /// As [`Next::Done`], and the entries of this index are no longer used.
-    DoneDroppingIndex(i64),
 }
 
 /// Takes the next step of a job on its table. An error means that the job failed and nothing of it is left, unless
@@ -45,16 +47,16 @@ pub enum Next {
 pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     let action = job.action.clone();
     if job.state == JobState::Rollingback {
-        return roll_back(table, job);
+        return roll_back(table, job, &action);
     }
     match &action {
         Action::AddIndex(index) => {
             let next = match job.schema_state {
                 SchemaState::None => {
                     let mut index = (**index).clone();
-                    if table.any_index(index.name.as_str()).is_some()
-                        || (index.primary && !table.primary_key().is_empty())
-                    {
+                    let taken = table.any_index(index.name.as_str()).is_some()
+                        || (index.primary && !table.primary_key().is_empty());
+                    if taken && !job.freed_names.contains(&index.name.lower) {
                         return Err(if index.primary {
                             SqlError::MultiplePrimaryKey
                         } else {
@@ -62,8 +64,9 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
                         });
                     }
                     for part in &mut index.columns {
+                        // One that the same statement adds is not public yet.
                         let column = table
-                            .column(part.name.as_str())
+                            .any_column(part.name.as_str())
                             .ok_or_else(|| SqlError::KeyColumnMissing(part.name.original.clone()))?;
                         part.offset = column.offset;
                         if index.primary && !column.field_type.is_not_null() {
@@ -103,7 +106,8 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
                 _ => {
                     table.indexes.retain(|index| index.id != id);
                     job.schema_state = SchemaState::None;
-                    return Ok(Next::DoneDroppingIndex(id));
+                    job.unused_indexes.push(id);
+                    return Ok(Next::Done);
                 }
             }
             Ok(Next::Step)
@@ -152,43 +156,19 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             }
             _ => {
                 let at = column_at(table, job.element_id)?;
+                if table.indexes.iter().any(|index| index.columns.iter().any(|part| part.offset == at)) {
+                    // An index goes with it, and its entries are still removed by the column's values.
+                    return Ok(Next::Step);
+                }
                 table.columns.remove(at);
                 table.renumber();
                 job.schema_state = SchemaState::None;
                 Ok(Next::Done)
             }
         },
-        Action::ModifyColumn { name, column, position } => {
-            let old = table.column(name).cloned().ok_or_else(|| unknown_column(name, table))?;
-            if old.name != column.name && table.any_column(column.name.as_str()).is_some() {
-                return Err(SqlError::DuplicateColumn(column.name.original.clone()));
-            }
-            build::check_modify(table, &old, column)?;
-            if let Some(position) = position {
-                check_position(table, position)?;
-            }
-            let new = ColumnInfo {
-                id: old.id,
-                offset: old.offset,
-                state: SchemaState::Public,
-                origin_default: old.origin_default.clone(),
-                ..(**column).clone()
-            };
-            table.columns[old.offset] = new;
-            for part in table.indexes.iter_mut().flat_map(|index| &mut index.columns) {
-                if part.name == old.name {
-                    part.name = column.name.clone();
-                }
-            }
-            // Key flags belong to the keys, not to the definition that was written.
-            let keys = flags::PRI_KEY | flags::UNIQUE_KEY | flags::MULTIPLE_KEY;
-            let field = &mut table.columns[old.offset].field_type;
-            field.flags = (field.flags & !keys) | (old.field_type.flags & keys);
-            if let Some(position) = position {
-                place(table, old.id, position);
-            }
-            Ok(Next::Done)
-        }
+        Action::ModifyColumn(change) => modify(table, job, change),
+        Action::ConvertColumns(convert) => columns::advance(table, job, convert),
+        Action::Several { moves } => several::advance(table, job, moves),
         Action::RenameIndex { name, new } => {
             if table.any_index(new).is_some_and(|index| !index.name.matches(name)) {
                 return Err(SqlError::DuplicateKeyName(new.clone()));
@@ -206,7 +186,10 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             table.indexes[at].invisible = *invisible;
             Ok(Next::Done)
         }
-        Action::TableOptions { comment, charset, auto_increment } => {
+        Action::TableOptions { comment, charset, auto_increment, auto_id_cache } => {
+            if let Some(size) = auto_id_cache {
+                table.auto_id_cache = *size;
+            }
             if let Some(least) = auto_increment {
                 table.auto_inc_start = table.auto_inc_start.max(*least);
             }
@@ -227,8 +210,11 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     }
 }
 
-/// The index that a job fills is filled.
+/// What a job fills is filled.
 pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
+    if let Action::ConvertColumns(convert) = job.action.clone() {
+        return columns::switch(table, job, &convert);
+    }
     job.schema_state = set_index(table, job.element_id, SchemaState::Public)?;
     if let Some(index) = table.indexes.iter().find(|index| index.id == job.element_id).cloned() {
         build::mark_key_columns(table, &index);
@@ -239,8 +225,7 @@ pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
 /// Turns a job that failed or is cancelled around. `false` when it left nothing that would have to be undone, or when
 /// it is too far to be undone.
 pub fn start_rollback(job: &mut Job) -> bool {
-    let undoable = matches!(job.action, Action::AddIndex(_) | Action::AddColumn { .. })
-        && !matches!(job.schema_state, SchemaState::None | SchemaState::Public);
+    let undoable = can_be_undone(&job.action) && !matches!(job.schema_state, SchemaState::None | SchemaState::Public);
     if undoable {
         job.state = JobState::Rollingback;
     }
@@ -249,11 +234,21 @@ pub fn start_rollback(job: &mut Job) -> bool {
 
 /// True when a job that is not finished can still be cancelled.
 pub fn is_cancellable(job: &Job) -> bool {
-    job.schema_state == SchemaState::None || matches!(job.action, Action::AddIndex(_) | Action::AddColumn { .. })
+    job.schema_state == SchemaState::None || (can_be_undone(&job.action) && job.schema_state != SchemaState::Public)
 }
 
-fn roll_back(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
-    match &job.action {
+/// True of changes that prepare what nobody sees yet.
+fn can_be_undone(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::AddIndex(_) | Action::AddColumn { .. } | Action::ConvertColumns(_) | Action::Several { .. }
+    )
+}
+
+fn roll_back(table: &mut TableInfo, job: &mut Job, action: &Action) -> Result<Next, SqlError> {
+    match action {
+        Action::ConvertColumns(_) => columns::roll_back(table, job),
+        Action::Several { .. } => several::roll_back(table, job),
         Action::AddColumn { .. } => {
             // Nobody has seen the column; what was stored in it was its default.
             table.columns.retain(|column| column.id != job.element_id);
@@ -269,7 +264,8 @@ fn roll_back(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             _ => {
                 table.indexes.retain(|index| index.id != job.element_id);
                 job.schema_state = SchemaState::None;
-                Ok(Next::DoneDroppingIndex(job.element_id))
+                job.unused_indexes.push(job.element_id);
+                Ok(Next::Done)
             }
         },
     }
@@ -282,7 +278,8 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
         return Err(SqlError::CantRemoveAllColumns);
     }
     let in_primary = table.primary_key().iter().any(|key| key.id == column.id);
-    let in_index = table.indexes.iter().any(|index| index.columns.iter().any(|part| part.name == column.name));
+    // An index that the same statement drops is no longer public.
+    let in_index = table.public_indexes().any(|index| index.columns.iter().any(|part| part.name == column.name));
     if in_primary || in_index {
         return Err(SqlError::UnsupportedDdl(format!(
             "can't drop column {} with composite index covered or Primary Key covered now",
@@ -292,13 +289,58 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
     Ok(())
 }
 
-fn unknown_column(name: &str, table: &TableInfo) -> SqlError {
+/// A column's new definition, under which rows read the same.
+fn modify(table: &mut TableInfo, job: &mut Job, change: &ColumnChange) -> Result<Next, SqlError> {
+    if job.schema_state == SchemaState::Public {
+        // It has become an AUTO_INCREMENT one, and now every server knows: the counter was set again.
+        return Ok(Next::Done);
+    }
+    let ColumnChange { name, column, position } = change;
+    let old = table.column(name).cloned().ok_or_else(|| unknown_column(name, table))?;
+    if old.name != column.name && table.any_column(column.name.as_str()).is_some() {
+        return Err(SqlError::DuplicateColumn(column.name.original.clone()));
+    }
+    if build::change_takes(table, &old, column)? != build::Takes::Nothing {
+        return Err(SqlError::UnsupportedModifyColumn(format!("column {name} has changed meanwhile")));
+    }
+    if let Some(position) = position {
+        check_position(table, position)?;
+    }
+    let new = ColumnInfo {
+        id: old.id,
+        offset: old.offset,
+        state: SchemaState::Public,
+        origin_default: old.origin_default.clone(),
+        ..(**column).clone()
+    };
+    table.columns[old.offset] = new;
+    for part in table.indexes.iter_mut().flat_map(|index| &mut index.columns) {
+        if part.name == old.name {
+            part.name = column.name.clone();
+        }
+    }
+    // Key flags belong to the keys, not to the definition that was written.
+    let keys = flags::PRI_KEY | flags::UNIQUE_KEY | flags::MULTIPLE_KEY;
+    let field = &mut table.columns[old.offset].field_type;
+    field.flags = (field.flags & !keys) | (old.field_type.flags & keys);
+    let counts = !old.field_type.has(flags::AUTO_INCREMENT) && field.has(flags::AUTO_INCREMENT);
+    if let Some(position) = position {
+        place(table, old.id, position);
+    }
+    if counts {
+        job.schema_state = SchemaState::Public;
+        return Ok(Next::Step);
+    }
+    Ok(Next::Done)
+}
+
+pub(super) fn unknown_column(name: &str, table: &TableInfo) -> SqlError {
     SqlError::UnknownColumn { column: name.to_owned(), clause: table.name.original.clone() }
 }
 
-fn check_position(table: &TableInfo, position: &Position) -> Result<(), SqlError> {
+pub(super) fn check_position(table: &TableInfo, position: &Position) -> Result<(), SqlError> {
     match position {
-        Position::After(name) if table.column(name).is_none() => Err(unknown_column(name, table)),
+        Position::After(name) if table.any_column(name).is_none() => Err(unknown_column(name, table)),
         _ => Ok(()),
     }
 }
@@ -311,7 +353,7 @@ fn column_at(table: &TableInfo, id: i64) -> Result<usize, SqlError> {
         .ok_or_else(|| SqlError::InvalidDdlJob(format!("column {id} of table '{}' is gone", table.name)))
 }
 
-fn set_index(table: &mut TableInfo, id: i64, state: SchemaState) -> Result<SchemaState, SqlError> {
+pub(super) fn set_index(table: &mut TableInfo, id: i64, state: SchemaState) -> Result<SchemaState, SqlError> {
     let index = table.indexes.iter_mut().find(|index| index.id == id);
     match index {
         Some(index) => {
@@ -323,7 +365,7 @@ fn set_index(table: &mut TableInfo, id: i64, state: SchemaState) -> Result<Schem
 }
 
 /// Moves a column to its place. Columns that are not public stay behind the public ones.
-fn place(table: &mut TableInfo, id: i64, position: &Position) {
+pub(super) fn place(table: &mut TableInfo, id: i64, position: &Position) {
     let Some(from) = table.columns.iter().position(|column| column.id == id) else { return };
     let column = table.columns.remove(from);
     let end = table.columns.iter().position(|column| !column.is_public()).unwrap_or(table.columns.len());
@@ -451,7 +493,7 @@ mod tests {
                 }
             }
             old = new;
-            if matches!(next, Next::Done | Next::DoneDroppingIndex(_)) {
+            if next == Next::Done {
                 return (old, job, storage);
             }
         }
@@ -476,7 +518,8 @@ mod tests {
             loop {
                 let next = advance(&mut fresh, &mut job).unwrap();
                 states.push(job.schema_state);
-                if next == Next::DoneDroppingIndex(1) {
+                if next == Next::Done {
+                    assert_eq!(job.unused_indexes, [1]);
                     break;
                 }
             }
@@ -546,11 +589,11 @@ mod tests {
     fn a_renamed_column_keeps_its_id_and_its_indexes() {
         let mut table = table(&["a", "b"]);
         table.indexes.push(index_on(&table, "a", false));
-        let mut job = job(Action::ModifyColumn {
+        let mut job = job(Action::ModifyColumn(ColumnChange {
             name: "a".into(),
             column: Box::new(column(9, "z")),
             position: Some(Position::Last),
-        });
+        }));
         assert_eq!(advance(&mut table, &mut job).unwrap(), Next::Done);
         let names: Vec<_> = table.columns.iter().map(|column| (column.id, column.name.lower.as_str())).collect();
         assert_eq!(names, [(2, "b"), (1, "z")]);

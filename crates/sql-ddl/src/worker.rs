@@ -10,10 +10,13 @@
 
 use std::time::Duration;
 
+use codec::datum::Datum;
 use kv_client::TxnOptions;
 use sql_base::SqlError;
 use sql_catalog::meta::{Changed, DeleteRange, SchemaDiff};
-use sql_catalog::{AutoIdKind, DatabaseInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, transact};
+use sql_catalog::{
+    AutoIdKind, ColumnInfo, DatabaseInfo, IndexInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, row, transact,
+};
 
 use super::backfill;
 use super::domain::Domain;
@@ -53,7 +56,7 @@ enum Stepped {
     Version(i64),
     /// As [`Stepped::Version`], and with it the job is over.
     Last(i64, Effects),
-    /// The index has to be filled.
+    /// Indexes or columns have to be filled.
     Fill(Box<Job>, Box<TableInfo>),
     /// Failed or cancelled, nothing changed.
     Failed,
@@ -120,7 +123,7 @@ pub(super) async fn run_next(domain: &Domain) -> Result<Ran, SqlError> {
             Stepped::Fill(job, table) => {
                 if let Err(error) = backfill::fill(domain, &job, &table).await {
                     if is_passing(&error) {
-                        tracing::info!(job = job.id, %error, "filling an index goes on after a pause");
+                        tracing::info!(job = job.id, %error, "filling goes on after a pause");
                         tokio::time::sleep(Duration::from_millis(200)).await;
                         continue;
                     }
@@ -305,50 +308,107 @@ impl Step<'_, '_> {
     async fn table_step(mut self) -> Result<Stepped, SqlError> {
         let before = self.table().await?;
         let mut table = before.clone();
+        let shown_before = self.job.schema_state;
         let mut next = step::advance(&mut table, self.job)?;
         if next == Next::Fill {
-            match &self.job.reorg {
-                Some(reorg) if reorg.next.is_empty() => next = step::filled(&mut table, self.job)?,
-                _ => return Ok(Stepped::Fill(Box::new(self.job.clone()), Box::new(table))),
+            match self.job.is_filled() {
+                true => next = step::filled(&mut table, self.job)?,
+                false => return Ok(Stepped::Fill(Box::new(self.job.clone()), Box::new(table))),
             }
         }
-        if let Action::TableOptions { auto_increment: Some(least), .. } = self.job.action {
-            let kind = AutoIdKind::AutoIncrement;
-            let held = self.meta.auto_id(table.auto_id_schema_id, table.id, kind).await?;
-            if least - 1 > held {
-                self.meta.put_auto_id(table.auto_id_schema_id, table.id, kind, least - 1).await?;
+        let shown = self.job.schema_state == SchemaState::Public && shown_before != SchemaState::Public;
+        if self.job.parts.is_empty() || shown {
+            for action in self.job.actions().cloned().collect::<Vec<_>>() {
+                self.beside_the_table(&table, &action).await?;
             }
         }
-        if let Action::TablePolicy(policy) = self.job.action.clone() {
-            match policy {
-                Some(policy) => {
-                    let policy = self.policy(policy.id, policy.name.as_str()).await?;
-                    self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
-                    let (start, end) = codec::table::table_range(table.id);
-                    self.effects.split.extend([start, end]);
-                }
-                None => self.domain.pd.delete_bundle(&rules::table_group(table.id)).await?,
+        if self.job.actions().any(Action::gives_auto_increment)
+            && let Some(column) = table.auto_increment_column()
+        {
+            let largest = self.largest(&table, column).await?;
+            self.count_from(&table, largest).await?;
+        }
+        if next == Next::Done {
+            for index in std::mem::take(&mut self.job.unused_indexes) {
+                let (start, end) = codec::table::index_range(table.id, index);
+                self.forget_range(start, end).await?;
             }
         }
-        if let Next::DoneDroppingIndex(index) = next {
-            let (start, end) = codec::table::index_range(table.id, index);
-            self.forget_range(start, end).await?;
-        }
-        if self.job.action.is_structural() {
+        if self.job.actions().any(Action::is_structural) {
             // The version that `commit_version` takes.
             table.revision = self.meta.schema_version().await? + 1;
         }
         table.update_ts = self.meta.start_ts();
         self.meta.put_table(self.job.schema_id, &table).await?;
         self.changed.push(Changed::Table(self.job.schema_id, table.id));
+        if shown {
+            // Only now: the table is found where it was until it is written.
+            for action in self.job.parts.iter().map(|part| part.action.clone()).collect::<Vec<_>>() {
+                let Action::RenameTables(renames) = action else { continue };
+                self.rename_tables(&renames).await?;
+                if let Some(rename) = renames.first() {
+                    self.job.schema_id = rename.to_database;
+                }
+            }
+        }
         match next {
             Next::Step | Next::Fill => {
                 let version = self.commit_version().await?;
                 self.meta.put_queued_job(self.job.id, self.job).await?;
                 Ok(Stepped::Version(version))
             }
-            Next::Done | Next::DoneDroppingIndex(_) => self.last().await,
+            Next::Done => self.last().await,
         }
+    }
+
+    /// What a change of a table changes beside its definition.
+    async fn beside_the_table(&mut self, table: &TableInfo, action: &Action) -> Result<(), SqlError> {
+        match action {
+            Action::TableOptions { auto_increment: Some(least), .. } => self.count_from(table, least - 1).await,
+            Action::TablePolicy(Some(policy)) => {
+                let policy = self.policy(policy.id, policy.name.as_str()).await?;
+                self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
+                let (start, end) = codec::table::table_range(table.id);
+                self.effects.split.extend([start, end]);
+                Ok(())
+            }
+            Action::TablePolicy(None) => self.domain.pd.delete_bundle(&rules::table_group(table.id)).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Has AUTO_INCREMENT give nothing up to `largest`.
+    async fn count_from(&mut self, table: &TableInfo, largest: i64) -> Result<(), SqlError> {
+        let kind = AutoIdKind::AutoIncrement;
+        let held = self.meta.auto_id(table.auto_id_schema_id, table.id, kind).await?;
+        if largest > held {
+            self.meta.put_auto_id(table.auto_id_schema_id, table.id, kind, largest).await?;
+        }
+        Ok(())
+    }
+
+    /// The largest value of a column that leads a key, 0 in an empty table.
+    async fn largest(&self, table: &TableInfo, column: &ColumnInfo) -> Result<i64, SqlError> {
+        let kv = self.domain.kv();
+        let snapshot = kv.snapshot(kv.timestamp().await?);
+        if table.handle_column().is_some_and(|handle| handle.id == column.id) {
+            let (start, end) = codec::table::record_range(table.id);
+            let last = snapshot.scan(&start, &end, 1, true, true).await?.pop();
+            let handle = last.map(|(key, _)| codec::table::decode_handle(&key)).transpose();
+            return handle.map(|handle| handle.unwrap_or(0)).map_err(row::damaged);
+        }
+        let leads = |index: &&IndexInfo| index.columns.first().is_some_and(|part| part.offset == column.offset);
+        let Some(index) = table.public_indexes().find(leads) else { return Ok(0) };
+        let (start, end) = codec::table::index_range(table.id, index.id);
+        let Some((key, value)) = snapshot.scan(&start, &end, 1, true, false).await?.pop() else { return Ok(0) };
+        let types: Vec<_> = row::index_parts(table, index).iter().map(|part| (part.column_id, part.ty)).collect();
+        let (values, _) = codec::table::decode_index_entry(&key, &value, &types).map_err(row::damaged)?;
+        Ok(match values.first() {
+            Some(Datum::UInt(value)) => i64::try_from(*value).unwrap_or(i64::MAX),
+            Some(Datum::Float(value)) => *value as i64,
+            Some(value) => value.as_i64().unwrap_or(0),
+            None => 0,
+        })
     }
 
     async fn last(mut self) -> Result<Stepped, SqlError> {

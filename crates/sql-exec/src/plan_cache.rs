@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
+use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::Schema;
-use sql_context::{ExecContext, type_of_datum, vars};
+use sql_context::{ExecContext, type_of_datum};
 use sql_planner::expr::parameter_type;
 use sql_planner::inputs::{Kept, Source};
 
@@ -30,7 +31,7 @@ use crate::runtime::Value;
 pub struct Surroundings {
     database: Option<String>,
     sql_mode: u64,
-    zone: vars::TimeZone,
+    zone: TimeZone,
     collation: Collation,
     div_precision_increment: u8,
     max_allowed_packet: u64,
@@ -45,7 +46,7 @@ impl Surroundings {
         Surroundings {
             database: ctx.session.database.clone(),
             sql_mode: settings.sql_mode,
-            zone: settings.time_zone,
+            zone: settings.time_zone.clone(),
             collation: settings.collation,
             div_precision_increment: settings.div_precision_increment,
             max_allowed_packet: settings.max_allowed_packet,

@@ -43,7 +43,8 @@ pub(crate) async fn load_memory_tables(
         if let Entry::Vacant(entry) = out.entry(key) {
             // Nobody is told of temporary tables there, as in MySQL.
             let schema = ctx.session.txn.stored_schema().unwrap_or(&ctx.schema);
-            let rows = ctx.virtual_rows.virtual_rows(schema, &table).await?;
+            let zone = sql_context::time_zone(ctx.session);
+            let rows = ctx.virtual_rows.virtual_rows(schema, &table, &zone).await?;
             entry.insert(Arc::new(rows));
         }
     }

@@ -6,7 +6,7 @@ use codec::timestamp::Timestamp;
 use kv_client::Snapshot;
 use query::context::EvalContext;
 use sql_base::SqlError;
-use sql_catalog::TableInfo;
+use sql_catalog::{TableInfo, TableKind};
 use sql_context::{ExecContext, Level, SessionState, eval_context};
 use sql_planner::plan::Columns;
 
@@ -71,6 +71,16 @@ pub(crate) async fn snapshot_of(ctx: &mut ExecContext<'_>, current: bool) -> Res
     Ok(client.snapshot(read_ts).with_private(ctx.session.temporary.rows()))
 }
 
+/// Rows as they are now are read by the definitions of now: a transaction sees tables as they were when it began, and what
+/// was changed since may be kept otherwise.
+pub(crate) fn check_definitions(ctx: &ExecContext<'_>, tables: &[Arc<TableInfo>]) -> Result<(), SqlError> {
+    let now = ctx.server.schema()?;
+    let same = |table: &TableInfo| now.table_by_id(table.id).is_some_and(|held| held.revision == table.revision);
+    let all = now.version() == ctx.schema.version()
+        || tables.iter().filter(|table| table.kind == TableKind::Base).all(|table| same(table));
+    if all { Ok(()) } else { Err(SqlError::SchemaChanged) }
+}
+
 /// What a query reads from.
 pub(crate) async fn reader_of(
     ctx: &mut ExecContext<'_>,
@@ -83,6 +93,9 @@ pub(crate) async fn reader_of(
         return Ok(Reader::new(client.snapshot(ts).with_private(ctx.session.temporary.rows())));
     }
     let snapshot = snapshot_of(ctx, current).await?;
+    if current || ctx.session.txn.read_committed {
+        check_definitions(ctx, tables)?;
+    }
     let overlay = overlay_of(ctx.txn().await?, tables);
     Ok(Reader::with_overlay(snapshot, overlay))
 }

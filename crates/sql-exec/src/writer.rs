@@ -7,16 +7,18 @@
 //! Indexes that a schema change is adding or removing are kept as their state demands
 //! ([`TableInfo::maintained_indexes`]).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::table;
+use codec::types::TypeCode;
 use kv_client::{LockOptions, LockWait, Transaction};
-use query::context::TimeZone;
+use query::context::{Occurs, TimeZone};
 use sql_base::SqlError;
 use sql_catalog::row;
-use sql_catalog::{IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
+use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
 
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
@@ -56,6 +58,12 @@ impl Writer {
         }
     }
 
+    /// A row with all that is stored of it.
+    fn to_be_stored<'r>(&self, table: &TableInfo, row: &'r [Datum]) -> Result<Cow<'r, [Datum]>, SqlError> {
+        check_not_switching(table)?;
+        row::converted(table, row, 1, &mut |_| {})
+    }
+
     fn insert_key(
         &mut self,
         txn: &mut Transaction,
@@ -70,6 +78,39 @@ impl Writer {
         Ok(())
     }
 
+    /// Puts right what a row lost on its way through the session's zone: a TIMESTAMP in an hour that clocks showed twice is
+    /// the moment that is stored.
+    pub(crate) async fn restore_moments(
+        &self,
+        txn: &mut Transaction,
+        row: &mut [Datum],
+        handle: i64,
+        wait: LockWait,
+    ) -> Result<(), SqlError> {
+        if matches!(self.zone, TimeZone::Fixed(_)) {
+            return Ok(());
+        }
+        let twice = |(d, column): (&Datum, &ColumnInfo)| match d {
+            Datum::Time(t) if column.field_type.tp == TypeCode::Timestamp => {
+                self.zone.occurs(&self.zone.timestamp_to_local(t)) == Occurs::Twice
+            }
+            _ => false,
+        };
+        if !row.iter().zip(&self.table.columns).any(twice) {
+            return Ok(());
+        }
+        let key = table::record_key(self.table.id, handle);
+        if let Some(value) = self.current(txn, &[key], wait).await?.pop().flatten() {
+            let stored = row::full_decoder(&self.table).decode(&value, handle).map_err(row::damaged)?;
+            for ((d, stored), column) in row.iter_mut().zip(stored).zip(&self.table.columns) {
+                if twice((d, column)) {
+                    *d = stored;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A new row. `fresh`: the handle was allocated for it and cannot exist.
     pub(crate) fn insert(
         &mut self,
@@ -80,6 +121,7 @@ impl Writer {
     ) -> Result<(), SqlError> {
         self.changes.add(RowChanges { added: 1, touched: 1 });
         let table = self.table.clone();
+        let row = &*self.to_be_stored(&table, row)?;
         let key = table::record_key(table.id, handle);
         let value = row::encode_row(&table, row)?;
         if fresh {
@@ -113,6 +155,8 @@ impl Writer {
     pub(crate) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
         self.changes.add(RowChanges { added: -1, touched: 1 });
         let table = self.table.clone();
+        let row = &*row::as_converted(&table, row);
+        check_not_switching(&table)?;
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
         txn.delete(key)?;
@@ -140,6 +184,7 @@ impl Writer {
         }
         self.changes.add(RowChanges { added: 0, touched: 1 });
         let table = self.table.clone();
+        let (old, new) = (&*row::as_converted(&table, old), &*self.to_be_stored(&table, new)?);
         let key = table::record_key(table.id, handle);
         self.keys.push(key.clone());
         txn.put(key, row::encode_row(&table, new)?)?;
@@ -250,6 +295,7 @@ impl Writer {
         handle: i64,
         fresh: bool,
     ) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
+        let row = &*row::as_converted(&self.table, row);
         let mut keys = Vec::new();
         if !fresh {
             keys.push((table::record_key(self.table.id, handle), None));
@@ -261,4 +307,9 @@ impl Writer {
         }
         Ok(keys)
     }
+}
+
+/// Between two versions of a table's columns nobody writes.
+fn check_not_switching(table: &TableInfo) -> Result<(), SqlError> {
+    if table.writes_wait { Err(SqlError::TableSwitching) } else { Ok(()) }
 }

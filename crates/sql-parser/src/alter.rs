@@ -4,23 +4,7 @@ use sql_base::SqlError;
 use sqlparser::tokenizer::Token;
 
 use super::ddl::TableElement;
-use super::{AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName, ViewMode};
-
-/// What `ALGORITHM` and `LOCK` demand.
-pub(super) enum How {
-    Any,
-    Instant,
-}
-
-impl How {
-    /// An index is not built in an instant.
-    pub(super) fn check(self, builds_index: bool) -> Parsed<()> {
-        match self {
-            How::Instant if builds_index => Err(SqlError::AlterAlgorithmNotSupported.into()),
-            _ => Ok(()),
-        }
-    }
-}
+use super::{Algorithm, AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName, ViewMode};
 
 impl StatementParser<'_> {
     pub(super) fn alter(&mut self) -> Parsed<Statement> {
@@ -52,11 +36,11 @@ impl StatementParser<'_> {
         if self.eat("TABLE") {
             let table = self.table_name()?;
             let mut actions = Vec::new();
-            let mut how = Vec::new();
+            let mut algorithm = Algorithm::Default;
             if !self.at_end() {
                 loop {
                     match self.alter_how()? {
-                        Some(said) => how.push(said),
+                        Some(said) => algorithm = said.unwrap_or(algorithm),
                         None => self.alter_action(&table, &mut actions)?,
                     }
                     if !self.eat_token(&Token::Comma) {
@@ -64,15 +48,7 @@ impl StatementParser<'_> {
                     }
                 }
             }
-            let builds_index = actions.iter().any(|action| match action {
-                AlterAction::AddIndex(_) => true,
-                AlterAction::AddColumn { column, .. }
-                | AlterAction::ModifyColumn { column, .. }
-                | AlterAction::ChangeColumn { column, .. } => column.unique,
-                _ => false,
-            });
-            how.into_iter().try_for_each(|how| how.check(builds_index))?;
-            return Ok(Statement::Ddl(Ddl::AlterTable { table, actions }));
+            return Ok(Statement::Ddl(Ddl::AlterTable { table, actions, algorithm }));
         }
         if self.begins_view() {
             return self.view(ViewMode::Alter);
@@ -85,19 +61,27 @@ impl StatementParser<'_> {
         self.unexpected()
     }
 
-    /// `ALGORITHM = …` or `LOCK = …`. How to do it is the server's choice: every change is online.
-    pub(super) fn alter_how(&mut self) -> Parsed<Option<How>> {
+    /// `ALGORITHM = …` or `LOCK = …`, and what the former demands. Locks are not needed: every change is online.
+    pub(super) fn alter_how(&mut self) -> Parsed<Option<Option<Algorithm>>> {
         let Some(what) = self.eat_any(&["ALGORITHM", "LOCK"]) else { return Ok(None) };
         self.eat_token(&Token::Eq);
         let word = self.any_word()?;
-        match (what, word.to_ascii_uppercase().as_str()) {
-            ("ALGORITHM", "INSTANT") => return Ok(Some(How::Instant)),
-            ("ALGORITHM", "DEFAULT" | "INPLACE") | ("LOCK", "DEFAULT" | "NONE") => {}
-            ("ALGORITHM", "COPY") | ("LOCK", "SHARED" | "EXCLUSIVE") => self.ignored(&format!("{what}={word}")),
+        Ok(Some(match (what, word.to_ascii_uppercase().as_str()) {
+            ("ALGORITHM", "DEFAULT") => Some(Algorithm::Default),
+            ("ALGORITHM", "INSTANT") => Some(Algorithm::Instant),
+            ("ALGORITHM", "INPLACE") => Some(Algorithm::Inplace),
+            ("ALGORITHM", "COPY") => {
+                self.ignored("ALGORITHM=COPY");
+                Some(Algorithm::Copy)
+            }
+            ("LOCK", "DEFAULT" | "NONE") => None,
+            ("LOCK", "SHARED" | "EXCLUSIVE") => {
+                self.ignored(&format!("{what}={word}"));
+                None
+            }
             ("ALGORITHM", _) => return Err(SqlError::UnknownAlterAlgorithm(word).into()),
             _ => return Err(SqlError::UnknownAlterLock(word).into()),
-        }
-        Ok(Some(How::Any))
+        }))
     }
 
     fn alter_action(&mut self, table: &TableName, actions: &mut Vec<AlterAction>) -> Parsed<()> {

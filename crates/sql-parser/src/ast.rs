@@ -245,6 +245,8 @@ pub enum Ddl {
         table: TableName,
         /// Changes, in order. Empty is legal and does nothing.
         actions: Vec<AlterAction>,
+        /// `ALGORITHM = …`.
+        algorithm: Algorithm,
     },
     /// `CREATE [UNIQUE] INDEX`.
     CreateIndex {
@@ -610,6 +612,8 @@ pub struct TableOptions {
     pub comment: Option<String>,
     /// `AUTO_INCREMENT`.
     pub auto_increment: Option<u64>,
+    /// `AUTO_ID_CACHE`.
+    pub auto_id_cache: Option<u64>,
     /// `SHARD_ROW_ID_BITS`.
     pub shard_row_id_bits: Option<u64>,
     /// `PRE_SPLIT_REGIONS`.
@@ -933,6 +937,20 @@ pub enum SetItem {
         /// `READ ONLY` = true, `READ WRITE` = false.
         read_only: Option<bool>,
     },
+}
+
+/// What `ALGORITHM` demands of a change of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// Nothing.
+    #[default]
+    Default,
+    /// That only the definition changes.
+    Instant,
+    /// That rows stay where they are.
+    Inplace,
+    /// That rows are copied.
+    Copy,
 }
 
 /// How a transaction begins.

@@ -5,9 +5,9 @@ use sqlparser::ast::{Expr, UnaryOperator, Value};
 use sqlparser::tokenizer::Token;
 
 use super::{
-    Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Generated, IndexDef, IndexKind,
-    IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser, TableOptions, TypeKind,
-    ViewMode,
+    Algorithm, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Generated, IndexDef,
+    IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser, TableOptions,
+    TypeKind, ViewMode,
 };
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.
@@ -64,7 +64,9 @@ impl StatementParser<'_> {
             let table = self.table_name()?;
             let mut index = self.index_body(kind, Some(name))?;
             while let Some(how) = self.alter_how()? {
-                how.check(true)?;
+                if how == Some(Algorithm::Instant) {
+                    return Err(SqlError::AlterAlgorithmNotSupported.into());
+                }
             }
             index.if_not_exists = if_not_exists;
             return Ok(Statement::Ddl(Ddl::CreateIndex { if_not_exists, table, index }));
@@ -522,10 +524,7 @@ impl StatementParser<'_> {
             "COMMENT" => options.comment = Some(self.string()?),
             "AUTO_INCREMENT" => options.auto_increment = Some(self.unsigned()?),
             // One id at a time is an order of ids over all servers, more are how fast they come.
-            "AUTO_ID_CACHE" => match self.unsigned()? {
-                1 => return self.unsupported("AUTO_ID_CACHE = 1"),
-                _ => self.ignored(&name),
-            },
+            "AUTO_ID_CACHE" => options.auto_id_cache = Some(self.unsigned()?),
             "SHARD_ROW_ID_BITS" => options.shard_row_id_bits = Some(self.unsigned()?),
             "PRE_SPLIT_REGIONS" => options.pre_split_regions = Some(self.unsigned()?),
             "ENCRYPTION" => self.no_encryption()?,

@@ -10,7 +10,7 @@ use codec::datum::{self, Datum};
 use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{FieldType, TypeCode};
-use query::context::TimeZone;
+use query::context::{Occurs, TimeZone};
 use query::expr::{CmpOp, Expr, Func};
 use query::types::EvalType;
 
@@ -153,8 +153,11 @@ fn time(t: Time, column: &FieldType, zone: &TimeZone) -> Option<(Datum, Ordering
     };
     let order = t.cmp(&cut);
     let stored = Time { kind, fsp: column.fsp(), ..cut };
-    let stored = if kind == TimeKind::Timestamp { zone.timestamp_to_utc(&stored) } else { stored };
-    Some((Datum::Time(stored), order))
+    if kind != TimeKind::Timestamp {
+        return Some((Datum::Time(stored), order));
+    }
+    // What two moments read as, or none, is no bound of moments.
+    (zone.occurs(&stored) == Occurs::Once).then(|| (Datum::Time(zone.timestamp_to_utc(&stored)), order))
 }
 
 fn span(d: Duration, column: &FieldType) -> Option<(Datum, Ordering)> {

@@ -11,6 +11,7 @@ use sql_catalog::convert;
 use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
 use sql_context::{ExecContext, eval_context};
 use sql_ddl::check;
+use sql_ddl::job::Job;
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sql_planner::view::{Definitions, as_shown};
 use sqlparser::ast::{Expr, UnaryOperator, Value};
@@ -153,16 +154,16 @@ async fn show_jobs(server: &Server, limit: u64) -> Result<ResultSet, SqlError> {
         text("STATE", 64),
         text("COMMENTS", 1024),
     ];
-    let rows = queued.into_iter().chain(finished).map(|job| {
+    let rows = queued.into_iter().chain(finished).flat_map(Job::listed).map(|(job, kind)| {
         vec![
             Datum::Int(job.id),
-            s(job.schema_name),
-            s(job.table_name),
-            s(job.action.name()),
+            s(job.schema_name.as_str()),
+            s(job.table_name.as_str()),
+            s(kind),
             s(job.schema_state.to_string()),
             Datum::Int(job.schema_id),
             Datum::Int(job.table_id),
-            Datum::Int(job.row_count),
+            Datum::Int(job.rows()),
             time_of(job.create_ts),
             time_of(job.start_ts),
             time_of(job.finish_ts),

@@ -256,6 +256,8 @@ impl Session {
                 }
                 self.state.begin(&*self.server, begin.read_only, begin.pessimistic).await?;
                 if begin.consistent_snapshot {
+                    // The definitions before the rows: then these are filled that the definitions show.
+                    self.state.schema(&*self.server)?;
                     let start = self.state.transaction(&*self.server).await?.start_ts();
                     self.state.txn.read_ts = Some(start);
                 }
@@ -368,8 +370,11 @@ impl Session {
     /// on it locks as it goes, so that it ends.
     async fn run_autocommit(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
         let retries_max = self.state.vars.settings().retry_limit;
+        let patience = self.state.vars.settings().lock_wait;
+        let began = Instant::now();
         let mut attempt = 0;
         loop {
+            let seen = self.server.schema().map_or(0, |schema| schema.version());
             let result = match self.interruptible(statement, params).await {
                 Ok(outcome) => self.state.commit(&*self.server).await.map(|()| outcome),
                 Err(e) => {
@@ -378,6 +383,7 @@ impl Session {
                 }
             };
             match result {
+                Err(SqlError::TableSwitching) if self.newer_schema(seen, began + patience).await => {}
                 Err(SqlError::WriteConflict(_) | SqlError::SchemaChanged) if attempt < retries_max => {
                     attempt += 1;
                     self.state.warnings.clear();
@@ -391,6 +397,17 @@ impl Session {
                     return result;
                 }
             }
+        }
+    }
+
+    /// Waits for a version of the schema after this one. `false` when there is none until then.
+    async fn newer_schema(&mut self, seen: i64, until: Instant) -> bool {
+        let Ok(schemas) = self.server.schemas() else { return false };
+        let mut versions = schemas.subscribe();
+        let newer = versions.wait_for(|version| *version > seen);
+        tokio::select! {
+            newer = tokio::time::timeout_at(until.into(), newer) => matches!(newer, Ok(Ok(_))),
+            () = self.state.interrupt.killed() => false,
         }
     }
 

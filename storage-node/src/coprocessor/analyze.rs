@@ -13,7 +13,6 @@ use codec::table;
 use prost::Message;
 use proto::coprocessor::Request;
 use proto::tipb::{self, AnalyzeType, ExecType};
-use query::context::EvalContext;
 use query::types::Physical;
 use statistics::{Cell, Collector, CollectorOptions, SamplingMethod, Sketch};
 
@@ -39,8 +38,7 @@ pub(super) fn run(request: &Request, view: &dyn ReadView) -> Result<tipb::Analyz
     let limit_ms = request.context.as_ref().map_or(0, |c| c.max_execution_duration_ms);
     let deadline = Instant::now() + if limit_ms == 0 { DURATION_MAX } else { Duration::from_millis(limit_ms) };
 
-    let ctx = EvalContext::default();
-    let mut scan = Scan::new(&table_scan(request, &asked)?, request, view, &ctx)?;
+    let mut scan = Scan::new(&table_scan(request, &asked)?, request, view)?;
     let types = scan.types().clone();
     let mut collector = Collector::new(options(request, &asked, types.len())?);
     let mut row = Row::default();

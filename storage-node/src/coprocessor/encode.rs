@@ -10,7 +10,7 @@ use query::arrow_array::cast::AsArray;
 use query::arrow_array::types::{Float64Type, Int64Type, UInt64Type};
 use query::arrow_array::{Array, ArrayRef};
 use query::batch::{Batch, datum_at};
-use query::context::{EvalContext, TimeZone};
+use query::context::TimeZone;
 use query::types::Physical;
 
 use super::CopError;
@@ -24,11 +24,13 @@ pub(super) struct Output {
     chunks: Vec<tipb::Chunk>,
     rows: usize,
     bytes: usize,
+    zone: Option<TimeZone>,
 }
 
 impl Output {
-    /// An answer of these columns of the last executor's `types`; of all, when none are named.
-    pub(super) fn new(offsets: &[u32], types: &Arc<[FieldType]>) -> Result<Output, CopError> {
+    /// An answer of these columns of the last executor's `types`; of all, when none are named. `zone` is the one that
+    /// TIMESTAMP values are in, if not UTC.
+    pub(super) fn new(offsets: &[u32], types: &Arc<[FieldType]>, zone: Option<TimeZone>) -> Result<Output, CopError> {
         let offsets: Vec<usize> = match offsets {
             [] => (0..types.len()).collect(),
             some => some.iter().map(|o| *o as usize).collect(),
@@ -36,7 +38,7 @@ impl Output {
         if let Some(beyond) = offsets.iter().find(|o| **o >= types.len()) {
             return Err(CopError::Request(format!("output column {beyond} of {}", types.len())));
         }
-        Ok(Output { offsets, chunks: Vec::new(), rows: 0, bytes: 0 })
+        Ok(Output { offsets, chunks: Vec::new(), rows: 0, bytes: 0, zone })
     }
 
     /// Rows so far.
@@ -50,11 +52,7 @@ impl Output {
     }
 
     /// Adds rows.
-    pub(super) fn push(&mut self, batch: &Batch, ctx: &EvalContext) -> Result<(), CopError> {
-        let zone = match &ctx.time_zone {
-            TimeZone::Fixed(0) | TimeZone::Rules(_) => None,
-            zone => Some(zone),
-        };
+    pub(super) fn push(&mut self, batch: &Batch) -> Result<(), CopError> {
         let columns: Vec<(&ArrayRef, &FieldType, Physical)> = self
             .offsets
             .iter()
@@ -63,7 +61,7 @@ impl Output {
         let mut data = Vec::with_capacity(batch.num_rows() * columns.len() * 12);
         for row in 0..batch.num_rows() {
             for (column, ty, physical) in &columns {
-                encode_value(&mut data, column, row, ty, *physical, zone)?;
+                encode_value(&mut data, column, row, ty, *physical, self.zone.as_ref())?;
             }
         }
         self.rows += batch.num_rows();

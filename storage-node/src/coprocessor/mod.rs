@@ -26,8 +26,10 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use codec::types::FieldType;
 use prost::Message;
 use proto::coprocessor::{KeyRange as PbRange, Request, Response};
 use proto::tipb;
@@ -117,10 +119,11 @@ fn run(request: &Request, view: &dyn ReadView) -> Result<(tipb::SelectResponse, 
     let Some((first, rest)) = dag.executors.split_first() else {
         return Err(CopError::Request("a DAG request without executors".into()));
     };
-    let mut scan = Scan::new(first, request, view, &ctx)?;
-    let zone_is_known = !matches!(ctx.time_zone, TimeZone::Rules(_));
-    let mut pipeline = Pipeline::new(rest, scan.types().clone(), zone_is_known)?;
-    let mut out = encode::Output::new(&dag.output_offsets, pipeline.types())?;
+    let mut scan = Scan::new(first, request, view)?;
+    let (mut pipeline, shifted) = planned(rest, scan.types(), &ctx.time_zone)?;
+    let zone = shifted.then(|| ctx.time_zone.clone());
+    scan.shift_to(zone.clone());
+    let mut out = encode::Output::new(&dag.output_offsets, pipeline.types(), zone)?;
     let paging_size = usize::try_from(request.paging_size).unwrap_or(usize::MAX);
     let mut drained = false;
     while !pipeline.is_done() {
@@ -131,13 +134,13 @@ fn run(request: &Request, view: &dyn ReadView) -> Result<(tipb::SelectResponse, 
             drained = true;
             break;
         };
-        pipeline.push(batch, &mut ctx, &mut |b, ctx| out.push(b, ctx))?;
+        pipeline.push(batch, &mut ctx, &mut |b| out.push(b))?;
         if paging_size > 0 && (out.rows() >= paging_size || out.bytes() >= PAGE_BYTES_MAX) {
             break;
         }
     }
     // Whatever absorbed rows gives its result for this page; a client merges the pages' partial results.
-    pipeline.finish(&mut ctx, &mut |b, ctx| out.push(b, ctx))?;
+    pipeline.finish(&mut ctx, &mut |b| out.push(b))?;
     let range = (paging_size > 0 && !drained && !pipeline.is_done()).then(|| scan.consumed()).flatten();
     let mut select = out.finish();
     select.warnings =
@@ -152,17 +155,35 @@ fn run(request: &Request, view: &dyn ReadView) -> Result<(tipb::SelectResponse, 
     Ok((select, range))
 }
 
+/// The executors above a scan of these types, and whether they need its TIMESTAMP values in the session's zone. In a zone
+/// with rules values are shifted only for those who compute with them: a reading that a zone has twice would come back as
+/// another moment.
+fn planned(
+    executors: &[tipb::Executor],
+    types: &Arc<[FieldType]>,
+    zone: &TimeZone,
+) -> Result<(Pipeline, bool), CopError> {
+    let of = |in_zone: bool| Pipeline::new(executors, types.clone(), in_zone);
+    match zone {
+        TimeZone::Fixed(secs) => Ok((of(true)?, *secs != 0)),
+        TimeZone::Rules(_) => match of(false) {
+            Err(_) if zone.is_known() => Ok((of(true)?, true)),
+            unshifted => Ok((unshifted?, false)),
+        },
+    }
+}
+
 /// The statement's context as the request tells it.
 fn context(dag: &tipb::DagRequest) -> Result<EvalContext, CopError> {
     let name = dag.time_zone_name.as_str();
-    let time_zone = match TimeZone::parse_offset(name) {
+    let time_zone = match TimeZone::parse(name) {
         Some(zone) => zone,
         None if name.is_empty() || name.eq_ignore_ascii_case("system") => {
             let secs = i32::try_from(dag.time_zone_offset).ok().filter(|s| s.abs() <= 14 * 3600);
             TimeZone::Fixed(secs.ok_or_else(|| CopError::Request("a time zone offset of over 14 hours".into()))?)
         }
-        // Rows of other zones travel in UTC; only work on TIMESTAMP values would need the zone's rules.
-        None => TimeZone::Rules(std::sync::Arc::new(UnknownZone(name.into()))),
+        // Rows of zones that this node does not know travel in UTC; only work on TIMESTAMP values would need the rules.
+        None => TimeZone::Rules(Arc::new(UnknownZone(name.into()))),
     };
     let mut ctx = EvalContext::for_select(dag.sql_mode, time_zone, 0);
     ctx.on_truncate = match dag.flags {
@@ -198,5 +219,9 @@ impl query::context::ZoneRules for UnknownZone {
 
     fn name(&self) -> &str {
         &self.0
+    }
+
+    fn is_known(&self) -> bool {
+        false
     }
 }

@@ -38,7 +38,7 @@ struct Counters {
 }
 
 /// What takes the result.
-pub(super) type Sink<'a> = dyn FnMut(&Batch, &EvalContext) -> Result<(), CopError> + 'a;
+pub(super) type Sink<'a> = dyn FnMut(&Batch) -> Result<(), CopError> + 'a;
 
 /// All executors above the scan.
 pub(super) struct Pipeline {
@@ -206,7 +206,7 @@ impl Pipeline {
             counters.iterations += 1;
             counters.ns += started.elapsed().as_nanos() as u64;
         }
-        if batch.is_empty() { Ok(()) } else { sink(&batch, ctx) }
+        if batch.is_empty() { Ok(()) } else { sink(&batch) }
     }
 
     /// Gives what the absorbing executors hold.

@@ -15,7 +15,7 @@ use engine::{Direction, KeyRange};
 use proto::coprocessor::{KeyRange as PbRange, Request};
 use proto::tipb::{self, ExecType};
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, ColumnBuilder};
-use query::context::{EvalContext, TimeZone};
+use query::context::TimeZone;
 use query::types::Physical;
 
 use super::{CopError, unsupported};
@@ -78,7 +78,6 @@ impl<'a> Scan<'a> {
         executor: &tipb::Executor,
         request: &Request,
         view: &'a dyn ReadView,
-        ctx: &EvalContext,
     ) -> Result<Scan<'a>, CopError> {
         let (table_id, infos, desc, is_index) = match ExecType::try_from(executor.tp) {
             Ok(ExecType::TypeTableScan) => {
@@ -132,11 +131,6 @@ impl<'a> Scan<'a> {
             ranges.reverse();
         }
         let key_only = !is_index && columns.iter().all(|c| c.is_handle);
-        let shifts = columns.iter().any(|c| c.ty.tp == TypeCode::Timestamp);
-        let zone = match &ctx.time_zone {
-            TimeZone::Fixed(0) | TimeZone::Rules(_) => None,
-            zone => shifts.then(|| zone.clone()),
-        };
         Ok(Scan {
             view,
             table_id,
@@ -149,7 +143,7 @@ impl<'a> Scan<'a> {
             rows: None,
             direction: if desc { Direction::Backward } else { Direction::Forward },
             key_only,
-            zone,
+            zone: None,
             last_key: None,
             batch_rows: BATCH_ROWS_MIN,
             batch_bytes: 0,
@@ -158,6 +152,11 @@ impl<'a> Scan<'a> {
             started: Instant::now(),
             spent_ns: 0,
         })
+    }
+
+    /// From here on TIMESTAMP values are in this zone.
+    pub(super) fn shift_to(&mut self, zone: Option<TimeZone>) {
+        self.zone = zone.filter(|_| self.types.iter().any(|ty| ty.tp == TypeCode::Timestamp));
     }
 
     /// Types of the columns.

@@ -305,6 +305,11 @@ fn timestamps_are_compared_in_the_sessions_zone_and_sent_in_utc() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0][0], Datum::Int(3));
     assert_eq!(rows[0][1].clone().unflatten(&types()[3]).unwrap(), row(3)[3]);
+    // By name, where it is summer.
+    dag.time_zone_name = "asia/karachi".into();
+    r.data = dag.encode_to_vec();
+    let named = rows_of(&handle(&r, &view(10)), 2);
+    assert_eq!(named[0][1].clone().unflatten(&types()[3]).unwrap(), row(3)[3]);
     dag.time_zone_name = "Europe/Nowhere".into();
     r.data = dag.encode_to_vec();
     assert!(handle(&r, &view(1)).other_error.contains("time zone"));

@@ -1,6 +1,7 @@
 //! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
 
 mod bad_input;
+mod column_changes;
 mod faults;
 mod global_variables;
 mod golden;

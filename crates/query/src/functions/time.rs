@@ -455,7 +455,7 @@ const TIMESTAMP_MICROS: std::ops::Range<i64> = 1_000_000..(i32::MAX as i64 + 1) 
 fn convert_tz(call: &Call, v: &[Datum], ctx: &mut EvalContext) -> Result<Datum> {
     let zone = |name: &Datum| match lossy(name).as_ref() {
         name if name.eq_ignore_ascii_case("system") => Some(ctx.system_zone.clone()),
-        name => TimeZone::parse_offset(name),
+        name => TimeZone::parse(name),
     };
     match (full_date(&v[0]), zone(&v[1]), zone(&v[2])) {
         (Some(t), Some(from), Some(to)) => {

@@ -19,7 +19,7 @@ use codec::types::{FieldType, TypeCode, flags};
 
 use super::print::{display, to_text};
 use super::time::to_time;
-use crate::context::{EvalContext, Severity, TimeZone, sql_mode};
+use crate::context::{EvalContext, Occurs, Severity, TimeZone, sql_mode};
 use crate::error::{EvalError, Result};
 
 /// What a conversion depends on beside value and types.
@@ -69,6 +69,10 @@ pub enum Problem {
     Note,
     /// 1366 (1292 for dates and times): kind and value.
     Wrong(&'static str, String),
+    /// A TIMESTAMP that the zone's clocks skipped: 1292, as a warning 1299.
+    NeverWas(String),
+    /// 1299.
+    InvalidTimestamp,
     /// 3140, also where nothing is strict.
     Json,
 }
@@ -79,6 +83,7 @@ impl Problem {
         match self {
             Problem::TooLong if ty.tp == TypeCode::Bit => Problem::OutOfRange,
             Problem::TooLong => Problem::Truncated,
+            Problem::NeverWas(_) => Problem::InvalidTimestamp,
             Problem::Wrong("date" | "datetime" | "time", value) => {
                 // Digits that are no date, or no date here, are out of range.
                 match value.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-') {
@@ -97,6 +102,10 @@ impl Problem {
             Problem::OutOfRange => EvalError::ColumnOutOfRange { column, row },
             Problem::TooLong => EvalError::DataTooLong { column, row },
             Problem::Truncated | Problem::Note => EvalError::DataTruncated { column, row },
+            Problem::NeverWas(value) => {
+                EvalError::IncorrectColumnValue { ty: "datetime".into(), value: value.clone(), column, row }
+            }
+            Problem::InvalidTimestamp => EvalError::InvalidTimestamp { column, row },
             Problem::Wrong(kind, value) => {
                 EvalError::IncorrectColumnValue { ty: (*kind).into(), value: value.clone(), column, row }
             }
@@ -426,6 +435,9 @@ fn time(d: &Datum, ty: &FieldType, cx: &StoreContext<'_>) -> Fit {
         let utc = cx.zone.timestamp_to_utc(&t);
         if t.has_zero_date() || !TIMESTAMP_RANGE.contains(&utc.to_epoch_micros()) {
             return wrong();
+        }
+        if cx.zone.occurs(&t) == Occurs::Never {
+            return (Datum::Time(cx.zone.timestamp_to_local(&utc)), Some(Problem::NeverWas(display(d))));
         }
     }
     (Datum::Time(t), problem)

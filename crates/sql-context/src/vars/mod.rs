@@ -15,10 +15,11 @@ mod settings;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use codec::types::Collation;
 use parking_lot::RwLock;
+use query::context::{TimeZone, ZoneRules};
 use sql_base::SqlError;
 use sql_parser::LexMode;
 
@@ -97,15 +98,6 @@ impl GlobalVars {
         }
         *self.now.write() = Globals::new(values);
     }
-}
-
-/// Offset of a session's time zone from UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeZone {
-    /// Seconds east of UTC.
-    Fixed(i32),
-    /// The server's own zone, whose offset changes with the seasons.
-    System,
 }
 
 /// A session's variables. Copies share everything until one of them changes.
@@ -219,29 +211,37 @@ pub fn follower(name: &str, value: &str) -> Option<(&'static str, String)> {
     }
 }
 
+/// The server's own zone.
+#[derive(Debug)]
+struct SystemZone;
+
+impl ZoneRules for SystemZone {
+    fn offset_at(&self, utc_secs: i64) -> i32 {
+        use chrono::{Offset, TimeZone};
+        chrono::Local.timestamp_opt(utc_secs, 0).single().map_or(0, |t| t.offset().fix().local_minus_utc())
+    }
+
+    fn name(&self) -> &str {
+        "SYSTEM"
+    }
+}
+
+/// The server's own zone, found once. A server in UTC, as most are, spares the rules.
+pub(crate) static SYSTEM_ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+    const YEAR_SECS: i64 = 31_556_952;
+    // Every month of the last years and of this one: a zone that was UTC throughout is taken to stay so.
+    let now = chrono::Utc::now().timestamp();
+    match (0..120).all(|month| SystemZone.offset_at(now - month * YEAR_SECS / 12) == 0) {
+        true => TimeZone::UTC,
+        false => TimeZone::Rules(Arc::new(SystemZone)),
+    }
+});
+
 fn parse_time_zone(text: &str) -> Result<TimeZone, SqlError> {
-    let unknown = || SqlError::UnknownTimeZone(text.to_owned());
     if text.eq_ignore_ascii_case("system") {
-        return Ok(TimeZone::System);
+        return Ok(SYSTEM_ZONE.clone());
     }
-    if text.eq_ignore_ascii_case("utc") {
-        return Ok(TimeZone::Fixed(0));
-    }
-    let sign = match text.as_bytes().first() {
-        Some(b'+') => 1,
-        Some(b'-') => -1,
-        _ => return Err(unknown()),
-    };
-    let (hours, minutes) = text[1..].split_once(':').ok_or_else(unknown)?;
-    let number = |digits: &str| digits.parse::<u8>().map(i32::from).map_err(|_| unknown());
-    let (hours, minutes) = (number(hours)?, number(minutes)?);
-    let secs = sign * (hours * 3600 + minutes * 60);
-    // MySQL's range: -13:59 to +14:00.
-    if !(0..60).contains(&minutes) || !(0..=14).contains(&hours) || !(-13 * 3600 - 59 * 60..=14 * 3600).contains(&secs)
-    {
-        return Err(unknown());
-    }
-    Ok(TimeZone::Fixed(secs))
+    TimeZone::parse(text).ok_or_else(|| SqlError::UnknownTimeZone(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -318,7 +318,9 @@ mod tests {
         assert_eq!(code(set(&mut vars, "time_zone", "+15:00")), 1298);
         assert_eq!(code(set(&mut vars, "time_zone", "+2000000:00")), 1298);
         assert_eq!(code(set(&mut vars, "collation_connection", "nope")), 1273);
-        assert_eq!(vars.settings().time_zone, TimeZone::System);
+        assert_eq!(vars.settings().time_zone, *SYSTEM_ZONE);
+        set(&mut vars, "time_zone", "europe/berlin").unwrap();
+        assert_eq!(vars.settings().time_zone.name(), "Europe/Berlin");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use codec::types::Collation;
 
-use super::{TimeZone, parse_sql_mode, parse_time_zone};
+use query::context::TimeZone;
+
+use super::{SYSTEM_ZONE, parse_sql_mode, parse_time_zone};
 
 /// What follows a plain `COMMIT` or `ROLLBACK`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +96,7 @@ impl Settings {
         Settings {
             sql_mode: parse_sql_mode(of("sql_mode")).unwrap_or(0),
             autocommit: flag("autocommit"),
-            time_zone: parse_time_zone(of("time_zone")).unwrap_or(TimeZone::System),
+            time_zone: parse_time_zone(of("time_zone")).unwrap_or_else(|_| SYSTEM_ZONE.clone()),
             collation: Collation::from_name(of("collation_connection")).unwrap_or(Collation::DEFAULT),
             collation_server: Collation::from_name(of("collation_server")).unwrap_or(Collation::DEFAULT),
             div_precision_increment: number("div_precision_increment").min(30) as u8,

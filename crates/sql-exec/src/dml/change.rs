@@ -28,7 +28,9 @@ use crate::planned::{load_memory_tables, settings};
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
 use crate::runtime::{Runtime, resolve};
-use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context};
+use crate::statement::{
+    check_definitions, collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context,
+};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -394,7 +396,9 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     }
     let pessimistic = ctx.txn().await?.is_pessimistic();
     let overlay = overlay_of(ctx.txn().await?, &tables);
-    let reader = Reader::with_overlay(snapshot_of(ctx, true).await?, overlay);
+    let snapshot = snapshot_of(ctx, true).await?;
+    check_definitions(ctx, &tables)?;
+    let reader = Reader::with_overlay(snapshot, overlay);
     let mut runtime = Runtime::new(reader, columns, cx, interrupt);
     runtime.memory = memory;
     let rt = Arc::new(runtime);
@@ -506,10 +510,11 @@ pub(crate) async fn update(
             // Assignments see what earlier ones have set.
             let mut values = batch.row(r);
             for (i, target) in found.targets.iter().enumerate() {
-                let Some((old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
+                let Some((mut old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
                 if !done[i].insert(handle) {
                     continue;
                 }
+                writers[i].restore_moments(ctx.txn().await?, &mut old, handle, wait).await?;
                 matched += 1;
                 let mut new = old.clone();
                 let mut set = Vec::new();
@@ -613,11 +618,12 @@ pub(crate) async fn delete(
         found.rt.check_interrupted()?;
         for r in 0..batch.num_rows() {
             for (i, target) in found.targets.iter().enumerate() {
-                let Some((old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
+                let Some((mut old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
                 if !done[i].insert(handle) {
                     continue;
                 }
                 let txn = ctx.txn().await?;
+                writers[i].restore_moments(txn, &mut old, handle, wait).await?;
                 writers[i].remove(txn, &old, handle)?;
                 affected += 1;
             }

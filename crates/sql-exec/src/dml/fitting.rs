@@ -5,7 +5,7 @@ use codec::time::TimeKind;
 use codec::types::{FieldType, TypeCode, flags};
 use query::context::{EvalContext, TimeZone};
 use sql_base::SqlError;
-use sql_catalog::convert::{self, Context, Problem};
+use sql_catalog::convert::{self, Context, Problem, implicit_default};
 use sql_catalog::row;
 use sql_catalog::{ColumnDefault, ColumnInfo};
 use sql_context::{ExecContext, eval_context};
@@ -59,8 +59,7 @@ impl Fitting {
     pub(super) fn default(&mut self, column: &ColumnInfo) -> Result<Datum, SqlError> {
         match &column.default {
             ColumnDefault::Null => Ok(Datum::Null),
-            ColumnDefault::Constant(text) => Ok(row::constant_default(column, text, &self.zone.clone())
-                .pipe(|d| row::to_stored(d, &column.field_type, &self.zone))),
+            ColumnDefault::Constant(text) => Ok(row::constant_default(column, text)),
             ColumnDefault::CurrentTimestamp => Ok(self.now(&column.field_type)),
             ColumnDefault::None if !column.field_type.is_not_null() => Ok(Datum::Null),
             ColumnDefault::None if column.field_type.has(flags::AUTO_INCREMENT) => Ok(Datum::Null),
@@ -128,35 +127,4 @@ fn needs_value(column: &ColumnInfo) -> bool {
         && ty.is_not_null()
         && !ty.has(flags::AUTO_INCREMENT)
         && ty.tp != TypeCode::Enum
-}
-
-trait Pipe: Sized {
-    fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
-        f(self)
-    }
-}
-
-impl Pipe for Datum {}
-
-/// The value of NOT NULL columns that nobody gave one.
-fn implicit_default(ty: &FieldType) -> Datum {
-    use codec::time::{Duration, Time};
-    match ty.tp {
-        TypeCode::Float | TypeCode::Double => Datum::Float(0.0),
-        TypeCode::NewDecimal | TypeCode::Unspecified => {
-            Datum::Decimal(codec::decimal::Decimal::from_i128(0, ty.decimal.clamp(0, 30) as u8))
-        }
-        TypeCode::Date | TypeCode::NewDate | TypeCode::DateTime | TypeCode::Timestamp => {
-            Datum::Time(Time::zero(TimeKind::from_type(ty.tp).unwrap_or(TimeKind::DateTime), ty.fsp()))
-        }
-        TypeCode::Duration => Datum::Duration(Duration { micros: 0, fsp: ty.fsp() }),
-        TypeCode::Year => Datum::UInt(0),
-        TypeCode::Enum => Datum::Enum(1),
-        TypeCode::Set => Datum::Set(0),
-        TypeCode::Bit => Datum::Bit(0),
-        TypeCode::Json => Datum::Json(codec::json::Json::Null),
-        tp if tp.is_string() => Datum::Bytes(Vec::new()),
-        _ if ty.is_unsigned() => Datum::UInt(0),
-        _ => Datum::Int(0),
-    }
 }

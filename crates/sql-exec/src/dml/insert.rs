@@ -297,7 +297,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                 let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
                 let column = find(&column_name(n)?)?;
                 let e = if is_default(&a.value) {
-                    let text = column.default.constant().map(<[u8]>::to_vec);
+                    let text = row::default_text(column, &env.eval().time_zone);
                     text.map_or_else(Expr::null, |t| sql_planner::expr::parameter(Datum::Bytes(t), env.eval()))
                 } else {
                     infer::exact(binder.bind_expr(&a.value)?)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
-use query::context::EvalContext;
+use query::context::{EvalContext, TimeZone};
 use sql_base::SqlError;
 use sql_catalog::{
     AutoIdKind, CheckOption, ColumnDefault, ColumnInfo, IndexInfo, PolicyRef, Schema, TableInfo, TableKind, ViewInfo,
+    row,
 };
 use sql_context::Services;
 use sql_planner::view::{Definitions, as_shown};
@@ -161,13 +162,13 @@ fn now_text(ty: &FieldType) -> String {
     if ty.fsp() > 0 { format!("CURRENT_TIMESTAMP({})", ty.fsp()) } else { "CURRENT_TIMESTAMP".into() }
 }
 
-/// The default as information_schema and SHOW COLUMNS print it.
-pub(crate) fn column_default(column: &ColumnInfo) -> Datum {
+/// The default as information_schema and SHOW COLUMNS print it to a reader in this zone.
+pub(crate) fn column_default(column: &ColumnInfo, zone: &TimeZone) -> Datum {
     match &column.default {
         ColumnDefault::None | ColumnDefault::Null => Datum::Null,
         ColumnDefault::CurrentTimestamp => s(now_text(&column.field_type)),
         ColumnDefault::Constant(bytes) if column.field_type.tp == TypeCode::Bit => s(bit_text(bytes)),
-        ColumnDefault::Constant(bytes) => Datum::Bytes(bytes.clone()),
+        ColumnDefault::Constant(_) => row::default_text(column, zone).map_or(Datum::Null, Datum::Bytes),
     }
 }
 
@@ -238,7 +239,7 @@ pub(super) fn views(schema: &Arc<Schema>) -> Rows {
     all_views(schema).map(row).collect()
 }
 
-pub(super) fn columns(schema: &Arc<Schema>) -> Rows {
+pub(super) fn columns(schema: &Arc<Schema>, zone: &TimeZone) -> Rows {
     let mut rows = Vec::new();
     let views: HashMap<i64, TableInfo> =
         all_views(schema).filter_map(|(_, table, _, shown)| Some((table.id, shown?.0))).collect();
@@ -292,7 +293,7 @@ pub(super) fn columns(schema: &Arc<Schema>) -> Rows {
                 s(table.name.as_str()),
                 s(column.name.as_str()),
                 Datum::Int(position),
-                column_default(column),
+                column_default(column, zone),
                 s(if ty.is_not_null() { "NO" } else { "YES" }),
                 s(data_type(ty)),
                 chars,

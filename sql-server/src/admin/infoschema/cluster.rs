@@ -424,16 +424,16 @@ pub(super) fn processlist(server: &Server) -> Rows {
 
 pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
     let (queued, finished) = server.domain()?.jobs(JOBS_SHOWN).await?;
-    let row = |job: sql_ddl::job::Job| {
+    let row = |(job, kind): (sql_ddl::job::Job, String)| {
         vec![
             Datum::Int(job.id),
-            s(job.schema_name),
-            s(job.table_name),
-            s(job.action.name()),
+            s(job.schema_name.as_str()),
+            s(job.table_name.as_str()),
+            s(kind),
             s(job.schema_state.to_string()),
             Datum::Int(job.schema_id),
             Datum::Int(job.table_id),
-            Datum::Int(job.row_count),
+            Datum::Int(job.rows()),
             time_of(job.create_ts),
             time_of(job.start_ts),
             time_of(job.finish_ts),
@@ -441,7 +441,7 @@ pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
             s(job.query),
         ]
     };
-    Ok(queued.into_iter().chain(finished).map(row).collect())
+    Ok(queued.into_iter().chain(finished).flat_map(sql_ddl::job::Job::listed).map(row).collect())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use codec::datum::Datum;
+use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{Schema, TableInfo, TableKind};
 use sql_context::VirtualRows;
@@ -21,18 +22,28 @@ use crate::cluster::Server;
 
 #[async_trait]
 impl VirtualRows for Server {
-    async fn virtual_rows(&self, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {
-        rows(self, schema, table).await
+    async fn virtual_rows(
+        &self,
+        schema: &Arc<Schema>,
+        table: &TableInfo,
+        zone: &TimeZone,
+    ) -> Result<Vec<Vec<Datum>>, SqlError> {
+        rows(self, schema, table, zone).await
     }
 }
 
 /// The rows of a computed table, each with a value for every column in order.
-async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Result<Vec<Vec<Datum>>, SqlError> {
+async fn rows(
+    server: &Server,
+    schema: &Arc<Schema>,
+    table: &TableInfo,
+    zone: &TimeZone,
+) -> Result<Vec<Vec<Datum>>, SqlError> {
     assert!(table.kind == TableKind::Memory, "table '{}' is stored, not computed", table.name);
     let rows = match table.name.lower.as_str() {
         "schemata" => catalog::schemata(schema),
         "tables" => catalog::tables(server, schema).await?,
-        "columns" => catalog::columns(schema),
+        "columns" => catalog::columns(schema, zone),
         "views" => catalog::views(schema),
         "statistics" => catalog::statistics(schema, &server.domain()?.statistics().current()),
         "key_column_usage" => catalog::key_column_usage(schema),

@@ -1,8 +1,11 @@
 //! Definitions as statements that make them again.
 
 use codec::types::{Collation, TypeCode, flags};
+use query::context::TimeZone;
 use sql_base::SqlError;
-use sql_catalog::{ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo, TableKind, ViewInfo};
+use sql_catalog::{
+    ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo, TableKind, ViewInfo, row,
+};
 use sql_ddl::placement::settings;
 use sql_parser::canonical::{AsWritten, query_text, quoted};
 use sql_parser::parse_query;
@@ -73,9 +76,9 @@ pub(crate) fn security(view: &ViewInfo) -> &'static str {
     if view.invoker { "INVOKER" } else { "DEFINER" }
 }
 
-/// CREATE TABLE. `next` is what AUTO_INCREMENT gives next, told once it is not the first.
-pub fn create_table(table: &TableInfo, next: Option<i64>) -> String {
-    let mut lines: Vec<String> = table.public_columns().map(|column| column_line(table, column)).collect();
+/// CREATE TABLE. `next` is what AUTO_INCREMENT gives next, told once it is not the first; `zone` is the reader's.
+pub fn create_table(table: &TableInfo, next: Option<i64>, zone: &TimeZone) -> String {
+    let mut lines: Vec<String> = table.public_columns().map(|column| column_line(table, column, zone)).collect();
     for key in infoschema::keys(table) {
         let columns: Vec<_> = key
             .columns
@@ -112,6 +115,9 @@ pub fn create_table(table: &TableInfo, next: Option<i64>) -> String {
     if let Some(next) = next.filter(|next| *next > 1) {
         text.push_str(&format!(" AUTO_INCREMENT={next}"));
     }
+    if table.auto_id_cache != 0 {
+        text.push_str(&format!(" /*T![auto_id_cache] AUTO_ID_CACHE={} */", table.auto_id_cache));
+    }
     if !table.comment.is_empty() {
         text.push_str(&format!(" COMMENT={}", literal(&table.comment)));
     }
@@ -119,7 +125,7 @@ pub fn create_table(table: &TableInfo, next: Option<i64>) -> String {
     text
 }
 
-fn column_line(table: &TableInfo, column: &ColumnInfo) -> String {
+fn column_line(table: &TableInfo, column: &ColumnInfo, zone: &TimeZone) -> String {
     let ty = &column.field_type;
     let mut line = format!("  {} {}", quoted(column.name.as_str()), ty.declaration());
     if ty.is_text() && ty.collation.name() != table.collate {
@@ -143,9 +149,9 @@ fn column_line(table: &TableInfo, column: &ColumnInfo) -> String {
         ColumnDefault::Constant(bytes) if ty.tp == TypeCode::Bit => {
             line.push_str(&format!(" DEFAULT {}", infoschema::bit_text(bytes)));
         }
-        ColumnDefault::Constant(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => line.push_str(&format!(" DEFAULT {}", literal(text))),
-            Err(_) => line.push_str(&format!(" DEFAULT 0x{}", sql_base::hex(bytes))),
+        ColumnDefault::Constant(_) => match String::from_utf8(row::default_text(column, zone).unwrap_or_default()) {
+            Ok(text) => line.push_str(&format!(" DEFAULT {}", literal(&text))),
+            Err(bytes) => line.push_str(&format!(" DEFAULT 0x{}", sql_base::hex(bytes.as_bytes()))),
         },
     }
     if column.on_update_now {

@@ -12,7 +12,7 @@ use codec::types::{Collation, FieldType, TypeCode};
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind, ViewInfo};
-use sql_context::{ExecContext, eval_context};
+use sql_context::{ExecContext, eval_context, time_zone};
 use sql_parser::{ShowKind, TableName};
 use sql_planner::view::{Definitions, as_shown};
 
@@ -56,7 +56,10 @@ pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind
                 _ => None,
             };
             let columns = vec![text("Table", 64), text("Create Table", 1024)];
-            Ok(result(columns, vec![vec![s(table.name.as_str()), s(create_table(&table, next))]]))
+            Ok(result(
+                columns,
+                vec![vec![s(table.name.as_str()), s(create_table(&table, next, &time_zone(ctx.session)))]],
+            ))
         }
         ShowKind::CreateView(name) => {
             let (database, table) = table(ctx, name)?;
@@ -249,6 +252,7 @@ fn columns(ctx: &ExecContext<'_>, full: bool, name: &TableName) -> Result<Result
     if full {
         columns.extend([text("Privileges", 154), long_text("Comment")]);
     }
+    let zone = time_zone(ctx.session);
     let rows = table.public_columns().map(|column| {
         let ty = &column.field_type;
         let mut row = vec![s(column.name.as_str()), s(ty.declaration())];
@@ -258,7 +262,7 @@ fn columns(ctx: &ExecContext<'_>, full: bool, name: &TableName) -> Result<Result
         row.extend([
             s(if ty.is_not_null() { "NO" } else { "YES" }),
             s(infoschema::column_key(column)),
-            infoschema::column_default(column),
+            infoschema::column_default(column, &zone),
             s(infoschema::column_extra(column)),
         ]);
         if full {
