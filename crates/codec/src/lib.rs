@@ -15,6 +15,7 @@
 //! Nothing here panics on bytes from outside: decoding returns [`Error`].
 
 pub mod bytes;
+pub mod charset;
 pub mod datum;
 pub mod decimal;
 pub mod json;

@@ -3,6 +3,7 @@
 //! [`FieldType`] is what travels: catalog → planner → row decoding, index keys and result metadata. The numbers of
 //! [`TypeCode`], [`flags`] and [`Collation`] are MySQL's protocol numbers, so no table translates them anywhere.
 
+use crate::charset::Charset;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -136,6 +137,8 @@ pub mod flags {
     pub const IS_BOOLEAN: u32 = 1 << 19;
     /// Not MySQL's: the expression is written `0x…`, `x'…'` or `b'…'`: a binary string that is a number where numbers are.
     pub const BIT_LITERAL: u32 = 1 << 25;
+    /// Not MySQL's: the expression says COLLATE.
+    pub const SAYS_COLLATE: u32 = 1 << 26;
 }
 
 /// Length or scale that the declaration leaves open.
@@ -396,6 +399,10 @@ pub enum CollationKind {
     UnicodeCi,
     /// As [`CollationKind::UnicodeCi`] without padding.
     UnicodeCiNoPad,
+    /// The order of GBK's bytes, PAD SPACE.
+    GbkBin,
+    /// Latin1 as Swedes sort it: å, ä and ö are letters of their own, behind z. PAD SPACE.
+    LatinSwedishCi,
 }
 
 const COLLATIONS: &[(u16, &str, &str, CollationKind)] = &[
@@ -409,7 +416,10 @@ const COLLATIONS: &[(u16, &str, &str, CollationKind)] = &[
     (33, "utf8_general_ci", "utf8", CollationKind::GeneralCi),
     (192, "utf8_unicode_ci", "utf8", CollationKind::UnicodeCi),
     (65, "ascii_bin", "ascii", CollationKind::BinPad),
+    (11, "ascii_general_ci", "ascii", CollationKind::GeneralCi),
     (47, "latin1_bin", "latin1", CollationKind::BinPad),
+    (8, "latin1_swedish_ci", "latin1", CollationKind::LatinSwedishCi),
+    (87, "gbk_bin", "gbk", CollationKind::GbkBin),
 ];
 
 impl Collation {
@@ -451,6 +461,7 @@ impl Collation {
             "binary" => Collation(63),
             "ascii" => Collation(65),
             "latin1" => Collation(47),
+            "gbk" => Collation(87),
             _ => return None,
         })
     }
@@ -474,6 +485,15 @@ impl Collation {
         self.entry().2
     }
 
+    /// The character set, as what it does.
+    pub fn set(self) -> Charset {
+        match self.0 {
+            46 => Charset::Utf8mb4,
+            63 => Charset::Binary,
+            _ => Charset::from_name(self.charset()).unwrap_or(Charset::Utf8mb4),
+        }
+    }
+
     /// How strings become sort keys.
     pub fn kind(self) -> CollationKind {
         if self.0 == 46 {
@@ -484,7 +504,7 @@ impl Collation {
 
     /// Whether strings compare as their bytes (apart from trailing spaces).
     pub fn is_bin(self) -> bool {
-        matches!(self.kind(), CollationKind::Binary | CollationKind::BinPad)
+        matches!(self.kind(), CollationKind::Binary | CollationKind::BinPad | CollationKind::GbkBin)
     }
 
     /// The bytes whose order is the order of the collation, and whose equality is its equality.
@@ -495,6 +515,8 @@ impl Collation {
             CollationKind::GeneralCi => Cow::Owned(weights(trim_spaces(s), general_weight)),
             CollationKind::UnicodeCi => Cow::Owned(weights(trim_spaces(s), unicode_weight)),
             CollationKind::UnicodeCiNoPad => Cow::Owned(weights(s, unicode_weight)),
+            CollationKind::GbkBin => Charset::Gbk.encode(trim_spaces(s)),
+            CollationKind::LatinSwedishCi => Cow::Owned(weights(trim_spaces(s), swedish_weight)),
         }
     }
 
@@ -595,6 +617,34 @@ fn general_weight(c: char) -> u16 {
     u16::try_from(fold(c) as u32).unwrap_or(0xfffd)
 }
 
+/// `latin1_swedish_ci`.
+fn swedish_weight(c: char) -> u16 {
+    let upper = match c {
+        'à'..='ö' | 'ø'..='þ' => char::from_u32(c as u32 - 0x20).unwrap_or(c),
+        c => c.to_ascii_uppercase(),
+    };
+    let weight = match upper {
+        'À'..='Ã' => 'A',
+        'Ä' | 'Æ' => '\\',
+        'Å' => '[',
+        'Ç' => 'C',
+        'È'..='Ë' => 'E',
+        'Ì'..='Ï' => 'I',
+        'Ð' => 'D',
+        'Ñ' => 'N',
+        'Ò'..='Õ' => 'O',
+        'Ö' | 'Ø' => ']',
+        'Ù'..='Û' => 'U',
+        'Ü' | 'Ý' => 'Y',
+        other => other,
+    };
+    // By the byte: what Windows put among the control characters sorts there.
+    match Charset::Latin1.encode(weight.encode_utf8(&mut [0; 4]).as_bytes()).first() {
+        Some(byte) => u16::from(*byte),
+        None => 0,
+    }
+}
+
 /// ASCII punctuation in the order of the Unicode collation algorithm.
 const PUNCTUATION: &[u8] = b"\t\n\x0b\x0c\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$";
 
@@ -629,6 +679,14 @@ mod tests {
         assert_eq!(Collation::UTF8MB4_GENERAL_CI.compare(b"a_", b"ab"), Greater);
         assert_eq!(Collation::UTF8MB4_0900_AI_CI.compare(b"a_", b"ab"), Less);
         assert_eq!(Collation::UTF8MB4_0900_AI_CI.compare(b"a", b"a "), Less);
+        let swedish = Collation::from_name("latin1_swedish_ci").unwrap();
+        assert_eq!(swedish.compare("É ".as_bytes(), b"e"), Equal);
+        assert_eq!(swedish.compare("ö".as_bytes(), b"z"), Greater);
+        assert_eq!(swedish.compare("å".as_bytes(), "Ä".as_bytes()), Less);
+        assert_eq!(swedish.compare("ü".as_bytes(), b"y"), Equal);
+        let gbk = Collation::from_name("gbk_bin").unwrap();
+        assert_eq!(gbk.compare("啊".as_bytes(), "阿".as_bytes()), Less, "by the bytes of GBK");
+        assert_eq!(gbk.compare(b"a ", b"a"), Equal);
         assert_eq!(Collation::from_name("UTF8MB4_GENERAL_CI"), Some(Collation::UTF8MB4_GENERAL_CI));
         assert_eq!(Collation::from_id(-46), Some(Collation::UTF8MB4_BIN));
     }

@@ -104,6 +104,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         OutOfRange { .. } => (1690, "22003"),
         DataTruncated { .. } => (1265, "01000"),
         InvalidTimestamp { .. } => (1299, "HY000"),
+        InvalidCharacterString { .. } => (1300, "HY000"),
         TruncatedWrongValueForField { .. } => (1366, "HY000"),
         IncorrectTimeForColumn { .. } => (1292, "22007"),
         Eval(e) => (e.code(), e.sqlstate()),

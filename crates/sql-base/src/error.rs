@@ -429,6 +429,14 @@ pub enum SqlError {
         /// Row, from 1.
         row: u64,
     },
+    /// Bytes that are no text of a character set.
+    #[error("Invalid {charset} character string: '{text}'")]
+    InvalidCharacterString {
+        /// Its name.
+        charset: &'static str,
+        /// The bytes, in hexadecimal.
+        text: String,
+    },
     /// A value of the wrong form for a column.
     #[error("Incorrect {kind} value: '{value}' for column '{column}' at row {row}")]
     TruncatedWrongValueForField {

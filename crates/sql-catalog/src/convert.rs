@@ -65,6 +65,10 @@ pub fn text_of(d: &Datum, ty: Option<&FieldType>) -> Vec<u8> {
 pub fn as_written(d: Datum, from: &FieldType, to: &FieldType) -> Datum {
     let named = matches!(to.tp, TypeCode::Enum | TypeCode::Set);
     match d {
+        Datum::Bytes(b) if from.tp.is_string() && to.tp.is_string() && (from.is_text() != to.is_text()) => {
+            // What is no text of the column's character set is told of when it is fitted.
+            Datum::Bytes(query::value::transcode(b.clone(), from, to).unwrap_or(b))
+        }
         Datum::Enum(_) | Datum::Set(_) if to.tp.is_string() || named && from.elems != to.elems => {
             Datum::Bytes(text_of(&d, Some(from)))
         }

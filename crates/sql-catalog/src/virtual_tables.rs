@@ -599,6 +599,10 @@ const TABLES: &[(&str, Columns)] = &[
         ],
     ),
     (
+        "COLUMN_STATISTICS",
+        &[("SCHEMA_NAME", S(64)), ("TABLE_NAME", S(64)), ("COLUMN_NAME", S(64)), ("HISTOGRAM", L)],
+    ),
+    (
         "COLUMN_PRIVILEGES",
         &[
             ("GRANTEE", S(81)),

@@ -3,6 +3,7 @@
 //! The checks and their order are MySQL's as far as a client can see them: the first thing wrong, in the order of the
 //! definition, gives the error.
 
+use codec::charset::Charset;
 use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
 use query::context::TimeZone;
 use sql_base::SqlError;
@@ -234,7 +235,7 @@ fn set_lengths(column: &str, ty: &ColumnType, field: &mut FieldType) -> Result<(
         }
         T::Varchar => {
             let length = ty.length.ok_or_else(|| SqlError::Syntax { near: column.to_owned(), line: 1 })?;
-            let max = 65_535 / char_bytes(field.collation);
+            let max = 65_535 / field.collation.set().bytes_max();
             if length > max {
                 return Err(too_big(max));
             }
@@ -243,7 +244,7 @@ fn set_lengths(column: &str, ty: &ColumnType, field: &mut FieldType) -> Result<(
         T::Blob => {
             // TEXT(n) and BLOB(n) are the smallest type that holds n characters.
             if let Some(length) = ty.length.filter(|length| *length > 0) {
-                let bytes = u64::from(length) * u64::from(char_bytes(field.collation));
+                let bytes = u64::from(length) * u64::from(field.collation.set().bytes_max());
                 field.tp = match bytes {
                     0..=255 => T::TinyBlob,
                     256..=65_535 => T::Blob,
@@ -298,19 +299,10 @@ fn check_decimals(column: &str, precision: u32, precision_max: u32, scale: u32) 
     Ok(())
 }
 
-/// Most bytes of a character.
-fn char_bytes(collation: Collation) -> u32 {
-    match collation.charset() {
-        "utf8mb4" => 4,
-        "utf8" | "utf8mb3" => 3,
-        _ => 1,
-    }
-}
-
 /// Gives a text column another collation, as CONVERT TO CHARACTER SET does: what its type holds stays so many characters.
 pub(super) fn convert_text(column: &str, ty: &mut FieldType, to: Collation) -> Result<(), SqlError> {
     use TypeCode as T;
-    if char_bytes(to) > char_bytes(ty.collation) {
+    if to.set().bytes_max() > ty.collation.set().bytes_max() {
         ty.tp = match ty.tp {
             T::TinyBlob => T::Blob,
             T::Blob => T::MediumBlob,
@@ -321,7 +313,7 @@ pub(super) fn convert_text(column: &str, ty: &mut FieldType, to: Collation) -> R
             ty.flen = codec::types::default_length(ty.tp, false).0;
         }
     }
-    let max = 65_535 / char_bytes(to);
+    let max = 65_535 / to.set().bytes_max();
     if ty.tp == T::Varchar && ty.flen.unsigned_abs() > max {
         return Err(SqlError::TooBigFieldLength { column: column.to_owned(), max });
     }
@@ -649,7 +641,7 @@ fn key_part(column: &ColumnInfo, length: Option<u32>) -> Result<(Option<u32>, u3
         };
         return Ok((None, bytes));
     }
-    let per_char = char_bytes(ty.collation);
+    let per_char = ty.collation.set().bytes_max();
     if ty.tp.is_blob() {
         let length = length.ok_or_else(|| SqlError::BlobKeyWithoutLength(name()))?;
         return Ok((Some(length), length.saturating_mul(per_char)));
@@ -757,7 +749,7 @@ fn reads_the_same(from: &FieldType, to: &FieldType, indexed: bool) -> bool {
         tp if tp.is_string() && from.tp.is_blob() == to.tp.is_blob() => to.flen < from.flen,
         tp if tp.is_string() => {
             let bytes = |ty: &FieldType| {
-                let per_char = if ty.tp.is_blob() { 1 } else { i64::from(char_bytes(ty.collation)) };
+                let per_char = if ty.tp.is_blob() { 1 } else { i64::from(ty.collation.set().bytes_max()) };
                 i64::from(ty.flen) * per_char
             };
             bytes(to) < bytes(from)
@@ -777,7 +769,8 @@ fn reads_the_same(from: &FieldType, to: &FieldType, indexed: bool) -> bool {
 
 /// Whether a character set has all characters of another.
 fn holds(wide: Collation, narrow: Collation) -> bool {
-    wide.charset() == narrow.charset() || wide.charset() == "utf8mb4"
+    let (wide, narrow) = (wide.set(), narrow.set());
+    wide == narrow || wide == Charset::Utf8mb4 || (wide == Charset::Utf8mb3 && narrow != Charset::Utf8mb4)
 }
 
 fn integer_bytes(tp: TypeCode) -> u8 {

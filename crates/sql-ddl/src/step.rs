@@ -232,6 +232,16 @@ pub fn start_rollback(job: &mut Job) -> bool {
     undoable
 }
 
+/// True when statements see what a job has done and it is not over: it can only go on.
+pub fn must_go_on(job: &Job) -> bool {
+    let begun = job.schema_state != SchemaState::None;
+    match job.action {
+        Action::ConvertColumns(_) | Action::Several { .. } => job.schema_state == SchemaState::Public,
+        Action::DropIndex { .. } | Action::DropColumn { .. } => begun,
+        _ => false,
+    }
+}
+
 /// True when a job that is not finished can still be cancelled.
 pub fn is_cancellable(job: &Job) -> bool {
     job.schema_state == SchemaState::None || (can_be_undone(&job.action) && job.schema_state != SchemaState::Public)

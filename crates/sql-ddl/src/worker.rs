@@ -33,6 +33,8 @@ const KEEP_DROPPED: Duration = Duration::from_secs(10 * 60);
 const SPLIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A job that fails this often for a passing reason fails for good.
 const RETRIES_MAX: u32 = 100;
+/// Between two tries of a step that must succeed and does not.
+const STUCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the worker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,11 +174,20 @@ async fn count_retry(domain: &Domain, id: i64, error: &SqlError) -> Result<bool,
 
 /// Has a job undone that failed.
 async fn turn_around(domain: &Domain, id: i64, error: &SqlError) -> Result<(), SqlError> {
-    transact!(&domain.kv, |meta| {
-        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(()) };
+    let turned = transact!(&domain.kv, |meta| {
+        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(true) };
         job.retries = 0;
-        fail(meta, &mut job, error).await.map(drop)
-    })
+        if step::must_go_on(&job) {
+            meta.put_queued_job(id, &job).await?;
+            return Ok(false);
+        }
+        fail(meta, &mut job, error).await.map(|_| true)
+    })?;
+    if !turned {
+        tracing::error!(job = id, %error, "a DDL job that can only go on does not");
+        tokio::time::sleep(STUCK_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Records a failure: the job goes back, or is over when it has nothing to undo.

@@ -7,12 +7,15 @@
 //!
 //! A token's span tells its line, and as *column* its byte offset in the input plus one.
 
+use codec::charset::Charset;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace, Word};
 
 /// What of `sql_mode` changes the reading of text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LexMode {
+    /// `character_set_client`: what the text was in before it was UTF-8.
+    pub client: Charset,
     /// `ANSI_QUOTES`: `"x"` is a name.
     pub ansi_quotes: bool,
     /// `NO_BACKSLASH_ESCAPES`: `\` is an ordinary character.
@@ -21,6 +24,18 @@ pub struct LexMode {
     pub pipes_as_concat: bool,
     /// `REAL_AS_FLOAT`: the type REAL is FLOAT.
     pub real_as_float: bool,
+}
+
+impl Default for LexMode {
+    fn default() -> Self {
+        LexMode {
+            client: Charset::Utf8mb4,
+            ansi_quotes: false,
+            no_backslash_escapes: false,
+            pipes_as_concat: false,
+            real_as_float: false,
+        }
+    }
 }
 
 /// Text that no token starts with, or a literal or comment without an end.
@@ -39,7 +54,7 @@ const EXECUTABLE_COMMENT_VERSION_MAX: u32 = 80011;
 const TIDB_FEATURES: &[&str] =
     &["auto_rand", "auto_id_cache", "auto_rand_base", "clustered_index", "force_inc", "placement", "ttl"];
 
-/// Charset introducers that leave a literal's bytes as they are.
+/// Introducers of literals in a character set.
 const INTRODUCERS: &[&str] = &["_utf8mb4", "_utf8", "_utf8mb3", "_ascii", "_latin1", "_binary", "_gbk"];
 
 /// Words that `/*+ … */` may follow.
@@ -227,13 +242,13 @@ impl Lexer<'_> {
 
     fn token(&mut self, byte: u8) -> Result<Token, LexError> {
         Ok(match byte {
-            b'\'' => self.string(b'\'', false)?,
+            b'\'' => self.string(b'\'')?,
             b'"' if self.mode.ansi_quotes => {
                 let name = self.quoted_name(b'"')?;
                 // Grammar knows one quote for names.
                 word(name, Some('`'))
             }
-            b'"' => self.string(b'"', false)?,
+            b'"' => self.string(b'"')?,
             b'`' => {
                 let name = self.quoted_name(b'`')?;
                 word(name, Some('`'))
@@ -246,7 +261,7 @@ impl Lexer<'_> {
             b'b' | b'B' if self.peek(1) == b'\'' => self.bit_string()?,
             b'n' | b'N' if self.peek(1) == b'\'' => {
                 self.at += 1;
-                self.string(b'\'', false)?
+                self.string(b'\'')?
             }
             b'_' => self.introducer_or_word()?,
             b if is_word_byte(b) => self.bare_word()?,
@@ -310,9 +325,18 @@ impl Lexer<'_> {
     }
 
     /// A literal in quotes: UTF-8 gives a string, other bytes (or `binary`) a binary string.
-    fn string(&mut self, quote: u8, binary: bool) -> Result<Token, LexError> {
+    fn string(&mut self, quote: u8) -> Result<Token, LexError> {
+        self.quoted_bytes(quote).map(string_token)
+    }
+
+    /// A string behind an introducer: its bytes, as the client sent them, are of that character set.
+    fn string_of(&mut self, set: Charset, quote: u8) -> Result<Token, LexError> {
         let bytes = self.quoted_bytes(quote)?;
-        Ok(if binary { binary_string(&bytes) } else { string_token(bytes) })
+        let sent = self.mode.client.encode(&bytes);
+        Ok(match set.decode(&sent) {
+            Ok(text) if set != Charset::Binary => string_token(text.into_owned()),
+            _ => binary_string(&sent),
+        })
     }
 
     fn quoted_bytes(&mut self, quote: u8) -> Result<Vec<u8>, LexError> {
@@ -457,13 +481,13 @@ impl Lexer<'_> {
         let len = self.sql[self.at..].iter().take_while(|&&b| is_word_byte(b)).count();
         let name = &self.sql[self.at..self.at + len];
         if INTRODUCERS.iter().any(|i| i.as_bytes().eq_ignore_ascii_case(name)) {
-            let binary = name.eq_ignore_ascii_case(b"_binary");
+            let set = std::str::from_utf8(&name[1..]).ok().and_then(Charset::from_name).unwrap_or(Charset::Utf8mb4);
             let (at, line) = (self.at, self.line);
             self.at += len;
             self.skip_blanks()?;
             match (self.peek(0), self.peek(1)) {
-                (b'\'', _) => return self.string(b'\'', binary),
-                (b'"', _) if !self.mode.ansi_quotes => return self.string(b'"', binary),
+                (b'\'', _) => return self.string_of(set, b'\''),
+                (b'"', _) if !self.mode.ansi_quotes => return self.string_of(set, b'"'),
                 (b'x' | b'X', b'\'') => return self.hex_string(),
                 (b'0', b'x') => return self.number_or_word(),
                 _ => (self.at, self.line) = (at, line),
@@ -628,8 +652,13 @@ mod tests {
 
     #[test]
     fn modes() {
-        let mode =
-            LexMode { ansi_quotes: true, no_backslash_escapes: true, pipes_as_concat: true, real_as_float: true };
+        let mode = LexMode {
+            ansi_quotes: true,
+            no_backslash_escapes: true,
+            pipes_as_concat: true,
+            real_as_float: true,
+            ..LexMode::default()
+        };
         let tokens: Vec<_> = tokenize(br#""a" 'b\' || c real t.real"#, mode)
             .unwrap()
             .tokens

@@ -1,5 +1,6 @@
 //! `SHOW` of what the session and the server know by themselves; the rest goes to the catalogue.
 
+use codec::charset::Charset;
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType};
 use sql_base::SqlError;
@@ -196,17 +197,10 @@ fn show_charsets() -> ResultSet {
         text_column("Default collation", 64),
         number_column("Maxlen"),
     ];
-    let all = [
-        ("ascii", "US ASCII", 1),
-        ("binary", "binary", 1),
-        ("latin1", "Latin1", 1),
-        ("utf8", "UTF-8 Unicode", 3),
-        ("utf8mb4", "UTF-8 Unicode", 4),
-    ];
-    let known = all.into_iter().filter_map(|(name, description, length)| {
-        let collation = Collation::default_of_charset(name)?;
-        let mut row = text_row([name, description, collation.name()]);
-        row.push(Datum::Int(length));
+    let known = Charset::ALL.into_iter().filter_map(|set| {
+        let collation = Collation::default_of_charset(set.name())?;
+        let mut row = text_row([set.name(), set.description(), collation.name()]);
+        row.push(Datum::Int(set.bytes_max().into()));
         Some(row)
     });
     rows(columns, known.collect())

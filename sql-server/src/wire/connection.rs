@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codec::datum::Datum;
+use codec::types::TypeCode;
 use futures::StreamExt;
 use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome, ResultSet, Rows};
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::charset::{self, Sent, received};
 use super::handshake::{self, ChangeUser, HandshakeResponse, capability};
 use super::packet::{Framer, PacketWriter, Reader};
 use super::response::{self, Tail, status};
@@ -118,7 +120,7 @@ pub async fn serve(
 pub async fn refuse(mut stream: Box<dyn ClientStream>, error: &SqlError) {
     let mut writer = PacketWriter::default();
     // Before the capabilities are known an error has no SQLSTATE mark in old protocols; 4.1 clients accept both.
-    response::put_error(&mut writer, error);
+    response::put_error(&mut writer, error, None);
     let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(writer.bytes())).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), stream.shutdown()).await;
 }
@@ -230,7 +232,7 @@ impl Connection {
     }
 
     async fn send_error(&mut self, error: &SqlError) -> Step {
-        response::put_error(&mut self.writer, error);
+        response::put_error(&mut self.writer, error, None);
         self.flush().await
     }
 
@@ -417,7 +419,7 @@ impl Connection {
             _ => Err(SqlError::UnknownCommand),
         };
         if let Err(e) = result {
-            response::put_error(&mut self.writer, &e);
+            response::put_error(&mut self.writer, &e, Some(&sent(session)));
         }
         Ok(())
     }
@@ -427,7 +429,8 @@ impl Connection {
     }
 
     async fn init_db(&mut self, session: &mut Session, body: &[u8]) -> Result<(), SqlError> {
-        session.use_database(&String::from_utf8_lossy(body)).await?;
+        let name = received(session.state.vars.settings().client, body)?;
+        session.use_database(&String::from_utf8_lossy(&name)).await?;
         self.put_done(session, &Done::default(), false);
         Ok(())
     }
@@ -474,11 +477,12 @@ impl Connection {
 
     /// `COM_FIELD_LIST`: columns of a table, as old clients ask for name completion.
     async fn field_list(&mut self, session: &mut Session, body: &[u8]) -> Result<(), SqlError> {
-        let table = String::from_utf8_lossy(Reader(body).until_zero()).into_owned();
+        let name = received(session.state.vars.settings().client, Reader(body).until_zero())?;
+        let table = String::from_utf8_lossy(&name).into_owned();
         let columns = session.table_columns(&table).await?;
         for column in &columns {
             let out = self.writer.begin();
-            super::value::put_column(out, column, session.state.vars.settings().collation.id());
+            super::value::put_column(out, column, &sent(session));
             // The column's default, which nobody reads.
             out.push(0xFB);
             self.writer.end();
@@ -491,7 +495,13 @@ impl Connection {
 
     /// `COM_QUERY`: one statement, or several if the client may.
     async fn query(&mut self, session: &mut Session, sql: &[u8]) -> Step {
-        let pieces = match sql_parser::split(sql, session.state.vars.lex_mode()) {
+        let received = received(session.state.vars.settings().client, sql);
+        let sql = received.as_deref().unwrap_or_default();
+        let pieces = match received
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|sql| sql_parser::split(sql, session.state.vars.lex_mode()))
+        {
             Ok(pieces) if pieces.is_empty() => Err(SqlError::EmptyQuery),
             Ok(pieces) if pieces.len() > 1 && !self.multi_statements => Err(SqlError::Syntax {
                 near: String::from_utf8_lossy(&sql[pieces[1].start..]).chars().take(80).collect(),
@@ -503,7 +513,7 @@ impl Connection {
             Ok(pieces) => pieces,
             Err(e) => {
                 session.note_error(&e);
-                response::put_error(&mut self.writer, &e);
+                response::put_error(&mut self.writer, &e, Some(&sent(session)));
                 return Ok(());
             }
         };
@@ -534,12 +544,12 @@ impl Connection {
     }
 
     async fn stmt_prepare(&mut self, session: &mut Session, body: &[u8]) -> Result<(), SqlError> {
-        let text = std::str::from_utf8(body).map_err(|_| SqlError::MalformedPacket)?;
+        let body = received(session.state.vars.settings().client, body)?;
+        let text = std::str::from_utf8(&body).map_err(|_| SqlError::MalformedPacket)?;
         let (id, prepared) = session.prepare(text).await?;
         let (params, columns) = (prepared.params, prepared.columns.clone());
-        let collation = session.state.vars.settings().collation;
-        let tail = tail(session, false);
-        response::put_prepared(&mut self.writer, id, params, &columns, collation, tail, self.capabilities);
+        let (sent, tail) = (sent(session), tail(session, false));
+        response::put_prepared(&mut self.writer, id, params, &columns, &sent, tail, self.capabilities);
         Ok(())
     }
 
@@ -583,12 +593,12 @@ impl Connection {
                 }
                 Err(e) => {
                     session.note_error(&e);
-                    response::put_error(&mut self.writer, &e);
+                    response::put_error(&mut self.writer, &e, Some(&sent(session)));
                     Ok(false)
                 }
             },
             Err(e) => {
-                response::put_error(&mut self.writer, &e);
+                response::put_error(&mut self.writer, &e, Some(&sent(session)));
                 Ok(false)
             }
         }
@@ -597,13 +607,13 @@ impl Connection {
     /// Writes columns and rows. A row that can't be made ends the result with an error, in place of the end of rows.
     async fn put_rows(&mut self, session: &mut Session, result: ResultSet, binary: bool) -> Step<Result<(), SqlError>> {
         let columns = result.columns;
-        let collation = session.state.vars.settings().collation;
-        let tail = tail(session, false);
+        let (sent, tail) = (sent(session), tail(session, false));
+        let translates = sent.translates(&columns);
         let rows = match result.rows {
             Rows::Datums(rows) => {
-                response::put_columns(&mut self.writer, &columns, collation, tail, self.capabilities);
+                response::put_columns(&mut self.writer, &columns, &sent, tail, self.capabilities);
                 for row in &rows {
-                    if let Err(e) = self.put_row(row, &columns, binary) {
+                    if let Err(e) = self.put_row(&sent.row(row, &columns, translates), &columns, binary) {
                         return Ok(Err(e));
                     }
                     if self.writer.len() >= FLUSH_BYTES {
@@ -646,11 +656,11 @@ impl Connection {
             };
             if !head {
                 head = true;
-                response::put_columns(&mut self.writer, &columns, collation, tail, self.capabilities);
+                response::put_columns(&mut self.writer, &columns, &sent, tail, self.capabilities);
             }
             for row in batch.rows() {
                 found += 1;
-                if let Err(e) = self.put_row(&row, &columns, binary) {
+                if let Err(e) = self.put_row(&sent.row(&row, &columns, translates), &columns, binary) {
                     return Ok(Err(e));
                 }
                 if self.writer.len() >= FLUSH_BYTES {
@@ -659,7 +669,7 @@ impl Connection {
             }
         }
         if !head {
-            response::put_columns(&mut self.writer, &columns, collation, tail, self.capabilities);
+            response::put_columns(&mut self.writer, &columns, &sent, tail, self.capabilities);
         }
         session.state.found_rows = found;
         Ok(Ok(()))
@@ -700,9 +710,15 @@ fn tail(session: &Session, more: bool) -> Tail {
 
 /// The collation that a client asks for at login; one that we don't have leaves the default.
 fn set_collation(session: &mut Session, id: u16) {
-    if let Some(collation) = codec::types::Collation::from_id(i32::from(id)) {
-        let _ = session.state.vars.set_names(Some(collation.charset()), Some(collation.name()));
+    let collation = codec::types::Collation::from_id(i32::from(id)).map(codec::types::Collation::name);
+    if let Some(set) = charset::of_collation_id(id) {
+        let _ = session.state.vars.set_names(Some(set.name()), collation);
     }
+}
+
+/// What the session's results are sent in.
+fn sent(session: &Session) -> Sent {
+    Sent::of(session.state.vars.settings())
 }
 
 /// Reads `COM_STMT_EXECUTE`: the statement and its parameters.
@@ -712,6 +728,7 @@ fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Source, Vec<Datum
     // A cursor may be asked for; the protocol lets the server answer with all rows instead, and says so by the status.
     let _cursor = reader.u8()?;
     let _iterations = reader.u32()?;
+    let client = session.state.vars.settings().client;
     let prepared = session.prepared(id, "mysqld_stmt_execute")?;
     let mut params = Vec::with_capacity(prepared.params);
     if prepared.params > 0 {
@@ -728,6 +745,9 @@ fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Source, Vec<Datum
             return Err(SqlError::WrongParameters("mysqld_stmt_execute"));
         }
         for (i, ty) in prepared.param_types.iter().enumerate() {
+            // Blobs are bytes, strings are text of the client's.
+            let is_text =
+                matches!(TypeCode::from_u8(ty.code), Some(TypeCode::Varchar | TypeCode::VarString | TypeCode::String));
             let value = if let Some(data) = prepared.long_data.remove(&(i as u16)) {
                 Datum::Bytes(data)
             } else if nulls[i / 8] >> (i % 8) & 1 == 1 {
@@ -735,7 +755,10 @@ fn read_execute(session: &mut Session, body: &[u8]) -> Result<(Source, Vec<Datum
             } else {
                 read_param(&mut reader, *ty)?
             };
-            params.push(value);
+            params.push(match value {
+                Datum::Bytes(bytes) if is_text => Datum::Bytes(received(client, &bytes)?.into_owned()),
+                value => value,
+            });
         }
     }
     prepared.long_data.clear();

@@ -4,6 +4,7 @@
 //! commands, [`response`] and [`value`] write what comes back. All but `connection` and `tls` are values: bytes in,
 //! bytes out.
 
+mod charset;
 pub mod connection;
 pub mod handshake;
 pub mod packet;

@@ -1,10 +1,11 @@
 //! Responses: OK, error, end of rows, result sets.
 
 use codec::datum::Datum;
-use codec::types::{Collation, FieldType};
+use codec::types::FieldType;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Done};
 
+use super::charset::Sent;
 use super::handshake::capability;
 use super::packet::{PacketWriter, put_bytes, put_lenenc};
 use super::value::{put_binary_row, put_column, put_text};
@@ -53,8 +54,8 @@ pub fn put_ok(writer: &mut PacketWriter, done: &Done, tail: Tail, capabilities: 
     writer.end();
 }
 
-/// Writes an error packet.
-pub fn put_error(writer: &mut PacketWriter, error: &SqlError) {
+/// Writes an error packet. Before the client's character set is known, its text is in UTF-8.
+pub fn put_error(writer: &mut PacketWriter, error: &SqlError, sent: Option<&Sent>) {
     let (errno, state) = error.code();
     writer.abandon();
     let out = writer.begin();
@@ -62,7 +63,11 @@ pub fn put_error(writer: &mut PacketWriter, error: &SqlError) {
     out.extend_from_slice(&errno.to_le_bytes());
     out.push(b'#');
     out.extend_from_slice(state.as_bytes());
-    out.extend_from_slice(error.to_string().as_bytes());
+    let text = error.to_string();
+    match sent {
+        Some(sent) => out.extend_from_slice(&sent.text(&text)),
+        None => out.extend_from_slice(text.as_bytes()),
+    }
     writer.end();
 }
 
@@ -83,28 +88,16 @@ pub fn put_end(writer: &mut PacketWriter, tail: Tail, capabilities: u32) {
 }
 
 /// Writes the head of a result set: number of columns, columns, and for old clients what ends them.
-pub fn put_columns(
-    writer: &mut PacketWriter,
-    columns: &[ColumnMeta],
-    collation: Collation,
-    tail: Tail,
-    capabilities: u32,
-) {
+pub fn put_columns(writer: &mut PacketWriter, columns: &[ColumnMeta], sent: &Sent, tail: Tail, capabilities: u32) {
     put_lenenc(writer.begin(), columns.len() as u64);
     writer.end();
-    put_definitions(writer, columns, collation, tail, capabilities);
+    put_definitions(writer, columns, sent, tail, capabilities);
 }
 
 /// Writes column definitions without their number, as after `COM_STMT_PREPARE` and `COM_FIELD_LIST`.
-pub fn put_definitions(
-    writer: &mut PacketWriter,
-    columns: &[ColumnMeta],
-    collation: Collation,
-    tail: Tail,
-    capabilities: u32,
-) {
+pub fn put_definitions(writer: &mut PacketWriter, columns: &[ColumnMeta], sent: &Sent, tail: Tail, capabilities: u32) {
     for column in columns {
-        put_column(writer.begin(), column, collation.id());
+        put_column(writer.begin(), column, sent);
         writer.end();
     }
     if capabilities & capability::DEPRECATE_EOF == 0 {
@@ -138,7 +131,7 @@ pub fn put_prepared(
     id: u32,
     params: usize,
     columns: &[ColumnMeta],
-    collation: Collation,
+    sent: &Sent,
     tail: Tail,
     capabilities: u32,
 ) {
@@ -153,10 +146,10 @@ pub fn put_prepared(
     if params > 0 {
         let param = ColumnMeta::computed("?", FieldType::varchar(0));
         let all = vec![param; params];
-        put_definitions(writer, &all, collation, tail, capabilities);
+        put_definitions(writer, &all, sent, tail, capabilities);
     }
     if !columns.is_empty() {
-        put_definitions(writer, columns, collation, tail, capabilities);
+        put_definitions(writer, columns, sent, tail, capabilities);
     }
 }
 
@@ -202,7 +195,7 @@ mod tests {
     fn an_error_replaces_the_row_that_was_begun() {
         let mut writer = PacketWriter::default();
         writer.begin().extend_from_slice(b"half a row");
-        put_error(&mut writer, &SqlError::NoDatabaseSelected);
+        put_error(&mut writer, &SqlError::NoDatabaseSelected, None);
         assert_eq!(&writer.bytes()[4..], b"\xFF\x16\x04#3D000No database selected");
     }
 

@@ -10,26 +10,21 @@ use codec::types::{self, FieldType, TypeCode, flags};
 use sql_base::SqlError;
 use sql_base::outcome::ColumnMeta;
 
+use super::charset::Sent;
 use super::packet::{Reader, put_bytes, put_lenenc};
 use crate::session::ParamType;
 
-/// Collation id of numbers, times and binary strings.
-const BINARY: u16 = 63;
-
-/// Bytes that a character may take in what we send, which is always utf8mb4.
-const CHARACTER_BYTES_MAX: u32 = 4;
-
-/// Writes a column definition. Text columns are told in `collation`, the connection's.
-pub fn put_column(out: &mut Vec<u8>, column: &ColumnMeta, collation: u16) {
+/// Writes a column definition.
+pub fn put_column(out: &mut Vec<u8>, column: &ColumnMeta, sent: &Sent) {
     put_bytes(out, b"def");
     for text in [&column.schema, &column.table, &column.org_table, &column.name, &column.org_name] {
-        put_bytes(out, text.as_bytes());
+        put_bytes(out, &sent.text(text));
     }
     let ty = &column.ty;
     put_lenenc(out, 12);
-    let charset = if ty.is_text() { collation } else { BINARY };
-    out.extend_from_slice(&charset.to_le_bytes());
-    out.extend_from_slice(&display_length(ty).to_le_bytes());
+    let (collation, character_bytes) = sent.collation(ty);
+    out.extend_from_slice(&collation.to_le_bytes());
+    out.extend_from_slice(&display_length(ty, character_bytes).to_le_bytes());
     out.push(wire_type(ty.tp) as u8);
     out.extend_from_slice(&wire_flags(ty).to_le_bytes());
     out.push(decimals(ty));
@@ -63,7 +58,8 @@ fn wire_flags(ty: &FieldType) -> u16 {
     bits as u16
 }
 
-fn display_length(ty: &FieldType) -> u32 {
+/// `character_bytes`: most bytes of a character as it is sent.
+fn display_length(ty: &FieldType, character_bytes: u32) -> u32 {
     let (flen, decimal) = match ty.flen {
         types::UNSPECIFIED_LENGTH => types::default_length(ty.tp, ty.is_unsigned()),
         flen => (flen, ty.decimal),
@@ -76,12 +72,12 @@ fn display_length(ty: &FieldType) -> u32 {
         TypeCode::DateTime | TypeCode::Timestamp => fraction(19),
         TypeCode::Duration => fraction(10),
         TypeCode::Json => u32::MAX,
-        TypeCode::Enum => ty.elems.iter().map(|e| e.chars().count() as u32).max().unwrap_or(0) * CHARACTER_BYTES_MAX,
+        TypeCode::Enum => ty.elems.iter().map(|e| e.chars().count() as u32).max().unwrap_or(0) * character_bytes,
         TypeCode::Set => {
             let all: u32 = ty.elems.iter().map(|e| e.chars().count() as u32 + 1).sum();
-            all.saturating_sub(1) * CHARACTER_BYTES_MAX
+            all.saturating_sub(1) * character_bytes
         }
-        _ if ty.is_text() => flen.saturating_mul(CHARACTER_BYTES_MAX),
+        _ if ty.is_text() => flen.saturating_mul(character_bytes),
         _ => flen,
     }
 }

@@ -18,6 +18,15 @@ pub(super) fn text(v: &Datum) -> &[u8] {
     }
 }
 
+/// The bytes of an argument in the character set that it is in.
+pub(super) fn encoded<'v>(call: &Call, v: &'v [Datum]) -> Cow<'v, [u8]> {
+    let set = call.args.first().map(|arg| arg.ty()).filter(|ty| ty.is_text()).map(|ty| ty.collation.set());
+    match set {
+        Some(set) if !set.is_utf8() => set.encode(v.first().map_or(&[][..], text)),
+        _ => Cow::Borrowed(v.first().map_or(&[][..], text)),
+    }
+}
+
 /// Text as characters; bytes of a binary string count one each.
 pub(super) fn lossy(v: &Datum) -> Cow<'_, str> {
     String::from_utf8_lossy(text(v))

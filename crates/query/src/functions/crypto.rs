@@ -18,10 +18,10 @@ const fn of(name: &'static str, count: (usize, usize), args: &'static [Arg], ret
 }
 
 pub(super) static ROWS: &[Function] = &[
-    of("md5", (1, 1), &[Arg::Str], Ret::Ascii(32), |_, v, _| bytes(digest::md5(text(&v[0])))),
-    of("sha1", (1, 1), &[Arg::Str], Ret::Ascii(40), |_, v, _| bytes(digest::sha1(text(&v[0])))).alias(&["sha"]),
-    of("sha2", (2, 2), &[Arg::Str, Arg::Int], Ret::Ascii(128), |_, v, _| {
-        or_null(digest::sha2(text(&v[0]), int(&v[1])).map(Datum::Bytes))
+    of("md5", (1, 1), &[Arg::Str], Ret::Ascii(32), |c, v, _| bytes(digest::md5(&encoded(c, v)))),
+    of("sha1", (1, 1), &[Arg::Str], Ret::Ascii(40), |c, v, _| bytes(digest::sha1(&encoded(c, v)))).alias(&["sha"]),
+    of("sha2", (2, 2), &[Arg::Str, Arg::Int], Ret::Ascii(128), |c, v, _| {
+        or_null(digest::sha2(&encoded(c, v), int(&v[1])).map(Datum::Bytes))
     }),
     of("random_bytes", (1, 1), &[Arg::Int], Ret::Binary, |c, v, ctx| {
         let n = int(&v[0]);

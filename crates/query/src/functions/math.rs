@@ -108,7 +108,9 @@ pub(super) static ROWS: &[Function] = &[
     of_real("radians", |_, v, _| float(real(&v[0]).to_radians())),
     of_real("degrees", |_, v, _| float(real(&v[0]).to_degrees())),
     math("rand", (0, 1), &[Arg::Int], Ret::Real, random).nulls().volatile(),
-    math("crc32", (1, 1), &[Arg::Str], Ret::UInt, |_, v, _| Ok(Datum::UInt(crate::digest::crc32(text(&v[0])).into()))),
+    math("crc32", (1, 1), &[Arg::Str], Ret::UInt, |c, v, _| {
+        Ok(Datum::UInt(crate::digest::crc32(&encoded(c, v)).into()))
+    }),
     math("conv", (3, 3), &[Arg::Str, Arg::Int, Arg::Int], Ret::Ascii(65), |_, v, _| {
         Ok(conv(&lossy(&v[0]), int(&v[1]), int(&v[2])))
     }),

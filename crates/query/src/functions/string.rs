@@ -46,17 +46,17 @@ pub(super) static ROWS: &[Function] = &[
         bytes(s.slice(s.len() - n, s.len()))
     })
     .pb(&[(Sig::RightUtf8, When::Text), (Sig::Right, When::Binary)]),
-    of("length", (1, 1), &[Arg::Str], Ret::Int, |_, v, _| integer(text(&v[0]).len() as i64))
+    of("length", (1, 1), &[Arg::Str], Ret::Int, |c, v, _| integer(encoded(c, v).len() as i64))
         .alias(&["octet_length"])
-        .vector(|_, columns, _| lengths(columns, 1))
+        .vector(|c, columns, _| lengths(c, columns, 1))
         .pb(&[(Sig::Length, When::Always)]),
     of("char_length", (1, 1), &[Arg::Str], Ret::Int, |c, v, _| {
         integer(Chars::new(text(&v[0]), is_binary(c)).len() as i64)
     })
     .alias(&["character_length"])
     .pb(&[(Sig::CharLengthUtf8, When::Text), (Sig::CharLength, When::Binary)]),
-    of("bit_length", (1, 1), &[Arg::Str], Ret::Int, |_, v, _| integer(text(&v[0]).len() as i64 * 8))
-        .vector(|_, columns, _| lengths(columns, 8))
+    of("bit_length", (1, 1), &[Arg::Str], Ret::Int, |c, v, _| integer(encoded(c, v).len() as i64 * 8))
+        .vector(|c, columns, _| lengths(c, columns, 8))
         .pb(&[(Sig::BitLength, When::Always)]),
     of("upper", (1, 1), &[Arg::Str], PART, |c, v, _| by_character(c, v, |c| single(c.to_uppercase(), c)))
         .alias(&["ucase"])
@@ -97,13 +97,12 @@ pub(super) static ROWS: &[Function] = &[
         .pb(&[(Sig::HexStrArg, When::Of(EvalType::String)), (Sig::HexIntArg, When::Of(EvalType::Int))]),
     of("unhex", (1, 1), &[Arg::Str], Ret::Binary, |_, v, _| or_null(unhex(text(&v[0])).map(Datum::Bytes)))
         .pb(&[(Sig::UnHex, When::Always)]),
-    of("ascii", (1, 1), &[Arg::Str], Ret::Int, |_, v, _| integer(text(&v[0]).first().copied().unwrap_or(0).into()))
+    of("ascii", (1, 1), &[Arg::Str], Ret::Int, |c, v, _| integer(encoded(c, v).first().copied().unwrap_or(0).into()))
         .pb(&[(Sig::Ascii, When::Always)]),
-    of("ord", (1, 1), &[Arg::Str], Ret::Int, |_, v, _| {
-        integer(lossy(&v[0]).chars().next().map_or(0, |c| {
-            let mut b = [0; 4];
-            c.encode_utf8(&mut b).bytes().fold(0_i64, |n, b| n << 8 | i64::from(b))
-        }))
+    of("ord", (1, 1), &[Arg::Str], Ret::Int, |call, v, _| {
+        let first: String = lossy(&v[0]).chars().take(1).collect();
+        let bytes = encoded(call, &[Datum::string(first)]).into_owned();
+        integer(bytes.into_iter().fold(0_i64, |n, b| n << 8 | i64::from(b)))
     }),
     of("char", (1, MANY), &[Arg::Int], Ret::Binary, char_of).nulls(),
     of("strcmp", (2, 2), &[Arg::Str], Ret::Int, |c, v, _| {
@@ -133,7 +132,7 @@ pub(super) static ROWS: &[Function] = &[
     }),
     of("insert", (4, 4), &[Arg::Str, Arg::Int, Arg::Int, Arg::Str], TEXT, insert),
     of("quote", (1, 1), &[Arg::Str], TEXT, quote).nulls(),
-    of("to_base64", (1, 1), &[Arg::Str], Ret::Ascii(-1), |_, v, _| bytes(to_base64(text(&v[0])))),
+    of("to_base64", (1, 1), &[Arg::Str], Ret::Ascii(-1), |c, v, _| bytes(to_base64(&encoded(c, v)))),
     of("from_base64", (1, 1), &[Arg::Str], Ret::Binary, |_, v, _| or_null(from_base64(text(&v[0])).map(Datum::Bytes))),
     of("make_set", (2, MANY), &[Arg::Int, Arg::Str], TEXT, |_, v, _| {
         if v[0].is_null() {
@@ -158,7 +157,10 @@ pub(super) static ROWS: &[Function] = &[
     of("soundex", (1, 1), &[Arg::Str], TEXT, |_, v, _| string(soundex(&lossy(&v[0])))),
 ];
 
-fn lengths(columns: &[ArrayRef], unit: i64) -> Option<ArrayRef> {
+fn lengths(call: &Call, columns: &[ArrayRef], unit: i64) -> Option<ArrayRef> {
+    if call.args.first().is_some_and(|arg| arg.ty().is_text() && !arg.ty().collation.set().is_utf8()) {
+        return None;
+    }
     let strings = columns.first()?.as_binary_opt::<i32>()?;
     let lengths = strings.value_offsets().windows(2).map(|w| i64::from(w[1] - w[0]) * unit);
     Some(Arc::new(Int64Array::new(lengths.collect(), strings.nulls().cloned())))
@@ -307,7 +309,7 @@ fn hex_type(args: &[Expr]) -> Result<FieldType> {
 fn hex(call: &Call, v: &[Datum], ctx: &mut EvalContext) -> Result<Datum> {
     let ty = call.args[0].ty();
     match &v[0] {
-        Datum::Bytes(b) => bytes(hex_lower(b).to_ascii_uppercase()),
+        Datum::Bytes(_) => bytes(hex_lower(&encoded(call, v)).to_ascii_uppercase()),
         Datum::Int(_) | Datum::UInt(_) | Datum::Bit(_) => string(format!("{:X}", bits(&v[0]))),
         Datum::Float(_) | Datum::Decimal(_) => string(format!("{:X}", super::math::rounded_bits(&v[0], ty, ctx)?)),
         other => bytes(hex_lower(&value::to_text(other, ty).unwrap_or_default()).to_ascii_uppercase()),

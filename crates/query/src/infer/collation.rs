@@ -1,6 +1,6 @@
 //! The collation in which strings of several expressions are compared or joined.
 
-use codec::types::{Collation, TypeCode};
+use codec::types::{Collation, FieldType, TypeCode, flags};
 
 use super::cast::{cast_to, to_eval_type};
 use crate::error::{EvalError, Result};
@@ -14,6 +14,7 @@ pub(crate) fn coercibility(e: &Expr) -> u8 {
         _ if !(e.ty().tp.is_string() || matches!(e.ty().tp, TypeCode::Enum | TypeCode::Set)) => 5,
         Expr::Const { .. } | Expr::Param(_) => 4,
         Expr::Column { .. } => 2,
+        Expr::Call(call) if call.func == Func::Cast && call.ty.has(flags::SAYS_COLLATE) => 0,
         Expr::Call(call) if call.func == Func::Cast => match call.args.first() {
             Some(arg) if arg.ty().tp.is_string() && arg.ty().collation != call.ty.collation => 0,
             Some(arg) => coercibility(arg).max(2),
@@ -70,6 +71,8 @@ pub fn merge_collations<'a>(args: impl IntoIterator<Item = &'a Expr>, operation:
 /// `e COLLATE collation`.
 pub fn collate(e: Expr, collation: Collation) -> Expr {
     let e = to_eval_type(e, EvalType::String);
+    // What it says counts even where it is the collation already.
     let ty = e.ty().clone().with_collation(collation);
+    let ty = FieldType { flags: ty.flags | flags::SAYS_COLLATE, ..ty };
     cast_to(e, ty)
 }

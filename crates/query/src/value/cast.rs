@@ -1,5 +1,8 @@
 //! A value of one type as a value of another: CAST and every implicit conversion of an expression.
 
+use std::borrow::Cow;
+
+use codec::charset::Charset;
 use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::json::Json;
@@ -84,7 +87,8 @@ pub fn cast(value: Datum, from: &FieldType, to: &FieldType, ctx: &mut EvalContex
             }
         }
         EvalType::String => {
-            let mut text = to_text(&value, from).unwrap_or_default();
+            let text = to_text(&value, from).unwrap_or_default();
+            let Some(mut text) = transcode(text, from, to) else { return Ok(Datum::Null) };
             let binary = to.collation == Collation::BINARY;
             if cut_text(&mut text, to.flen, binary) {
                 truncated(ctx, if binary { "BINARY" } else { "CHAR" }, display(&value).as_bytes())?;
@@ -107,6 +111,25 @@ pub fn cast(value: Datum, from: &FieldType, to: &FieldType, ctx: &mut EvalContex
             v => Datum::Json(to_json(&v, from)),
         },
     })
+}
+
+/// Text as another type of string has it: a binary string holds the bytes of its character set, and is read as such; text
+/// of another set has a question mark for what that has not. `None`: the bytes are no text of the set.
+pub fn transcode(text: Vec<u8>, from: &FieldType, to: &FieldType) -> Option<Vec<u8>> {
+    let set = |ty: &FieldType| if ty.is_text() { ty.collation.set() } else { Charset::Binary };
+    let from = match from.tp.is_string() || matches!(from.tp, TypeCode::Enum | TypeCode::Set) {
+        true => set(from),
+        // Digits and the like.
+        false => return Some(text),
+    };
+    match (from, set(to)) {
+        (from, to) if from == to => Some(text),
+        (Charset::Binary, to) if to.is_utf8() => Some(text),
+        (Charset::Binary, to) => to.decode(&text).ok().map(Cow::into_owned),
+        (from, Charset::Binary) => Some(from.encode(&text).into_owned()),
+        (_, to) if to.is_utf8() => Some(to.encode(&text).into_owned()),
+        (_, to) => to.decode(&to.encode(&text)).ok().map(Cow::into_owned),
+    }
 }
 
 /// Whether a value counts as true; `None` for NULL.

@@ -14,7 +14,7 @@ mod print;
 mod store;
 mod time;
 
-pub use cast::{cast, truth};
+pub use cast::{cast, transcode, truth};
 pub use compare::compare;
 pub use json::{json_to_datum, to_json};
 pub use number::{duration_to_decimal, text_to_f64, time_to_decimal, to_decimal, to_f64};

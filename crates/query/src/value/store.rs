@@ -356,6 +356,14 @@ fn string(d: Datum, from: &FieldType, ty: &FieldType) -> Fit {
             return (Datum::Bytes(b), Some(Problem::Wrong("string", bad)));
         }
     };
+    let set = ty.collation.set();
+    if let Some(at) = set.unfit(text) {
+        let bad: String = b[at..].iter().take(6).map(|c| format!("\\x{c:02X}")).collect();
+        // Where it is no error, a question mark stands for each.
+        let kept: String = text.chars().map(|c| if set.has(c) { c } else { '?' }).collect();
+        let (value, _) = string(Datum::string(kept), from, ty);
+        return (value, Some(Problem::Wrong("string", bad)));
+    }
     // TEXT types are limited in bytes, CHAR and VARCHAR in characters.
     let cut = if ty.tp.is_blob() {
         (b.len() > limit).then(|| {

@@ -190,6 +190,7 @@ impl SessionVars {
     pub fn lex_mode(&self) -> LexMode {
         let bits = self.settings.sql_mode;
         LexMode {
+            client: self.settings.client,
             ansi_quotes: bits & mode::ANSI_QUOTES != 0,
             no_backslash_escapes: bits & mode::NO_BACKSLASH_ESCAPES != 0,
             pipes_as_concat: bits & mode::PIPES_AS_CONCAT != 0,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use codec::charset::Charset;
 use codec::types::Collation;
 
 use query::context::TimeZone;
@@ -31,6 +32,10 @@ pub struct Settings {
     pub autocommit: bool,
     /// The session's time zone.
     pub time_zone: TimeZone,
+    /// `character_set_client`: of what the client sends.
+    pub client: Charset,
+    /// `character_set_results`: of what it reads; `None` is each column's own.
+    pub results: Option<Charset>,
     /// `collation_connection`.
     pub collation: Collation,
     /// `collation_server`: of a database that is made without one.
@@ -97,6 +102,8 @@ impl Settings {
             sql_mode: parse_sql_mode(of("sql_mode")).unwrap_or(0),
             autocommit: flag("autocommit"),
             time_zone: parse_time_zone(of("time_zone")).unwrap_or_else(|_| SYSTEM_ZONE.clone()),
+            client: Charset::from_name(of("character_set_client")).unwrap_or(Charset::Utf8mb4),
+            results: Charset::from_name(of("character_set_results")),
             collation: Collation::from_name(of("collation_connection")).unwrap_or(Collation::DEFAULT),
             collation_server: Collation::from_name(of("collation_server")).unwrap_or(Collation::DEFAULT),
             div_precision_increment: number("div_precision_increment").min(30) as u8,

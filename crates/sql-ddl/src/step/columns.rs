@@ -240,3 +240,241 @@ fn index_at(table: &TableInfo, id: i64) -> Result<usize, SqlError> {
     let found = table.indexes.iter().position(|index| index.id == id);
     found.ok_or_else(|| SqlError::InvalidDdlJob(format!("index {id} of table '{}' is gone", table.name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use codec::datum::Datum;
+    use codec::types::FieldType;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    use sql_catalog::{IndexColumn, IndexMaintenance, row};
+
+    use super::*;
+    use crate::job::{Action, JobError, JobState, Position};
+    use crate::step::{self, several};
+
+    const HANDLES: i64 = 25;
+
+    fn table() -> TableInfo {
+        let text = ["id", "a", "b"].into_iter().enumerate();
+        let columns = text.map(|(at, name)| ColumnInfo::new(at, name, FieldType::bigint())).collect();
+        let mut table = TableInfo { auto_id_schema_id: 1, ..TableInfo::new(100, "t", columns) };
+        for (id, unique, names) in [(1, false, &["a", "b"][..]), (2, true, &["b"])] {
+            let part = |name: &&str| {
+                let offset = table.column(name).unwrap().offset;
+                IndexColumn { name: (*name).into(), offset, length: None }
+            };
+            let columns = names.iter().map(part).collect();
+            table.indexes.push(IndexInfo {
+                id,
+                name: format!("k{id}").into(),
+                columns,
+                unique,
+                primary: false,
+                invisible: false,
+                state: SchemaState::Public,
+                comment: String::new(),
+            });
+        }
+        table.max_index_id = 2;
+        table
+    }
+
+    fn to_text(name: &str, position: Option<Position>) -> ColumnChange {
+        let old = ColumnInfo::new(0, name, FieldType::bigint());
+        let column = ColumnInfo::new(0, name, FieldType::varchar(10));
+        ColumnChange { position, ..ColumnChange::of(&old, column) }
+    }
+
+    fn conversion(columns: Vec<ColumnChange>) -> Action {
+        let how = Conversion { zone: "UTC".into(), today: "2020-01-01".into(), ..Conversion::default() };
+        Action::ConvertColumns(Box::new(ConvertColumns { columns, how, added: Vec::new(), dropped: Vec::new() }))
+    }
+
+    /// The key space: rows by handle, and the entries of all indexes.
+    #[derive(Default)]
+    struct Storage {
+        rows: BTreeMap<i64, Vec<u8>>,
+        entries: BTreeMap<Vec<u8>, Vec<u8>>,
+        /// What the rows mean: `a`; `b` is always the handle.
+        model: BTreeMap<i64, i64>,
+    }
+
+    /// A value as its column has it.
+    fn of_type(value: i64, column: &ColumnInfo) -> Datum {
+        if column.field_type.tp.is_string() { Datum::string(value.to_string()) } else { Datum::Int(value) }
+    }
+
+    impl Storage {
+        fn row(&self, table: &TableInfo, handle: i64) -> Option<Vec<Datum>> {
+            self.rows.get(&handle).map(|bytes| row::full_decoder(table).decode(bytes, handle).unwrap())
+        }
+
+        /// What a server with this schema does to a row.
+        fn write(&mut self, table: &TableInfo, handle: i64, value: Option<i64>) {
+            if table.writes_wait {
+                return;
+            }
+            if let Some(old) = self.row(table, handle) {
+                for (_, _, entry) in row::entries(table, &row::as_converted(table, &old), handle).unwrap() {
+                    self.entries.remove(&entry.key);
+                }
+            }
+            self.rows.remove(&handle);
+            self.model.remove(&handle);
+            let Some(value) = value else { return };
+            let mut new = vec![Datum::Null; table.columns.len()];
+            for (name, value) in [("id", handle), ("a", value), ("b", handle)] {
+                let column = table.column(name).unwrap();
+                new[column.offset] = of_type(value, column);
+            }
+            let new = row::converted(table, &new, 1, &mut |_| {}).unwrap();
+            for (_, how, entry) in row::entries(table, &new, handle).unwrap() {
+                if how == IndexMaintenance::Full {
+                    self.entries.insert(entry.key, entry.value);
+                }
+            }
+            self.rows.insert(handle, row::encode_row(table, &new).unwrap());
+            self.model.insert(handle, value);
+        }
+
+        /// What the filling does to a row.
+        fn fill(&mut self, table: &TableInfo, job: &Job, handle: i64) {
+            let Some(stored) = self.row(table, handle) else { return };
+            let row = row::converted(table, &stored, 1, &mut |_| {}).unwrap();
+            self.rows.insert(handle, row::encode_row(table, &row).unwrap());
+            for new in &job.filling().new_indexes {
+                let index = table.indexes.iter().find(|index| index.id == new.id).unwrap();
+                let entry = row::index_entry(table, index, &row, handle).unwrap();
+                self.entries.insert(entry.key, entry.value);
+            }
+        }
+
+        /// A server with this schema sees what the rows mean, by the rows and by every index.
+        fn check(&self, table: &TableInfo, what: &str) {
+            let mut expected = BTreeMap::new();
+            for (handle, value) in &self.model {
+                let row = self.row(table, *handle).unwrap();
+                for (name, value) in [("a", *value), ("b", *handle)] {
+                    let column = table.column(name).unwrap();
+                    assert_eq!(row[column.offset], of_type(value, column), "{what}: {name} of row {handle}");
+                }
+                for index in table.public_indexes() {
+                    let entry = row::index_entry(table, index, &row, *handle).unwrap();
+                    expected.insert(entry.key, entry.value);
+                }
+            }
+            for index in table.public_indexes() {
+                let (start, end) = codec::table::index_range(table.id, index.id);
+                let found: BTreeMap<_, _> = self.entries.range(start.clone()..end.clone()).collect();
+                let expected: BTreeMap<_, _> = expected.range(start..end).collect();
+                assert_eq!(found, expected, "{what}: index {}", index.name);
+            }
+        }
+    }
+
+    /// Two servers, never more than one version apart, write and read at random between the steps of a job.
+    fn run(seed: u64, action: Action, parts: Vec<Action>, fail_at: Option<usize>) -> (TableInfo, Job) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut storage, mut old) = (Storage::default(), table());
+        let mut job = Job::new(action, Some((1, &"d".into())), Some((100, &"t".into())), "");
+        job.parts = parts.into_iter().map(|part| job.part(part)).collect();
+        job.state = JobState::Running;
+        for _ in 0..20 {
+            storage.write(&old, rng.random_range(0..HANDLES), Some(rng.random_range(0..5)));
+        }
+        for at in 0.. {
+            assert!(at < 30, "seed {seed}: the job does not end");
+            if fail_at == Some(at) && step::start_rollback(&mut job) {
+                job.error = Some(JobError { code: 1264, message: String::new() });
+            }
+            let mut new = old.clone();
+            let mut next = step::advance(&mut new, &mut job).unwrap();
+            if next == Next::Fill {
+                for handle in 0..HANDLES {
+                    storage.fill(&old, &job, handle);
+                    let value = rng.random_bool(0.7).then(|| rng.random_range(0..5));
+                    storage.write(&old, rng.random_range(0..HANDLES), value);
+                }
+                job.filling_mut().reorg = Some(crate::job::Reorg { next: String::new() });
+                next = match job.parts.is_empty() {
+                    true => step::filled(&mut new, &mut job).unwrap(),
+                    false => step::advance(&mut new, &mut job).unwrap(),
+                };
+            }
+            for _ in 0..40 {
+                let table = if rng.random_bool(0.5) { &old } else { &new };
+                let value = rng.random_bool(0.7).then(|| rng.random_range(0..5));
+                storage.write(table, rng.random_range(0..HANDLES), value);
+                storage.check(&old, &format!("seed {seed}, before step {at}"));
+                storage.check(&new, &format!("seed {seed}, after step {at}"));
+            }
+            old = new;
+            if next == Next::Done {
+                return (old, job);
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn columns_are_converted_under_writes_of_servers_one_version_apart() {
+        for seed in 0..60 {
+            let columns = vec![to_text("a", Some(Position::Last)), to_text("b", None)];
+            let (table, job) = run(seed, conversion(columns), Vec::new(), None);
+            let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+            assert_eq!(names, ["id", "b", "a"]);
+            assert!(!table.writes_wait);
+            assert_eq!(table.indexes.iter().map(|index| index.name.as_str()).collect::<Vec<_>>(), ["k1", "k2"]);
+            assert_eq!(job.unused_indexes, [1, 2]);
+        }
+    }
+
+    #[test]
+    fn a_conversion_that_fails_leaves_the_table_as_it_was() {
+        for seed in 0..20 {
+            for at in 1..5 {
+                let (table, job) = run(seed, conversion(vec![to_text("a", None)]), Vec::new(), Some(at));
+                let undone = job.state == JobState::Rollingback;
+                assert_eq!(undone, table.column("a").unwrap().field_type == FieldType::bigint(), "failed at {at}");
+                if undone {
+                    assert_eq!((table.columns.len(), table.indexes.len()), (3, 2));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn several_changes_become_visible_together_and_are_undone_together() {
+        let parts = || {
+            let added = ColumnInfo::new(0, "c", FieldType::bigint());
+            vec![
+                Action::AddColumn { column: Box::new(added), position: Position::Last },
+                conversion(vec![to_text("a", None)]),
+                Action::DropIndex { name: "k2".into() },
+            ]
+        };
+        let whole = || Action::Several { moves: vec![("c".into(), Position::First)] };
+        for seed in 0..30 {
+            let (table, job) = run(seed, whole(), parts(), None);
+            let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+            assert_eq!(names, ["c", "id", "a", "b"]);
+            assert_eq!(table.indexes.len(), 1);
+            assert_eq!(job.unused_indexes.len(), 2);
+            for at in 1..7 {
+                let (table, job) = run(seed, whole(), parts(), Some(at));
+                if job.state == JobState::Rollingback {
+                    assert_eq!((table.columns.len(), table.indexes.len()), (3, 2), "failed at {at}");
+                }
+            }
+        }
+        // A part that cannot be is found before anything is done.
+        let mut job = Job::new(whole(), None, None, "");
+        let drop = Action::DropColumn { name: "none".into() };
+        job.parts = parts().into_iter().chain([drop]).map(|part| job.part(part)).collect();
+        let mut table = table();
+        assert_eq!(several::advance(&mut table, &mut job, &[]).unwrap_err().code().0, 1091);
+        assert_eq!(table.columns.len(), 3);
+    }
+}

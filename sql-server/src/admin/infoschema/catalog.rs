@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use codec::charset::Charset;
 use codec::datum::Datum;
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::context::{EvalContext, TimeZone};
@@ -200,15 +201,6 @@ fn data_type(ty: &FieldType) -> String {
     declaration[..end].to_owned()
 }
 
-/// Most bytes of a character.
-fn char_bytes(collation: Collation) -> u64 {
-    match collation.charset() {
-        "utf8mb4" => 4,
-        "utf8" | "utf8mb3" => 3,
-        _ => 1,
-    }
-}
-
 /// The views as they are now: what each shows, unless it no longer fits its tables, and whether it can be changed.
 fn all_views(
     schema: &Arc<Schema>,
@@ -251,7 +243,7 @@ pub(super) fn columns(schema: &Arc<Schema>, zone: &TimeZone) -> Rows {
             let strings = ty.tp.is_string() || matches!(ty.tp, TypeCode::Enum | TypeCode::Set);
             let (chars, octets) = if strings && ty.flen >= 0 {
                 let chars = u64::from(ty.flen.unsigned_abs());
-                let per_char = if ty.tp.is_blob() { 1 } else { char_bytes(ty.collation) };
+                let per_char = if ty.tp.is_blob() { 1 } else { u64::from(ty.collation.set().bytes_max()) };
                 (Datum::UInt(chars), Datum::UInt(chars * per_char))
             } else {
                 (null.clone(), null.clone())
@@ -453,18 +445,11 @@ pub(super) fn engines() -> Rows {
 }
 
 pub(super) fn character_sets() -> Rows {
-    let sets = [
-        ("ascii", "US ASCII", 1),
-        ("binary", "binary", 1),
-        ("latin1", "Latin1", 1),
-        ("utf8", "UTF-8 Unicode", 3),
-        ("utf8mb4", "UTF-8 Unicode", 4),
-    ];
-    let row = |(name, description, length): (&str, &str, i64)| {
-        let default = Collation::default_of_charset(name)?;
-        Some(vec![s(name), s(default.name()), s(description), Datum::Int(length)])
+    let row = |set: Charset| {
+        let default = Collation::default_of_charset(set.name())?;
+        Some(vec![s(set.name()), s(default.name()), s(set.description()), Datum::Int(set.bytes_max().into())])
     };
-    sets.into_iter().filter_map(row).collect()
+    Charset::ALL.into_iter().filter_map(row).collect()
 }
 
 pub(super) fn collations() -> Rows {
