@@ -598,10 +598,7 @@ const TABLES: &[(&str, Columns)] = &[
             ("IS_GRANTABLE", S(3)),
         ],
     ),
-    (
-        "COLUMN_STATISTICS",
-        &[("SCHEMA_NAME", S(64)), ("TABLE_NAME", S(64)), ("COLUMN_NAME", S(64)), ("HISTOGRAM", L)],
-    ),
+    ("COLUMN_STATISTICS", &[("SCHEMA_NAME", S(64)), ("TABLE_NAME", S(64)), ("COLUMN_NAME", S(64)), ("HISTOGRAM", L)]),
     (
         "COLUMN_PRIVILEGES",
         &[

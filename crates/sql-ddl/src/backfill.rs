@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use codec::table::Handle;
 use kv_client::{LockOptions, Transaction, TxnOptions};
 use query::context::TimeZone;
 use sql_base::{SqlError, hex, unhex};
@@ -51,7 +52,7 @@ impl<'t> Target<'t> {
 pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Result<(), SqlError> {
     let job = whole.filling();
     let target = Target::of(job, table)?;
-    let (start, end) = codec::table::record_range(table.id);
+    let (start, end) = codec::table::record_range(table.physical_id());
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     let mut rows = job.row_count;
     let mut batches = 0;
@@ -148,18 +149,19 @@ async fn add_missing(
     for (number, (key, value)) in (before.unsigned_abs() + 1..).zip(keys.iter().zip(locked.values)) {
         let Some(value) = value else { continue };
         let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
-        let stored = decoder.decode(&value, handle).map_err(row::damaged)?;
+        let stored = decoder.decode(&value, &handle).map_err(row::damaged)?;
         let row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
         if target.rows && *row != *stored {
             txn.put(key.clone(), row::encode_row(table, &row)?)?;
         }
         for index in &target.indexes {
-            entries.push((*index, handle, row.to_vec(), row::index_entry(table, index, &row, handle)?));
+            let entry = row::index_entry(table, table.physical_id(), index, &row, &handle)?;
+            entries.push((*index, handle.clone(), row.to_vec(), entry));
         }
     }
     // A unique entry is locked and looked at, so that it is there once, whoever adds it.
     let distinct: Vec<_> = entries.iter().filter(|(.., entry)| entry.distinct).map(|(.., e)| e.key.clone()).collect();
-    let mut there: HashMap<Vec<u8>, i64> = HashMap::new();
+    let mut there: HashMap<Vec<u8>, Handle> = HashMap::new();
     if !distinct.is_empty() {
         let locked = txn.lock_keys(distinct.clone(), values).await?;
         for (key, value) in distinct.into_iter().zip(locked.values) {

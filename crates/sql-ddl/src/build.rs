@@ -697,9 +697,10 @@ pub(super) fn change_takes(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo
         true => Takes::Nothing,
         false => Takes::Conversion,
     };
-    if takes == Takes::Conversion && table.handle_column().is_some_and(|handle| handle.id == old.id) {
+    let clustered = table.is_clustered() && table.primary_key().iter().any(|key| key.id == old.id);
+    if takes == Takes::Conversion && clustered {
         return Err(SqlError::UnsupportedModifyColumn(
-            "the rows are kept by this column, which is the clustered primary key".into(),
+            "the rows are kept by this column, which is in the clustered primary key".into(),
         ));
     }
     // A key part of another type must still fit the key.

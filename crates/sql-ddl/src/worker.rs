@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use codec::datum::Datum;
+use codec::table::{Handle, IndexId, PhysicalTableId};
 use kv_client::TxnOptions;
 use sql_base::SqlError;
 use sql_catalog::meta::{Changed, DeleteRange, SchemaDiff};
@@ -341,7 +342,7 @@ impl Step<'_, '_> {
         }
         if next == Next::Done {
             for index in std::mem::take(&mut self.job.unused_indexes) {
-                let (start, end) = codec::table::index_range(table.id, index);
+                let (start, end) = codec::table::index_range(table.physical_id(), IndexId(index));
                 self.forget_range(start, end).await?;
             }
         }
@@ -379,7 +380,7 @@ impl Step<'_, '_> {
             Action::TablePolicy(Some(policy)) => {
                 let policy = self.policy(policy.id, policy.name.as_str()).await?;
                 self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
-                let (start, end) = codec::table::table_range(table.id);
+                let (start, end) = codec::table::table_range(table.physical_id());
                 self.effects.split.extend([start, end]);
                 Ok(())
             }
@@ -403,18 +404,30 @@ impl Step<'_, '_> {
         let kv = self.domain.kv();
         let snapshot = kv.snapshot(kv.timestamp().await?);
         if table.handle_column().is_some_and(|handle| handle.id == column.id) {
-            let (start, end) = codec::table::record_range(table.id);
+            let (start, end) = codec::table::record_range(table.physical_id());
             let last = snapshot.scan(&start, &end, 1, true, true).await?.pop();
-            let handle = last.map(|(key, _)| codec::table::decode_handle(&key)).transpose();
-            return handle.map(|handle| handle.unwrap_or(0)).map_err(row::damaged);
+            let handle = last.map(|(key, _)| codec::table::decode_handle(&key)).transpose().map_err(row::damaged)?;
+            return Ok(if let Some(Handle::Int(handle)) = handle { handle } else { 0 });
         }
         let leads = |index: &&IndexInfo| index.columns.first().is_some_and(|part| part.offset == column.offset);
         let Some(index) = table.public_indexes().find(leads) else { return Ok(0) };
-        let (start, end) = codec::table::index_range(table.id, index.id);
+        let (start, end) = row::entries_range(table, table.physical_id(), index);
         let Some((key, value)) = snapshot.scan(&start, &end, 1, true, false).await?.pop() else { return Ok(0) };
-        let types: Vec<_> = row::index_parts(table, index).iter().map(|part| (part.column_id, part.ty)).collect();
-        let (values, _) = codec::table::decode_index_entry(&key, &value, &types).map_err(row::damaged)?;
-        Ok(match values.first() {
+        let first = match table.is_clustered_by(index) {
+            true => match codec::table::decode_handle(&key).map_err(row::damaged)? {
+                Handle::Key(values) => codec::datum::decode_one(&mut &values[..])
+                    .and_then(|value| value.unflatten(&column.field_type))
+                    .map(Some)
+                    .map_err(row::damaged)?,
+                Handle::Int(_) => None,
+            },
+            false => {
+                let (columns, key_columns) = (row::entry_columns(table, index), row::key_columns(table));
+                let entry = codec::table::decode_index_entry(&key, &value, &columns, &key_columns);
+                entry.map_err(row::damaged)?.0.into_iter().next()
+            }
+        };
+        Ok(match &first {
             Some(Datum::UInt(value)) => i64::try_from(*value).unwrap_or(i64::MAX),
             Some(Datum::Float(value)) => *value as i64,
             Some(value) => value.as_i64().unwrap_or(0),
@@ -532,9 +545,9 @@ impl Step<'_, '_> {
         self.job.table_id = table.id;
         // Ids between two tables hold no rows, so a region at each table's start is enough to keep tables apart; the end
         // matters to PD where a rule ends.
-        self.effects.split.push(codec::table::table_prefix(table.id));
+        self.effects.split.push(codec::table::table_prefix(table.physical_id()));
         if table.policy.is_some() {
-            self.effects.split.push(codec::table::table_prefix(table.id + 1));
+            self.effects.split.push(codec::table::table_prefix(PhysicalTableId(table.id + 1)));
         }
         self.meta.put_table(self.job.schema_id, &table).await?;
         self.changed.push(Changed::Table(self.job.schema_id, table.id));
@@ -548,7 +561,7 @@ impl Step<'_, '_> {
             return Ok(());
         }
         self.meta.delete_auto_ids(table.auto_id_schema_id, table.id).await?;
-        let (start, end) = codec::table::table_range(table.id);
+        let (start, end) = codec::table::table_range(table.physical_id());
         self.forget_range(start, end).await?;
         if table.policy.is_some() {
             self.effects.rule_groups.push(rules::table_group(table.id));
@@ -692,7 +705,7 @@ impl Step<'_, '_> {
 }
 
 fn table_rules(id: i64, policy: &PolicyInfo) -> Result<placement::Bundle, SqlError> {
-    let (start, end) = codec::table::table_range(id);
+    let (start, end) = codec::table::table_range(PhysicalTableId(id));
     placement::table_bundle(id, &start, &end, policy)
 }
 

@@ -1,5 +1,6 @@
 //! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
 
+mod auto_ids;
 mod bad_input;
 mod column_changes;
 mod faults;

@@ -155,7 +155,7 @@ fn check(table: &TableInfo, convert: &ConvertColumns, change: &ColumnChange, old
 fn push_index(table: &mut TableInfo, job: &mut Job, mut index: IndexInfo, replaces: Option<i64>) {
     table.max_index_id += 1;
     index.id = table.max_index_id;
-    index.name = Name::new(format!("_Idx$_{}_{}", index.name, index.id));
+    index.name = index.new_name(index.id);
     index.state = SchemaState::DeleteOnly;
     job.new_indexes.push(NewIndex { id: index.id, replaces });
     table.indexes.push(index);
@@ -246,6 +246,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use codec::datum::Datum;
+    use codec::table::{Handle, IndexId};
     use codec::types::FieldType;
     use rand::{Rng, SeedableRng, rngs::StdRng};
     use sql_catalog::{IndexColumn, IndexMaintenance, row};
@@ -308,7 +309,7 @@ mod tests {
 
     impl Storage {
         fn row(&self, table: &TableInfo, handle: i64) -> Option<Vec<Datum>> {
-            self.rows.get(&handle).map(|bytes| row::full_decoder(table).decode(bytes, handle).unwrap())
+            self.rows.get(&handle).map(|bytes| row::full_decoder(table).decode(bytes, &Handle::Int(handle)).unwrap())
         }
 
         /// What a server with this schema does to a row.
@@ -317,7 +318,10 @@ mod tests {
                 return;
             }
             if let Some(old) = self.row(table, handle) {
-                for (_, _, entry) in row::entries(table, &row::as_converted(table, &old), handle).unwrap() {
+                for (_, _, entry) in
+                    row::entries(table, table.physical_id(), &row::as_converted(table, &old), &Handle::Int(handle))
+                        .unwrap()
+                {
                     self.entries.remove(&entry.key);
                 }
             }
@@ -330,7 +334,7 @@ mod tests {
                 new[column.offset] = of_type(value, column);
             }
             let new = row::converted(table, &new, 1, &mut |_| {}).unwrap();
-            for (_, how, entry) in row::entries(table, &new, handle).unwrap() {
+            for (_, how, entry) in row::entries(table, table.physical_id(), &new, &Handle::Int(handle)).unwrap() {
                 if how == IndexMaintenance::Full {
                     self.entries.insert(entry.key, entry.value);
                 }
@@ -346,7 +350,7 @@ mod tests {
             self.rows.insert(handle, row::encode_row(table, &row).unwrap());
             for new in &job.filling().new_indexes {
                 let index = table.indexes.iter().find(|index| index.id == new.id).unwrap();
-                let entry = row::index_entry(table, index, &row, handle).unwrap();
+                let entry = row::index_entry(table, table.physical_id(), index, &row, &Handle::Int(handle)).unwrap();
                 self.entries.insert(entry.key, entry.value);
             }
         }
@@ -361,12 +365,13 @@ mod tests {
                     assert_eq!(row[column.offset], of_type(value, column), "{what}: {name} of row {handle}");
                 }
                 for index in table.public_indexes() {
-                    let entry = row::index_entry(table, index, &row, *handle).unwrap();
+                    let entry =
+                        row::index_entry(table, table.physical_id(), index, &row, &Handle::Int(*handle)).unwrap();
                     expected.insert(entry.key, entry.value);
                 }
             }
             for index in table.public_indexes() {
-                let (start, end) = codec::table::index_range(table.id, index.id);
+                let (start, end) = codec::table::index_range(table.physical_id(), IndexId(index.id));
                 let found: BTreeMap<_, _> = self.entries.range(start.clone()..end.clone()).collect();
                 let expected: BTreeMap<_, _> = expected.range(start..end).collect();
                 assert_eq!(found, expected, "{what}: index {}", index.name);
