@@ -269,7 +269,7 @@ mod tests {
             let columns = names.iter().map(part).collect();
             table.indexes.push(IndexInfo {
                 id,
-                name: format!("k{id}").into(),
+                name: Name::new(format!("k{id}")),
                 columns,
                 unique,
                 primary: false,
