@@ -20,6 +20,7 @@ use crate::resolve::Resolver;
 use crate::snapshot::Snapshot;
 use crate::store::{Dial, RpcError, StoreConn, stub};
 use crate::transaction::{Transaction, TxnOptions};
+use crate::trips::REGION_LABEL;
 
 /// How long a store may take for an ordinary command. A dead connection is noticed earlier, by its keepalive.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -318,7 +319,9 @@ impl Client {
         })?;
         match found {
             Some(store) if store.state != metapb::StoreState::Tombstone as i32 && !store.address.is_empty() => {
-                let conn = Arc::new(StoreConn::new(store.address, Arc::clone(&self.inner.dial)));
+                let region = store.labels.into_iter().find(|label| label.key == REGION_LABEL);
+                let region = region.map(|label| label.value.into());
+                let conn = Arc::new(StoreConn::new(store.address, region, Arc::clone(&self.inner.dial)));
                 Ok(self.inner.stores.write().entry(store_id).or_insert(conn).clone())
             }
             _ => Err(Failure::new(Reason::RegionMiss, format!("store {store_id} is not known to PD"))),

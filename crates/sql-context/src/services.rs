@@ -1,5 +1,6 @@
 //! The server, as far as statements need it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use codec::datum::Datum;
 use kv_client::Client;
 use query::context::TimeZone;
 use sql_base::SqlError;
+use sql_base::memory::ServerMemory;
 use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache, TableInfo};
 
 use crate::vars::GlobalVars;
@@ -28,6 +30,12 @@ pub trait Services: Send + Sync {
 
     /// What is known of tables' values, and where changes of rows are counted.
     fn statistics(&self) -> Result<Arc<StatisticsCache>, SqlError>;
+
+    /// What all statements of the server hold.
+    fn memory(&self) -> &Arc<ServerMemory>;
+
+    /// Where operators write what they have no memory for.
+    fn temporary_directory(&self) -> &Path;
 
     /// The schema of now.
     fn schema(&self) -> Result<Arc<Schema>, SqlError> {

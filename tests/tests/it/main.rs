@@ -1,8 +1,10 @@
 //! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
 
+mod analyze;
 mod auto_ids;
 mod bad_input;
 mod column_changes;
+mod differential;
 mod faults;
 mod global_variables;
 mod golden;
