@@ -590,7 +590,7 @@ mod tests {
     #[test]
     fn a_column_in_an_index_is_not_dropped() {
         let mut table = table(&["a", "b"]);
-        table.indexes.push(index_on(&table, "a", false));
+        table.indexes.push(sql_catalog::IndexInfo { state: SchemaState::Public, ..index_on(&table, "a", false) });
         let mut job = job(Action::DropColumn { name: "a".into() });
         assert_eq!(advance(&mut table, &mut job).unwrap_err().code().0, 8200);
     }
