@@ -327,6 +327,12 @@ pub fn cast_to(e: Expr, ty: &FieldType, cx: &EvalContext) -> Result<Expr, SqlErr
     Ok(fold(infer::coerce(e, &ty), cx))
 }
 
+/// `CONVERT(e USING charset)`: also where it is a string already.
+pub fn convert_using(e: Expr, collation: Collation, cx: &EvalContext) -> Expr {
+    let ty = FieldType { flen: e.ty().flen, ..FieldType::new(TypeCode::VarString) }.with_collation(collation);
+    fold(infer::cast(e, ty), cx)
+}
+
 /// `EXTRACT(unit FROM e)`.
 pub fn extract(unit: &str, e: Expr, cx: &EvalContext) -> Result<Expr, SqlError> {
     let unit = Unit::parse(unit).ok_or_else(|| SqlError::WrongArguments("EXTRACT".into()))?;

@@ -16,7 +16,6 @@ pub(crate) fn coercibility(e: &Expr) -> u8 {
         Expr::Column { .. } => 2,
         Expr::Call(call) if call.func == Func::Cast && call.ty.has(flags::SAYS_COLLATE) => 0,
         Expr::Call(call) if call.func == Func::Cast => match call.args.first() {
-            Some(arg) if arg.ty().tp.is_string() && arg.ty().collation != call.ty.collation => 0,
             Some(arg) => coercibility(arg).max(2),
             None => 4,
         },

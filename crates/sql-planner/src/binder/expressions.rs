@@ -159,9 +159,7 @@ impl Binder<'_> {
                 let a = self.bind_expr(expr)?;
                 let name = name_parts(charset)?.pop().unwrap_or_default();
                 let collation = Collation::default_of_charset(&name).ok_or(SqlError::UnknownCharacterSet(name))?;
-                let ty =
-                    FieldType { flen: a.ty().flen, ..FieldType::new(TypeCode::VarString) }.with_collation(collation);
-                build::cast_to(a, &ty, self.env.eval())
+                Ok(build::convert_using(a, collation, self.env.eval()))
             }
             E::Collate { expr, collation } => {
                 let name = name_parts(collation)?.pop().unwrap_or_default();
