@@ -16,6 +16,7 @@ use sql_catalog::{
     ColumnDefault, ColumnInfo, Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
     is_system_database,
 };
+use sql_context::vars::ClusteredIndex;
 use sql_parser::{
     AlterAction, ColumnDef, ColumnPosition, CreateTable, DatabaseOptions, Ddl, IndexKind, PlacementOption, TableName,
     TableOptions,
@@ -43,6 +44,8 @@ pub(super) struct Statement<'a> {
     pub(super) collation: Collation,
     /// `sql_require_primary_key`.
     pub(super) require_primary_key: bool,
+    /// `tidb_enable_clustered_index`.
+    pub(super) clustered_index: ClusteredIndex,
     /// Who runs it: user and host.
     pub(super) user: (String, String),
     /// `character_set_client` and `collation_connection`.
@@ -289,7 +292,7 @@ impl Statement<'_> {
         if database.table(&create.table.name).is_some() {
             return self.note_if(create.if_not_exists, exists());
         }
-        let mut table = build::table(create, collation(&database.info.collate))?;
+        let mut table = build::table(create, collation(&database.info.collate), self.clustered_index)?;
         self.check_primary_key(&table)?;
         table.policy = match &create.options.placement {
             Some(policy) => self.policy_ref(policy)?,
@@ -577,7 +580,7 @@ impl Statement<'_> {
                     Ok(Vec::new())
                 }
             },
-            AlterAction::DropPrimaryKey if table.pk_is_handle => {
+            AlterAction::DropPrimaryKey if table.is_clustered() => {
                 unsupported("Unsupported drop primary key when the table is using clustered index".into())
             }
             AlterAction::DropPrimaryKey => match table.primary_index() {

@@ -61,6 +61,7 @@ pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql:
         eval,
         collation: ctx.session.vars.settings().collation_server,
         require_primary_key: ctx.session.vars.settings().sql_require_primary_key,
+        clustered_index: ctx.session.vars.settings().clustered_index,
         user: (ctx.session.identity.user.clone(), "%".to_owned()),
         client: client(ctx),
         notes: Vec::new(),

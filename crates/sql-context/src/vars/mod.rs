@@ -23,7 +23,7 @@ use sql_base::SqlError;
 use sql_parser::LexMode;
 
 pub use mode::{parse_sql_mode, sql_mode_text};
-pub use settings::{CompletionType, ServerSettings, Settings};
+pub use settings::{ClusteredIndex, CompletionType, ServerSettings, Settings};
 pub use table::{Kind, Scope, SystemVariable, VARIABLES, find};
 
 /// What the server tells of itself in `@@version`.

@@ -20,6 +20,17 @@ pub enum CompletionType {
     Release,
 }
 
+/// Which primary keys are CLUSTERED where a definition does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusteredIndex {
+    /// None.
+    Off,
+    /// All.
+    On,
+    /// Those of one integer column.
+    IntOnly,
+}
+
 /// A session's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -65,6 +76,8 @@ pub struct Settings {
     pub sql_safe_updates: bool,
     /// Tables need a primary key.
     pub sql_require_primary_key: bool,
+    /// `tidb_enable_clustered_index`.
+    pub clustered_index: ClusteredIndex,
     /// AUTO_INCREMENT values are `offset`, `offset + increment`, …
     pub auto_increment_increment: u64,
     /// See `auto_increment_increment`.
@@ -119,6 +132,11 @@ impl Settings {
             temporary_table_bytes: usize::try_from(number("tidb_tmp_table_max_size")).unwrap_or(usize::MAX),
             sql_safe_updates: flag("sql_safe_updates"),
             sql_require_primary_key: flag("sql_require_primary_key"),
+            clustered_index: match of("tidb_enable_clustered_index") {
+                "OFF" => ClusteredIndex::Off,
+                "INT_ONLY" => ClusteredIndex::IntOnly,
+                _ => ClusteredIndex::On,
+            },
             auto_increment_increment: number("auto_increment_increment").max(1),
             auto_increment_offset: number("auto_increment_offset").max(1),
             max_allowed_packet: number("max_allowed_packet"),

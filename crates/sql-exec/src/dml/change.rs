@@ -28,7 +28,9 @@ use crate::planned::{load_memory_tables, settings};
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
 use crate::runtime::{Runtime, resolve};
-use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context};
+use crate::statement::{
+    collect_context, lock_rows, lock_wait, overlay_of, runtime, snapshot_of, will_lock, write_context,
+};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -372,32 +374,31 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     }
     let wait = lock_wait(ctx.session, false);
     let client = ctx.server.kv()?.clone();
-    let interrupt = ctx.session.interrupt.clone();
     let memory = load_memory_tables(ctx, &physical).await?;
 
     // Rows by key are locked before they are read: one request instead of two, and the conditions are judged on what
     // whoever has them leaves. A statement of its own locks them too. Of the pending writes only theirs count.
     if single && physical.subqueries.is_empty() && (ctx.is_autocommit() || ctx.session.is_pessimistic()) {
         let nowhere = Reader::new(client.snapshot(codec::timestamp::Timestamp::MAX));
-        let probe = Runtime::new(nowhere, columns.clone(), cx.clone(), interrupt.clone());
+        let probe = runtime(ctx, nowhere, columns.clone(), cx.clone());
         if let Some(keys) = PointKeys::of(&physical.plan, &probe) {
             if ctx.is_autocommit() {
                 ctx.session.txn.pessimistic = Some(true);
             }
             let locked = keys.lock(ctx.txn().await?, wait).await?;
             let reader = Reader::with_overlay(client.snapshot(locked.ts), locked.values);
-            let mut runtime = Runtime::new(reader, columns, cx, interrupt);
-            runtime.memory = memory;
-            let rt = Arc::new(runtime);
+            let mut rt = runtime(ctx, reader, columns, cx);
+            rt.memory = memory;
+            let rt = Arc::new(rt);
             return collect_rows(physical.plan, rt, targets, assignments, checks).await;
         }
     }
     let pessimistic = ctx.txn().await?.is_pessimistic();
     let overlay = overlay_of(ctx.txn().await?, &tables);
     let reader = Reader::with_overlay(snapshot_of(ctx, true).await?, overlay);
-    let mut runtime = Runtime::new(reader, columns, cx, interrupt);
-    runtime.memory = memory;
-    let rt = Arc::new(runtime);
+    let mut rt = runtime(ctx, reader, columns, cx);
+    rt.memory = memory;
+    let rt = Arc::new(rt);
     let values = run_subqueries(&physical.subqueries, &rt).await?;
     let mut assignments = assignments;
     for e in assignments.iter_mut().filter_map(|a| a.2.as_mut()) {

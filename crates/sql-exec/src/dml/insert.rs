@@ -334,6 +334,12 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let locked = std::mem::take(&mut binder.locked);
     drop(binder);
     will_lock(ctx, &locked);
+    // What is in the way of new rows is judged as it is when it is locked, by a statement of its own too: it waits for whoever
+    // has it.
+    let careful = insert.ignore || insert.replace_into || !on_duplicate.is_empty();
+    if careful && ctx.is_autocommit() {
+        ctx.session.txn.pessimistic = Some(true);
+    }
     ctx.session.txn.use_table(&table);
 
     // Rows of a SELECT, or expressions evaluated one by one.
@@ -448,7 +454,6 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     let mut duplicates = 0;
     // The first id that was generated for a row which is there now, and the id of the last row inserted or updated.
     let (mut generated_id, mut last_id) = (0, 0);
-    let careful = insert.ignore || insert.replace_into || !on_duplicate.is_empty();
     if !careful {
         let txn = ctx.txn().await?;
         for (row, id) in new_rows.iter().zip(&ids) {

@@ -194,16 +194,11 @@ pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), Sq
     }
 }
 
-/// Calls a function on the scans of a query's own tables, and on those of its derived tables too with `inside`.
-fn each_scan(
-    plan: &mut Plan,
-    inside: bool,
-    f: &mut impl FnMut(&mut Scan) -> Result<(), SqlError>,
-) -> Result<(), SqlError> {
+/// Calls a function on the scans of a query's tables, those of its derived tables and views too.
+fn each_scan(plan: &mut Plan, f: &mut impl FnMut(&mut Scan) -> Result<(), SqlError>) -> Result<(), SqlError> {
     match plan {
-        Plan::Scan(scan) if inside || !scan.inside => f(scan),
-        Plan::Scan(_) => Ok(()),
-        plan => plan.inputs_mut().into_iter().try_for_each(|input| each_scan(input, inside, f)),
+        Plan::Scan(scan) => f(scan),
+        plan => plan.inputs_mut().into_iter().try_for_each(|input| each_scan(input, f)),
     }
 }
 

@@ -259,7 +259,7 @@ impl Binder<'_> {
             };
         }
         let called = (database.to_owned(), alias.to_owned());
-        each_scan(&mut plan, true, &mut |scan| {
+        each_scan(&mut plan, &mut |scan| {
             scan.view = Some(called.clone());
             scan.inside |= !writable.change;
             Ok(())
