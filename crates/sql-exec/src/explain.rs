@@ -1,5 +1,7 @@
 //! `EXPLAIN`: the statement is planned and its plan shown.
 
+use std::sync::Arc;
+
 use codec::datum::Datum;
 use codec::types::FieldType;
 use sql_base::SqlError;
@@ -8,7 +10,7 @@ use sql_catalog::TableInfo;
 use sql_context::ExecContext;
 use sql_parser::{Explain, Statement};
 use sql_planner::binder::Binder;
-use sql_planner::explain::{COLUMNS, change, lines};
+use sql_planner::explain::{COLUMNS, lines};
 use sql_planner::optimize::optimize;
 use sql_planner::plan::Logical;
 
@@ -30,7 +32,7 @@ pub(crate) fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Re
         None | Some("row" | "brief" | "traditional") => {}
         Some(other) => return Err(SqlError::NotSupported(format!("EXPLAIN FORMAT = {other}"))),
     }
-    let (top, planned) = match &*explain.statement {
+    let (action, physical) = match &*explain.statement {
         Statement::Query(query) => {
             let env = Env::new(ctx, false);
             let mut binder = Binder::new(&env);
@@ -39,19 +41,18 @@ pub(crate) fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Re
             let warnings = std::mem::take(&mut binder.warnings);
             drop(binder);
             warnings.iter().for_each(|warning| ctx.warn(warning));
-            (None, Some(optimize(Logical { plan: bound.plan, subqueries, columns }, &settings(ctx.server, &env.eval))))
+            let logical = Logical { plan: bound.plan, subqueries, columns };
+            (None, Arc::new(optimize(logical, &settings(ctx.server, &env.eval))))
         }
-        Statement::Update { with, update } => (Some("Update"), Some(dml::plan_update(ctx, with.as_deref(), update)?)),
-        Statement::Delete { with, delete, .. } => {
-            (Some("Delete"), Some(dml::plan_delete(ctx, with.as_deref(), delete)?))
-        }
-        Statement::Insert(_) => (Some("Insert"), None),
-        _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
+        other => match dml::tree(other) {
+            Some(tree) => {
+                let plan = dml::plan(ctx, tree, false)?.0;
+                (Some(plan.action), plan.physical)
+            }
+            None => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
+        },
     };
-    let lines = match planned {
-        Some(physical) => lines(&physical, &|table| is_dirty(ctx, table), top),
-        None => top.map(change).into_iter().collect(),
-    };
+    let lines = lines(&physical, &|table| is_dirty(ctx, table), action.as_ref());
     let rows = lines.into_iter().map(|line| line.map(Datum::string).to_vec()).collect();
     Ok(ResultSet { columns: columns().into(), rows: Rows::Datums(rows) })
 }

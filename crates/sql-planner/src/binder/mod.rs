@@ -8,8 +8,9 @@
 //! What WITH names and what reads itself is in `recursion`, views are in `views`, the levels of WITH ROLLUP in `rollup`.
 //!
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
-//! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`.
+//! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`; `changes`, INSERT, UPDATE and DELETE.
 
+mod changes;
 mod expressions;
 mod queries;
 mod recursion;
@@ -31,6 +32,7 @@ use sqlparser::ast;
 
 use super::inputs::{Input, Source};
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
+pub use changes::Tree;
 pub use expressions::has_aggregate;
 use recursion::Cte;
 pub use select::check_clauses;

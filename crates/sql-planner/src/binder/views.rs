@@ -61,6 +61,13 @@ pub struct BoundView {
     pub unchecked: bool,
 }
 
+impl BoundView {
+    /// `db.view`.
+    pub fn whole_name(&self) -> String {
+        format!("{}.{}", self.database, self.name)
+    }
+}
+
 /// The binder's knowledge of views.
 #[derive(Default)]
 pub(super) struct Views {
