@@ -17,7 +17,7 @@ use sql_catalog::Schema;
 use sql_ddl::placement::pd::PdHttp;
 
 use crate::cluster::Server;
-use crate::cluster::statements::{Ended, Sums};
+use crate::cluster::statements::{Slow, Sums};
 
 type Rows = Vec<Vec<Datum>>;
 
@@ -435,25 +435,26 @@ fn moment(at: &DateTime<Utc>, digits: u8) -> Datum {
 }
 
 pub(super) fn slow_queries(server: &Server) -> Rows {
-    let row = |(digest, ended): (String, Ended)| {
+    let row = |slow: Slow| {
+        let took = slow.took;
         vec![
-            moment(&ended.began, 6),
-            Datum::UInt(ended.start_ts),
-            s(ended.user),
-            s(ended.host),
-            Datum::UInt(ended.connection),
-            Datum::Float(ended.took.as_secs_f64()),
-            s(ended.database),
-            s(digest),
-            int(ended.memory),
-            int(ended.disk),
-            int(ended.rows),
-            Datum::Int(i64::from(ended.ok)),
-            Datum::Int(i64::from(ended.plan_from_cache)),
-            int(ended.trips.pd),
-            int(ended.trips.storage),
-            int(ended.trips.away()),
-            s(ended.text),
+            moment(&took.began, 6),
+            Datum::UInt(slow.start_ts),
+            s(slow.user),
+            s(slow.host),
+            Datum::UInt(slow.connection),
+            Datum::Float(took.time.as_secs_f64()),
+            s(slow.database),
+            s(slow.digest),
+            int(took.memory),
+            int(took.disk),
+            int(took.rows),
+            Datum::Int(i64::from(took.ok)),
+            Datum::Int(i64::from(took.plan_from_cache)),
+            int(took.trips.pd),
+            int(took.trips.storage),
+            int(took.trips.away()),
+            s(slow.text),
         ]
     };
     server.statements().slow_ones().into_iter().map(row).collect()
@@ -468,7 +469,7 @@ pub(super) fn statements_summary(server: &Server) -> Rows {
             s(sums.kind),
             s(sums.database),
             s(sums.digest),
-            s(sums.normalized),
+            s(&*sums.normalized),
             s(sums.user),
             Datum::UInt(sums.count),
             Datum::UInt(sums.errors),
