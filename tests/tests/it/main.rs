@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod faults;
+mod gc;
 mod global_variables;
 mod golden;
 mod kv;
+mod placement_rules;
 mod playground_commands;
 mod playground_scenario;
 mod simulation;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use codec::types::Collation;
 
+use super::duration::parse_duration;
 use super::{TimeZone, parse_sql_mode, parse_time_zone};
 
 /// What follows a plain `COMMIT` or `ROLLBACK`.
@@ -152,6 +153,23 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// A statement that takes this long is logged.
     pub slow_log_threshold: Option<Duration>,
+    /// How long old versions are kept.
+    pub gc: GcSettings,
+}
+
+/// How long old versions are kept, and how they are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GcSettings {
+    /// They are collected at all.
+    pub enabled: bool,
+    /// A version is kept for so long after it was replaced.
+    pub life_time: Duration,
+    /// Time between two runs.
+    pub run_interval: Duration,
+    /// Regions whose locks are resolved at once; `None` for as many as there are stores.
+    pub concurrency: Option<usize>,
+    /// How long a transaction keeps what it may read from being collected.
+    pub max_wait: Duration,
 }
 
 impl ServerSettings {
@@ -165,6 +183,13 @@ impl ServerSettings {
             require_secure_transport: flag("require_secure_transport"),
             max_connections: number("max_connections") as usize,
             slow_log_threshold: Some(number("tidb_slow_log_threshold")).filter(|ms| *ms > 0).map(Duration::from_millis),
+            gc: GcSettings {
+                enabled: flag("tidb_gc_enable"),
+                life_time: parse_duration(of("tidb_gc_life_time")).unwrap_or_default(),
+                run_interval: parse_duration(of("tidb_gc_run_interval")).unwrap_or_default(),
+                concurrency: Some(number("tidb_gc_concurrency") as usize).filter(|n| *n > 0),
+                max_wait: Duration::from_secs(number("tidb_gc_max_wait_time")),
+            },
         }
     }
 }
