@@ -10,8 +10,9 @@
 //!
 //! A reader finds a column by binary search over the ids, so unwanted columns cost nothing.
 
-use crate::datum::{Datum, decode_decimal, encode_decimal};
+use crate::datum::{self, Datum, decode_decimal, encode_decimal};
 use crate::json::Json;
+use crate::table::Handle;
 use crate::time::{Duration, Time, TimeKind};
 use crate::types::{FieldType, TypeCode};
 use crate::{Error, Result, number};
@@ -237,8 +238,8 @@ pub struct RowColumn {
     pub ty: FieldType,
     /// Value of rows written before the column existed.
     pub default: Datum,
-    /// The column is the integer primary key: its value is the handle, which is in the key.
-    pub is_handle: bool,
+    /// Its place in the primary key by which rows are stored: where a row's value lacks the column, its key has it.
+    pub in_key: Option<usize>,
 }
 
 /// Decodes rows into datums of fixed columns.
@@ -259,19 +260,28 @@ impl RowDecoder {
     }
 
     /// Decodes one row.
-    pub fn decode(&self, value: &[u8], handle: i64) -> Result<Vec<Datum>> {
+    pub fn decode(&self, value: &[u8], handle: &Handle) -> Result<Vec<Datum>> {
         let row = Row::new(value)?;
+        let mut of_key = None;
         self.columns
             .iter()
-            .map(|c| {
-                if c.is_handle {
-                    return Ok(if c.ty.is_unsigned() { Datum::UInt(handle as u64) } else { Datum::Int(handle) });
+            .map(|c| match (c.in_key, handle) {
+                (Some(_), Handle::Int(handle)) => {
+                    Ok(if c.ty.is_unsigned() { Datum::UInt(*handle as u64) } else { Datum::Int(*handle) })
                 }
-                match row.get(c.id) {
-                    Cell::Missing => Ok(c.default.clone()),
-                    Cell::Null => Ok(Datum::Null),
-                    Cell::Value(b) => decode_cell(b, &c.ty),
-                }
+                (in_key, _) => match (row.get(c.id), in_key, handle) {
+                    (Cell::Null, ..) => Ok(Datum::Null),
+                    (Cell::Value(b), ..) => decode_cell(b, &c.ty),
+                    (Cell::Missing, Some(place), Handle::Key(key)) => {
+                        let values: &Vec<Datum> = match &of_key {
+                            Some(values) => values,
+                            None => of_key.insert(datum::decode_all(key)?),
+                        };
+                        let value = values.get(place).ok_or(Error::Invalid("row handle"))?;
+                        value.clone().unflatten(&c.ty)
+                    }
+                    (Cell::Missing, ..) => Ok(c.default.clone()),
+                },
             })
             .collect()
     }
@@ -280,6 +290,7 @@ impl RowDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::IndexPart;
     use proptest::prelude::*;
 
     #[test]
@@ -305,11 +316,22 @@ mod tests {
             let s = Datum::Bytes(vec![b'x'; len]);
             let row = encode_row_v2([(id, &s, &text), (1, &Datum::Int(7), &int), (2, &Datum::Null, &int)]).unwrap();
             assert_eq!(row[1], 1);
-            let column =
-                |id, ty: &FieldType| RowColumn { id, ty: ty.clone(), default: Datum::Int(5), is_handle: false };
+            let column = |id, ty: &FieldType| RowColumn { id, ty: ty.clone(), default: Datum::Int(5), in_key: None };
             let d = RowDecoder::new(vec![column(1, &int), column(2, &int), column(id, &text), column(9, &int)]);
-            assert_eq!(d.decode(&row, 0).unwrap(), [Datum::Int(7), Datum::Null, s, Datum::Int(5)]);
+            assert_eq!(d.decode(&row, &Handle::Int(0)).unwrap(), [Datum::Int(7), Datum::Null, s, Datum::Int(5)]);
         }
+    }
+
+    #[test]
+    fn what_a_row_lacks_is_in_its_key() {
+        let (int, text) = (FieldType::bigint(), FieldType::varchar(10));
+        let column = |id, ty: &FieldType, in_key| RowColumn { id, ty: ty.clone(), default: Datum::Null, in_key };
+        let decoder = RowDecoder::new(vec![column(1, &int, Some(1)), column(2, &text, Some(0)), column(3, &int, None)]);
+        let parts = [(2, &text), (1, &int)].map(|(column_id, ty)| IndexPart { column_id, ty, prefix: None });
+        let handle = Handle::of_values(&parts, &["key".into(), Datum::Int(7)]).unwrap();
+        let row = encode_row_v2([(2, &"Key".into(), &text), (3, &Datum::Int(9), &int)]).unwrap();
+        let (of_key, of_row) = (Datum::Int(7), "Key".into());
+        assert_eq!(decoder.decode(&row, &handle).unwrap(), [of_key, of_row, Datum::Int(9)]);
     }
 
     proptest! {
@@ -321,8 +343,8 @@ mod tests {
                 Datum::Time(Time::from_epoch_micros(m, TimeKind::DateTime, 6).unwrap()), Datum::Duration(Duration { micros: m % 1_000_000_000, fsp: 6 }),
                 Datum::Json(crate::json::Json::Array(vec![crate::json::Json::Int(i)]))];
             let row = encode_row_v2(types.iter().zip(&values).enumerate().map(|(n, (t, v))| (n as i64 + 1, v, t))).unwrap();
-            let columns = types.iter().enumerate().map(|(n, t)| RowColumn { id: n as i64 + 1, ty: t.clone(), default: Datum::Null, is_handle: false }).collect();
-            prop_assert_eq!(RowDecoder::new(columns).decode(&row, 0).unwrap(), values);
+            let columns = types.iter().enumerate().map(|(n, t)| RowColumn { id: n as i64 + 1, ty: t.clone(), default: Datum::Null, in_key: None }).collect();
+            prop_assert_eq!(RowDecoder::new(columns).decode(&row, &Handle::Int(0)).unwrap(), values);
         }
 
         #[test]

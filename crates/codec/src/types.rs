@@ -297,6 +297,12 @@ impl FieldType {
             }
     }
 
+    /// Whether the sort key of some value of the type does not tell the value, so that a row whose key holds the column must
+    /// hold it too.
+    pub fn loses_in_keys(&self) -> bool {
+        self.tp.is_string() && self.collation.kind() != CollationKind::Binary
+    }
+
     /// The declaration as `SHOW CREATE TABLE` prints it: `bigint unsigned`, `varchar(20)`, `decimal(10,2)`.
     pub fn declaration(&self) -> String {
         use TypeCode::*;

@@ -343,7 +343,7 @@ pub enum SqlError {
         /// Index.
         index: String,
         /// Row.
-        handle: i64,
+        handle: String,
         /// What differs.
         detail: String,
     },
@@ -1017,8 +1017,8 @@ impl From<kv_client::Error> for SqlError {
 /// A key as TiDB names it in messages: what it belongs to, without the values of index entries.
 fn name_of_key(key: &[u8]) -> String {
     match decode_key(key) {
-        Ok(TableKey::Record { table_id, handle }) => format!("{{tableID={table_id}, handle={handle}}}"),
-        Ok(TableKey::Index { table_id, index_id, .. }) => format!("{{tableID={table_id}, indexID={index_id}}}"),
+        Ok(TableKey::Record { table, handle }) => format!("{{tableID={table}, handle={handle}}}"),
+        Ok(TableKey::Index { table, index, .. }) => format!("{{tableID={table}, indexID={index}}}"),
         _ => key.iter().map(|b| format!("{b:02x}")).collect(),
     }
 }

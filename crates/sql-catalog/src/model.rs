@@ -17,6 +17,7 @@
 
 use std::fmt;
 
+use codec::table::PhysicalTableId;
 use codec::types::{FieldType, flags};
 use serde::{Deserialize, Serialize};
 
@@ -221,7 +222,7 @@ pub struct IndexInfo {
     /// Refuses duplicates (except of NULL).
     #[serde(rename = "is_unique")]
     pub unique: bool,
-    /// Is the primary key of a table whose rows are not keyed by it.
+    /// Is the primary key, unless that is the number that rows are keyed by.
     #[serde(rename = "is_primary")]
     pub primary: bool,
     /// Not used by the optimizer.
@@ -271,10 +272,15 @@ pub enum TableKind {
     Temporary,
 }
 
+/// How long a handle may be that is a key: index keys of 3,072 bytes, encoded.
+const KEY_HANDLE_BYTES_MAX: i32 = 4_096;
+
 /// A table.
 ///
-/// Rows are keyed by the primary key when it is one integer column (`pk_is_handle`), otherwise by a hidden number that
-/// the table's allocator gives, and the primary key is a unique index.
+/// Rows are keyed by the primary key where it is CLUSTERED: by the number that it is when it is one integer column
+/// (`pk_is_handle`), else by its columns (`is_common_handle`), which [`TableInfo::clustered_index`] tells and which has no
+/// entries of its own. Otherwise they are keyed by a hidden number that the table's allocator gives, and the primary key is a
+/// unique index.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TableInfo {
     /// Unique over all databases and tables, never used again. Keys of rows and index entries start with it.
@@ -296,6 +302,9 @@ pub struct TableInfo {
     pub state: SchemaState,
     /// Rows are keyed by the one integer column of the primary key.
     pub pk_is_handle: bool,
+    /// Rows are keyed by the columns of the primary key.
+    #[serde(default)]
+    pub is_common_handle: bool,
     /// COMMENT.
     #[serde(default)]
     pub comment: String,
@@ -342,6 +351,7 @@ impl TableInfo {
             indexes: Vec::new(),
             state: SchemaState::Public,
             pk_is_handle: false,
+            is_common_handle: false,
             comment: String::new(),
             auto_inc_start: 0,
             max_index_id: 0,
@@ -384,9 +394,14 @@ impl TableInfo {
         self.indexes.iter().filter(|index| index.is_public())
     }
 
+    /// The indexes that have entries beside the rows, in any state.
+    pub fn indexes_with_entries(&self) -> impl Iterator<Item = &IndexInfo> {
+        self.indexes.iter().filter(|index| !self.is_clustered_by(index))
+    }
+
     /// The indexes that writes must keep in step, and how.
     pub fn maintained_indexes(&self) -> impl Iterator<Item = (&IndexInfo, IndexMaintenance)> {
-        self.indexes.iter().filter_map(|index| index.maintenance().map(|how| (index, how)))
+        self.indexes_with_entries().filter_map(|index| index.maintenance().map(|how| (index, how)))
     }
 
     /// A column that statements see, by name.
@@ -417,7 +432,48 @@ impl TableInfo {
         self.columns.iter().find(|column| column.field_type.has(flags::PRI_KEY))
     }
 
-    /// The primary key's index, when the rows are not keyed by the primary key.
+    /// What its keys begin with.
+    pub fn physical_id(&self) -> PhysicalTableId {
+        PhysicalTableId(self.id)
+    }
+
+    /// Whether rows are keyed by the primary key.
+    pub fn is_clustered(&self) -> bool {
+        self.pk_is_handle || self.is_common_handle
+    }
+
+    /// The index whose entries are the rows: the primary key's, where it is more than an integer column.
+    pub fn clustered_index(&self) -> Option<&IndexInfo> {
+        self.primary_index().filter(|_| self.is_common_handle)
+    }
+
+    /// Whether the rows are the entries of this index.
+    pub fn is_clustered_by(&self, index: &IndexInfo) -> bool {
+        self.is_common_handle && index.primary
+    }
+
+    /// The type of the column that holds a row's handle.
+    pub fn handle_type(&self) -> FieldType {
+        match self.is_common_handle {
+            true => FieldType::varbinary(KEY_HANDLE_BYTES_MAX),
+            false => FieldType::bigint(),
+        }
+    }
+
+    /// Whether whole values of the column, by its offset, are in the key of every row, and so in all index entries.
+    pub fn is_in_row_key(&self, offset: usize) -> bool {
+        self.handle_column().is_some_and(|column| column.offset == offset)
+            || self
+                .clustered_index()
+                .is_some_and(|index| index.columns.iter().any(|part| part.offset == offset && part.length.is_none()))
+    }
+
+    /// Whether an index is there by this name, the primary key's too, for statements that only name it.
+    pub fn has_key(&self, name: &str) -> bool {
+        self.index(name).is_some() || (self.pk_is_handle && name.eq_ignore_ascii_case("primary"))
+    }
+
+    /// The primary key's index, when the rows are not keyed by a number that it is.
     pub fn primary_index(&self) -> Option<&IndexInfo> {
         self.indexes.iter().find(|index| index.primary)
     }

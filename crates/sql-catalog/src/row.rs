@@ -5,7 +5,7 @@
 
 use codec::datum::Datum;
 use codec::row::{self, RowColumn, RowDecoder};
-use codec::table::{self, IndexEntry, IndexPart};
+use codec::table::{self, Handle, IndexEntry, IndexId, IndexPart, PhysicalTableId, RowRef};
 use codec::types::{FieldType, TypeCode};
 use query::context::TimeZone;
 use sql_base::SqlError;
@@ -30,28 +30,115 @@ pub fn index_parts<'a>(table: &'a TableInfo, index: &IndexInfo) -> Vec<IndexPart
         .collect()
 }
 
-/// The entry of a row in an index.
-pub fn index_entry(table: &TableInfo, index: &IndexInfo, row: &[Datum], handle: i64) -> Result<IndexEntry, SqlError> {
-    let parts = index_parts(table, index);
-    let values: Vec<Datum> = index.columns.iter().map(|c| row.get(c.offset).cloned().unwrap_or_default()).collect();
-    table::encode_index_entry(table.id, index.id, index.unique, &parts, &values, handle).map_err(damaged)
+/// The row's values of an index's columns.
+fn index_values(index: &IndexInfo, row: &[Datum]) -> Vec<Datum> {
+    index.columns.iter().map(|c| row.get(c.offset).cloned().unwrap_or_default()).collect()
+}
+
+/// The handle that a row's primary key makes; `None` where the key is not clustered, and the handle is a number that was given
+/// to the row, or where the row lacks it.
+pub fn handle_of_row(table: &TableInfo, row: &[Datum]) -> Result<Option<Handle>, SqlError> {
+    if let Some(column) = table.handle_column() {
+        return Ok(row.get(column.offset).and_then(handle_of).map(Handle::Int));
+    }
+    let Some(key) = table.clustered_index() else { return Ok(None) };
+    let values = index_values(key, row);
+    if values.iter().any(Datum::is_null) {
+        return Ok(None);
+    }
+    Handle::of_values(&index_parts(table, key), &values).map(Some).map_err(damaged)
+}
+
+/// What the keys of an index's entries begin with: those of the rows, where they are its entries.
+pub fn entries_prefix(table: &TableInfo, at: PhysicalTableId, index: &IndexInfo) -> Vec<u8> {
+    match table.is_clustered_by(index) {
+        true => table::record_prefix(at),
+        false => table::index_prefix(at, IndexId(index.id)),
+    }
+}
+
+/// All entries of an index.
+pub fn entries_range(table: &TableInfo, at: PhysicalTableId, index: &IndexInfo) -> table::Range {
+    let start = entries_prefix(table, at, index);
+    let end = codec::key::prefix_next(&start);
+    (start, end)
+}
+
+/// Key of an index's entries that have these leading values, without what follows them.
+pub fn values_key(
+    table: &TableInfo,
+    at: PhysicalTableId,
+    index: &IndexInfo,
+    values: &[Datum],
+) -> Result<Vec<u8>, SqlError> {
+    let mut key = entries_prefix(table, at, index);
+    table::append_values(&mut key, &index_parts(table, index), values).map_err(damaged)?;
+    Ok(key)
+}
+
+/// The entry of a row in an index that has entries.
+pub fn index_entry(
+    table: &TableInfo,
+    at: PhysicalTableId,
+    index: &IndexInfo,
+    row: &[Datum],
+    handle: &Handle,
+) -> Result<IndexEntry, SqlError> {
+    let (parts, values) = (index_parts(table, index), index_values(index, row));
+    let key = table.clustered_index();
+    let key_parts = key.map_or_else(Vec::new, |key| index_parts(table, key));
+    let key_values = key.map_or_else(Vec::new, |key| index_values(key, row));
+    let of = RowRef { handle, key: &key_parts, key_values: &key_values };
+    table::encode_index_entry(at, IndexId(index.id), index.unique, &parts, &values, of).map_err(damaged)
 }
 
 /// The indexes that writes maintain: entry of this row and what to do about it.
 pub fn entries<'a>(
     table: &'a TableInfo,
+    at: PhysicalTableId,
     row: &[Datum],
-    handle: i64,
+    handle: &Handle,
 ) -> Result<Vec<(&'a IndexInfo, IndexMaintenance, IndexEntry)>, SqlError> {
-    table.maintained_indexes().map(|(index, how)| Ok((index, how, index_entry(table, index, row, handle)?))).collect()
+    let entry = |(index, how)| Ok((index, how, index_entry(table, at, index, row, handle)?));
+    table.maintained_indexes().map(entry).collect()
 }
 
-/// Value of a row key: every column that writes store, except the one that is the handle.
+/// Column ids and types of an index, to decode its entries by.
+pub fn entry_columns<'a>(table: &'a TableInfo, index: &IndexInfo) -> Vec<(i64, &'a FieldType)> {
+    index.columns.iter().filter_map(|c| table.columns.get(c.offset)).map(|c| (c.id, &c.field_type)).collect()
+}
+
+/// The same of the key that rows are clustered by; none where handles are numbers.
+pub fn key_columns(table: &TableInfo) -> Vec<(i64, &FieldType)> {
+    table.clustered_index().map_or_else(Vec::new, |key| entry_columns(table, key))
+}
+
+/// Ids of the columns of which that key holds only the beginning.
+pub fn key_prefix_columns(table: &TableInfo) -> Vec<i64> {
+    let parts = table.clustered_index().into_iter().flat_map(|key| &key.columns).filter(|c| c.length.is_some());
+    parts.filter_map(|c| table.columns.get(c.offset)).map(|c| c.id).collect()
+}
+
+/// Where columns (by offset) are in the entries of an index as [`codec::table::decode_index_entry`] gives them: among its own
+/// columns, or those of the key after them. `None` for what is not there as a whole: the number that is a handle, too.
+pub fn entry_position(table: &TableInfo, index: &IndexInfo, offset: usize) -> Option<usize> {
+    let key = table.clustered_index().into_iter().flat_map(|key| &key.columns);
+    index.columns.iter().chain(key).position(|c| c.offset == offset && c.length.is_none())
+}
+
+/// The place of a column in the key by which rows are stored, if whole values of it are there.
+fn place_in_key(table: &TableInfo, column: &ColumnInfo) -> Option<usize> {
+    if table.handle_column().is_some_and(|c| c.id == column.id) {
+        return Some(0);
+    }
+    table.clustered_index()?.columns.iter().position(|c| c.offset == column.offset && c.length.is_none())
+}
+
+/// Value of a row key: every column that writes store, except those that the key tells.
 pub fn encode_row(table: &TableInfo, row: &[Datum]) -> Result<Vec<u8>, SqlError> {
-    let handle = table.handle_column().map(|c| c.id);
     let columns = table
         .writable_columns()
-        .filter(|c| Some(c.id) != handle)
+        .filter(|c| c.field_type.loses_in_keys() || place_in_key(table, c).is_none())
         .filter_map(|c| row.get(c.offset).map(|d| (c.id, d, &c.field_type)));
     row::encode_row_v2(columns).map_err(damaged)
 }
@@ -72,7 +159,6 @@ pub fn constant_default(column: &ColumnInfo, text: &[u8], zone: &TimeZone) -> Da
 
 /// Decodes rows of these columns (by offset), in this order.
 pub fn decoder(table: &TableInfo, offsets: &[usize]) -> RowDecoder {
-    let handle = table.handle_column().map(|c| c.id);
     RowDecoder::new(
         offsets
             .iter()
@@ -81,7 +167,7 @@ pub fn decoder(table: &TableInfo, offsets: &[usize]) -> RowDecoder {
                 id: c.id,
                 ty: c.field_type.clone(),
                 default: origin_default(c),
-                is_handle: Some(c.id) == handle,
+                in_key: place_in_key(table, c),
             })
             .collect(),
     )
@@ -155,9 +241,9 @@ pub fn duplicate_error(
     SqlError::DuplicateEntry { value: texts.join("-"), key: format!("{}.{key}", table.name) }
 }
 
-/// The error for a row that has this row's value of a unique index (`None`: of the integer primary key).
+/// The error for a row that has this row's value of a unique index (`None`: of the key that rows are clustered by).
 pub fn duplicate_row(table: &TableInfo, index: Option<&IndexInfo>, row: &[Datum], zone: &TimeZone) -> SqlError {
-    let offsets: Vec<usize> = match index {
+    let offsets: Vec<usize> = match index.or_else(|| table.clustered_index()) {
         Some(index) => index.columns.iter().map(|c| c.offset).collect(),
         None => table.handle_column().map(|c| c.offset).into_iter().collect(),
     };
@@ -169,23 +255,28 @@ pub fn duplicate_row(table: &TableInfo, index: Option<&IndexInfo>, row: &[Datum]
 /// The error for a key that the storage says exists already, found out only at commit.
 pub fn duplicate_key(schema: &crate::Schema, key: &[u8], zone: &TimeZone) -> SqlError {
     let unknown = || SqlError::DuplicateEntry { value: sql_base::hex(key), key: "PRIMARY".into() };
-    let Some(table) = table::decode_table_id(key).and_then(|id| schema.table_by_id(id)) else { return unknown() };
+    let Some(table) = table::decode_table_id(key).and_then(|id| schema.table_by_id(id.0)) else { return unknown() };
+    let of_index = |index: &IndexInfo, mut values: &[u8]| {
+        let mut parts = Vec::new();
+        for (_, ty) in entry_columns(table, index) {
+            match codec::datum::decode_one(&mut values).and_then(|d| d.unflatten(ty)) {
+                Ok(d) => parts.push((d, ty)),
+                Err(_) => return unknown(),
+            }
+        }
+        duplicate_error(table, Some(index), &parts, zone)
+    };
     match table::decode_key(key) {
-        Ok(table::TableKey::Record { handle, .. }) => match table.handle_column() {
+        Ok(table::TableKey::Record { handle: Handle::Int(handle), .. }) => match table.handle_column() {
             Some(c) => duplicate_error(table, None, &[(handle_datum(handle, &c.field_type), &c.field_type)], zone),
             None => duplicate_error(table, None, &[(Datum::Int(handle), &FieldType::bigint())], zone),
         },
-        Ok(table::TableKey::Index { index_id, mut values, .. }) => {
-            let Some(index) = table.indexes.iter().find(|i| i.id == index_id) else { return unknown() };
-            let mut parts = Vec::new();
-            for c in &index.columns {
-                let Some(column) = table.columns.get(c.offset) else { return unknown() };
-                match codec::datum::decode_one(&mut values).and_then(|d| d.unflatten(&column.field_type)) {
-                    Ok(d) => parts.push((d, &column.field_type)),
-                    Err(_) => return unknown(),
-                }
-            }
-            duplicate_error(table, Some(index), &parts, zone)
+        Ok(table::TableKey::Record { handle: Handle::Key(values), .. }) => match table.clustered_index() {
+            Some(index) => of_index(index, &values),
+            None => unknown(),
+        },
+        Ok(table::TableKey::Index { index, values, .. }) => {
+            table.indexes.iter().find(|i| i.id == index.0).map_or_else(unknown, |index| of_index(index, values))
         }
         Err(_) => unknown(),
     }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use codec::table;
+use codec::table::{self, PhysicalTableId};
 use kv_client::Private;
 use sql_catalog::{AutoIds, Schema, TableInfo};
 
@@ -29,7 +29,8 @@ pub struct TemporaryTables {
 
 impl Default for TemporaryTables {
     fn default() -> Self {
-        let (start, end) = (table::table_prefix(FIRST_ID), table::table_prefix(i64::MAX));
+        let (start, end) =
+            (table::table_prefix(PhysicalTableId(FIRST_ID)), table::table_prefix(PhysicalTableId(i64::MAX)));
         TemporaryTables {
             tables: Vec::new(),
             next_id: FIRST_ID,
@@ -99,7 +100,7 @@ impl TemporaryTables {
 
     /// Removes all rows of a table and begins its counters anew.
     pub fn empty(&self, id: i64) {
-        let (start, end) = table::table_range(id);
+        let (start, end) = table::table_range(PhysicalTableId(id));
         self.rows.forget(&start, &end);
         self.ids.forget(id);
     }

@@ -23,7 +23,7 @@ use kv_client::KeyRange;
 use proto::tipb;
 use sql_base::SqlError;
 use sql_catalog::statistics::Analysis;
-use sql_catalog::{AnalyzeJob, ColumnInfo, Database, IndexInfo, TableInfo, row, transact};
+use sql_catalog::{AnalyzeJob, ColumnInfo, Database, IndexColumn, IndexInfo, TableInfo, row, transact};
 use statistics::{
     BuildOptions, Collector, CollectorOptions, Distribution, SamplingMethod, Sketch, TableMeta, Totals, build,
 };
@@ -127,7 +127,7 @@ async fn run(
     let request = columns.request(table, method)?;
     let snapshot = domain.kv().snapshot(domain.kv().timestamp().await?);
     let snapshot_ts = snapshot.ts().0;
-    let (start, end) = table::record_range(table.id);
+    let (start, end) = table::record_range(table.physical_id());
     let mut answers = snapshot.analyze(&request, vec![KeyRange { start, end }], CONCURRENCY);
     let mut collector = Collector::new(columns.collector_options(method));
     while let Some(answer) = answers.next().await {
@@ -183,7 +183,7 @@ impl Columns {
             Some((i.clone(), places?))
         });
         let indexes = indexes.collect();
-        Columns { offsets, hidden_handle: table.handle_column().is_none(), indexes }
+        Columns { offsets, hidden_handle: !table.is_clustered(), indexes }
     }
 
     fn count(&self) -> usize {
@@ -215,10 +215,11 @@ impl Columns {
             sample_size,
             sketch_size: Sketch::HASHES_MAX as i64,
             columns_info,
+            primary_column_ids: row::key_columns(table).into_iter().map(|c| c.0).collect(),
+            primary_prefix_column_ids: row::key_prefix_columns(table),
             version: 2,
             column_groups: self.indexes.iter().map(|(_, places)| group(places)).collect(),
             sample_rate,
-            ..Default::default()
         };
         let tp = tipb::AnalyzeType::TypeFullSampling.into();
         Ok(tipb::AnalyzeReq { tp, col_req: Some(col_req), ..Default::default() })
@@ -250,6 +251,11 @@ impl Columns {
             Some(handle) => self.offsets.iter().position(|o| *o == handle.offset).unwrap_or_default(),
             None => self.offsets.len(),
         };
+        let key = table.clustered_index().and_then(|key| {
+            let place = |part: &IndexColumn| self.offsets.iter().position(|o| *o == part.offset);
+            let places: Vec<usize> = key.columns.iter().map(place).collect::<Option<_>>()?;
+            Some((row::index_parts(table, key), places))
+        });
         let mut rows: Vec<(Vec<u8>, Vec<Datum>)> = Vec::with_capacity(collector.samples().len());
         for sample in collector.samples() {
             let decode = |bytes: &Vec<u8>, ty: &FieldType| {
@@ -257,9 +263,17 @@ impl Columns {
             };
             let values = sample.row.iter().zip(&types).map(|(bytes, ty)| decode(bytes, ty));
             let values = values.collect::<Result<Vec<Datum>, _>>()?;
-            let handle = sample.row.get(handle_place).map(|bytes| decode(bytes, &handle_type)).transpose()?;
             let mut place = Vec::new();
-            encode_key(&mut place, &handle.unwrap_or_default(), None).map_err(row::damaged)?;
+            match &key {
+                Some((parts, places)) => {
+                    let values: Vec<Datum> = places.iter().map(|p| values[*p].clone()).collect();
+                    table::append_values(&mut place, parts, &values).map_err(row::damaged)?;
+                }
+                None => {
+                    let handle = sample.row.get(handle_place).map(|bytes| decode(bytes, &handle_type)).transpose()?;
+                    encode_key(&mut place, &handle.unwrap_or_default(), None).map_err(row::damaged)?;
+                }
+            }
             rows.push((place, values));
         }
         // In the order of the rows, against which the order of values is held.
@@ -290,13 +304,12 @@ impl Columns {
         }
         for (number, (index, places)) in self.indexes.iter().enumerate() {
             let parts = row::index_parts(table, index);
-            let head = table::index_prefix(table.id, index.id).len();
             let mut keys = Vec::with_capacity(rows.len());
             let mut too_long = 0_u64;
             for (_, values) in &rows {
                 let values: Vec<Datum> = places.iter().map(|p| values[*p].clone()).collect();
-                let mut key = table::index_values_key(table.id, index.id, &parts, &values).map_err(row::damaged)?;
-                let key = key.split_off(head);
+                let mut key = Vec::new();
+                table::append_values(&mut key, &parts, &values).map_err(row::damaged)?;
                 if key.len() > VALUE_BYTES_MAX { too_long += 1 } else { keys.push(key) }
             }
             let counts = &collector.counts[self.count() + number];

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use codec::table::Handle;
 use kv_client::{LockOptions, Transaction, TxnOptions};
 use query::context::TimeZone;
 use sql_base::{SqlError, hex, unhex};
@@ -26,7 +27,7 @@ pub(super) async fn fill(domain: &Domain, job: &Job, table: &TableInfo) -> Resul
     let index = table.indexes.iter().find(|index| index.id == job.element_id).ok_or_else(|| {
         SqlError::InvalidDdlJob(format!("index {} of table '{}' is gone", job.element_id, table.name))
     })?;
-    let (start, end) = codec::table::record_range(table.id);
+    let (start, end) = codec::table::record_range(table.physical_id());
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     let mut rows = job.row_count;
     let mut batches = 0;
@@ -110,13 +111,13 @@ async fn add_entries(
     for (key, value) in keys.iter().zip(locked.values) {
         let Some(value) = value else { continue };
         let handle = codec::table::decode_handle(key).map_err(damaged)?;
-        let row = decoder.decode(&value, handle).map_err(damaged)?;
-        let entry = row::index_entry(table, index, &row, handle)?;
+        let row = decoder.decode(&value, &handle).map_err(damaged)?;
+        let entry = row::index_entry(table, table.physical_id(), index, &row, &handle)?;
         entries.push((handle, row, entry));
     }
     // A unique entry is locked and looked at, so that it is there once, whoever adds it.
     let distinct: Vec<_> = entries.iter().filter(|(.., entry)| entry.distinct).map(|(.., e)| e.key.clone()).collect();
-    let mut there: HashMap<Vec<u8>, i64> = HashMap::new();
+    let mut there: HashMap<Vec<u8>, Handle> = HashMap::new();
     if !distinct.is_empty() {
         let locked = txn.lock_keys(distinct.clone(), values).await?;
         for (key, value) in distinct.into_iter().zip(locked.values) {

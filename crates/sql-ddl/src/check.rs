@@ -3,7 +3,9 @@
 //! Both are read at one timestamp, in steps, so the check sees one state of the table while it goes on being written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use codec::table::Handle;
 use kv_client::Snapshot;
 use sql_base::SqlError;
 use sql_catalog::row;
@@ -25,21 +27,23 @@ pub async fn check_table(domain: &Domain, table: &TableInfo, only: Option<&str>)
         }
         None => table.public_indexes().collect(),
     };
+    // Where the rows are the entries there is nothing to compare.
+    let indexes: Vec<&IndexInfo> = indexes.into_iter().filter(|index| !table.is_clustered_by(index)).collect();
     let rows = rows_have_entries(&snapshot, table, &indexes).await?;
     for index in indexes {
         let entries = entries_have_rows(&snapshot, table, index).await?;
         if entries != rows {
-            return Err(inconsistent(table, index, 0, format!("index has {entries} entries, table has {rows} rows")));
+            return Err(inconsistent(table, index, &0, format!("index has {entries} entries, table has {rows} rows")));
         }
     }
     Ok(())
 }
 
-fn inconsistent(table: &TableInfo, index: &IndexInfo, handle: i64, detail: String) -> SqlError {
+fn inconsistent(table: &TableInfo, index: &IndexInfo, handle: &dyn fmt::Display, detail: String) -> SqlError {
     SqlError::DataInconsistent {
         table: table.name.original.clone(),
         index: index.name.original.clone(),
-        handle,
+        handle: handle.to_string(),
         detail,
     }
 }
@@ -51,17 +55,17 @@ fn damaged(error: codec::Error) -> SqlError {
 /// How many rows there are.
 async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&IndexInfo]) -> Result<usize, SqlError> {
     let decoder = row::full_decoder(table);
-    let (mut start, end) = codec::table::record_range(table.id);
+    let (mut start, end) = codec::table::record_range(table.physical_id());
     let mut count = 0;
     loop {
         let pairs = snapshot.scan(&start, &end, STEP, false, false).await?;
-        let mut expected: BTreeMap<Vec<u8>, (i64, usize, Vec<u8>)> = BTreeMap::new();
+        let mut expected: BTreeMap<Vec<u8>, (Handle, usize, Vec<u8>)> = BTreeMap::new();
         for (key, value) in &pairs {
             let handle = codec::table::decode_handle(key).map_err(damaged)?;
-            let row = decoder.decode(value, handle).map_err(damaged)?;
+            let row = decoder.decode(value, &handle).map_err(damaged)?;
             for (at, index) in indexes.iter().enumerate() {
-                let entry = row::index_entry(table, index, &row, handle)?;
-                expected.insert(entry.key, (handle, at, entry.value));
+                let entry = row::index_entry(table, table.physical_id(), index, &row, &handle)?;
+                expected.insert(entry.key, (handle.clone(), at, entry.value));
             }
         }
         let keys: Vec<_> = expected.keys().cloned().collect();
@@ -73,11 +77,11 @@ async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&I
                     return Err(inconsistent(
                         table,
                         indexes[at],
-                        handle,
+                        &handle,
                         "the entry of the row differs from it".into(),
                     ));
                 }
-                None => return Err(inconsistent(table, indexes[at], handle, "the row has no entry".into())),
+                None => return Err(inconsistent(table, indexes[at], &handle, "the row has no entry".into())),
             }
         }
         count += pairs.len();
@@ -93,25 +97,20 @@ async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&I
 
 /// How many entries there are.
 async fn entries_have_rows(snapshot: &Snapshot, table: &TableInfo, index: &IndexInfo) -> Result<usize, SqlError> {
-    let types: Vec<_> = index
-        .columns
-        .iter()
-        .filter_map(|part| table.columns.get(part.offset))
-        .map(|column| (column.id, &column.field_type))
-        .collect();
-    let (mut start, end) = codec::table::index_range(table.id, index.id);
+    let (mut start, end) = row::entries_range(table, table.physical_id(), index);
     let mut count = 0;
     loop {
         let pairs = snapshot.scan(&start, &end, STEP, false, false).await?;
         let mut handles = Vec::with_capacity(pairs.len());
         for (key, value) in &pairs {
-            handles.push(codec::table::decode_index_entry(key, value, &types).map_err(damaged)?.1);
+            let handle = codec::table::decode_entry_handle(key, value, index.columns.len(), table.is_common_handle);
+            handles.push(handle.map_err(damaged)?);
         }
-        let keys: Vec<_> = handles.iter().map(|handle| codec::table::record_key(table.id, *handle)).collect();
+        let keys: Vec<_> = handles.iter().map(|handle| codec::table::record_key(table.physical_id(), handle)).collect();
         let found = if keys.is_empty() { Vec::new() } else { snapshot.batch_get(&keys).await? };
         for (handle, row) in handles.iter().zip(found) {
             if row.is_none() {
-                return Err(inconsistent(table, index, *handle, "the entry has no row".into()));
+                return Err(inconsistent(table, index, handle, "the entry has no row".into()));
             }
         }
         count += pairs.len();

@@ -452,7 +452,7 @@ impl Statement<'_> {
                 continue;
             }
             let kv = self.domain.kv();
-            let (start, end) = codec::table::record_range(table.id);
+            let (start, end) = codec::table::record_range(table.physical_id());
             if !kv.snapshot(kv.timestamp().await?).scan(&start, &end, 1, false, true).await?.is_empty() {
                 return Err(SqlError::IncorrectTimeForColumn {
                     kind: if kind == TimeKind::Date { "date" } else { "datetime" }.to_owned(),

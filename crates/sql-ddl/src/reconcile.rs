@@ -45,7 +45,7 @@ async fn expected(domain: &Domain) -> Result<Vec<Bundle>, SqlError> {
     for database in meta.databases().await? {
         for table in meta.tables(database.id).await? {
             if let Some(policy) = table.policy.as_ref().and_then(|held| policies.get(&held.id)) {
-                let (start, end) = codec::table::table_range(table.id);
+                let (start, end) = codec::table::table_range(table.physical_id());
                 bundles.push(placement::table_bundle(table.id, &start, &end, policy)?);
             }
         }

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use codec::table::{IndexId, PhysicalTableId};
 use kv_client::TxnOptions;
 use sql_base::SqlError;
 use sql_catalog::meta::{Changed, DeleteRange, SchemaDiff};
@@ -329,14 +330,14 @@ impl Step<'_, '_> {
                 Some(policy) => {
                     let policy = self.policy(policy.id, policy.name.as_str()).await?;
                     self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
-                    let (start, end) = codec::table::table_range(table.id);
+                    let (start, end) = codec::table::table_range(table.physical_id());
                     self.effects.split.extend([start, end]);
                 }
                 None => self.domain.pd.delete_bundle(&rules::table_group(table.id)).await?,
             }
         }
         if let Next::DoneDroppingIndex(index) = next {
-            let (start, end) = codec::table::index_range(table.id, index);
+            let (start, end) = codec::table::index_range(table.physical_id(), IndexId(index));
             self.forget_range(start, end).await?;
         }
         if self.job.action.is_structural() {
@@ -466,9 +467,9 @@ impl Step<'_, '_> {
         self.job.table_id = table.id;
         // Ids between two tables hold no rows, so a region at each table's start is enough to keep tables apart; the end
         // matters to PD where a rule ends.
-        self.effects.split.push(codec::table::table_prefix(table.id));
+        self.effects.split.push(codec::table::table_prefix(table.physical_id()));
         if table.policy.is_some() {
-            self.effects.split.push(codec::table::table_prefix(table.id + 1));
+            self.effects.split.push(codec::table::table_prefix(PhysicalTableId(table.id + 1)));
         }
         self.meta.put_table(self.job.schema_id, &table).await?;
         self.changed.push(Changed::Table(self.job.schema_id, table.id));
@@ -482,7 +483,7 @@ impl Step<'_, '_> {
             return Ok(());
         }
         self.meta.delete_auto_ids(table.auto_id_schema_id, table.id).await?;
-        let (start, end) = codec::table::table_range(table.id);
+        let (start, end) = codec::table::table_range(table.physical_id());
         self.forget_range(start, end).await?;
         if table.policy.is_some() {
             self.effects.rule_groups.push(rules::table_group(table.id));
@@ -626,6 +627,6 @@ impl Step<'_, '_> {
 }
 
 fn table_rules(id: i64, policy: &PolicyInfo) -> Result<placement::Bundle, SqlError> {
-    let (start, end) = codec::table::table_range(id);
+    let (start, end) = codec::table::table_range(PhysicalTableId(id));
     placement::table_bundle(id, &start, &end, policy)
 }

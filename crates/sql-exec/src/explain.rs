@@ -58,6 +58,6 @@ pub(crate) fn explain(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Re
 
 /// Whether the transaction has changed rows of a table.
 fn is_dirty(ctx: &ExecContext<'_>, table: &TableInfo) -> bool {
-    let (start, end) = codec::table::table_range(table.id);
+    let (start, end) = codec::table::table_range(table.physical_id());
     ctx.session.txn.kv().is_some_and(|txn| txn.iter_buffer(&start, &end).next().is_some())
 }

@@ -11,7 +11,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use codec::datum::Datum;
-use codec::table;
+use codec::row::RowDecoder;
+use codec::table::{self, Handle};
 use codec::timestamp::Timestamp;
 use codec::types::TypeCode;
 use kv_client::{Snapshot, Transaction};
@@ -32,57 +33,44 @@ pub(crate) async fn run(ctx: &mut ExecContext<'_>, point: &PointPlan) -> Result<
         return Ok(None);
     }
     let Some(key) = point.key(ctx) else { return Ok(None) };
-    let PointPlan { table, columns, metas, .. } = point;
+    let PointPlan { table, decoder, metas, .. } = point;
     // Rows that the transaction has written may have other entries than in its snapshot: the long way knows.
     if let (Key::Entry(_), Some(txn)) = (&key, ctx.session.txn.kv()) {
-        let (start, end) = table::record_range(table.id);
+        let (start, end) = table::record_range(table.physical_id());
         if txn.iter_buffer(&start, &end).next().is_some() {
             return Ok(None);
         }
     }
     let snapshot = match &key {
         _ if !ctx.is_autocommit() => snapshot_of(ctx, false).await?,
-        Key::Never | Key::Handle(_) => ctx.server.kv()?.snapshot(Timestamp::MAX),
+        Key::Never | Key::Row(_) => ctx.server.kv()?.snapshot(Timestamp::MAX),
         Key::Entry(_) => {
             let client = ctx.server.kv()?;
             client.snapshot(client.timestamp().await?)
         }
     };
     let from = (ctx.session.txn.kv(), &snapshot);
+    let at = table.physical_id();
     let value = match &key {
         Key::Never => None,
-        Key::Handle(handle) => get(from, &table::record_key(table.id, *handle)).await?.map(|v| (v, *handle)),
+        Key::Row(handle) => get(from, &table::record_key(at, handle)).await?.map(|v| (v, handle.clone())),
         Key::Entry(entry) => match get(from, entry).await? {
             None => None,
             Some(v) => {
                 let handle = table::decode_unique_handle(&v).map_err(row::damaged)?;
-                get(from, &table::record_key(table.id, handle)).await?.map(|v| (v, handle))
+                get(from, &table::record_key(at, &handle)).await?.map(|v| (v, handle))
             }
         },
     };
     let mut out = Vec::new();
     if let Some((value, handle)) = value {
-        let row = codec::row::Row::new(&value).map_err(row::damaged)?;
-        let handle_id = table.handle_column().map(|c| c.id);
+        let mut datums = decoder.decode(&value, &handle).map_err(row::damaged)?;
         let mut zone = None;
-        let mut datums = Vec::with_capacity(columns.len());
-        for offset in columns {
-            let c = &table.columns[*offset];
-            let d = if Some(c.id) == handle_id {
-                row::handle_datum(handle, &c.field_type)
-            } else {
-                match row.get(c.id) {
-                    codec::row::Cell::Null => Datum::Null,
-                    codec::row::Cell::Missing => row::origin_default(c),
-                    codec::row::Cell::Value(b) => codec::row::decode_cell(b, &c.field_type).map_err(row::damaged)?,
-                }
-            };
-            datums.push(match c.field_type.tp {
-                TypeCode::Timestamp => {
-                    row::to_local(d, &c.field_type, zone.get_or_insert_with(|| time_zone(ctx.session)))
-                }
-                _ => d,
-            });
+        for (d, c) in datums.iter_mut().zip(decoder.columns()) {
+            if c.ty.tp == TypeCode::Timestamp {
+                let zone = zone.get_or_insert_with(|| time_zone(ctx.session));
+                *d = row::to_local(std::mem::take(d), &c.ty, zone);
+            }
         }
         out.push(datums);
     }
@@ -103,18 +91,18 @@ async fn get(
 enum Key {
     /// The value is none that the column can have.
     Never,
-    Handle(i64),
+    Row(Handle),
     Entry(Vec<u8>),
 }
 
 /// What is read, whatever the values are.
 pub(crate) struct PointPlan {
     table: Arc<TableInfo>,
-    /// Offsets of the wanted columns.
-    columns: Vec<usize>,
+    /// Of the wanted columns.
+    decoder: RowDecoder,
     /// What columns are compared with, by their offsets.
     equal: Vec<(usize, Operand)>,
-    /// The unique index; none for the handle.
+    /// The unique index, or the key that rows are clustered by; none for the number that is their handle.
     index: Option<i64>,
     metas: Arc<[ColumnMeta]>,
 }
@@ -149,15 +137,17 @@ impl PointPlan {
         if never {
             return Some(Key::Never);
         }
-        let Some(index) = self.index else { return Some(Key::Handle(row::handle_of(&values[0].1)?)) };
+        let Some(index) = self.index else { return Some(Key::Row(Handle::Int(row::handle_of(&values[0].1)?))) };
         let index = self.table.indexes.iter().find(|i| i.id == index)?;
-        let parts = row::index_parts(&self.table, index);
         let list: Vec<Datum> = index
             .columns
             .iter()
             .map(|c| values.iter().find(|v| v.0 == c.offset).map(|v| v.1.clone()))
             .collect::<Option<_>>()?;
-        Some(Key::Entry(table::index_values_key(self.table.id, index.id, &parts, &list).ok()?))
+        Some(match self.table.is_clustered_by(index) {
+            true => Key::Row(Handle::of_values(&row::index_parts(&self.table, index), &list).ok()?),
+            false => Key::Entry(row::values_key(&self.table, self.table.physical_id(), index, &list).ok()?),
+        })
     }
 }
 
@@ -267,7 +257,8 @@ pub(crate) fn plan(ctx: &ExecContext<'_>, query: &ast::Query) -> Option<PointPla
         (Some(c), [(offset, _)]) if c.offset == *offset => None,
         _ => Some(table.public_indexes().find(|i| is_exactly(i, &equal))?.id),
     };
-    Some(PointPlan { table, columns, equal, index, metas: metas.into() })
+    let decoder = row::decoder(&table, &columns);
+    Some(PointPlan { table, decoder, equal, index, metas: metas.into() })
 }
 
 fn is_exactly(index: &IndexInfo, values: &[(usize, Operand)]) -> bool {

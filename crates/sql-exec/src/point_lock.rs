@@ -7,12 +7,12 @@
 //! Not here: rows found by a range. They are read at a fresh timestamp and those that match are locked; a row that changed
 //! in between is a write conflict, and the session runs the statement again.
 
-use std::sync::Arc;
-
+use codec::datum::Datum;
+use codec::table::{Handle, PhysicalTableId, decode_unique_handle, record_key};
 use codec::timestamp::Timestamp;
 use kv_client::{LockWait, Transaction};
 use sql_base::SqlError;
-use sql_catalog::{TableInfo, row};
+use sql_catalog::row;
 use sql_planner::plan::{Access, Lock, Plan};
 
 use crate::reader::Overlay;
@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 
 /// Keys of a plan that reads single rows of one table.
 pub(super) struct PointKeys {
-    table: Arc<TableInfo>,
+    table: PhysicalTableId,
     rows: Vec<Vec<u8>>,
     /// Keys of a unique index, whose values lead to the rows.
     entries: Vec<Vec<u8>>,
@@ -41,20 +41,21 @@ impl PointKeys {
     pub(super) fn of(plan: &Plan, rt: &Runtime) -> Option<PointKeys> {
         match plan {
             Plan::Scan(scan) => {
-                let (table, clause) = (scan.table.clone(), scan.lock);
+                let (table, clause) = (scan.physical, scan.lock);
                 match &*rt.access(scan).ok()? {
                     Access::PointHandles(handles) => {
-                        let rows = handles.iter().map(|h| codec::table::record_key(table.id, *h)).collect();
+                        let rows = handles.iter().map(|h| record_key(table, &Handle::Int(*h))).collect();
                         Some(PointKeys { table, rows, entries: Vec::new(), clause })
                     }
                     Access::PointIndex { index, keys } => {
-                        let index = table.indexes.iter().find(|i| i.id == *index)?;
-                        let parts = row::index_parts(&table, index);
-                        let entries = keys
-                            .iter()
-                            .map(|k| codec::table::index_values_key(table.id, index.id, &parts, k).ok())
-                            .collect::<Option<Vec<_>>>()?;
-                        Some(PointKeys { table, rows: Vec::new(), entries, clause })
+                        let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
+                        let key = |values: &Vec<Datum>| row::values_key(&scan.table, table, index, values).ok();
+                        let keys = keys.iter().map(key).collect::<Option<Vec<_>>>()?;
+                        let (rows, entries) = match scan.table.is_clustered_by(index) {
+                            true => (keys, Vec::new()),
+                            false => (Vec::new(), keys),
+                        };
+                        Some(PointKeys { table, rows, entries, clause })
                     }
                     _ => None,
                 }
@@ -82,8 +83,8 @@ impl PointKeys {
                     None => v,
                 };
                 if let Some(v) = &current {
-                    let handle = codec::table::decode_unique_handle(v).map_err(row::damaged)?;
-                    row_keys.push(codec::table::record_key(self.table.id, handle));
+                    let handle = decode_unique_handle(v).map_err(row::damaged)?;
+                    row_keys.push(record_key(self.table, &handle));
                 }
                 values.insert(k.clone(), current);
             }

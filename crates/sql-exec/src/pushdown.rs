@@ -1,9 +1,11 @@
 //! Work for the storage nodes: scans with conditions, orders, limits and partial aggregates as coprocessor requests.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use codec::datum;
+use codec::datum::{self, Datum};
+use codec::table::Handle;
 use codec::types::{FieldType, TypeCode};
 use kv_client::{CopRequest, KeyRange};
 use proto::tipb;
@@ -14,7 +16,7 @@ use sql_base::SqlError;
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
 use sql_planner::optimize::positions;
-use sql_planner::plan::{AggCall, Scan};
+use sql_planner::plan::{AggCall, ColId, Scan};
 
 use crate::runtime::Runtime;
 
@@ -91,10 +93,12 @@ pub fn table_scan(
     let executor = tipb::Executor {
         tp: tipb::ExecType::TypeTableScan as i32,
         tbl_scan: Some(tipb::TableScan {
-            table_id: scan.table.id,
+            table_id: scan.physical.0,
             columns: columns_pb(scan)?,
             desc,
             keep_order,
+            primary_column_ids: row::key_columns(&scan.table).into_iter().map(|c| c.0).collect(),
+            primary_prefix_column_ids: row::key_prefix_columns(&scan.table),
             ..Default::default()
         }),
         ..Default::default()
@@ -111,28 +115,29 @@ pub fn index_scan(
     desc: bool,
     rt: &Runtime,
 ) -> Result<CopRequest, SqlError> {
-    // An index scan gives the index's columns in order, then the handle; what is wanted is chosen by offset.
+    // An index scan gives the index's columns in order, then the handle or the columns that make it; what is wanted is chosen
+    // by offset.
     let table: &TableInfo = &scan.table;
-    let handle = table.handle_column();
     let mut columns = Vec::new();
-    for part in &index.columns {
+    for part in index.columns.iter().chain(table.clustered_index().into_iter().flat_map(|key| &key.columns)) {
         if let Some(c) = table.columns.get(part.offset) {
             columns.push(column_pb(c, false)?);
         }
     }
-    columns.push(match handle {
-        Some(c) => column_pb(c, true)?,
-        None => handle_pb(),
-    });
+    match table.handle_column() {
+        Some(c) => columns.push(column_pb(c, true)?),
+        None if table.is_common_handle => {}
+        None => columns.push(handle_pb()),
+    }
     let executor = tipb::Executor {
         tp: tipb::ExecType::TypeIndexScan as i32,
         idx_scan: Some(tipb::IndexScan {
-            table_id: table.id,
+            table_id: scan.physical.0,
             index_id: index.id,
             columns,
             desc,
             unique: index.unique,
-            ..Default::default()
+            primary_column_ids: row::key_columns(table).into_iter().map(|c| c.0).collect(),
         }),
         ..Default::default()
     };
@@ -142,11 +147,14 @@ pub fn index_scan(
 /// Position in an index scan's rows of each of the scan's outputs.
 fn index_layout(scan: &Scan, index: &IndexInfo) -> Vec<usize> {
     let last = index.columns.len();
-    let mut out: Vec<usize> = scan
-        .columns
-        .iter()
-        .map(|(o, _)| index.columns.iter().position(|c| c.offset == *o && c.length.is_none()).unwrap_or(last))
-        .collect();
+    // Of a column that the key holds a part of, the part is wanted.
+    let part_of_key = |offset: usize| {
+        let key = scan.table.clustered_index()?;
+        key.columns.iter().position(|c| c.offset == offset).map(|at| last + at)
+    };
+    let place =
+        |offset| row::entry_position(&scan.table, index, offset).or_else(|| part_of_key(offset)).unwrap_or(last);
+    let mut out: Vec<usize> = scan.columns.iter().map(|c| place(c.0)).collect();
     if scan.handle.is_some() {
         out.push(last);
     }
@@ -303,7 +311,7 @@ fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>
     let children = call.args.iter().map(pb).collect::<Result<Vec<_>, _>>()?;
     let children = match children.is_empty() {
         // COUNT(*) counts a constant.
-        true => vec![pb(&Expr::constant(codec::datum::Datum::Int(1)))?],
+        true => vec![pb(&Expr::constant(Datum::Int(1)))?],
         false => children,
     };
     let tp = match call.name.as_str() {
@@ -325,18 +333,75 @@ fn partial_type(call: &AggCall) -> FieldType {
     }
 }
 
-/// Types of the rows that a scan's storage nodes send.
-pub fn sent_types(scan: &Scan, rt: &Runtime) -> Arc<[FieldType]> {
-    match &scan.pushed.aggregate {
-        None => rt.columns.types(&scan.base_outputs()),
-        Some(agg) => {
-            agg.aggs.iter().map(|a| partial_type(&a.0)).chain(agg.group.iter().map(|g| g.0.ty().clone())).collect()
+/// Nothing is wanted of a scan but the number of its rows.
+pub fn is_bare(scan: &Scan) -> bool {
+    scan.columns.is_empty() && scan.handle.is_none() && scan.pushed.aggregate.is_none()
+}
+
+/// The scan that storage nodes are asked for: they know no handle but a number, so where rows are clustered by a key they send
+/// its columns. A scan none of whose columns is read (`SELECT 1 FROM t`) asks for a part of the key: rows of no columns are no
+/// bytes, and could not be counted when they arrive.
+pub fn sent_scan(scan: &Scan) -> Cow<'_, Scan> {
+    let bare = is_bare(scan);
+    let Some(key) = scan.table.clustered_index() else {
+        return match bare {
+            true => Cow::Owned(Scan { handle: Some(ColId::MAX), ..scan.clone() }),
+            false => Cow::Borrowed(scan),
+        };
+    };
+    let wanted = match (bare, scan.handle) {
+        (true, _) => 1,
+        (false, Some(_)) if scan.pushed.aggregate.is_none() => key.columns.len(),
+        _ => return Cow::Borrowed(scan),
+    };
+    let mut sent = Scan { handle: None, ..scan.clone() };
+    for (at, part) in key.columns.iter().take(wanted).enumerate() {
+        if !sent.columns.iter().any(|(offset, _)| *offset == part.offset) {
+            sent.columns.push((part.offset, ColId::MAX - at));
         }
+    }
+    Cow::Owned(sent)
+}
+
+/// What storage nodes send, and what becomes of it.
+pub struct Shape {
+    /// Types of the values that are sent.
+    sent: Vec<FieldType>,
+    /// Types of the rows that are made of them.
+    types: Arc<[FieldType]>,
+    /// How many of the values are columns of the rows; the handle that is made of the key's follows them.
+    columns: usize,
+    /// The table whose key the handle is made of, and where the values of the key are among those that are sent.
+    key: Option<(Arc<TableInfo>, Vec<usize>)>,
+}
+
+impl Shape {
+    /// Of a scan for which [`sent_scan`] is asked.
+    pub fn of(scan: &Scan, sent: &Scan, rt: &Runtime) -> Shape {
+        let plain = |types: Arc<[FieldType]>| Shape { sent: types.to_vec(), columns: types.len(), types, key: None };
+        if let Some(agg) = &scan.pushed.aggregate {
+            let of_calls = agg.aggs.iter().map(|a| partial_type(&a.0));
+            return plain(of_calls.chain(agg.group.iter().map(|g| g.0.ty().clone())).collect());
+        }
+        let own = |(offset, _): &(usize, ColId)| scan.table.columns.get(*offset).map(|c| c.field_type.clone());
+        if is_bare(scan) {
+            return plain(
+                sent.columns.iter().filter_map(own).chain(sent.handle.map(|_| FieldType::bigint())).collect(),
+            );
+        }
+        let types = rt.columns.types(&scan.base_outputs());
+        let (Some(key), Some(_)) = (scan.table.clustered_index(), scan.handle) else { return plain(types) };
+        let columns = scan.columns.len();
+        let added = sent.columns[columns..].iter().filter_map(own);
+        let place = |offset| sent.columns.iter().position(|(o, _)| *o == offset);
+        let places = key.columns.iter().filter_map(|part| place(part.offset)).collect();
+        let sent = types[..columns].iter().cloned().chain(added).collect();
+        Shape { sent, types, columns, key: Some((Arc::clone(&scan.table), places)) }
     }
 }
 
 /// Rows of an answer.
-pub fn decode(response: &tipb::SelectResponse, types: &Arc<[FieldType]>, rt: &Runtime) -> Result<Batch, SqlError> {
+pub fn decode(response: &tipb::SelectResponse, shape: &Shape, rt: &Runtime) -> Result<Batch, SqlError> {
     if response.encode_type != tipb::EncodeType::TypeDefault as i32 {
         return Err(SqlError::internal("coprocessor", "rows in an encoding that was not asked for"));
     }
@@ -347,18 +412,27 @@ pub fn decode(response: &tipb::SelectResponse, types: &Arc<[FieldType]>, rt: &Ru
             Ok(())
         })?;
     }
-    let mut builder = BatchBuilder::new(types.clone(), 1024);
-    let mut row = Vec::with_capacity(types.len());
+    let mut builder = BatchBuilder::new(shape.types.clone(), 1024);
+    let mut row = Vec::with_capacity(shape.sent.len());
+    let key = shape.key.as_ref().and_then(|(table, places)| {
+        let index = table.clustered_index()?;
+        Some((row::index_parts(table, index), places))
+    });
     for chunk in &response.chunks {
         let mut data = &chunk.rows_data[..];
         while !data.is_empty() {
             row.clear();
-            for ty in types.iter() {
-                let d = datum::decode_one(&mut data).and_then(|d| d.unflatten(ty)).map_err(row::damaged)?;
-                row.push(match ty.tp {
-                    TypeCode::Timestamp => row::to_local(d, ty, &rt.zone),
-                    _ => d,
-                });
+            for ty in &shape.sent {
+                row.push(datum::decode_one(&mut data).and_then(|d| d.unflatten(ty)).map_err(row::damaged)?);
+            }
+            if let Some((parts, places)) = &key {
+                let values: Vec<Datum> = places.iter().map(|at| row[*at].clone()).collect();
+                let handle = Handle::of_values(parts, &values).map_err(row::damaged)?;
+                row.truncate(shape.columns);
+                row.push(handle.to_datum());
+            }
+            for (d, ty) in row.iter_mut().zip(shape.types.iter()).filter(|(_, ty)| ty.tp == TypeCode::Timestamp) {
+                *d = row::to_local(std::mem::take(d), ty, &rt.zone);
             }
             builder.push(&row)?;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use codec::table;
+use codec::table::{self, Handle, PhysicalTableId};
 use kv_client::Snapshot;
 use sql_base::SqlError;
 use sql_catalog::row;
@@ -41,22 +41,27 @@ impl Reader {
     /// Whether pending writes touch the table.
     pub fn is_dirty(&self, table: &TableInfo) -> bool {
         // Stores have nothing of a temporary table.
-        let (start, end) = table::table_range(table.id);
+        let (start, end) = table::table_range(table.physical_id());
         table.kind == TableKind::Temporary || self.overlay.range(start..end).next().is_some()
     }
 
     /// The same for reads through an index: rows that the transaction has written count with the entries that they have
     /// now, written or not. In the snapshot a row may have other entries, or none, if somebody else changed it before the
     /// transaction did; such entries are told by [`Reader::is_stale`].
-    pub(crate) fn through(&self, table: &TableInfo, index: &IndexInfo) -> Result<Reader, SqlError> {
-        let (start, end) = table::record_range(table.id);
+    pub(crate) fn through(
+        &self,
+        table: &TableInfo,
+        at: PhysicalTableId,
+        index: &IndexInfo,
+    ) -> Result<Reader, SqlError> {
+        let (start, end) = table::record_range(at);
         let mut overlay = None;
         let decoder = row::full_decoder(table);
         for (key, value) in self.overlay.range(start..end) {
             let Some(value) = value else { continue };
             let handle = table::decode_handle(key).map_err(row::damaged)?;
-            let row = decoder.decode(value, handle).map_err(row::damaged)?;
-            let entry = row::index_entry(table, index, &row, handle)?;
+            let row = decoder.decode(value, &handle).map_err(row::damaged)?;
+            let entry = row::index_entry(table, at, index, &row, &handle)?;
             overlay.get_or_insert_with(|| (*self.overlay).clone()).insert(entry.key, Some(entry.value));
         }
         Ok(match overlay {
@@ -67,7 +72,7 @@ impl Reader {
 
     /// Whether an entry of the index that is read through belongs to a version of the row that the transaction has
     /// replaced.
-    pub(crate) fn is_stale(&self, table: i64, key: &[u8], handle: i64) -> bool {
+    pub(crate) fn is_stale(&self, table: PhysicalTableId, key: &[u8], handle: &Handle) -> bool {
         !self.overlay.is_empty()
             && !self.overlay.contains_key(key)
             && self.overlay.contains_key(&table::record_key(table, handle))

@@ -4,14 +4,13 @@
 //! are scanned, merged with them and decoded here, and the conditions that would have been pushed down are checked
 //! here. Where they do not, the coprocessor does the work.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use codec::datum::Datum;
 use codec::row::RowDecoder;
-use codec::table;
+use codec::table::{self, Handle, PhysicalTableId};
 use codec::types::FieldType;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -20,7 +19,7 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo};
-use sql_planner::plan::{Access, ColId, Lock, Scan};
+use sql_planner::plan::{Access, Lock, Scan};
 
 use crate::pushdown;
 use crate::reader::Reader;
@@ -56,7 +55,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             rt: rt.clone(),
             reader,
             decoder: row_decoder(scan),
-            table: scan.table.clone(),
+            table: scan.physical,
             column_types: scan
                 .columns
                 .iter()
@@ -75,44 +74,49 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
             done: false,
         }))
     };
+    let of_records = |ranges| {
+        if local {
+            return rows_from(source.clone(), Source::Ranges { ranges, desc });
+        }
+        let sent = pushdown::sent_scan(scan);
+        let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
+        let names = pushdown::message_names(scan, None, rt);
+        pushed_reader(scan, &sent, request, names, rt, root_filters(false)?)
+    };
     match &*access {
         Access::Empty => Ok(Box::new(Fixed::new(vec![]))),
         Access::PointHandles(handles) => {
-            let keys = handles.iter().map(|h| (table::record_key(scan.table.id, *h), *h)).collect();
-            rows_from(source.clone(), Source::Keys(keys))
+            rows_from(source.clone(), Source::Keys(handles.iter().map(|h| Handle::Int(*h)).collect()))
         }
         Access::PointIndex { index, keys } => {
             let index = find_index(&scan.table, *index)?;
-            let parts = row::index_parts(&scan.table, index);
-            let keys = keys
-                .iter()
-                .map(|k| table::index_values_key(scan.table.id, index.id, &parts, k).map_err(row::damaged))
-                .collect::<Result<VecDeque<_>, _>>()?;
-            rows_from(source.through(&scan.table, index)?, Source::UniqueKeys(keys))
-        }
-        Access::Full | Access::Handles(_) => {
-            let ranges = record_ranges(scan, &access, desc);
-            if local {
-                return rows_from(source.clone(), Source::Ranges { ranges, desc });
+            if scan.table.is_clustered_by(index) {
+                let parts = row::index_parts(&scan.table, index);
+                let handles = keys.iter().map(|k| Handle::of_values(&parts, k).map_err(row::damaged));
+                return rows_from(source.clone(), Source::Keys(handles.collect::<Result<_, _>>()?));
             }
-            let sent = with_handle_if_bare(scan);
-            let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
-            let names = pushdown::message_names(scan, None, rt);
-            pushed_reader(scan, request, names, rt, root_filters(false)?)
+            let keys = keys.iter().map(|k| row::values_key(&scan.table, scan.physical, index, k));
+            let keys = keys.collect::<Result<VecDeque<_>, _>>()?;
+            rows_from(source.through(&scan.table, scan.physical, index)?, Source::UniqueKeys(keys))
         }
+        Access::Full | Access::Handles(_) => of_records(record_ranges(scan, &access, desc)),
         Access::Index { index, ranges, covering, .. } => {
             let index = find_index(&scan.table, *index)?;
             let mut ranges: VecDeque<_> = ranges.clone().into();
             if desc {
                 ranges = ranges.into_iter().rev().collect();
             }
+            if scan.table.is_clustered_by(index) {
+                return of_records(ranges);
+            }
             if *covering && (local || scan.lock.is_some()) {
                 return Ok(Box::new(IndexReader {
                     rt: rt.clone(),
-                    reader: source.through(&scan.table, index)?,
-                    table: scan.table.id,
-                    index: index_columns(&scan.table, index),
-                    wanted: index_positions(scan, index),
+                    reader: source.through(&scan.table, scan.physical, index)?,
+                    table: scan.physical,
+                    index: owned(row::entry_columns(&scan.table, index)),
+                    key: owned(row::key_columns(&scan.table)),
+                    wanted: scan.columns.iter().map(|c| row::entry_position(&scan.table, index, c.0)).collect(),
                     handle_type: scan.table.handle_column().map(|c| c.field_type.clone()),
                     handle: scan.handle.is_some(),
                     lock: scan.lock,
@@ -123,14 +127,15 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 }));
             }
             if *covering {
-                let sent = with_handle_if_bare(scan);
+                let sent = pushdown::sent_scan(scan);
                 let request = pushdown::index_scan(&sent, index, ranges, keep_order, desc, rt)?;
                 let names = pushdown::message_names(scan, Some(index), rt);
-                return pushed_reader(scan, request, names, rt, root_filters(false)?);
+                return pushed_reader(scan, &sent, request, names, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
-            let reader = source.through(&scan.table, index)?;
-            rows_from(reader, Source::Index { columns: index_columns(&scan.table, index), ranges, desc })
+            let reader = source.through(&scan.table, scan.physical, index)?;
+            let (columns, clustered) = (index.columns.len(), scan.table.is_common_handle);
+            rows_from(reader, Source::Index { columns, clustered, ranges, desc })
         }
         Access::Late(_) => Err(SqlError::internal("plan", "keys that are not known yet")),
     }
@@ -140,22 +145,21 @@ fn find_index(table: &TableInfo, id: i64) -> Result<&IndexInfo, SqlError> {
     table.indexes.iter().find(|i| i.id == id).ok_or_else(|| SqlError::internal("index of the plan", "gone"))
 }
 
-fn index_columns(table: &TableInfo, index: &IndexInfo) -> Vec<(i64, FieldType)> {
-    index.columns.iter().filter_map(|c| table.columns.get(c.offset)).map(|c| (c.id, c.field_type.clone())).collect()
-}
-
-/// For each wanted column its place in the index; `None` is the handle.
-fn index_positions(scan: &Scan, index: &IndexInfo) -> Vec<Option<usize>> {
-    scan.columns.iter().map(|(o, _)| index.columns.iter().position(|c| c.offset == *o && c.length.is_none())).collect()
+fn owned(columns: Vec<(i64, &FieldType)>) -> Vec<(i64, FieldType)> {
+    columns.into_iter().map(|(id, ty)| (id, ty.clone())).collect()
 }
 
 fn row_decoder(scan: &Scan) -> RowDecoder {
     row::decoder(&scan.table, &scan.columns.iter().map(|c| c.0).collect::<Vec<_>>())
 }
 
+fn borrowed(columns: &[(i64, FieldType)]) -> Vec<(i64, &FieldType)> {
+    columns.iter().map(|(id, ty)| (*id, ty)).collect()
+}
+
 /// Key ranges of rows.
 fn record_ranges(scan: &Scan, access: &Access, desc: bool) -> VecDeque<(Vec<u8>, Vec<u8>)> {
-    let id = scan.table.id;
+    let id = scan.physical;
     let mut ranges: VecDeque<_> = match access {
         Access::Handles(list) => list.iter().map(|(low, high)| table::record_range_between(id, *low, *high)).collect(),
         _ => VecDeque::from([table::record_range(id)]),
@@ -168,14 +172,14 @@ fn record_ranges(scan: &Scan, access: &Access, desc: bool) -> VecDeque<(Vec<u8>,
 
 /// Where row keys come from.
 enum Source {
-    /// Known row keys.
-    Keys(VecDeque<(Vec<u8>, i64)>),
+    /// Known rows.
+    Keys(VecDeque<Handle>),
     /// Keys of a unique index whose values are handles.
     UniqueKeys(VecDeque<Vec<u8>>),
     /// Ranges of rows.
     Ranges { ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
     /// Ranges of index entries, whose rows are fetched.
-    Index { columns: Vec<(i64, FieldType)>, ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
+    Index { columns: usize, clustered: bool, ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
 }
 
 /// Rows decoded here.
@@ -183,7 +187,7 @@ struct RowReader {
     rt: Arc<Runtime>,
     reader: Reader,
     decoder: RowDecoder,
-    table: Arc<TableInfo>,
+    table: PhysicalTableId,
     column_types: Vec<FieldType>,
     handle: bool,
     lock: Option<Lock>,
@@ -197,16 +201,14 @@ struct RowReader {
 
 impl RowReader {
     /// The next handles and row values.
-    async fn fetch(&mut self) -> Result<Vec<(i64, Vec<u8>)>, SqlError> {
+    async fn fetch(&mut self) -> Result<Vec<(Handle, Vec<u8>)>, SqlError> {
         let reader = self.reader.clone();
         let batch = self.batch;
         match &mut self.source {
             Source::Keys(keys) => {
-                let some: Vec<(Vec<u8>, i64)> = keys.drain(..keys.len().min(batch)).collect();
+                let some = keys.drain(..keys.len().min(batch)).collect();
                 self.done = keys.is_empty();
-                let (keys, handles): (Vec<_>, Vec<_>) = some.into_iter().unzip();
-                let values = reader.batch_get(&keys).await?;
-                Ok(handles.into_iter().zip(values).filter_map(|(h, v)| Some((h, v?))).collect())
+                fetch_rows(&reader, self.table, some).await
             }
             Source::UniqueKeys(keys) => {
                 let some: Vec<Vec<u8>> = keys.drain(..keys.len().min(batch)).collect();
@@ -215,11 +217,11 @@ impl RowReader {
                 for (key, value) in some.iter().zip(reader.batch_get(&some).await?) {
                     let Some(value) = value else { continue };
                     let handle = table::decode_unique_handle(&value).map_err(row::damaged)?;
-                    if !reader.is_stale(self.table.id, key, handle) {
+                    if !reader.is_stale(self.table, key, &handle) {
                         handles.push(handle);
                     }
                 }
-                fetch_rows(&reader, self.table.id, handles).await
+                fetch_rows(&reader, self.table, handles).await
             }
             Source::Ranges { ranges, desc } => {
                 let Some((start, end)) = ranges.pop_front() else {
@@ -233,7 +235,7 @@ impl RowReader {
                 self.done = ranges.is_empty();
                 pairs.into_iter().map(|(k, v)| Ok((table::decode_handle(&k).map_err(row::damaged)?, v))).collect()
             }
-            Source::Index { columns, ranges, desc } => {
+            Source::Index { columns, clustered, ranges, desc } => {
                 let Some((start, end)) = ranges.pop_front() else {
                     self.done = true;
                     return Ok(Vec::new());
@@ -243,22 +245,25 @@ impl RowReader {
                     ranges.push_front(rest);
                 }
                 self.done = ranges.is_empty();
-                let columns: Vec<(i64, &FieldType)> = columns.iter().map(|(id, t)| (*id, t)).collect();
                 let mut handles = Vec::with_capacity(pairs.len());
                 for (k, v) in &pairs {
-                    let handle = table::decode_index_entry(k, v, &columns).map_err(row::damaged)?.1;
-                    if !reader.is_stale(self.table.id, k, handle) {
+                    let handle = table::decode_entry_handle(k, v, *columns, *clustered).map_err(row::damaged)?;
+                    if !reader.is_stale(self.table, k, &handle) {
                         handles.push(handle);
                     }
                 }
-                fetch_rows(&reader, self.table.id, handles).await
+                fetch_rows(&reader, self.table, handles).await
             }
         }
     }
 }
 
-async fn fetch_rows(reader: &Reader, table_id: i64, handles: Vec<i64>) -> Result<Vec<(i64, Vec<u8>)>, SqlError> {
-    let keys: Vec<Vec<u8>> = handles.iter().map(|h| table::record_key(table_id, *h)).collect();
+async fn fetch_rows(
+    reader: &Reader,
+    table: PhysicalTableId,
+    handles: Vec<Handle>,
+) -> Result<Vec<(Handle, Vec<u8>)>, SqlError> {
+    let keys: Vec<Vec<u8>> = handles.iter().map(|h| table::record_key(table, h)).collect();
     let values = reader.batch_get(&keys).await?;
     Ok(handles.into_iter().zip(values).filter_map(|(h, v)| Some((h, v?))).collect())
 }
@@ -278,14 +283,14 @@ impl Operator for RowReader {
             let mut builder = BatchBuilder::new(self.types.clone(), found.len());
             let mut handles = Vec::with_capacity(if self.lock.is_some() { found.len() } else { 0 });
             for (handle, value) in found {
-                let mut row = self.decoder.decode(&value, handle).map_err(row::damaged)?;
+                let mut row = self.decoder.decode(&value, &handle).map_err(row::damaged)?;
                 for (d, ty) in row.iter_mut().zip(&self.column_types) {
                     if ty.tp == codec::types::TypeCode::Timestamp {
                         *d = row::to_local(std::mem::take(d), ty, &self.rt.zone);
                     }
                 }
                 if self.handle {
-                    row.push(Datum::Int(handle));
+                    row.push(handle.to_datum());
                 }
                 builder.push(&row)?;
                 if self.lock.is_some() {
@@ -296,7 +301,7 @@ impl Operator for RowReader {
             let (batch, kept) = filter_batch(batch, &self.filters, &self.rt)?;
             if let Some(lock) = self.lock {
                 let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table.id, *h)));
+                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table, h)));
             }
             if !batch.is_empty() {
                 return Ok(Some(batch));
@@ -310,8 +315,11 @@ impl Operator for RowReader {
 struct IndexReader {
     rt: Arc<Runtime>,
     reader: Reader,
-    table: i64,
+    table: PhysicalTableId,
+    /// Columns of the index, and of the key that rows are clustered by.
     index: Vec<(i64, FieldType)>,
+    key: Vec<(i64, FieldType)>,
+    /// Where among them each wanted column is; `None` is the number that is the handle.
     wanted: Vec<Option<usize>>,
     handle_type: Option<FieldType>,
     handle: bool,
@@ -334,25 +342,29 @@ impl Operator for IndexReader {
             if pairs.is_empty() {
                 continue;
             }
-            let columns: Vec<(i64, &FieldType)> = self.index.iter().map(|(id, t)| (*id, t)).collect();
+            let (columns, key) = (borrowed(&self.index), borrowed(&self.key));
             let mut builder = BatchBuilder::new(self.types.clone(), pairs.len());
             let mut handles = Vec::new();
             for (k, v) in &pairs {
-                let (values, handle) = table::decode_index_entry(k, v, &columns).map_err(row::damaged)?;
-                if self.reader.is_stale(self.table, k, handle) {
+                let (values, handle) = table::decode_index_entry(k, v, &columns, &key).map_err(row::damaged)?;
+                if self.reader.is_stale(self.table, k, &handle) {
                     continue;
                 }
                 let mut row: Vec<Datum> = self
                     .wanted
                     .iter()
-                    .map(|w| match (w, &self.handle_type) {
-                        (Some(i), _) => row::to_local(values[*i].clone(), &self.index[*i].1, &self.rt.zone),
-                        (None, Some(ty)) => row::handle_datum(handle, ty),
-                        (None, None) => Datum::Null,
+                    .map(|w| match (w, &self.handle_type, &handle) {
+                        (Some(i), ..) => {
+                            let ty = columns.get(*i).or_else(|| key.get(*i - columns.len())).map(|c| c.1);
+                            let value = values[*i].clone();
+                            ty.map_or(Datum::Null, |ty| row::to_local(value, ty, &self.rt.zone))
+                        }
+                        (None, Some(ty), Handle::Int(handle)) => row::handle_datum(*handle, ty),
+                        (None, ..) => Datum::Null,
                     })
                     .collect();
                 if self.handle {
-                    row.push(Datum::Int(handle));
+                    row.push(handle.to_datum());
                 }
                 builder.push(&row)?;
                 handles.push(handle);
@@ -360,7 +372,7 @@ impl Operator for IndexReader {
             let (batch, kept) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
             if let Some(lock) = self.lock {
                 let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table, *h)));
+                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table, h)));
             }
             if !batch.is_empty() {
                 return Ok(Some(batch));
@@ -374,47 +386,33 @@ impl Operator for IndexReader {
 struct PushedReader {
     rt: Arc<Runtime>,
     stream: BoxStream<'static, Result<proto::tipb::SelectResponse, kv_client::Error>>,
-    types: Arc<[FieldType]>,
+    shape: pushdown::Shape,
     /// What messages call the columns that storage nodes know by number.
     names: HashMap<usize, Arc<str>>,
     filters: Vec<Expr>,
     /// Column of the handle, and the table, when rows are to be locked.
-    lock: Option<(usize, i64, Lock)>,
+    lock: Option<(usize, PhysicalTableId, Lock)>,
     /// Nothing is wanted but the number of rows.
     bare: bool,
 }
 
-/// A scan none of whose columns is read (`SELECT 1 FROM t`) asks for the handles: rows of no columns are no bytes, and
-/// could not be counted when they arrive.
-fn with_handle_if_bare(scan: &Scan) -> Cow<'_, Scan> {
-    match is_bare(scan) {
-        true => Cow::Owned(Scan { handle: Some(ColId::MAX), ..scan.clone() }),
-        false => Cow::Borrowed(scan),
-    }
-}
-
-fn is_bare(scan: &Scan) -> bool {
-    scan.columns.is_empty() && scan.handle.is_none() && scan.pushed.aggregate.is_none()
-}
-
 fn pushed_reader(
     scan: &Scan,
+    sent: &Scan,
     request: kv_client::CopRequest,
     names: HashMap<usize, Arc<str>>,
     rt: &Arc<Runtime>,
     filters: Vec<Expr>,
 ) -> Result<Box<dyn Operator>, SqlError> {
-    let bare = is_bare(scan);
-    let types = if bare { [FieldType::bigint()].into() } else { pushdown::sent_types(scan, rt) };
-    let lock = scan.handle.and(scan.lock).map(|lock| (scan.columns.len(), scan.table.id, lock));
+    let lock = scan.handle.and(scan.lock).map(|lock| (scan.columns.len(), scan.physical, lock));
     Ok(Box::new(PushedReader {
         rt: rt.clone(),
         stream: rt.reader_of(scan).snapshot().coprocessor(request),
-        types,
+        shape: pushdown::Shape::of(scan, sent, rt),
         names,
         filters,
         lock,
-        bare,
+        bare: pushdown::is_bare(scan),
     }))
 }
 
@@ -425,11 +423,11 @@ impl Operator for PushedReader {
             self.rt.check_interrupted()?;
             let Some(response) = self.stream.next().await else { return Ok(None) };
             let response = response.map_err(|e| pushdown::name_columns(e.into(), &self.names))?;
-            let batch = pushdown::decode(&response, &self.types, &self.rt)?;
+            let batch = pushdown::decode(&response, &self.shape, &self.rt)?;
             let (batch, _) = filter_batch(batch, &self.filters, &self.rt)?;
-            if let Some((column, table_id, lock)) = self.lock {
-                let handles = (0..batch.num_rows()).filter_map(|r| batch.datum(r, column).as_i64());
-                self.rt.add_locks(lock, handles.map(|h| table::record_key(table_id, h)));
+            if let Some((column, table, lock)) = self.lock {
+                let handles = (0..batch.num_rows()).filter_map(|r| Handle::from_datum(batch.datum(r, column)));
+                self.rt.add_locks(lock, handles.map(|h| table::record_key(table, &h)));
             }
             if !batch.is_empty() {
                 let rows = batch.num_rows();

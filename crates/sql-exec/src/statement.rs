@@ -42,7 +42,7 @@ pub(crate) fn overlay_of(txn: &kv_client::Transaction, tables: &[Arc<TableInfo>]
         return overlay;
     }
     for t in tables {
-        let (start, end) = codec::table::table_range(t.id);
+        let (start, end) = codec::table::table_range(t.physical_id());
         overlay.extend(txn.iter_buffer(&start, &end).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
     }
     overlay

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
-use codec::table;
+use codec::table::{self, Handle, PhysicalTableId};
 use kv_client::{LockOptions, LockWait, Transaction};
 use query::context::TimeZone;
 use sql_base::SqlError;
@@ -21,6 +21,8 @@ use sql_catalog::{IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind}
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
     table: Arc<TableInfo>,
+    /// What the keys of its rows begin with.
+    at: PhysicalTableId,
     zone: TimeZone,
     /// Keys to be locked when the statement ends.
     keys: Vec<Vec<u8>>,
@@ -33,7 +35,8 @@ pub(crate) struct Writer {
 impl Writer {
     /// For a table.
     pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
-        Writer { table, zone, keys: Vec::new(), duplicates: HashMap::new(), changes: RowChanges::default() }
+        let at = table.physical_id();
+        Writer { table, at, zone, keys: Vec::new(), duplicates: HashMap::new(), changes: RowChanges::default() }
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
@@ -75,19 +78,19 @@ impl Writer {
         &mut self,
         txn: &mut Transaction,
         row: &[Datum],
-        handle: i64,
+        handle: &Handle,
         fresh: bool,
     ) -> Result<(), SqlError> {
         self.changes.add(RowChanges { added: 1, touched: 1 });
         let table = self.table.clone();
-        let key = table::record_key(table.id, handle);
+        let key = table::record_key(self.at, handle);
         let value = row::encode_row(&table, row)?;
         if fresh {
             txn.put(key, value)?;
         } else {
             self.insert_key(txn, key, value, None, row)?;
         }
-        for (index, how, entry) in row::entries(&table, row, handle)? {
+        for (index, how, entry) in row::entries(&table, self.at, row, handle)? {
             if how == IndexMaintenance::Full {
                 self.insert_entry(txn, index, entry, row)?;
             }
@@ -110,13 +113,13 @@ impl Writer {
     }
 
     /// Removes a row.
-    pub(crate) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: i64) -> Result<(), SqlError> {
+    pub(crate) fn remove(&mut self, txn: &mut Transaction, row: &[Datum], handle: &Handle) -> Result<(), SqlError> {
         self.changes.add(RowChanges { added: -1, touched: 1 });
         let table = self.table.clone();
-        let key = table::record_key(table.id, handle);
+        let key = table::record_key(self.at, handle);
         self.keys.push(key.clone());
         txn.delete(key)?;
-        for (_, _, entry) in row::entries(&table, row, handle)? {
+        for (_, _, entry) in row::entries(&table, self.at, row, handle)? {
             if entry.distinct {
                 self.keys.push(entry.key.clone());
             }
@@ -129,10 +132,8 @@ impl Writer {
     pub(crate) fn update(
         &mut self,
         txn: &mut Transaction,
-        old: &[Datum],
-        handle: i64,
-        new: &[Datum],
-        new_handle: i64,
+        (old, handle): (&[Datum], &Handle),
+        (new, new_handle): (&[Datum], &Handle),
     ) -> Result<(), SqlError> {
         if handle != new_handle {
             self.remove(txn, old, handle)?;
@@ -140,11 +141,11 @@ impl Writer {
         }
         self.changes.add(RowChanges { added: 0, touched: 1 });
         let table = self.table.clone();
-        let key = table::record_key(table.id, handle);
+        let key = table::record_key(self.at, handle);
         self.keys.push(key.clone());
         txn.put(key, row::encode_row(&table, new)?)?;
-        let before = row::entries(&table, old, handle)?;
-        let after = row::entries(&table, new, handle)?;
+        let before = row::entries(&table, self.at, old, handle)?;
+        let after = row::entries(&table, self.at, new, handle)?;
         for ((index, how, old_entry), (_, _, new_entry)) in before.into_iter().zip(after) {
             let moved = old_entry.key != new_entry.key;
             if !moved && old_entry.value == new_entry.value && index.is_public() {
@@ -188,7 +189,7 @@ impl Writer {
         if rows.bytes() + txn.bytes() <= rows.limit() {
             return Ok(());
         }
-        let (start, end) = table::table_range(self.table.id);
+        let (start, end) = table::table_range(self.at);
         match rows.bytes_with(&start, &end, txn.iter_buffer(&start, &end)) > rows.limit() {
             true => Err(SqlError::TableFull(self.table.name.original.clone())),
             false => Ok(()),
@@ -226,8 +227,8 @@ impl Writer {
     pub(crate) async fn duplicate_of(
         &self,
         txn: &mut Transaction,
-        (old, handle): (&[Datum], i64),
-        (new, new_handle): (&[Datum], i64),
+        (old, handle): (&[Datum], &Handle),
+        (new, new_handle): (&[Datum], &Handle),
         wait: LockWait,
     ) -> Result<Option<SqlError>, SqlError> {
         let held = self.conflict_keys(old, handle, false)?;
@@ -247,14 +248,14 @@ impl Writer {
     pub(crate) fn conflict_keys(
         &self,
         row: &[Datum],
-        handle: i64,
+        handle: &Handle,
         fresh: bool,
     ) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
         let mut keys = Vec::new();
         if !fresh {
-            keys.push((table::record_key(self.table.id, handle), None));
+            keys.push((table::record_key(self.at, handle), None));
         }
-        for (index, how, entry) in row::entries(&self.table, row, handle)? {
+        for (index, how, entry) in row::entries(&self.table, self.at, row, handle)? {
             if how == IndexMaintenance::Full && entry.distinct {
                 keys.push((entry.key, Some(index)));
             }

@@ -25,6 +25,7 @@ mod dialect;
 mod dml;
 mod headers;
 mod lexer;
+mod literals;
 mod set;
 mod shorthand;
 mod show;
@@ -41,6 +42,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub use ast::*;
 pub use lexer::LexMode;
+pub use literals::{Generalised, Literal};
 
 /// How deep expressions and subqueries may nest. The parser grows its stack as needed; the limit bounds what later
 /// stages, which recurse over the tree, must bear.

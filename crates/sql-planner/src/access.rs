@@ -15,7 +15,7 @@ use codec::table;
 use codec::types::FieldType;
 use query::context::TimeZone;
 use query::expr::Expr;
-use sql_catalog::IndexInfo;
+use sql_catalog::{IndexInfo, row};
 
 use crate::plan::{Access, ColId, IndexHint, LateKeys, Path, Scan};
 use crate::ranges::{self, Interval, Outline, Restriction};
@@ -138,10 +138,13 @@ pub fn choose_access(
         })
     };
 
-    // Everything, in handle order.
+    // Everything, in the order of the rows' keys.
     let handle_column = table.handle_column();
     let handle_ordered = || {
         let offsets = wanted_offsets.as_ref()?;
+        if let Some(key) = table.clustered_index() {
+            return index_ordered(scan, key, 0, Some(offsets)).then_some(desc);
+        }
         let column = handle_column?;
         // A handle of an unsigned column is not in its order.
         (!column.field_type.is_unsigned() && offsets.first() == Some(&column.offset)).then_some(desc)
@@ -394,12 +397,10 @@ impl IndexKeys<'_> {
 
     /// The ranges of keys, and how EXPLAIN words them.
     fn ranges(&self, scan: &Scan, index: &IndexInfo) -> Option<(Vec<(Vec<u8>, Vec<u8>)>, String)> {
-        let table = &scan.table;
         let mut key_ranges = Vec::new();
         let mut words = Vec::new();
-        let parts = sql_catalog::row::index_parts(table, index);
         for combo in &self.combos {
-            let prefix = table::index_values_key(table.id, index.id, &parts[..combo.len()], combo).ok()?;
+            let prefix = row::values_key(&scan.table, scan.physical, index, combo).ok()?;
             match &self.tail {
                 Some((intervals, ty)) => {
                     key_ranges.extend(ranges::key_ranges(&prefix, intervals, ty).ok()?);
@@ -448,15 +449,22 @@ fn index_ordered(scan: &Scan, index: &IndexInfo, fixed: usize, wanted: Option<&[
 
 /// Whether the entries have all wanted columns.
 fn covers(scan: &Scan, index: &IndexInfo) -> bool {
-    scan.columns.iter().all(|(offset, _)| {
-        scan.table.handle_column().is_some_and(|c| c.offset == *offset)
-            || index.columns.iter().any(|c| c.offset == *offset && c.length.is_none())
-    })
+    let held = |offset| index.columns.iter().any(|c| c.offset == offset && c.length.is_none());
+    scan.table.is_clustered_by(index)
+        || scan.columns.iter().all(|(offset, _)| scan.table.is_in_row_key(*offset) || held(*offset))
 }
 
-fn range_cost(scan: &Scan, rows: f64, covering: bool) -> f64 {
+fn range_cost(scan: &Scan, index: &IndexInfo, rows: f64, covering: bool) -> f64 {
+    if scan.table.is_clustered_by(index) {
+        return rows;
+    }
     let lookup = if scan.known.is_pseudo() { LOOKUP_UNKNOWN } else { LOOKUP };
     if covering { rows * 0.9 } else { rows * (1.0 + lookup) + 5.0 }
+}
+
+/// What one row by a whole key costs: half of what it does where an entry of the index has to be read first.
+fn point_cost(scan: &Scan, index: &IndexInfo) -> f64 {
+    if scan.table.is_clustered_by(index) { 0.5 } else { 1.5 }
 }
 
 fn index_access(
@@ -479,16 +487,24 @@ fn index_access(
         let ordered = (keys.combos.len() == 1).then_some(desc);
         let access = Access::PointIndex { index: index.id, keys: keys.combos };
         let consumed = keys.consumed;
-        return Some(Choice { access, consumed, estimate: n, result: None, ordered, cost: n * 1.5 });
+        return Some(Choice {
+            access,
+            consumed,
+            estimate: n,
+            result: None,
+            ordered,
+            cost: n * point_cost(scan, index),
+        });
     }
     let ordered = keys.combos.len() == 1 && index_ordered(scan, index, keys.combos[0].len(), wanted);
     let covering = covers(scan, index);
-    if keys.depth == 0 && !ordered && !covering {
+    // A clustered key of which nothing is said gives all rows, as any scan of them does.
+    if keys.depth == 0 && (scan.table.is_clustered_by(index) || (!ordered && !covering)) {
         return None;
     }
     let (ranges, words) = keys.ranges(scan, index)?;
     let rows = selectivity::of_index(scan, index, &keys.parts, keys.whole, &ranges).max(1.0);
-    let (consumed, cost) = (keys.consumed, range_cost(scan, rows, covering));
+    let (consumed, cost) = (keys.consumed, range_cost(scan, index, rows, covering));
     let access = Access::Index { index: index.id, ranges, words, covering };
     Some(Choice { access, consumed, estimate: rows, result: None, ordered: ordered.then_some(desc), cost })
 }
@@ -560,11 +576,18 @@ fn late_index_access(
     if whole && index.unique {
         let n = (combos as f64).min((scan.known.rows() / 2.0).max(1.0));
         let (access, ordered) = (of(true, false), (one && combos == 1).then_some(desc));
-        return Some(Choice { access, consumed, estimate: n, result: None, ordered, cost: n * 1.5 });
+        return Some(Choice {
+            access,
+            consumed,
+            estimate: n,
+            result: None,
+            ordered,
+            cost: n * point_cost(scan, index),
+        });
     }
     let ordered = one && index_ordered(scan, index, fixed, wanted);
     let covering = covers(scan, index);
-    let (access, cost) = (of(false, covering), range_cost(scan, rows, covering));
+    let (access, cost) = (of(false, covering), range_cost(scan, index, rows, covering));
     Some(Choice { access, consumed, estimate: rows, result: None, ordered: ordered.then_some(desc), cost })
 }
 

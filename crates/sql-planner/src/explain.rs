@@ -234,7 +234,8 @@ impl Lines {
         let object = |index: i64| {
             let Some(i) = scan.table.indexes.iter().find(|i| i.id == index) else { return table.clone() };
             let columns: Vec<&str> = i.columns.iter().map(|c| c.name.as_str()).collect();
-            format!("{table}, index:{}({})", i.name, columns.join(", "))
+            let kind = if scan.table.is_clustered_by(i) { "clustered index" } else { "index" };
+            format!("{table}, {kind}:{}({})", i.name, columns.join(", "))
         };
         let mut lead = first.to_owned();
         let mut rest = rest.to_owned();
@@ -299,13 +300,17 @@ impl Lines {
                 self.lookup(lead, &rest, rows, (&index, &table), [&range, &of_rows]);
             }
             access => {
+                let of_rows = |index: i64| scan.table.clustered_index().is_some_and(|key| key.id == index);
                 let of_index = match access {
-                    Access::Index { .. } => true,
-                    Access::Late(late) => matches!(late.path, Path::Index { .. }),
+                    Access::Index { index, .. } => !of_rows(*index),
+                    Access::Late(late) => matches!(late.path, Path::Index { index, .. } if !of_rows(index)),
                     _ => false,
                 };
                 let reader = if of_index { "IndexReader" } else { "TableReader" };
                 let (name, object, range) = match access {
+                    Access::Index { words, .. } if !of_index => {
+                        ("TableRangeScan", table.clone(), format!("range:{words}, "))
+                    }
                     Access::Index { index, words, .. } => {
                         let full = words == EVERYTHING;
                         (
@@ -316,8 +321,8 @@ impl Lines {
                     }
                     Access::Late(late) => {
                         let (name, object) = match late.path {
-                            Path::Index { index, .. } => ("IndexRangeScan", object(index)),
-                            Path::Handle { .. } => ("TableRangeScan", table.clone()),
+                            Path::Index { index, .. } if of_index => ("IndexRangeScan", object(index)),
+                            Path::Index { .. } | Path::Handle { .. } => ("TableRangeScan", table.clone()),
                         };
                         (name, object, format!("range:{}, ", decided_by(late, rt)))
                     }

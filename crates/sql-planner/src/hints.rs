@@ -69,10 +69,7 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
                 let mut found = false;
                 for_scan(plan, table, &mut |scan| {
                     found = true;
-                    let known = |index: &&String| {
-                        let primary = index.eq_ignore_ascii_case("primary") && scan.table.pk_is_handle;
-                        primary || scan.table.public_indexes().any(|i| i.name.matches(index))
-                    };
+                    let known = |index: &&String| scan.table.has_key(index);
                     let (there, gone): (Vec<_>, Vec<_>) = indexes.iter().partition(known);
                     let table = || scan.table.name.original.clone();
                     warnings

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use codec::table::PhysicalTableId;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_catalog::TableInfo;
@@ -346,18 +347,20 @@ pub enum Access {
     Full,
     /// No rows: the conditions contradict each other.
     Empty,
-    /// Rows with handles in these closed ranges.
+    /// Rows with numbers in these closed ranges for handles.
     Handles(Vec<(i64, i64)>),
-    /// Rows with these handles, each fetched by key.
+    /// Rows with these numbers for handles, each fetched by key.
     PointHandles(Vec<i64>),
-    /// Rows with these values of all columns of a unique index, each fetched by key.
+    /// Rows with these values of all columns of a unique index, each fetched by key. The index may be the primary key that rows
+    /// are clustered by.
     PointIndex {
         /// The index.
         index: i64,
         /// Values of its columns, none NULL.
         keys: Vec<Vec<Datum>>,
     },
-    /// Rows whose entries are in these half-open ranges of the index's keys.
+    /// Rows whose entries are in these half-open ranges of the index's keys. Where rows are clustered by it, they are the entries,
+    /// and have every column.
     Index {
         /// The index.
         index: i64,
@@ -449,6 +452,8 @@ pub struct PushedAgg {
 pub struct Scan {
     /// The table.
     pub table: Arc<TableInfo>,
+    /// What its keys begin with.
+    pub physical: PhysicalTableId,
     /// Its database.
     pub database: String,
     /// Its name in the statement.

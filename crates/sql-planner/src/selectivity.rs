@@ -91,7 +91,7 @@ pub fn of_index(scan: &Scan, index: &IndexInfo, parts: &[f64], whole: bool, rang
     let rows = scan.known.rows();
     // What belongs together is known of whole keys.
     if whole && let Some(d) = scan.known.index(index.id) {
-        let head = codec::table::index_prefix(scan.table.id, index.id).len();
+        let head = sql_catalog::row::entries_prefix(&scan.table, scan.physical, index).len();
         let one = |(low, high): &(Vec<u8>, Vec<u8>)| match (low.get(head..), high.get(head..)) {
             (Some(low), high) => scan.known.range_rows(d, low, high.filter(|h| !h.is_empty())),
             (None, _) => 0.0,
@@ -315,6 +315,7 @@ mod tests {
         let columns = HashMap::from([(1, distribution(&n, &types[0])), (2, distribution(&s, &types[1]))]);
         let meta = TableMeta { rows: ROWS as u64, modified: 0, snapshot_ts: 1, version: 1 };
         Scan {
+            physical: table.physical_id(),
             table: Arc::new(table),
             database: "d".into(),
             alias: "t".into(),

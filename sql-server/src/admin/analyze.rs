@@ -63,8 +63,7 @@ async fn analyze_one(
 ) -> Result<(), SqlError> {
     let (database, table) = stored_table(ctx, name)?;
     for index in statement.indexes.iter().flatten() {
-        let primary = index.eq_ignore_ascii_case("primary") && table.pk_is_handle;
-        if !primary && table.index(index).is_none() {
+        if !table.has_key(index) {
             return Err(SqlError::NoSuchKey { key: index.clone(), table: table.name.original.clone() });
         }
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use codec::datum::Datum;
-use codec::table::IndexPart;
+use codec::table::Handle;
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
-use sql_catalog::convert;
 use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
+use sql_catalog::{convert, row};
 use sql_context::{ExecContext, eval_context};
 use sql_ddl::check;
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
@@ -200,11 +200,12 @@ pub async fn split_table(
 ) -> Result<ResultSet, SqlError> {
     let (_, table) = stored_table(ctx, &split.table)?;
     let index = match &split.index {
-        Some(name) if !(name.eq_ignore_ascii_case("primary") && table.pk_is_handle) => {
-            let missing = || SqlError::NoSuchKey { key: name.clone(), table: table.name.original.clone() };
-            Some(table.index(name).ok_or_else(missing)?)
+        Some(name) if !table.has_key(name) => {
+            return Err(SqlError::NoSuchKey { key: name.clone(), table: table.name.original.clone() });
         }
-        _ => None,
+        // None of the number that rows are kept by.
+        Some(name) => table.index(name),
+        None => table.clustered_index(),
     };
     let keys = match &split.by {
         SplitBy::Points(points) => {
@@ -226,8 +227,8 @@ pub async fn split_table(
             let mut keys = between(&lower, &upper, *regions);
             // The part of the table below the lower bound, and an index as a whole, begin a region too.
             keys.push(match index {
-                Some(index) => codec::table::index_prefix(table.id, index.id),
-                None => codec::table::record_prefix(table.id),
+                Some(index) => row::entries_prefix(&table, table.physical_id(), index),
+                None => codec::table::record_prefix(table.physical_id()),
             });
             keys
         }
@@ -251,12 +252,12 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
             _ => None,
         };
         let wrong = || SqlError::Other(format!("Split table `{}` region value should be one whole number", table.name));
-        return Ok(codec::table::record_key(table.id, handle.ok_or_else(wrong)?));
+        return Ok(codec::table::record_key(table.physical_id(), &handle.map(Handle::Int).ok_or_else(wrong)?));
     };
     if values.len() > index.columns.len() {
         return Err(SqlError::ColumnCountMismatch(1));
     }
-    let (mut parts, mut typed) = (Vec::new(), Vec::new());
+    let mut typed = Vec::new();
     for (part, value) in index.columns.iter().zip(values) {
         let Some(column) = table.columns.get(part.offset) else { continue };
         let zone = TimeZone::UTC;
@@ -266,14 +267,8 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
             return Err(convert::error(&problem, &cx));
         }
         typed.push(fitted.value);
-        parts.push(IndexPart {
-            column_id: column.id,
-            ty: &column.field_type,
-            prefix: part.length.map(|length| length as usize),
-        });
     }
-    codec::table::index_values_key(table.id, index.id, &parts, &typed)
-        .map_err(|error| SqlError::internal("encode a split key", error))
+    row::values_key(table, table.physical_id(), index, &typed)
 }
 
 fn constant(expr: &Expr) -> Result<Datum, SqlError> {
@@ -331,9 +326,10 @@ mod tests {
 
     #[test]
     fn a_range_of_rows_is_cut_into_equal_parts() {
-        let (low, high) = (codec::table::record_key(1, 0), codec::table::record_key(1, 1000));
+        let key = |handle| codec::table::record_key(codec::table::PhysicalTableId(1), &Handle::Int(handle));
+        let (low, high) = (key(0), key(1000));
         let handles: Vec<_> =
             between(&low, &high, 4).iter().map(|key| codec::table::decode_handle(key).unwrap()).collect();
-        assert_eq!(handles, [0, 250, 500, 750]);
+        assert_eq!(handles, [0, 250, 500, 750].map(Handle::Int));
     }
 }

@@ -11,6 +11,7 @@ pub mod filter;
 mod prepared;
 mod set;
 mod show;
+mod text;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,7 +63,8 @@ pub struct Session {
     pub state: SessionState,
     prepared: prepared::PreparedStatements,
     plans: PlanCache,
-    /// Under what the plan of the running statement is kept, if it is a prepared one.
+    texts: text::Texts,
+    /// Under what the plan of the running statement is kept, if it may come again.
     plan_key: Option<Arc<str>>,
 }
 
@@ -78,7 +80,15 @@ impl Session {
     /// A session of a connection.
     pub fn new(server: Arc<Server>, info: Arc<ConnectionInfo>, identity: Identity) -> Self {
         let state = state_at_login(&server, &info, identity);
-        Session { server, info, state, prepared: Default::default(), plans: PlanCache::default(), plan_key: None }
+        Session {
+            server,
+            info,
+            state,
+            prepared: Default::default(),
+            plans: PlanCache::default(),
+            texts: Default::default(),
+            plan_key: None,
+        }
     }
 
     /// The server.
@@ -92,6 +102,7 @@ impl Session {
         self.close().await;
         self.prepared = Default::default();
         self.plans = PlanCache::default();
+        self.texts = Default::default();
         self.state = state_at_login(&self.server, &self.info, identity);
         self.state.database = database;
     }
@@ -424,7 +435,7 @@ impl Session {
         let interrupt = Arc::clone(&self.state.interrupt);
         let schema = self.state.schema(&*self.server)?;
         let size = self.state.vars.settings().plan_cache_size;
-        let key = self.plan_key.as_ref().zip(size).map(|(text, size)| PlanKey { cache: &mut self.plans, text, size });
+        let key = self.plan_key.as_ref().map(|text| PlanKey { cache: &mut self.plans, text, size });
         let mut ctx = ExecContext {
             server: &*self.server,
             virtual_rows: &*self.server,

@@ -510,19 +510,8 @@ impl Connection {
         self.server.count_question();
         let last = pieces.len() - 1;
         for (at, piece) in pieces.into_iter().enumerate() {
-            let text = String::from_utf8_lossy(&sql[piece.start..piece.end]).into_owned();
             let more = at < last;
-            let result = match piece.parse(sql) {
-                Ok(parsed) if parsed.params > 0 => {
-                    let near = "?".to_owned();
-                    Err(SqlError::Syntax { near, line: 1 })
-                }
-                Ok(parsed) => session.execute(&parsed, &text, &[]).await,
-                Err(e) => {
-                    session.note_error(&e);
-                    Err(e)
-                }
-            };
+            let result = session.execute_text(piece, sql).await;
             if !self.put_outcome(session, result, false, more).await? {
                 return Ok(());
             }

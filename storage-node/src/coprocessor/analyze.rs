@@ -97,10 +97,10 @@ fn table_scan(request: &Request, asked: &tipb::AnalyzeColumnsReq) -> Result<tipb
         return Err(CopError::Request("an analysis of no columns".into()));
     }
     let first = request.ranges.first().map_or(&[][..], |range| &range.start);
-    let table_id =
+    let table =
         table::decode_table_id(first).ok_or_else(|| CopError::Request("an analysis of what is no table".into()))?;
     let scan = tipb::TableScan {
-        table_id,
+        table_id: table.0,
         columns: asked.columns_info.clone(),
         primary_column_ids: asked.primary_column_ids.clone(),
         primary_prefix_column_ids: asked.primary_prefix_column_ids.clone(),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use codec::datum::{self, Datum};
 use codec::row::{self, Cell, Row};
-use codec::table;
+use codec::table::{self, Handle};
 use codec::types::{FieldType, TypeCode};
 use engine::{Direction, KeyRange};
 use proto::coprocessor::{KeyRange as PbRange, Request};
@@ -34,6 +34,8 @@ struct Column {
     id: i64,
     ty: FieldType,
     is_handle: bool,
+    /// Its place in the key that rows are clustered by, where the key holds it: for rows whose value lacks it.
+    in_key: Option<usize>,
     /// Value of rows that are older than the column.
     default: Datum,
 }
@@ -41,9 +43,10 @@ struct Column {
 /// What the pairs are.
 enum Kind {
     Table,
-    /// Columns of the index, and whether the handle follows them.
+    /// Columns of the index, and of the key that rows are clustered by, which follow them.
     Index {
         values: Vec<(i64, FieldType)>,
+        key: Vec<(i64, FieldType)>,
     },
 }
 
@@ -80,25 +83,25 @@ impl<'a> Scan<'a> {
         view: &'a dyn ReadView,
         ctx: &EvalContext,
     ) -> Result<Scan<'a>, CopError> {
-        let (table_id, infos, desc, is_index) = match ExecType::try_from(executor.tp) {
+        let none = Vec::new();
+        let (table_id, infos, desc, is_index, key_ids, prefix_ids) = match ExecType::try_from(executor.tp) {
             Ok(ExecType::TypeTableScan) => {
                 let scan = executor.tbl_scan.as_ref();
                 let scan = scan.ok_or_else(|| CopError::Request("a table scan without its message".into()))?;
-                if !scan.primary_column_ids.is_empty() {
-                    return Err(unsupported("clustered keys of several columns"));
-                }
                 if !scan.pushed_down_filter_conditions.is_empty() {
                     return Err(unsupported("conditions inside a table scan"));
                 }
-                (scan.table_id, &scan.columns, scan.desc, false)
+                let prefixes = &scan.primary_prefix_column_ids;
+                (scan.table_id, &scan.columns, scan.desc, false, &scan.primary_column_ids, prefixes)
             }
             Ok(ExecType::TypeIndexScan) => {
                 let scan = executor.idx_scan.as_ref();
                 let scan = scan.ok_or_else(|| CopError::Request("an index scan without its message".into()))?;
-                if !scan.primary_column_ids.is_empty() {
-                    return Err(unsupported("clustered keys of several columns"));
+                let of_key = scan.columns.iter().rev().zip(scan.primary_column_ids.iter().rev());
+                if of_key.filter(|(column, id)| column.column_id == **id).count() != scan.primary_column_ids.len() {
+                    return Err(CopError::Request("the key's columns are the last ones of an index scan".into()));
                 }
-                (scan.table_id, &scan.columns, scan.desc, true)
+                (scan.table_id, &scan.columns, scan.desc, true, &scan.primary_column_ids, &none)
             }
             Ok(tp) => return Err(unsupported(format_args!("{} as the first executor", tp.as_str_name()))),
             Err(_) => return Err(unsupported(format_args!("executor type {}", executor.tp))),
@@ -116,11 +119,16 @@ impl<'a> Scan<'a> {
                     .and_then(|d| d.unflatten(&ty))
                     .map_err(|source| CopError::Row { table: table_id, source })?,
             };
-            columns.push(Column { id: info.column_id, ty, is_handle, default });
+            let in_key = match prefix_ids.contains(&info.column_id) {
+                true => None,
+                false => key_ids.iter().position(|id| *id == info.column_id),
+            };
+            columns.push(Column { id: info.column_id, ty, is_handle, in_key, default });
         }
         let kind = if is_index {
-            let values = columns.iter().filter(|c| !c.is_handle).map(|c| (c.id, c.ty.clone())).collect();
-            Kind::Index { values }
+            let mut values: Vec<_> = columns.iter().filter(|c| !c.is_handle).map(|c| (c.id, c.ty.clone())).collect();
+            let key = values.split_off(values.len().saturating_sub(key_ids.len()));
+            Kind::Index { values, key }
         } else {
             Kind::Table
         };
@@ -216,14 +224,28 @@ impl<'a> Scan<'a> {
             Kind::Table => {
                 let handle = table::decode_handle(key).map_err(broken)?;
                 let row = Row::new(value).map_err(broken)?;
+                let mut of_key = None;
                 for (column, out) in self.columns.iter().zip(self.builder.columns_mut()) {
                     if column.is_handle {
-                        out.push_raw_i64(handle)?;
+                        out.push_raw_i64(number(&handle).map_err(broken)?)?;
                         continue;
                     }
                     match row.get(column.id) {
                         Cell::Null => out.push_null(),
-                        Cell::Missing => push(out, column.default.clone(), self.zone.as_ref())?,
+                        Cell::Missing => {
+                            let value = match (column.in_key, &handle) {
+                                (Some(place), Handle::Key(bytes)) => {
+                                    let values: &Vec<Datum> = match &of_key {
+                                        Some(values) => values,
+                                        None => of_key.insert(datum::decode_all(bytes).map_err(broken)?),
+                                    };
+                                    let value = values.get(place).ok_or(codec::Error::Invalid("row handle"));
+                                    value.and_then(|d| d.clone().unflatten(&column.ty)).map_err(broken)?
+                                }
+                                _ => column.default.clone(),
+                            };
+                            push(out, value, self.zone.as_ref())?
+                        }
                         Cell::Value(bytes) => {
                             push_cell(out, bytes, &column.ty, self.zone.as_ref()).map_err(|e| match e {
                                 CopError::Eval(query::EvalError::Codec(source)) => broken(source),
@@ -233,15 +255,16 @@ impl<'a> Scan<'a> {
                     }
                 }
             }
-            Kind::Index { values } => {
+            Kind::Index { values, key: of_key } => {
                 let columns: Vec<(i64, &FieldType)> = values.iter().map(|(id, ty)| (*id, ty)).collect();
-                let (data, handle) = table::decode_index_entry(key, value, &columns).map_err(broken)?;
+                let of_key: Vec<(i64, &FieldType)> = of_key.iter().map(|(id, ty)| (*id, ty)).collect();
+                let (data, handle) = table::decode_index_entry(key, value, &columns, &of_key).map_err(broken)?;
                 let outs = self.builder.columns_mut();
                 for (value, out) in data.into_iter().zip(outs.iter_mut()) {
                     push(out, value, self.zone.as_ref())?;
                 }
-                if let Some(out) = outs.get_mut(values.len()) {
-                    out.push_raw_i64(handle)?;
+                if let Some(out) = outs.get_mut(columns.len() + of_key.len()) {
+                    out.push_raw_i64(number(&handle).map_err(broken)?)?;
                 }
             }
         }
@@ -272,6 +295,13 @@ impl<'a> Scan<'a> {
             concurrency: Some(1),
             ..Default::default()
         }
+    }
+}
+
+fn number(handle: &Handle) -> codec::Result<i64> {
+    match handle {
+        Handle::Int(number) => Ok(*number),
+        Handle::Key(_) => Err(codec::Error::Invalid("a key for a row handle where a number is wanted")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use codec::datum::{self, Datum};
 use codec::row::encode_row_v2;
-use codec::table::{self, IndexPart};
+use codec::table::{self, Handle, IndexId, IndexPart, PhysicalTableId, RowRef};
 use codec::types::{FieldType, TypeCode};
 use engine::{Direction, KeyRange};
 use prost::Message;
@@ -39,8 +39,8 @@ impl ReadView for MapView {
     }
 }
 
-const TABLE: i64 = 45;
-const INDEX: i64 = 2;
+const TABLE: PhysicalTableId = PhysicalTableId(45);
+const INDEX: IndexId = IndexId(2);
 
 /// id BIGINT PRIMARY KEY, name VARCHAR(20), balance DECIMAL(12,2), seen TIMESTAMP, n BIGINT added later DEFAULT 7
 fn types() -> Vec<FieldType> {
@@ -65,9 +65,11 @@ fn view(rows: i64) -> MapView {
     for i in 0..rows {
         let values = row(i);
         let bytes = encode_row_v2((1..4).map(|c| (c as i64 + 1, &values[c], &types[c]))).unwrap();
-        map.0.insert(table::record_key(TABLE, i), bytes.into());
+        let handle = Handle::Int(i);
+        map.0.insert(table::record_key(TABLE, &handle), bytes.into());
         let part = [IndexPart { column_id: 2, ty: &types[1], prefix: None }];
-        let entry = table::encode_index_entry(TABLE, INDEX, false, &part, &values[1..2], i).unwrap();
+        let entry =
+            table::encode_index_entry(TABLE, INDEX, false, &part, &values[1..2], RowRef::numbered(&handle)).unwrap();
         map.0.insert(entry.key, entry.value.into());
     }
     map
@@ -79,7 +81,7 @@ fn table_scan(desc: bool) -> Executor {
         .collect();
     Executor {
         tp: ExecType::TypeTableScan.into(),
-        tbl_scan: Some(tipb::TableScan { table_id: TABLE, columns, desc, ..Default::default() }),
+        tbl_scan: Some(tipb::TableScan { table_id: TABLE.0, columns, desc, ..Default::default() }),
         ..Default::default()
     }
 }
@@ -171,7 +173,7 @@ fn limits_stop_early_and_descending_scans_start_at_the_end() {
 fn index_scans_give_values_and_handles() {
     let mut columns = vec![pb::column_to_pb(2, &types()[1], false, None).unwrap()];
     columns.push(pb::column_to_pb(1, &types()[0], true, None).unwrap());
-    let scan = tipb::IndexScan { table_id: TABLE, index_id: INDEX, columns, ..Default::default() };
+    let scan = tipb::IndexScan { table_id: TABLE.0, index_id: INDEX.0, columns, ..Default::default() };
     let executor = Executor { tp: ExecType::TypeIndexScan.into(), idx_scan: Some(scan), ..Default::default() };
     let mut r = request(vec![executor], &[]);
     let (start, end) = table::index_range(TABLE, INDEX);
@@ -344,13 +346,66 @@ fn an_analysis_counts_all_rows_and_samples_some() {
     }
 }
 
+/// name VARCHAR(20) COLLATE utf8mb4_general_ci, id BIGINT, n BIGINT, PRIMARY KEY (name, id) CLUSTERED, KEY (n)
+#[test]
+fn rows_that_are_clustered_by_a_key_are_read() {
+    let (text, int) =
+        (FieldType::varchar(20).with_collation(codec::types::Collation::UTF8MB4_GENERAL_CI), FieldType::bigint());
+    let key = [(1, &text), (2, &int)].map(|(column_id, ty)| IndexPart { column_id, ty, prefix: None });
+    let mut map = MapView::default();
+    for (name, id) in [("b", 1), ("A", 2), ("a", 1)] {
+        let key_values = [Datum::from(name), Datum::Int(id)];
+        let handle = Handle::of_values(&key, &key_values).unwrap();
+        // The number is in the key alone.
+        let n = Datum::Int(id + 10);
+        let bytes = encode_row_v2([(1, &key_values[0], &text), (3, &n, &int)]).unwrap();
+        map.0.insert(table::record_key(TABLE, &handle), bytes.into());
+        let part = [IndexPart { column_id: 3, ty: &int, prefix: None }];
+        let row = RowRef { handle: &handle, key: &key, key_values: &key_values };
+        let entry = table::encode_index_entry(TABLE, INDEX, false, &part, &[n], row).unwrap();
+        map.0.insert(entry.key, entry.value.into());
+    }
+    let column = |(id, ty)| pb::column_to_pb(id, ty, false, None).unwrap();
+    let rows = |executor: Executor, types: &[&FieldType], range: table::Range| {
+        let mut r = request(vec![executor], &[0, 1, 2]);
+        r.ranges = vec![PbRange { start: range.0, end: range.1 }];
+        let rows = rows_of(&handle(&r, &map), 3);
+        let typed = |row: Vec<Datum>| {
+            let cells = row.into_iter().zip(types).map(|(d, ty)| d.unflatten(ty).unwrap());
+            cells.map(|d| query::value::display(&d)).collect::<Vec<_>>().join(" ")
+        };
+        rows.into_iter().map(typed).collect::<Vec<_>>()
+    };
+    let scan = tipb::TableScan {
+        table_id: TABLE.0,
+        columns: [(3, &int), (2, &int), (1, &text)].map(column).to_vec(),
+        primary_column_ids: vec![1, 2],
+        ..Default::default()
+    };
+    let scan = Executor { tp: ExecType::TypeTableScan.into(), tbl_scan: Some(scan), ..Default::default() };
+    let found = rows(scan, &[&int, &int, &text], table::record_range(TABLE));
+    assert_eq!(found, ["11 1 a", "12 2 A", "11 1 b"]);
+    let scan = tipb::IndexScan {
+        table_id: TABLE.0,
+        index_id: INDEX.0,
+        columns: [(3, &int), (1, &text), (2, &int)].map(column).to_vec(),
+        primary_column_ids: vec![1, 2],
+        ..Default::default()
+    };
+    let executor = |scan| Executor { tp: ExecType::TypeIndexScan.into(), idx_scan: Some(scan), ..Default::default() };
+    let found = rows(executor(scan.clone()), &[&int, &text, &int], table::index_range(TABLE, INDEX));
+    assert_eq!(found, ["11 a 1", "11 b 1", "12 A 2"]);
+    let wrong = tipb::IndexScan { primary_column_ids: vec![2, 1], ..scan };
+    assert!(handle(&request(vec![executor(wrong)], &[0]), &map).other_error.contains("last ones"));
+}
+
 #[test]
 fn strings_that_compare_equal_are_one_value_of_an_analysis() {
     let ty = FieldType::varchar(20).with_collation(codec::types::Collation::UTF8MB4_GENERAL_CI);
     let mut map = MapView::default();
     for (i, name) in ["a", "A", "a ", "b"].into_iter().enumerate() {
         let bytes = encode_row_v2([(2, &Datum::from(name), &ty)]).unwrap();
-        map.0.insert(table::record_key(TABLE, i as i64), bytes.into());
+        map.0.insert(table::record_key(TABLE, &Handle::Int(i as i64)), bytes.into());
     }
     let columns_info = vec![pb::column_to_pb(2, &ty, false, None).unwrap()];
     let col_req = tipb::AnalyzeColumnsReq { columns_info, sample_rate: 1.0, ..Default::default() };
@@ -366,8 +421,6 @@ fn an_analysis_that_is_not_served_is_refused_by_name() {
     let error = |r: &Request| handle(r, &view(1)).other_error;
     let refused = |asked| error(&analyze_request(asked));
     assert!(refused(tipb::AnalyzeColumnsReq::default()).contains("sample of 0 rows"));
-    let clustered = tipb::AnalyzeColumnsReq { sample_rate: 1.0, primary_column_ids: vec![1, 2], ..Default::default() };
-    assert!(refused(clustered).contains("clustered keys"));
     let mut r = analyze_request(tipb::AnalyzeColumnsReq { sample_rate: 1.0, ..Default::default() });
     r.ranges.clear();
     assert!(error(&r).contains("no table"));

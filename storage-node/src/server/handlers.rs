@@ -1,7 +1,7 @@
 //! One function per request: message in, message out. Errors are part of the message, so none of them fails.
 
 use bytes::Bytes;
-use codec::table::{self, RECORD_KEY_LEN};
+use codec::table::{self, Handle, RECORD_KEY_LEN};
 use codec::timestamp::Timestamp;
 use engine::Cf;
 use proto::coprocessor::{Request as CopRequest, Response as CopResponse};
@@ -705,7 +705,12 @@ pub(super) fn is_short_scan(r: &CopRequest) -> bool {
 
 /// How many row handles there are between two keys; none if that is not plain to see.
 fn handles_between(start: &[u8], end: &[u8]) -> Option<u64> {
-    let (first, last) = (table::decode_handle(start).ok()?, table::decode_handle(end.get(..RECORD_KEY_LEN)?).ok()?);
+    let first = table::decode_handle(start).ok()?;
+    if end.strip_prefix(start) == Some(&[0]) {
+        return Some(1);
+    }
+    let last = table::decode_handle(end.get(..RECORD_KEY_LEN)?).ok()?;
+    let (Handle::Int(first), Handle::Int(last)) = (first, last) else { return None };
     // What follows the last handle only lets it in.
     let bounds = u64::from(end.len() > RECORD_KEY_LEN);
     let same_table = start[..table::PREFIX_LEN] == end[..table::PREFIX_LEN];

@@ -189,11 +189,13 @@ fn scan(ranges: &[(&[u8], &[u8])]) -> CopRequest {
 
 #[test]
 fn a_scan_is_short_if_its_ranges_hold_few_handles() {
-    use codec::table::{index_range, record_key, record_range, record_range_between};
+    use codec::table::{Handle, IndexId, PhysicalTableId, index_range, record_range, record_range_between};
     let is_short = |ranges: &[codec::table::Range]| {
         handlers::is_short_scan(&scan(&ranges.iter().map(|(a, b)| (a.as_slice(), b.as_slice())).collect::<Vec<_>>()))
     };
-    let rows = |low, high| record_range_between(7, low, high);
+    const TABLE: PhysicalTableId = PhysicalTableId(7);
+    let rows = |low, high| record_range_between(TABLE, low, high);
+    let record_key = |table, handle| codec::table::record_key(PhysicalTableId(table), &handle);
     assert!(is_short(&[]));
     assert!(is_short(&[rows(1, 256)]));
     assert!(!is_short(&[rows(1, 257)]));
@@ -201,14 +203,19 @@ fn a_scan_is_short_if_its_ranges_hold_few_handles() {
     assert!(!is_short(&[rows(i64::MIN, i64::MAX - 1)]));
     assert!(!is_short(&[rows(1, 200), rows(1000, 1200)]), "together they are many");
     // One key is written as the key and the key behind it.
-    let one = |handle| (record_key(7, handle), [&record_key(7, handle)[..], &[0]].concat());
-    assert!(is_short(&(0..256).map(one).collect::<Vec<_>>()));
-    assert!(!is_short(&(0..257).map(one).collect::<Vec<_>>()));
+    let one = |handle: Handle| (record_key(7, handle.clone()), [&record_key(7, handle)[..], &[0]].concat());
+    let key = |n: i64| Handle::Key([b"\x01ab\0\0\0\0\0\0\xf9", &n.to_be_bytes()[..]].concat().into());
+    for of in [&Handle::Int as &dyn Fn(i64) -> Handle, &key] {
+        assert!(is_short(&(0..256).map(|n| one(of(n))).collect::<Vec<_>>()));
+        assert!(!is_short(&(0..257).map(|n| one(of(n))).collect::<Vec<_>>()));
+    }
     // Nobody can tell without reading, or the range makes no sense.
-    assert!(!is_short(&[record_range(7)]));
-    assert!(!is_short(&[index_range(7, 1)]));
-    assert!(!is_short(&[(record_key(7, 1), record_key(8, 1))]));
-    assert!(!is_short(&[(record_key(7, 2), record_key(7, 1))]));
+    assert!(!is_short(&[record_range(TABLE)]));
+    assert!(!is_short(&[index_range(TABLE, IndexId(1))]));
+    let int = |table, handle| record_key(table, Handle::Int(handle));
+    assert!(!is_short(&[(int(7, 1), int(8, 1))]));
+    assert!(!is_short(&[(int(7, 2), int(7, 1))]));
+    assert!(!is_short(&[(record_key(7, key(1)), record_key(7, key(2)))]));
     assert!(!is_short(&[(Vec::new(), Vec::new())]));
 }
 
@@ -217,7 +224,7 @@ async fn a_scan_that_panics_fails_alone_wherever_it_runs() {
     let (mut client, _) = start().await;
     let (sender, receiver) = tokio::sync::mpsc::channel(8);
     let mut replies = client.batch_commands(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-    let (start, end) = codec::table::record_range_between(7, 1, 10);
+    let (start, end) = codec::table::record_range_between(codec::table::PhysicalTableId(7), 1, 10);
     let (short, long): (&[(&[u8], &[u8])], &[(&[u8], &[u8])]) = (&[(&start, &end)], &[(b"a", b"z")]);
     for (id, ranges, data) in [(0, short, "panic"), (1, long, "panic"), (2, short, ""), (3, long, "")] {
         let cmd = Some(Cmd::Coprocessor(CopRequest { data: data.into(), ..scan(ranges) }));

@@ -11,7 +11,7 @@ const ROWS: u32 = 20;
 
 /// How many entries of each family all nodes hold for a table: records and values.
 fn entries(cluster: &Cluster, table: i64) -> (usize, usize) {
-    let (start, end) = codec::table::table_range(table);
+    let (start, end) = codec::table::table_range(codec::table::PhysicalTableId(table));
     let range = KeyRange::new(codec::bytes::encoded(&start), codec::bytes::encoded(&end));
     let count = |cf| {
         let of = |node: &storage_node::node::Node| {

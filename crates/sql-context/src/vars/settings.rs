@@ -56,8 +56,12 @@ pub struct Settings {
     pub memory_quota: Option<usize>,
     /// Rows that a query without LIMIT gives.
     pub sql_select_limit: u64,
-    /// Plans of prepared statements that the session keeps at most; none are kept where that is turned off.
-    pub plan_cache_size: Option<usize>,
+    /// Plans that the session keeps at most.
+    pub plan_cache_size: usize,
+    /// Those of prepared statements are kept.
+    pub prepared_plan_cache: bool,
+    /// Those of statements that come as text are kept.
+    pub text_plan_cache: bool,
     /// Rounds of a recursive CTE.
     pub cte_max_recursion_depth: u64,
     /// What a temporary table may take, in bytes.
@@ -114,8 +118,10 @@ impl Settings {
             memory_quota: of("tidb_mem_quota_query").parse().ok().filter(|bytes| *bytes > 0),
             sql_select_limit: number("sql_select_limit"),
             // The first is the older name of the second. Whichever was made smaller counts.
-            plan_cache_size: flag("tidb_enable_prepared_plan_cache")
-                .then(|| number("tidb_prepared_plan_cache_size").min(number("tidb_session_plan_cache_size")) as usize),
+            plan_cache_size: number("tidb_prepared_plan_cache_size").min(number("tidb_session_plan_cache_size"))
+                as usize,
+            prepared_plan_cache: flag("tidb_enable_prepared_plan_cache"),
+            text_plan_cache: flag("tidb_enable_non_prepared_plan_cache"),
             cte_max_recursion_depth: number("cte_max_recursion_depth"),
             temporary_table_bytes: usize::try_from(number("tidb_tmp_table_max_size")).unwrap_or(usize::MAX),
             sql_safe_updates: flag("sql_safe_updates"),

@@ -566,6 +566,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_enable_metadata_lock", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_mutation_checker", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_enable_new_cost_interface", Scope::Both, Kind::Bool, "ON"),
+    var("tidb_enable_non_prepared_plan_cache", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_noop_functions", Scope::Both, Kind::Enum(&["OFF", "ON", "WARN"]), "OFF"),
     var("tidb_enable_noop_variables", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_null_aware_anti_join", Scope::Both, Kind::Bool, "OFF"),

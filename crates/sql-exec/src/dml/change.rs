@@ -1,10 +1,10 @@
 //! UPDATE and DELETE: the rows are found (and locked, in a pessimistic transaction) by a plan, then changed one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use codec::datum::Datum;
-use codec::types::FieldType;
+use codec::table::Handle;
 use query::batch::Batch;
 use query::context::TimeZone;
 use query::expr::Expr;
@@ -21,7 +21,7 @@ use sqlparser::ast;
 
 use super::fitting::Fitting;
 use super::through::{self, Check};
-use super::{column_name, row_handle, same_row, touch, unsupported, writable};
+use super::{column_name, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
 use crate::planned::{load_memory_tables, settings};
@@ -81,7 +81,7 @@ pub(super) fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<
                     scan.columns.push((c.offset, id));
                 }
             }
-            let handle = binder.columns.add("_tidb_rowid", FieldType::bigint());
+            let handle = binder.columns.add("_tidb_rowid", scan.table.handle_type());
             scan.handle = Some(handle);
             let mut ids = vec![0; scan.table.columns.len()];
             for (o, id) in &scan.columns {
@@ -415,8 +415,8 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
         for t in &found.targets {
             let column = found.at[&t.handle];
             for b in &found.batches {
-                let handles = (0..b.num_rows()).filter_map(|r| b.datum(r, column).as_i64());
-                keys.extend(handles.map(|h| codec::table::record_key(t.table.id, h)));
+                let handles = (0..b.num_rows()).filter_map(|r| Handle::from_datum(b.datum(r, column)));
+                keys.extend(handles.map(|h| codec::table::record_key(t.table.physical_id(), &h)));
             }
         }
         if !keys.is_empty() {
@@ -467,9 +467,15 @@ async fn collect_rows(
 }
 
 /// The stored row of a target within a row of the plan.
-fn stored_row(found: &Found, target: &Target, batch: &Batch, r: usize, zone: &TimeZone) -> Option<(Vec<Datum>, i64)> {
+fn stored_row(
+    found: &Found,
+    target: &Target,
+    batch: &Batch,
+    r: usize,
+    zone: &TimeZone,
+) -> Option<(Vec<Datum>, Handle)> {
     // A table on the inner side of an outer join may have no row here.
-    let handle = batch.datum(r, found.at[&target.handle]).as_i64()?;
+    let handle = Handle::from_datum(batch.datum(r, found.at[&target.handle]))?;
     let row = target
         .ids
         .iter()
@@ -497,7 +503,7 @@ pub(crate) async fn update(
     let zone = fitting.zone.clone();
     let wait = lock_wait(ctx.session, false);
     let (mut matched, mut changed) = (0, 0);
-    let mut done: Vec<std::collections::HashSet<i64>> = vec![Default::default(); found.targets.len()];
+    let mut done: Vec<HashSet<Handle>> = vec![Default::default(); found.targets.len()];
     let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
     let mut rebase: Option<i64> = None;
     for batch in &found.batches {
@@ -507,7 +513,7 @@ pub(crate) async fn update(
             let mut values = batch.row(r);
             for (i, target) in found.targets.iter().enumerate() {
                 let Some((old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
-                if !done[i].insert(handle) {
+                if !done[i].insert(handle.clone()) {
                     continue;
                 }
                 matched += 1;
@@ -549,14 +555,14 @@ pub(crate) async fn update(
                         shown => shown?,
                     }
                 }
-                let new_handle = row_handle(&target.table, &new).unwrap_or(handle);
+                let new_handle = row::handle_of_row(&target.table, &new)?.unwrap_or_else(|| handle.clone());
                 let txn = ctx.txn().await?;
-                let (old, new) = ((&old[..], handle), (&new[..], new_handle));
+                let (old, new) = ((&old[..], &handle), (&new[..], &new_handle));
                 if ignore && let Some(duplicate) = writers[i].duplicate_of(txn, old, new, wait).await? {
                     fitting.warnings.push((true, duplicate));
                     continue;
                 }
-                writers[i].update(txn, old.0, handle, new.0, new_handle)?;
+                writers[i].update(txn, old, new)?;
                 changed += 1;
                 if let Some(c) = target.table.auto_increment_column()
                     && set.contains(&c.offset)
@@ -607,18 +613,18 @@ pub(crate) async fn delete(
     let zone = found.rt.zone.clone();
     let wait = lock_wait(ctx.session, false);
     let mut affected = 0;
-    let mut done: Vec<std::collections::HashSet<i64>> = vec![Default::default(); found.targets.len()];
+    let mut done: Vec<HashSet<Handle>> = vec![Default::default(); found.targets.len()];
     let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
     for batch in &found.batches {
         found.rt.check_interrupted()?;
         for r in 0..batch.num_rows() {
             for (i, target) in found.targets.iter().enumerate() {
                 let Some((old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
-                if !done[i].insert(handle) {
+                if !done[i].insert(handle.clone()) {
                     continue;
                 }
                 let txn = ctx.txn().await?;
-                writers[i].remove(txn, &old, handle)?;
+                writers[i].remove(txn, &old, &handle)?;
                 affected += 1;
             }
         }

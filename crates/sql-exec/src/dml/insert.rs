@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use codec::table::Handle;
 use codec::types::{TypeCode, flags};
 use query::context::TimeZone;
 use query::expr::Expr;
@@ -21,7 +22,7 @@ use sqlparser::ast;
 use super::change::{Target, widen};
 use super::fitting::Fitting;
 use super::through::{self, Check};
-use super::{column_name, find_column, row_handle, same_row, touch, unsupported, writable};
+use super::{column_name, find_column, same_row, touch, unsupported, writable};
 use crate::env::Env;
 use crate::operator;
 use crate::planned::{Reads, begin, settings};
@@ -451,7 +452,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     if !careful {
         let txn = ctx.txn().await?;
         for (row, id) in new_rows.iter().zip(&ids) {
-            writer.insert(txn, row, id.handle, id.fresh)?;
+            writer.insert(txn, row, &id.handle, id.fresh)?;
             affected += 1;
             if generated_id == 0 {
                 generated_id = id.generated;
@@ -468,7 +469,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
         // Everything that may be in the way is read (and locked) at once.
         let mut all: Vec<Vec<u8>> = Vec::new();
         for (row, id) in new_rows.iter().zip(&ids) {
-            all.extend(writer.conflict_keys(row, id.handle, id.fresh)?.into_iter().map(|k| k.0));
+            all.extend(writer.conflict_keys(row, &id.handle, id.fresh)?.into_iter().map(|k| k.0));
         }
         all.sort();
         all.dedup();
@@ -479,7 +480,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
         let decoder = row::full_decoder(&table);
         'rows: for (n, (row, id)) in new_rows.iter().zip(&ids).enumerate() {
             let row_number = n as u64 + 1;
-            let (handle, fresh) = (id.handle, id.fresh);
+            let (handle, fresh) = (&id.handle, id.fresh);
             loop {
                 // The first key that is in the way: the primary key before the others.
                 let mut conflict = None;
@@ -509,10 +510,10 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                     continue 'rows;
                 }
                 let old_handle = match index {
-                    None => handle,
+                    None => handle.clone(),
                     Some(_) => codec::table::decode_unique_handle(&value).map_err(row::damaged)?,
                 };
-                let old_key = codec::table::record_key(table.id, old_handle);
+                let old_key = codec::table::record_key(table.physical_id(), &old_handle);
                 let old_value = match index {
                     None => Some(value),
                     Some(_) => writer.current(txn, std::slice::from_ref(&old_key), wait).await?.pop().flatten(),
@@ -521,17 +522,17 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                     // The entry outlived its row: a conflict with a transaction that is just committing.
                     return Err(SqlError::WriteConflict("an index entry without its row".into()));
                 };
-                let old = decoder.decode(&old_value, old_handle).map_err(row::damaged)?;
+                let old = decoder.decode(&old_value, &old_handle).map_err(row::damaged)?;
                 if insert.replace_into {
                     // MySQL updates a row that can be in the way only once, and an update that changes nothing is not
                     // counted.
-                    let uniques = table.public_indexes().filter(|i| i.unique).map(|i| i.id);
+                    let uniques = table.indexes_with_entries().filter(|i| i.is_public() && i.unique).map(|i| i.id);
                     if uniques.last() == index_id && same_row(&table, &old, row) {
                         affected += 1;
                         last_id = auto_value(row);
                         continue 'rows;
                     }
-                    writer.remove(txn, &old, old_handle)?;
+                    writer.remove(txn, &old, &old_handle)?;
                     affected += 1;
                     continue;
                 }
@@ -560,8 +561,8 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                             result => result?,
                         }
                     }
-                    let new_handle = row_handle(&table, &new).unwrap_or(old_handle);
-                    writer.update(txn, &old, old_handle, &new, new_handle)?;
+                    let new_handle = row::handle_of_row(&table, &new)?.unwrap_or_else(|| old_handle.clone());
+                    writer.update(txn, (&old, &old_handle), (&new, &new_handle))?;
                     affected += 2;
                 }
                 last_id = auto_value(&new);
@@ -680,7 +681,7 @@ fn next_of_series(from: i64, step: u64, offset: u64) -> Option<i64> {
 
 /// What identifies a new row.
 struct NewId {
-    handle: i64,
+    handle: Handle,
     /// The handle was made for the row, and cannot exist.
     fresh: bool,
     /// The AUTO_INCREMENT value, if it was made for the row; else 0.
@@ -746,12 +747,11 @@ async fn assign_ids(
             ids.rebase(table, AutoIdKind::AutoIncrement, given).await?;
         }
     }
-    if table.pk_is_handle {
+    if table.is_clustered() {
         let ids = new_rows.iter().zip(generated).map(|(row, generated)| {
-            let handle = row_handle(table, row).ok_or_else(|| {
-                SqlError::ColumnCannotBeNull(
-                    table.handle_column().map_or_else(String::new, |c| c.name.original.clone()),
-                )
+            let handle = row::handle_of_row(table, row)?.ok_or_else(|| {
+                let missing = table.primary_key().into_iter().find(|c| row[c.offset].is_null());
+                SqlError::ColumnCannotBeNull(missing.map_or_else(String::new, |c| c.name.original.clone()))
             })?;
             Ok(NewId { handle, fresh: false, generated })
         });
@@ -761,7 +761,8 @@ async fn assign_ids(
         0 => 0,
         n => ids.allocate(table, AutoIdKind::RowId, n).await?,
     };
-    Ok((start..).zip(generated).map(|(handle, generated)| NewId { handle, fresh: true, generated }).collect())
+    let given = (start..).map(Handle::Int).zip(generated);
+    Ok(given.map(|(handle, generated)| NewId { handle, fresh: true, generated }).collect())
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod through;
 
 use codec::datum::Datum;
 use sql_base::SqlError;
-use sql_catalog::row;
 use sql_catalog::{ColumnInfo, TableInfo, TableKind};
 use sqlparser::ast;
 
@@ -31,11 +30,6 @@ fn writable(database: &str, table: &TableInfo, operation: &'static str) -> Resul
         return Err(SqlError::NotUpdatable { table: table.name.original.clone(), operation });
     }
     Ok(())
-}
-
-/// The handle of a row: its integer primary key.
-fn row_handle(table: &TableInfo, row: &[Datum]) -> Option<i64> {
-    table.handle_column().and_then(|c| row.get(c.offset)).and_then(row::handle_of)
 }
 
 fn column_name(name: &ast::ObjectName) -> Result<String, SqlError> {

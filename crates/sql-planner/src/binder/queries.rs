@@ -95,7 +95,8 @@ impl Binder<'_> {
             if scan.lock.replace(lock).is_some() {
                 return Err(SqlError::DuplicateTableLock(called.clone()));
             }
-            scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", FieldType::bigint()));
+            let ty = scan.table.handle_type();
+            scan.handle.get_or_insert_with(|| columns.add("_tidb_rowid", ty));
             locked.push(scan.table.clone());
             Ok(())
         })?;

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use codec::types::FieldType;
 use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::{TableInfo, TableKind};
@@ -68,9 +67,10 @@ impl Binder<'_> {
             return (plan, visible, None);
         }
         self.tables.push((table.clone(), columns.clone()));
-        let handle = all.then(|| self.columns.add(format!("{database}.{alias}._tidb_rowid"), FieldType::bigint()));
+        let handle = all.then(|| self.columns.add(format!("{database}.{alias}._tidb_rowid"), table.handle_type()));
         let plan = Plan::Scan(Box::new(Scan {
             table: table.clone(),
+            physical: table.physical_id(),
             database: database.to_owned(),
             alias: alias.to_owned(),
             columns,
@@ -158,9 +158,7 @@ impl Binder<'_> {
                         };
                         let names: Vec<String> = hint.index_names.iter().map(|i| i.value.clone()).collect();
                         for name in &names {
-                            let known = table.public_indexes().any(|i| i.name.matches(name))
-                                || (name.eq_ignore_ascii_case("primary") && table.pk_is_handle);
-                            if !known {
+                            if !table.has_key(name) {
                                 return Err(SqlError::NoSuchKey {
                                     key: name.clone(),
                                     table: table.name.original.clone(),

@@ -50,7 +50,7 @@ pub(super) fn schemata(schema: &Schema) -> Rows {
 
 /// What the clustered primary key is called in `TIDB_PK_TYPE`.
 fn pk_type(table: &TableInfo) -> &'static str {
-    if table.pk_is_handle { "CLUSTERED" } else { "NONCLUSTERED" }
+    if table.is_clustered() { "CLUSTERED" } else { "NONCLUSTERED" }
 }
 
 /// Columns of information_schema.tables.
@@ -70,7 +70,7 @@ pub(crate) fn size(known: &TableStatistics, table: &TableInfo) -> Size {
     let rows = known.meta.rows;
     let bytes = |d: Option<&Distribution>| d.map_or(0.0, Distribution::average_bytes);
     let row: f64 = table.public_columns().map(|c| bytes(known.column(c.id))).sum();
-    let entry: f64 = table.public_indexes().map(|i| bytes(known.index(i.id))).sum();
+    let entry: f64 = table.indexes_with_entries().filter(|i| i.is_public()).map(|i| bytes(known.index(i.id))).sum();
     Size { rows, row_bytes: row.round() as u64, index_bytes: (entry * rows as f64) as u64 }
 }
 
@@ -321,7 +321,9 @@ pub(crate) struct Key<'a> {
     pub(crate) name: &'a str,
     /// Refuses duplicates.
     pub(crate) unique: bool,
-    /// The index, `None` for the key that rows are kept by.
+    /// Rows are kept by it.
+    pub(crate) clustered: bool,
+    /// The index, `None` for the number that rows are kept by.
     pub(crate) index: Option<&'a IndexInfo>,
     /// Columns and prefix lengths.
     pub(crate) columns: Vec<(&'a ColumnInfo, Option<u32>)>,
@@ -331,7 +333,7 @@ pub(crate) struct Key<'a> {
 pub(crate) fn keys(table: &TableInfo) -> Vec<Key<'_>> {
     let mut keys = Vec::new();
     if let Some(column) = table.handle_column() {
-        keys.push(Key { name: "PRIMARY", unique: true, index: None, columns: vec![(column, None)] });
+        keys.push(Key { name: "PRIMARY", unique: true, clustered: true, index: None, columns: vec![(column, None)] });
     }
     let mut indexes: Vec<_> = table.public_indexes().collect();
     indexes.sort_by_key(|index| !index.primary);
@@ -340,6 +342,7 @@ pub(crate) fn keys(table: &TableInfo) -> Vec<Key<'_>> {
         keys.push(Key {
             name: index.name.as_str(),
             unique: index.unique,
+            clustered: table.is_clustered_by(index),
             index: Some(index),
             columns: columns.collect(),
         });
@@ -395,7 +398,7 @@ pub(super) fn tidb_indexes(schema: &Schema) -> Rows {
                     Datum::Null,
                     Datum::Int(key.index.map_or(0, |index| index.id)),
                     s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
-                    s(if key.index.is_none() { "YES" } else { "NO" }),
+                    s(if key.clustered { "YES" } else { "NO" }),
                 ]);
             }
         }

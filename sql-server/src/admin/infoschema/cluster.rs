@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use codec::datum::Datum;
-use codec::table::TableKey;
+use codec::table::{Handle, IndexId, TableKey};
 use codec::time::{Time, TimeKind};
 use codec::timestamp::Timestamp;
 use codec::types::TypeCode;
@@ -290,12 +290,12 @@ pub(super) async fn region_status(server: &Server, schema: &Schema) -> Result<Ro
             start < high && (end.is_empty() || low < end)
         };
         let before = rows.len();
-        for table in tables.iter().filter(|table| overlaps(codec::table::table_range(table.id))) {
-            if overlaps(codec::table::record_range(table.id)) {
+        for table in tables.iter().filter(|table| overlaps(codec::table::table_range(table.physical_id()))) {
+            if overlaps(codec::table::record_range(table.physical_id())) {
                 rows.push(row(region, Some((table.id, None))));
             }
-            for index in &table.indexes {
-                if overlaps(codec::table::index_range(table.id, index.id)) {
+            for index in table.indexes_with_entries() {
+                if overlaps(codec::table::index_range(table.physical_id(), IndexId(index.id))) {
                     rows.push(row(region, Some((table.id, Some(index.id)))));
                 }
             }
@@ -321,9 +321,12 @@ pub(crate) fn boundary(hex: &str) -> String {
             return Some(format!("t_{table}_r"));
         }
         Some(match codec::table::decode_key(&key).ok()? {
-            TableKey::Record { handle, .. } => format!("t_{table}_r_{handle}"),
-            TableKey::Index { index_id, values, .. } => {
-                format!("t_{table}_i_{index_id}_{}", sql_base::hex(values).to_lowercase())
+            TableKey::Record { handle: Handle::Int(handle), .. } => format!("t_{table}_r_{handle}"),
+            TableKey::Record { handle: Handle::Key(key), .. } => {
+                format!("t_{table}_r_{}", sql_base::hex(&key).to_lowercase())
+            }
+            TableKey::Index { index, values, .. } => {
+                format!("t_{table}_i_{index}_{}", sql_base::hex(values).to_lowercase())
             }
         })
     };
@@ -502,16 +505,20 @@ pub(super) async fn cluster_variables(server: &Server) -> Result<Rows, SqlError>
 
 #[cfg(test)]
 mod tests {
+    use codec::table::PhysicalTableId;
+
     use super::*;
 
     #[test]
     fn boundaries_are_readable_where_they_are_keys_of_tables() {
         let hex = |key: &[u8]| sql_ddl::placement::rules::hex_key(key);
         assert_eq!(boundary(""), "");
-        assert_eq!(boundary(&hex(&codec::table::table_prefix(104))), "t_104_");
-        assert_eq!(boundary(&hex(&codec::table::record_prefix(104))), "t_104_r");
-        assert_eq!(boundary(&hex(&codec::table::record_key(104, 2000))), "t_104_r_2000");
-        assert!(boundary(&hex(&codec::table::index_prefix(104, 3))).starts_with("t_104_i_3_"));
+        assert_eq!(boundary(&hex(&codec::table::table_prefix(PhysicalTableId(104)))), "t_104_");
+        assert_eq!(boundary(&hex(&codec::table::record_prefix(PhysicalTableId(104)))), "t_104_r");
+        assert_eq!(boundary(&hex(&codec::table::record_key(PhysicalTableId(104), &Handle::Int(2000)))), "t_104_r_2000");
+        assert!(
+            boundary(&hex(&codec::table::index_prefix(PhysicalTableId(104), IndexId(3)))).starts_with("t_104_i_3_")
+        );
         assert_eq!(boundary(&hex(b"m")), hex(b"m"));
     }
 }

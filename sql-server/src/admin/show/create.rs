@@ -92,7 +92,7 @@ pub fn create_table(table: &TableInfo, next: Option<i64>) -> String {
             (name, false) => format!("  KEY {} ({columns})", quoted(name)),
         };
         if key.name == "PRIMARY" {
-            let kind = if key.index.is_none() { "CLUSTERED" } else { "NONCLUSTERED" };
+            let kind = if key.clustered { "CLUSTERED" } else { "NONCLUSTERED" };
             line.push_str(&format!(" /*T![clustered_index] {kind} */"));
         }
         if let Some(index) = key.index {

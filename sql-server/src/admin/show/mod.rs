@@ -309,7 +309,7 @@ fn indexes(ctx: &ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlErro
                 s(key.index.map_or("", |index| index.comment.as_str())),
                 s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
                 Datum::Null,
-                s(if key.index.is_none() { "YES" } else { "NO" }),
+                s(if key.clustered { "YES" } else { "NO" }),
             ]);
         }
     }
@@ -334,7 +334,7 @@ pub(crate) async fn next_row_id(ctx: &mut ExecContext<'_>, name: &TableName) -> 
         row.extend([Datum::Int(next), s(kind)]);
         rows.push(row);
     };
-    if !table.pk_is_handle {
+    if !table.is_clustered() {
         row("_tidb_rowid", ids.next(&table, AutoIdKind::RowId).await?, "_TIDB_ROWID");
     }
     if let Some(column) = table.auto_increment_column() {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use codec::datum::Datum;
+use codec::table::PhysicalTableId;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
 use sql_catalog::{PolicyRef, Schema, transact};
@@ -30,7 +31,7 @@ fn settings_of(schema: &Schema, policy: &PolicyRef) -> String {
 }
 
 async fn state_of_table(pd: &PdHttp, id: i64) -> Result<SchedulingState, SqlError> {
-    let (start, end) = codec::table::table_range(id);
+    let (start, end) = codec::table::table_range(PhysicalTableId(id));
     pd.replicated(&rules::hex_key(&start), &rules::hex_key(&end)).await
 }
 

@@ -3,6 +3,7 @@
 use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::ResultSet;
+use sql_catalog::row;
 use sql_context::ExecContext;
 use sql_ddl::placement::{rules, settings};
 use sql_parser::TableName;
@@ -19,10 +20,10 @@ pub(super) async fn table_regions(
 ) -> Result<ResultSet, SqlError> {
     let (_, table) = base_table(ctx, name)?;
     let (start, end) = match index {
-        None => codec::table::table_range(table.id),
+        None => codec::table::table_range(table.physical_id()),
         Some(name) => {
             let missing = || SqlError::NoSuchKey { key: name.to_owned(), table: table.name.original.clone() };
-            codec::table::index_range(table.id, table.index(name).ok_or_else(missing)?.id)
+            row::entries_range(&table, table.physical_id(), table.index(name).ok_or_else(missing)?)
         }
     };
     let domain = server.domain()?;
