@@ -28,7 +28,7 @@ fn an_owner_that_takes_over_sets_placement_rules_right_that_another_left_wrong()
         let cluster = Cluster::start(1, 1).await;
         let first = cluster.start_sql(|_| {}).await;
         let mut conn = connect(&first).await;
-        conn.query_drop("CREATE PLACEMENT POLICY p FOLLOWERS = 0").await.unwrap();
+        conn.query_drop("CREATE PLACEMENT POLICY p FOLLOWERS = 1").await.unwrap();
         conn.query_drop("CREATE TABLE test.t (id INT PRIMARY KEY) PLACEMENT POLICY = p").await.unwrap();
         let id = "SELECT tidb_table_id FROM information_schema.tables WHERE table_name = 't'";
         let id: i64 = conn.query_first(id).await.unwrap().expect("a table");

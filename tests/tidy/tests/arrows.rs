@@ -122,6 +122,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "owner",
             "auto_analyze",
+            "reconcile",
             "analyze",
             "worker",
             "backfill",
@@ -129,6 +130,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "temporary",
             "exec",
             "queue",
+            "gc",
             "check",
             "domain",
             "coordinator",
