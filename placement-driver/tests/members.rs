@@ -360,7 +360,7 @@ async fn a_member_whose_disk_was_replaced_helps_nobody_to_forget_what_it_acknowl
         wipe(&mut members, other).await;
         let third = (next + 2) % 3;
         wait_for("the wiped member to catch up", || {
-            (!members.members[other].config.data_dir.join("joining").exists()).then_some(())
+            (!members.members[other].config.data_dir.join("meta/joining").exists()).then_some(())
         })
         .await;
         members.crash(third).await;

@@ -25,7 +25,7 @@ pub(super) async fn rules(domain: &Domain) -> Result<usize, SqlError> {
     };
     let mut differing = 0;
     for bundle in expected {
-        if held.iter().any(|held| *held == bundle) {
+        if held.contains(&bundle) {
             continue;
         }
         differing += 1;
