@@ -21,11 +21,15 @@ use crate::resolve::Resolver;
 use crate::snapshot::Snapshot;
 use crate::store::{Dial, RpcError, StoreConn, stub};
 use crate::transaction::{Transaction, TxnOptions};
+use crate::trips::REGION_LABEL;
 
 /// How long a store may take for an ordinary command. A dead connection is noticed earlier, by its keepalive.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a store may take for one coprocessor task.
 pub(crate) const COPROCESSOR_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where a store is: its address, and its region.
+type StoreAddress = (String, Option<Arc<str>>);
+
 /// How long PD is waited for when it is known where a store was.
 const PD_PATIENCE: Duration = Duration::from_millis(500);
 /// Regions loaded from PD at once when a range is walked.
@@ -76,7 +80,7 @@ pub(crate) struct Inner {
     /// Connections by store id; never held over an await.
     stores: RwLock<HashMap<u64, Arc<StoreConn>>>,
     /// Where PD last said that stores are; never held over an await.
-    addresses: RwLock<HashMap<u64, String>>,
+    addresses: RwLock<HashMap<u64, StoreAddress>>,
     pub(crate) resolver: Resolver,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) live: Arc<Live>,
@@ -326,13 +330,14 @@ impl Client {
         if let Some(store) = self.inner.stores.read().get(&store_id) {
             return Ok(store.clone());
         }
-        let address = self.address(store_id).await?;
-        let conn = Arc::new(StoreConn::new(address, Arc::clone(&self.inner.dial)));
+        let (address, region) = self.address(store_id).await?;
+        let conn = Arc::new(StoreConn::new(address, region, Arc::clone(&self.inner.dial)));
         Ok(self.inner.stores.write().entry(store_id).or_insert(conn).clone())
     }
 
-    /// Where a store is. PD is asked, since stores move; without it, where the store was before.
-    async fn address(&self, store_id: u64) -> std::result::Result<String, Failure> {
+    /// Where a store is: its address, and its region. PD is asked, since stores move; without it, where the store was
+    /// before.
+    async fn address(&self, store_id: u64) -> std::result::Result<StoreAddress, Failure> {
         let before = self.inner.addresses.read().get(&store_id).cloned();
         let patience = if before.is_some() { PD_PATIENCE } else { Duration::MAX };
         let found = tokio::time::timeout(patience, self.inner.pd.get_store(store_id)).await;
@@ -340,8 +345,10 @@ impl Client {
             (Ok(Ok(Some(store))), _)
                 if store.state != metapb::StoreState::Tombstone as i32 && !store.address.is_empty() =>
             {
-                self.inner.addresses.write().insert(store_id, store.address.clone());
-                Ok(store.address)
+                let region = store.labels.into_iter().find(|label| label.key == REGION_LABEL);
+                let found = (store.address, region.map(|label| label.value.into()));
+                self.inner.addresses.write().insert(store_id, found.clone());
+                Ok(found)
             }
             (Ok(Ok(_)), _) => Err(Failure::new(Reason::RegionMiss, format!("store {store_id} is not known to PD"))),
             (_, Some(before)) => Ok(before),

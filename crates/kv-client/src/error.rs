@@ -64,6 +64,8 @@ pub enum Error {
     LockNoWait {
         /// The key.
         key: Vec<u8>,
+        /// All that were found to be taken in its region, this one among them.
+        taken: Vec<Vec<u8>>,
     },
     /// One key and value are larger than an entry may be.
     #[error("entry too large: {size} bytes, the limit is {limit}")]

@@ -33,6 +33,7 @@ mod resolve;
 mod snapshot;
 mod store;
 mod transaction;
+pub mod trips;
 
 pub use backoff::seed_jitter;
 pub use buffer::{Buffer, Stage};
@@ -47,3 +48,4 @@ pub use private::Private;
 pub use snapshot::{KvPair, Snapshot};
 pub use store::{Call, Dial, RequestCmd, ResponseCmd};
 pub use transaction::{LOCK_WAIT, LockOptions, LockWait, Locked, Transaction, TxnOptions};
+pub use trips::{TripCounts, Trips};

@@ -841,13 +841,24 @@ impl LockRequest<'_> {
                 return Ok(self.read(&keys, response));
             }
             let locks = locks_of(self.txn.start_ts.0, response.errors)?;
+            if self.options.wait == LockWait::NoWait {
+                // Each by itself: locks of transactions that have ended are cleaned up, and not in the way.
+                let mut taken = Vec::new();
+                for lock in locks {
+                    let key = lock.key.clone();
+                    if client.resolve_locks(None, vec![lock], &mut backoff).await?.wait.is_some() {
+                        taken.push(key);
+                    }
+                }
+                match taken.first().cloned() {
+                    Some(key) => return Err(Error::LockNoWait { key, taken }),
+                    None => continue,
+                }
+            }
             let key = locks.first().map(|lock| lock.key.clone()).unwrap_or_default();
             let resolution = client.resolve_locks(None, locks, &mut backoff).await?;
             if resolution.wait.is_none() {
                 continue;
-            }
-            if self.options.wait == LockWait::NoWait {
-                return Err(Error::LockNoWait { key });
             }
             if remaining(self.deadline).is_none() {
                 return Err(Error::LockWaitTimeout { key });

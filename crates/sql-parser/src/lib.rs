@@ -22,6 +22,7 @@ mod ast;
 pub mod canonical;
 mod ddl;
 mod dialect;
+mod digest;
 mod dml;
 mod headers;
 mod lexer;
@@ -41,6 +42,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub use ast::*;
+pub use digest::normalized;
 pub use lexer::LexMode;
 pub use literals::{Generalised, Literal};
 

@@ -17,6 +17,7 @@ pub mod access;
 pub mod aggregate;
 pub mod binder;
 pub mod common_conditions;
+mod decorrelate;
 pub mod estimate;
 pub mod explain;
 pub mod expr;

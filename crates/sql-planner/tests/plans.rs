@@ -36,7 +36,7 @@ fn plan(sql: &str) -> Result<String, SqlError> {
     let physical = optimize(logical, &Settings { zone: TimeZone::UTC, statistics: Default::default() });
     let mut text = String::new();
     for line in explain::lines(&physical, &|_| false, None) {
-        let _ = writeln!(text, "{}", line.join(" | ").replace("|  |", "| |").trim_end());
+        let _ = writeln!(text, "{}", line.columns(false).join(" | ").replace("|  |", "| |").trim_end());
     }
     Ok(text)
 }

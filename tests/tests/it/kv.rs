@@ -182,7 +182,7 @@ async fn pessimistic_locks_exclude_wait_and_time_out() {
 
     let mut other = pessimistic(&client).await;
     let refused = lock(&mut other, "a", LockWait::NoWait).await;
-    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"a"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::LockNoWait { key, .. }) if key == b"a"), "{refused:?}");
     let begin = Instant::now();
     let late = lock(&mut other, "a", LockWait::Ms(300)).await;
     assert!(matches!(&late, Err(Error::LockWaitTimeout { key }) if key == b"a"), "{late:?}");
@@ -289,7 +289,7 @@ async fn locks_are_taken_at_a_known_time_unless_a_key_has_changed_since_or_a_cal
     let mut holder = pessimistic(&client).await;
     lock(&mut holder, "f", LockWait::NoWait).await.unwrap();
     let refused = txn.lock_keys(vec![b"e".to_vec(), b"f".to_vec()], as_now()).await;
-    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"f"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::LockNoWait { key, .. }) if key == b"f"), "{refused:?}");
     let e = txn.lock_keys(vec![b"e".to_vec()], as_now()).await.unwrap();
     assert!(e.for_update_ts > d.for_update_ts, "{e:?}");
     holder.rollback().await.unwrap();
@@ -392,7 +392,7 @@ async fn a_planned_move_of_leadership_loses_no_pessimistic_lock() {
 
     let mut other = pessimistic(&client).await;
     let refused = lock(&mut other, "a", LockWait::NoWait).await;
-    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"a"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::LockNoWait { key, .. }) if key == b"a"), "{refused:?}");
     holder.put(b"a".to_vec(), b"1".to_vec()).unwrap();
     holder.commit().await.unwrap();
     lock(&mut other, "a", LockWait::NoWait).await.unwrap();

@@ -1,6 +1,8 @@
 //! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
 
+mod analyze;
 mod bad_input;
+mod differential;
 mod faults;
 mod gc;
 mod global_variables;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use codec::types::Collation;
+use sql_base::memory::MACHINE_BYTES;
 
 use super::duration::parse_duration;
 use super::{TimeZone, parse_sql_mode, parse_time_zone};
@@ -52,7 +53,7 @@ pub struct Settings {
     pub lock_wait: Duration,
     /// How long a query may run.
     pub max_execution_time: Option<Duration>,
-    /// Bytes that a query may hold.
+    /// Bytes that a statement may hold.
     pub memory_quota: Option<usize>,
     /// Rows that a query without LIMIT gives.
     pub sql_select_limit: u64,
@@ -159,6 +160,14 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// A statement that takes this long is logged.
     pub slow_log_threshold: Option<Duration>,
+    /// Kinds of statements that are summed up at most; none where that is turned off.
+    pub summary_kinds_max: Option<usize>,
+    /// Bytes that all statements may hold together.
+    pub memory_limit: Option<usize>,
+    /// Statements that hold less are not ended when they hold more.
+    pub memory_limit_spares: usize,
+    /// Operators write to disk what they have no memory for.
+    pub spill: bool,
     /// How long old versions are kept.
     pub gc: GcSettings,
 }
@@ -178,6 +187,35 @@ pub struct GcSettings {
     pub max_wait: Duration,
 }
 
+/// A limit of the server's memory: bytes, perhaps in `KB` to `TB`, or a part of the machine's as `80%`; 0 for none. The inner
+/// `None` is no limit, the outer one a text that says none of these.
+pub(super) fn parse_memory_limit(text: &str) -> Option<Option<usize>> {
+    let text = text.trim();
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: usize = percent.trim().parse().ok().filter(|p| (1..=99).contains(p))?;
+        return Some(MACHINE_BYTES.map(|bytes| bytes / 100 * percent));
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        "T" | "TB" | "TIB" => 1_usize << 40,
+        _ => return None,
+    };
+    let bytes = text[..digits].parse::<usize>().ok()?.checked_mul(unit)?;
+    match bytes {
+        0 => Some(None),
+        // Less is a slip of the hand, which would end every statement.
+        bytes if bytes < MEMORY_LIMIT_MIN => None,
+        bytes => Some(Some(bytes)),
+    }
+}
+
+/// The least limit of the server's memory, as in TiDB.
+const MEMORY_LIMIT_MIN: usize = 512 << 20;
+
 impl ServerSettings {
     /// Out of the variables' values by name.
     pub fn decode<'a>(of: impl Fn(&str) -> &'a str) -> ServerSettings {
@@ -188,7 +226,18 @@ impl ServerSettings {
             super_read_only: flag("super_read_only"),
             require_secure_transport: flag("require_secure_transport"),
             max_connections: number("max_connections") as usize,
-            slow_log_threshold: Some(number("tidb_slow_log_threshold")).filter(|ms| *ms > 0).map(Duration::from_millis),
+            // As in TiDB, 0 logs every statement, and less than that none.
+            slow_log_threshold: of("tidb_slow_log_threshold")
+                .parse()
+                .ok()
+                .filter(|_| flag("tidb_enable_slow_log"))
+                .map(Duration::from_millis),
+            summary_kinds_max: flag("tidb_enable_stmt_summary")
+                .then(|| usize::try_from(number("tidb_stmt_summary_max_stmt_count")).unwrap_or(usize::MAX)),
+            memory_limit: parse_memory_limit(of("tidb_server_memory_limit")).flatten(),
+            memory_limit_spares: usize::try_from(number("tidb_server_memory_limit_sess_min_size"))
+                .unwrap_or(usize::MAX),
+            spill: flag("tidb_enable_tmp_storage_on_oom"),
             gc: GcSettings {
                 enabled: flag("tidb_gc_enable"),
                 life_time: parse_duration(of("tidb_gc_life_time")).unwrap_or_default(),

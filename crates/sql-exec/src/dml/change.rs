@@ -16,19 +16,22 @@ use sql_catalog::{AutoIdKind, TableInfo};
 use sql_context::ExecContext;
 use sql_planner::binder::{Binder, BoundView, Visible, is_desc};
 use sql_planner::optimize::{optimize, positions};
-use sql_planner::plan::{Access, ColId, Logical, Physical, Plan, SortKey};
+use sql_planner::plan::{Access, ColId, Logical, NodeId, Physical, Plan, SortKey};
 use sqlparser::ast;
 
 use super::fitting::Fitting;
 use super::through::{self, Check};
 use super::{column_name, same_row, touch, unsupported, writable};
 use crate::env::Env;
+use crate::measure::meters_of;
 use crate::operator;
 use crate::planned::{load_memory_tables, settings};
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
 use crate::runtime::{Runtime, resolve};
-use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, snapshot_of, will_lock, write_context};
+use crate::statement::{
+    collect_context, lock_all_rows, lock_wait, overlay_of, runtime, snapshot_of, will_lock, write_context,
+};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -372,22 +375,22 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     }
     let wait = lock_wait(ctx.session, false);
     let client = ctx.server.kv()?.clone();
-    let interrupt = ctx.session.interrupt.clone();
     let memory = load_memory_tables(ctx, &physical).await?;
 
     // Rows by key are locked before they are read: one request instead of two, and the conditions are judged on what
     // whoever has them leaves. A statement of its own locks them too. Of the pending writes only theirs count.
     if single && physical.subqueries.is_empty() && (ctx.is_autocommit() || ctx.session.is_pessimistic()) {
         let nowhere = Reader::new(client.snapshot(codec::timestamp::Timestamp::MAX));
-        let probe = Runtime::new(nowhere, columns.clone(), cx.clone(), interrupt.clone());
+        let probe = runtime(ctx, nowhere, columns.clone(), cx.clone());
         if let Some(keys) = PointKeys::of(&physical.plan, &probe) {
             if ctx.is_autocommit() {
                 ctx.session.txn.pessimistic = Some(true);
             }
             let locked = keys.lock(ctx.txn().await?, wait).await?;
             let reader = Reader::with_overlay(client.snapshot(locked.ts), locked.values);
-            let mut runtime = Runtime::new(reader, columns, cx, interrupt);
+            let mut runtime = runtime(ctx, reader, columns, cx);
             runtime.memory = memory;
+            runtime.meters = meters_of(&physical);
             let rt = Arc::new(runtime);
             return collect_rows(physical.plan, rt, targets, assignments, checks).await;
         }
@@ -395,10 +398,11 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
     let pessimistic = ctx.txn().await?.is_pessimistic();
     let overlay = overlay_of(ctx.txn().await?, &tables);
     let reader = Reader::with_overlay(snapshot_of(ctx, true).await?, overlay);
-    let mut runtime = Runtime::new(reader, columns, cx, interrupt);
+    let mut runtime = runtime(ctx, reader, columns, cx);
     runtime.memory = memory;
+    runtime.meters = meters_of(&physical);
     let rt = Arc::new(runtime);
-    let values = run_subqueries(&physical.subqueries, &rt).await?;
+    let values = run_subqueries(&physical, &rt).await?;
     let mut assignments = assignments;
     for e in assignments.iter_mut().filter_map(|a| a.2.as_mut()) {
         values.apply_expr(e)?;
@@ -409,7 +413,7 @@ async fn find_rows(ctx: &mut ExecContext<'_>, change: Change) -> Result<Found, S
         return Err(SqlError::UpdateWithoutKey);
     }
     let found = collect_rows(placed, rt.clone(), targets, assignments, checks).await?;
-    lock_rows(ctx, &rt).await?;
+    lock_all_rows(ctx, &rt).await?;
     if pessimistic {
         let mut keys = Vec::new();
         for t in &found.targets {
@@ -454,7 +458,7 @@ async fn collect_rows(
     checks: Vec<Check>,
 ) -> Result<Found, SqlError> {
     let at = positions(&placed.outputs());
-    let mut op = operator::build(&placed, &rt)?;
+    let mut op = operator::build(&placed, NodeId::default(), &rt)?;
     let mut batches = Vec::new();
     while let Some(b) = op.next().await? {
         rt.sleep().await?;

@@ -16,7 +16,7 @@ use sql_catalog::{AutoIdKind, ColumnDefault, ColumnInfo, TableInfo};
 use sql_context::ExecContext;
 use sql_planner::binder::{Binder, BoundView, Environment, Visible, has_aggregate, table_name};
 use sql_planner::optimize::optimize;
-use sql_planner::plan::{ColId, Logical, Plan};
+use sql_planner::plan::{ColId, Logical, NodeId, Plan};
 use sqlparser::ast;
 
 use super::change::{Target, widen};
@@ -28,7 +28,7 @@ use crate::operator;
 use crate::planned::{Reads, begin, settings};
 use crate::reader::Reader;
 use crate::runtime::resolve;
-use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, runtime, will_lock, write_context};
+use crate::statement::{collect_context, lock_all_rows, lock_wait, reader_of, runtime, will_lock, write_context};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -353,12 +353,12 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
     match query_plan {
         Some(plan) => {
             let physical = optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &cx));
-            let planned = begin(ctx, cx, Arc::new(physical), Vec::new(), Reads::Current).await?;
+            let planned = begin(ctx, cx, Arc::new(physical), Vec::new(), Reads::Current, &Arc::default()).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }
             check.iter_mut().try_for_each(|check| check.apply(&planned.subqueries))?;
-            let mut op = operator::build(&planned.physical.plan, &planned.rt)?;
+            let mut op = operator::build(&planned.physical.plan, NodeId::default(), &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
                 planned.rt.hold(batch.data_bytes())?;
@@ -384,7 +384,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
                 reader_of(ctx, &physical.tables(), true).await?
             };
             rt = Arc::new(runtime(ctx, reader, physical.columns.clone(), cx));
-            let values = run_subqueries(&physical.subqueries, &rt).await?;
+            let values = run_subqueries(&physical, &rt).await?;
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;
             }
@@ -417,7 +417,7 @@ pub(crate) async fn insert(ctx: &mut ExecContext<'_>, insert: &ast::Insert) -> R
         }
     }
 
-    lock_rows(ctx, &rt).await?;
+    lock_all_rows(ctx, &rt).await?;
 
     let records = new_rows.len() as u64;
     let mut ids = assign_ids(ctx, &table, &mut new_rows, &mut fitting).await?;

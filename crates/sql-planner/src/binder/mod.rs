@@ -10,6 +10,7 @@
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
 //! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`.
 
+mod dependence;
 mod expressions;
 mod queries;
 mod recursion;

@@ -1,7 +1,9 @@
 //! What PD and the other servers know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use codec::datum::Datum;
 use codec::table::{Handle, IndexId, TableKey};
 use codec::time::{Time, TimeKind};
@@ -15,6 +17,7 @@ use sql_catalog::Schema;
 use sql_ddl::placement::pd::PdHttp;
 
 use crate::cluster::Server;
+use crate::cluster::statements::{Ended, Sums};
 
 type Rows = Vec<Vec<Datum>>;
 
@@ -423,6 +426,73 @@ pub(super) fn processlist(server: &Server) -> Rows {
         ]
     });
     rows.collect()
+}
+
+fn moment(at: &DateTime<Utc>, digits: u8) -> Datum {
+    let kind = TimeKind::from_type(TypeCode::DateTime);
+    let micros = if digits == 0 { at.timestamp() * 1_000_000 } else { at.timestamp_micros() };
+    kind.and_then(|kind| Time::from_epoch_micros(micros, kind, digits).ok()).map_or(Datum::Null, Datum::Time)
+}
+
+pub(super) fn slow_queries(server: &Server) -> Rows {
+    let row = |(digest, ended): (String, Ended)| {
+        vec![
+            moment(&ended.began, 6),
+            Datum::UInt(ended.start_ts),
+            s(ended.user),
+            s(ended.host),
+            Datum::UInt(ended.connection),
+            Datum::Float(ended.took.as_secs_f64()),
+            s(ended.database),
+            s(digest),
+            int(ended.memory),
+            int(ended.disk),
+            int(ended.rows),
+            Datum::Int(i64::from(ended.ok)),
+            Datum::Int(i64::from(ended.plan_from_cache)),
+            int(ended.trips.pd),
+            int(ended.trips.storage),
+            int(ended.trips.away()),
+            s(ended.text),
+        ]
+    };
+    server.statements().slow_ones().into_iter().map(row).collect()
+}
+
+pub(super) fn statements_summary(server: &Server) -> Rows {
+    let nanos = |time: Duration| Datum::UInt(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let row = |sums: Sums| {
+        let (sum, most, least) = sums.latency;
+        let count = sums.count.max(1);
+        vec![
+            s(sums.kind),
+            s(sums.database),
+            s(sums.digest),
+            s(sums.normalized),
+            s(sums.user),
+            Datum::UInt(sums.count),
+            Datum::UInt(sums.errors),
+            nanos(sum),
+            nanos(most),
+            nanos(least),
+            nanos(sum / u32::try_from(count).unwrap_or(u32::MAX)),
+            Datum::UInt(sums.memory.1 / count),
+            Datum::UInt(sums.memory.0),
+            Datum::UInt(sums.disk.1 / count),
+            Datum::UInt(sums.disk.0),
+            Datum::Float(sums.affected as f64 / count as f64),
+            Datum::Float(sums.rows as f64 / count as f64),
+            Datum::UInt(sums.rows),
+            Datum::UInt(sums.trips.pd),
+            Datum::UInt(sums.trips.storage),
+            Datum::UInt(sums.trips.away()),
+            Datum::UInt(sums.plans_from_cache),
+            moment(&sums.seen.0, 0),
+            moment(&sums.seen.1, 0),
+            s(sums.sample),
+        ]
+    };
+    server.statements().kinds().into_iter().map(row).collect()
 }
 
 pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {

@@ -45,6 +45,8 @@ async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Resul
         "placement_policies" => catalog::placement_policies(schema),
         "schema_privileges" | "user_privileges" => catalog::user_privileges(&table.name.lower),
         "processlist" => cluster::processlist(server),
+        "slow_query" => cluster::slow_queries(server),
+        "statements_summary" => cluster::statements_summary(server),
         "tikv_store_status" => cluster::store_status(server).await?,
         "tikv_region_status" => cluster::region_status(server, schema).await?,
         "tikv_region_peers" => cluster::region_peers(server).await?,
