@@ -133,6 +133,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "owner",
             "auto_analyze",
+            "reconcile",
             "analyze",
             "worker",
             "backfill",
@@ -140,6 +141,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "temporary",
             "exec",
             "queue",
+            "gc",
             "check",
             "domain",
             "coordinator",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use codec::types::Collation;
 use sql_base::memory::MACHINE_BYTES;
 
+use super::duration::parse_duration;
 use super::{TimeZone, parse_sql_mode, parse_time_zone};
 
 /// What follows a plain `COMMIT` or `ROLLBACK`.
@@ -167,6 +168,23 @@ pub struct ServerSettings {
     pub memory_limit_spares: usize,
     /// Operators write to disk what they have no memory for.
     pub spill: bool,
+    /// How long old versions are kept.
+    pub gc: GcSettings,
+}
+
+/// How long old versions are kept, and how they are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GcSettings {
+    /// They are collected at all.
+    pub enabled: bool,
+    /// A version is kept for so long after it was replaced.
+    pub life_time: Duration,
+    /// Time between two runs.
+    pub run_interval: Duration,
+    /// Regions whose locks are resolved at once; `None` for as many as there are stores.
+    pub concurrency: Option<usize>,
+    /// How long a transaction keeps what it may read from being collected.
+    pub max_wait: Duration,
 }
 
 /// A limit of the server's memory: bytes, perhaps in `KB` to `TB`, or a part of the machine's as `80%`; 0 for none. The inner
@@ -220,6 +238,13 @@ impl ServerSettings {
             memory_limit_spares: usize::try_from(number("tidb_server_memory_limit_sess_min_size"))
                 .unwrap_or(usize::MAX),
             spill: flag("tidb_enable_tmp_storage_on_oom"),
+            gc: GcSettings {
+                enabled: flag("tidb_gc_enable"),
+                life_time: parse_duration(of("tidb_gc_life_time")).unwrap_or_default(),
+                run_interval: parse_duration(of("tidb_gc_run_interval")).unwrap_or_default(),
+                concurrency: Some(number("tidb_gc_concurrency") as usize).filter(|n| *n > 0),
+                max_wait: Duration::from_secs(number("tidb_gc_max_wait_time")),
+            },
         }
     }
 }

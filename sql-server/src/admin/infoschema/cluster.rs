@@ -518,6 +518,62 @@ pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
     Ok(queued.into_iter().chain(finished).map(row).collect())
 }
 
+/// A timestamp as the rows of `mysql.tidb` show one: UTC to the millisecond.
+fn gc_time(ts: u64) -> String {
+    let time = match ts {
+        0 => None,
+        ts => chrono::DateTime::from_timestamp_millis(Timestamp(ts).physical()),
+    };
+    time.map_or_else(String::new, |time| time.format("%Y%m%d-%H:%M:%S%.3f +0000").to_string())
+}
+
+/// `mysql.tidb`: how far garbage collection has come, and its settings, under the names by which tools look for them.
+pub(super) async fn cluster_variables(server: &Server) -> Result<Rows, SqlError> {
+    let domain = server.domain()?;
+    let state = domain.gc_state().await?;
+    let servers = domain.servers().await?;
+    let leader = servers.iter().find(|info| info.id == state.leader);
+    let variable = |name: &str| sql_context::vars::find(name).map_or_else(String::new, |v| server.globals().get(v));
+    let enabled = variable("tidb_gc_enable") == "ON";
+    let concurrency = variable("tidb_gc_concurrency");
+    let automatic = concurrency.parse::<i64>().is_ok_and(|n| n <= 0);
+    let rows: [(&str, String, &str); 12] = [
+        ("bootstrapped", "True".into(), "Bootstrap flag. Do not delete."),
+        ("tikv_gc_leader_uuid", state.leader.clone(), "Current GC worker leader UUID. (DO NOT EDIT)"),
+        (
+            "tikv_gc_leader_desc",
+            leader.map_or_else(String::new, |info| format!("host:{}, port:{}", info.ip, info.port)),
+            "Host name and pid of current GC leader. (DO NOT EDIT)",
+        ),
+        ("tikv_gc_enable", enabled.to_string(), "Current GC enable status"),
+        ("tikv_gc_run_interval", variable("tidb_gc_run_interval"), "GC run interval, at least 10s, in Go format."),
+        (
+            "tikv_gc_life_time",
+            variable("tidb_gc_life_time"),
+            "All versions within life time will not be collected by GC, at least 10s, in Go format.",
+        ),
+        ("tikv_gc_last_run_time", gc_time(state.last_run), "The time when last GC starts. (DO NOT EDIT)"),
+        (
+            "tikv_gc_safe_point",
+            gc_time(state.safe_point),
+            "All versions after safe point can be accessed. (DO NOT EDIT)",
+        ),
+        (
+            "tikv_gc_auto_concurrency",
+            automatic.to_string(),
+            "Let TiDB pick the concurrency automatically. If set false, tikv_gc_concurrency will be used",
+        ),
+        ("tikv_gc_concurrency", concurrency, "How many goroutines used to do GC parallel, [1, 256], default 2"),
+        ("tikv_gc_mode", "distributed".into(), "Mode of GC, \"central\" or \"distributed\""),
+        (
+            "tikv_gc_scan_lock_mode",
+            variable("tidb_gc_scan_lock_mode").to_lowercase(),
+            "Mode of scanning locks, \"physical\" or \"legacy\"",
+        ),
+    ];
+    Ok(rows.into_iter().map(|(name, value, comment)| vec![s(name), s(value), s(comment)]).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use codec::table::PhysicalTableId;
