@@ -119,6 +119,8 @@ impl Shared {
             client_urls: urls(&self.config.advertise_client_urls),
             leader_priority: self.config.leader_priority,
             binary_version: env!("CARGO_PKG_VERSION").into(),
+            // Clients count what they ask of another region.
+            dc_location: self.config.labels.get("region").cloned().unwrap_or_default(),
             ..Default::default()
         }
     }

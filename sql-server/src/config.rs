@@ -40,6 +40,8 @@ pub struct Config {
     pub graceful_wait: Span,
     /// How long an operation on the cluster is tried over failures before the statement fails.
     pub cluster_timeout: Span,
+    /// Where statements write what they have no memory for; the system's directory for temporary files if empty.
+    pub tmp_storage_path: String,
     /// TLS for connections to the cluster.
     pub cluster_tls: TlsConfig,
     /// TLS offered to MySQL clients: certificate and key.
@@ -64,6 +66,7 @@ impl Default for Config {
             connect_timeout: Span::secs(10),
             graceful_wait: Span::secs(15),
             cluster_timeout: Span::secs(20),
+            tmp_storage_path: String::new(),
             cluster_tls: TlsConfig::default(),
             client_tls: TlsConfig::default(),
             log: LogConfig::default(),
@@ -111,6 +114,14 @@ impl Config {
     pub fn label_pairs(&self) -> Vec<(String, String)> {
         let pairs = self.labels.split(',').filter_map(|l| l.split_once('='));
         pairs.map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())).collect()
+    }
+
+    /// Where statements write what they have no memory for.
+    pub fn temporary_directory(&self) -> PathBuf {
+        match self.tmp_storage_path.as_str() {
+            "" => std::env::temp_dir(),
+            path => path.into(),
+        }
     }
 
     /// Address of the status service.

@@ -18,6 +18,7 @@ use crate::cluster::Server;
 use crate::cluster::connect::connect;
 use crate::config::Config;
 use crate::status::serve_status;
+use crate::wire::alive::Line;
 use crate::wire::connection;
 use crate::wire::tls::{self, TlsAcceptor, TlsError};
 
@@ -139,13 +140,14 @@ fn welcome(
     tasks: &TaskTracker,
 ) {
     let _ = stream.set_nodelay(true);
+    let line = Line::of(&stream);
     let stream = Box::new(stream);
     // `SET GLOBAL max_connections` counts from the next connection on.
     match server.connections().open(Some(peer), server.globals().server().max_connections) {
         Ok(open) => {
             let (server, stop) = (Arc::clone(server), stop.clone());
             tasks.spawn(async move {
-                connection::serve(server, Arc::clone(&open.info), stream, tls, stop).await;
+                connection::serve(server, Arc::clone(&open.info), stream, line, tls, stop).await;
                 drop(open);
             });
         }

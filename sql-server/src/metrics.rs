@@ -18,11 +18,11 @@ pub(crate) static RETRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     net::metrics::counters("sql_server_statement_retries_total", "Statements run again after a conflict", &["mode"])
 });
 
-/// Prepared queries that found their plan (`hit`), and those that had to be planned (`miss`).
+/// Queries whose plans may be kept: those that found theirs (`hit`), and those that had to be planned (`miss`).
 pub(crate) static PLANS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     net::metrics::counters(
         "sql_server_plan_cache_total",
-        "Prepared queries by whether their plan was kept",
+        "Queries that are prepared or come again, by whether their plan was kept",
         &["result"],
     )
 });

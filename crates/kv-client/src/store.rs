@@ -76,14 +76,16 @@ type SharedWaiting = Arc<Mutex<Waiting>>;
 /// The connection to one store.
 pub(crate) struct StoreConn {
     address: String,
+    /// Where it is, as its labels say.
+    region: Option<Arc<str>>,
     dial: Arc<dyn Dial>,
     /// Protects the current stream's queue; held to clone or replace it.
     queue: Mutex<Option<mpsc::UnboundedSender<Call>>>,
 }
 
 impl StoreConn {
-    pub(crate) fn new(address: String, dial: Arc<dyn Dial>) -> Self {
-        Self { address, dial, queue: Mutex::default() }
+    pub(crate) fn new(address: String, region: Option<Arc<str>>, dial: Arc<dyn Dial>) -> Self {
+        Self { address, region, dial, queue: Mutex::default() }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -92,6 +94,7 @@ impl StoreConn {
 
     /// Sends one command and waits for its answer.
     pub(crate) async fn call(&self, cmd: RequestCmd, timeout: Duration) -> Result<ResponseCmd, RpcError> {
+        crate::trips::to_storage(self.region.as_deref());
         let (reply, answer) = oneshot::channel();
         self.enqueue(Call { cmd, reply })?;
         match tokio::time::timeout(timeout, answer).await {
@@ -267,7 +270,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let conn = StoreConn::new(address.clone(), Arc::new(Channels::default()));
+        let conn = StoreConn::new(address.clone(), None, Arc::new(Channels::default()));
         for _ in 0..2 {
             let error = conn.call(empty(1), Duration::from_secs(20)).await.unwrap_err();
             assert_eq!(error.reason, "the connection broke");

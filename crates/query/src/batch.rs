@@ -185,6 +185,19 @@ impl Batch {
         Ok(Batch { types: types.clone(), columns: columns.collect::<std::result::Result<_, _>>()?, rows })
     }
 
+    /// Rows of batches of these types, each as (batch, row), in this order.
+    pub fn interleave(types: &Arc<[FieldType]>, batches: &[Batch], rows: &[(usize, usize)]) -> Result<Batch> {
+        if rows.is_empty() {
+            return Ok(Batch::empty(types.clone()));
+        }
+        let columns = (0..types.len()).map(|i| {
+            let parts: Vec<&dyn Array> = batches.iter().map(|b| b.columns[i].as_ref()).collect();
+            arrow_select::interleave::interleave(&parts, rows)
+        });
+        let columns = columns.collect::<std::result::Result<_, _>>()?;
+        Ok(Batch { types: types.clone(), columns, rows: rows.len() })
+    }
+
     /// Bytes that its values take, without those that it only shares with others.
     pub fn data_bytes(&self) -> usize {
         /// Of a value that is no string, about.
@@ -535,6 +548,8 @@ mod tests {
         assert_eq!(all.num_rows(), 4);
         assert_eq!(all.row(3), row(1));
         assert_eq!(all.project(&[3]).row(0), [Datum::from("row 1")]);
+        let woven = Batch::interleave(batch.types(), &[batch.clone(), all], &[(1, 3), (0, 1), (0, 0)]).unwrap();
+        assert_eq!(woven.rows().collect::<Vec<_>>(), [row(1), vec![Datum::Null; 8], row(1)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! MySQL's and TiDB's error numbers with their SQLSTATEs: the only place that spells them.
 
-use crate::error::SqlError;
+use crate::error::{FileWork, SqlError};
 
 impl SqlError {
     /// MySQL's number and SQLSTATE.
@@ -168,7 +168,12 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         UpdateTableUsed(_) => (1093, "HY000"),
         NotUpdatable { .. } => (1288, "HY000"),
         NoTablesUsed => (1096, "HY000"),
+        UnknownExplainFormat(_) => (1791, "HY000"),
         MemoryQuota(_) => (8175, "HY000"),
+        ServerMemoryLimit(_) => (8176, "HY000"),
+        TemporaryFile { doing: FileWork::Create, .. } => (1004, "HY000"),
+        TemporaryFile { doing: FileWork::Read, .. } => (1024, "HY000"),
+        TemporaryFile { doing: FileWork::Write, .. } => (1026, "HY000"),
         ExecutionTimeout => (3024, "HY000"),
         Interrupted => (1317, "70100"),
         // Variables and prepared statements.
@@ -201,7 +206,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         CantChangeTransaction => (1568, "25001"),
         TransactionAborted { .. } => (8229, "HY000"),
         Undetermined(_) => (8501, "HY000"),
-        SnapshotTooOld(_) => (9006, "HY000"),
+        SnapshotTooOld { .. } => (9006, "HY000"),
         // Cluster.
         PdTimeout(_) => (9001, "HY000"),
         StorageTimeout => (9002, "HY000"),

@@ -5,6 +5,27 @@
 
 use codec::table::{TableKey, decode_key};
 
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileWork {
+    /// It is made.
+    Create,
+    /// Bytes are written.
+    Write,
+    /// Bytes are read.
+    Read,
+}
+
+impl std::fmt::Display for FileWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FileWork::Create => "Can't create",
+            FileWork::Write => "Error writing",
+            FileWork::Read => "Error reading",
+        })
+    }
+}
+
 /// A statement, or a connection, failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SqlError {
@@ -728,9 +749,34 @@ pub enum SqlError {
     /// `SELECT *` without tables.
     #[error("No tables used")]
     NoTablesUsed,
+    /// `EXPLAIN FORMAT = …` of a name that is none.
+    #[error("Unknown EXPLAIN format name: '{0}'")]
+    UnknownExplainFormat(String),
     /// The statement used more memory than allowed.
-    #[error("Out Of Memory Quota![conn={0}]")]
+    #[error(
+        "Your query has been cancelled due to exceeding the allowed memory limit for a single SQL query. Please try \
+         narrowing your query scope or increase the tidb_mem_quota_query limit and try again.[conn={0}]"
+    )]
     MemoryQuota(u64),
+    /// The server's statements used more memory than allowed together, and this one most.
+    #[error(
+        "Your query has been cancelled due to exceeding the allowed memory limit for the tidb-server instance and this \
+         query is currently using the most memory. Please try narrowing your query scope or increase the \
+         tidb_server_memory_limit and try again.[conn={0}]"
+    )]
+    ServerMemoryLimit(u64),
+    /// A file in which a statement keeps what it has no memory for.
+    #[error("{doing} file '{path}' (errno: {number} - {reason})")]
+    TemporaryFile {
+        /// What failed.
+        doing: FileWork,
+        /// The file, or the directory that it is in.
+        path: String,
+        /// The system's number.
+        number: i32,
+        /// What the system says.
+        reason: String,
+    },
     /// `max_execution_time` is over.
     #[error("Query execution was interrupted, maximum statement execution time exceeded")]
     ExecutionTimeout,
@@ -869,8 +915,15 @@ pub enum SqlError {
     #[error("Commit outcome is undetermined: {0}")]
     Undetermined(String),
     /// Snapshot older than the GC safe point.
-    #[error("GC life time is shorter than transaction duration, transaction starts at {0}")]
-    SnapshotTooOld(String),
+    #[error(
+        "GC life time is shorter than transaction duration, transaction starts at {start_ts}, GC safe point is {safe_point}"
+    )]
+    SnapshotTooOld {
+        /// The transaction's start, or the time read at.
+        start_ts: u64,
+        /// Versions before it may be gone.
+        safe_point: u64,
+    },
 
     // ---- Cluster ----
     /// PD can't be reached.
@@ -1001,6 +1054,7 @@ impl From<kv_client::Error> for SqlError {
             SchemaChanged(_) => SqlError::SchemaChanged,
             Aborted { start_ts, reason } => SqlError::TransactionAborted { start_ts, reason },
             Evaluation { code, message } => SqlError::Remote { code, message },
+            TooOld { start_ts, safe_point } => SqlError::SnapshotTooOld { start_ts, safe_point },
             Coprocessor(_) | Refused(_) | Finished => SqlError::Other(error.to_string()),
         }
     }

@@ -26,9 +26,11 @@ enum T {
     D,
     /// DATETIME.
     W,
+    /// DATETIME(6).
+    X,
 }
 
-use T::{D, I, L, S, U, W};
+use T::{D, I, L, S, U, W, X};
 
 impl T {
     fn field(&self) -> FieldType {
@@ -39,6 +41,7 @@ impl T {
             U => FieldType::bigint_unsigned(),
             D => FieldType::double(),
             W => FieldType::datetime(0),
+            X => FieldType::datetime(6),
         }
     }
 }
@@ -396,6 +399,58 @@ const TABLES: &[(&str, Columns)] = &[
         ],
     ),
     (
+        "SLOW_QUERY",
+        &[
+            ("TIME", X),
+            ("TXN_START_TS", U),
+            ("USER", S(64)),
+            ("HOST", S(64)),
+            ("CONN_ID", U),
+            ("QUERY_TIME", D),
+            ("DB", S(64)),
+            ("DIGEST", S(64)),
+            ("MEM_MAX", I),
+            ("DISK_MAX", I),
+            ("RESULT_ROWS", I),
+            ("SUCC", I),
+            ("PLAN_FROM_CACHE", I),
+            ("PD_TRIPS", I),
+            ("STORAGE_TRIPS", I),
+            ("OTHER_REGION_TRIPS", I),
+            ("QUERY", L),
+        ],
+    ),
+    (
+        "STATEMENTS_SUMMARY",
+        &[
+            ("STMT_TYPE", S(64)),
+            ("SCHEMA_NAME", S(64)),
+            ("DIGEST", S(64)),
+            ("DIGEST_TEXT", L),
+            ("SAMPLE_USER", S(64)),
+            ("EXEC_COUNT", U),
+            ("SUM_ERRORS", U),
+            ("SUM_LATENCY", U),
+            ("MAX_LATENCY", U),
+            ("MIN_LATENCY", U),
+            ("AVG_LATENCY", U),
+            ("AVG_MEM", U),
+            ("MAX_MEM", U),
+            ("AVG_DISK", U),
+            ("MAX_DISK", U),
+            ("AVG_AFFECTED_ROWS", D),
+            ("AVG_RESULT_ROWS", D),
+            ("SUM_RESULT_ROWS", U),
+            ("SUM_PD_TRIPS", U),
+            ("SUM_STORAGE_TRIPS", U),
+            ("SUM_OTHER_REGION_TRIPS", U),
+            ("PLAN_CACHE_HITS", U),
+            ("FIRST_SEEN", W),
+            ("LAST_SEEN", W),
+            ("QUERY_SAMPLE_TEXT", L),
+        ],
+    ),
+    (
         "DDL_JOBS",
         &[
             ("JOB_ID", I),
@@ -611,6 +666,17 @@ const TABLES: &[(&str, Columns)] = &[
         ],
     ),
 ];
+
+/// Computed tables of the stored database `mysql`.
+const MYSQL_TABLES: &[(&str, Columns)] =
+    &[("tidb", &[("VARIABLE_NAME", S(64)), ("VARIABLE_VALUE", S(1024)), ("COMMENT", S(1024))])];
+
+/// The computed tables of a stored database, by its name in lower case.
+pub fn tables_in(database: &str) -> Vec<Arc<TableInfo>> {
+    let tables = if database == "mysql" { MYSQL_TABLES } else { &[] };
+    let first = FIRST_ID + 1 + TABLES.len() as i64;
+    tables.iter().zip(first..).map(|((name, columns), id)| Arc::new(table(id, name, columns))).collect()
+}
 
 static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(define);
 

@@ -1,11 +1,13 @@
 //! The server, as far as statements need it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use codec::datum::Datum;
 use kv_client::Client;
 use sql_base::SqlError;
+use sql_base::memory::ServerMemory;
 use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache, TableInfo};
 
 use crate::vars::GlobalVars;
@@ -27,6 +29,12 @@ pub trait Services: Send + Sync {
 
     /// What is known of tables' values, and where changes of rows are counted.
     fn statistics(&self) -> Result<Arc<StatisticsCache>, SqlError>;
+
+    /// What all statements of the server hold.
+    fn memory(&self) -> &Arc<ServerMemory>;
+
+    /// Where operators write what they have no memory for.
+    fn temporary_directory(&self) -> &Path;
 
     /// The schema of now.
     fn schema(&self) -> Result<Arc<Schema>, SqlError> {

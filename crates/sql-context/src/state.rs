@@ -1,7 +1,7 @@
 //! What a session remembers between statements.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +9,7 @@ use codec::datum::Datum;
 use codec::types::{Collation, FieldType, flags};
 use sql_base::Interrupt;
 use sql_base::SqlError;
+use sql_base::memory::StatementMemory;
 use sql_parser::Scope;
 
 use super::temporary::TemporaryTables;
@@ -91,6 +92,8 @@ pub struct SessionState {
     pub statement_text: String,
     /// How long it may take if it is a query.
     pub time_limit: Option<Duration>,
+    /// What the running statement holds, once something is counted for it.
+    pub memory: OnceLock<Arc<StatementMemory>>,
     /// The transaction.
     pub txn: TxnState,
     /// What `GET_LOCK()` took; `None` in sessions of the server's own.
@@ -120,6 +123,7 @@ impl SessionState {
             statement_start: Utc::now(),
             statement_text: String::new(),
             time_limit: None,
+            memory: OnceLock::new(),
             txn: TxnState::default(),
             user_locks: None,
             temporary: TemporaryTables::default(),
@@ -162,7 +166,7 @@ impl SessionState {
 
     /// An error if the statement is to end.
     pub fn check_interrupted(&self) -> Result<(), SqlError> {
-        if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
+        self.interrupt.check()
     }
 
     /// `NOW()` as UTC; the variable `timestamp` replaces the clock.

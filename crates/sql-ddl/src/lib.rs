@@ -7,7 +7,7 @@
 //! 2. [`step`]: the states, pure, and why neighbours go together;
 //! 3. `worker`: a step as a transaction; `backfill`: filling an index;
 //! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
-//! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them;
+//! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them; [`gc`]: old versions;
 //! 6. `build`, `default`, `exec`, `views`: from statements to jobs; `temporary`: what needs none;
 //! 7. [`placement`]: policies as PD's rules.
 //!
@@ -33,8 +33,10 @@ mod backfill;
 mod build;
 mod default;
 mod exec;
+pub mod gc;
 mod owner;
 mod queue;
+mod reconcile;
 mod temporary;
 mod views;
 mod worker;

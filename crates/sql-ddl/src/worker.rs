@@ -22,13 +22,11 @@ use super::job::{Action, Job, JobError, JobState, Rename};
 use super::step::{self, Next};
 use crate::placement::{self, rules};
 
-/// How often dropped ranges are looked at.
-pub(super) const SWEEP: Duration = Duration::from_secs(30);
-/// Readers older than this do not count on dropped rows: the same time as versions are kept for.
-const KEEP_DROPPED: Duration = Duration::from_secs(10 * 60);
 /// How long a statement waits for the regions of its table. The first tables of a cluster are made while PD is still
 /// adding replicas, and a region that changes its members does not split.
 const SPLIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Before a step is taken again that must succeed in the end.
+const GO_ON_PAUSE: Duration = Duration::from_secs(1);
 /// A job that fails this often for a passing reason fails for good.
 const RETRIES_MAX: u32 = 100;
 
@@ -151,6 +149,8 @@ fn is_passing(error: &SqlError) -> bool {
             | SqlError::Undetermined(_)
             | SqlError::LockWaitTimeout
             | SqlError::Deadlock
+            | SqlError::TransactionAborted { .. }
+            | SqlError::SnapshotTooOld { .. }
     )
 }
 
@@ -179,6 +179,11 @@ async fn turn_around(domain: &Domain, id: i64, error: &SqlError) -> Result<(), S
 
 /// Records a failure: the job goes back, or is over when it has nothing to undo.
 async fn fail(meta: &mut Meta<'_>, job: &mut Job, error: &SqlError) -> Result<Stepped, SqlError> {
+    if step::must_go_on(job) {
+        tracing::warn!(job = job.id, %error, "a DDL job can neither go back nor stop here: its step is taken again");
+        tokio::time::sleep(GO_ON_PAUSE).await;
+        return Ok(Stepped::TurnedAround);
+    }
     if job.error.is_none() {
         job.error = Some(JobError::from(error));
     }
@@ -624,25 +629,4 @@ impl Step<'_, '_> {
 fn table_rules(id: i64, policy: &PolicyInfo) -> Result<placement::Bundle, SqlError> {
     let (start, end) = codec::table::table_range(PhysicalTableId(id));
     placement::table_bundle(id, &start, &end, policy)
-}
-
-/// Empties the ranges that were dropped long enough ago.
-pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
-    let (ranges, now) = {
-        let mut txn = domain.kv.begin(optimistic()).await?;
-        let mut meta = Meta::new(&mut txn);
-        (meta.delete_ranges().await?, meta.start_ts())
-    };
-    let physical_ms = |ts: u64| codec::timestamp::Timestamp(ts).physical();
-    for range in ranges {
-        if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as i64 {
-            continue;
-        }
-        if let (Some(start), Some(end)) = (sql_base::unhex(&range.start), sql_base::unhex(&range.end)) {
-            domain.kv.delete_range(&start, &end).await?;
-            tracing::info!(start = range.start, end = range.end, "a dropped range was emptied");
-        }
-        transact!(&domain.kv, |meta| meta.forget_delete_range(range.id).await)?;
-    }
-    Ok(())
 }

@@ -1,5 +1,9 @@
 //! Groups: a hash table from the group's key to the states of its aggregate functions.
 //!
+//! Where there is no memory for more groups, rows of groups that are not there go to disk, split by a hash of their keys.
+//! Once the input has ended and the groups that are there have been given, each file is an input of its own, and so on. What a
+//! group itself collects (`GROUP_CONCAT`, `DISTINCT`, JSON) stays in memory: the quota's error ends what has no room.
+//!
 //! With `merge` the input rows are partial results of storage nodes: for each function its state columns in order (AVG
 //! has two, count and sum), then the group's keys.
 
@@ -15,10 +19,12 @@ use codec::types::FieldType;
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
 use query::expr::Expr;
 use sql_base::SqlError;
-use sql_planner::plan::{AggCall, ColId};
+use sql_base::memory::Held;
+use sql_planner::plan::{AggCall, ColId, NodeId};
 
 use crate::keys::{key_bytes, sort_keys};
 use crate::runtime::{Operator, Runtime};
+use crate::spill::{DEPTH_MAX, Parts, Source, Spill, Spilled};
 
 /// Builds the operator.
 pub fn build(
@@ -27,6 +33,7 @@ pub fn build(
     group: &[(Expr, ColId)],
     aggs: &[(AggCall, ColId)],
     merge: bool,
+    node: NodeId,
     rt: &Arc<Runtime>,
 ) -> Result<Box<dyn Operator>, SqlError> {
     let out: Vec<ColId> = group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect();
@@ -45,13 +52,17 @@ pub fn build(
     let keys =
         if merge { Vec::new() } else { group.iter().map(|g| rt.resolve(&g.0, at)).collect::<Result<Vec<_>, _>>()? };
     Ok(Box::new(Aggregate {
-        input: Some(input),
+        source: Source::Operator(input),
+        depth: 0,
+        later: Vec::new(),
         keys,
         key_types: group.iter().map(|g| g.0.ty().clone()).collect(),
         calls,
         merge,
         types: rt.columns.types(&out),
-        results: Vec::new().into_iter(),
+        groups: None,
+        held: rt.held_by(node),
+        spill: rt.spill_of(node),
         rt: rt.clone(),
     }))
 }
@@ -108,7 +119,14 @@ impl State {
         if call.distinct { State::Distinct(HashSet::new(), Box::new(state)) } else { state }
     }
 
-    pub(crate) fn add(&mut self, call: &AggCall, args: &[Datum], order: &[u8], rt: &Runtime) -> Result<(), SqlError> {
+    /// Takes in the arguments of a row; `held` counts what it keeps.
+    pub(crate) fn add(
+        &mut self,
+        call: &AggCall,
+        args: &[Datum],
+        order: &[u8],
+        held: &mut Held,
+    ) -> Result<(), SqlError> {
         let overflow = |_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: call.name.clone() };
         let null = args.iter().any(Datum::is_null);
         match self {
@@ -121,9 +139,9 @@ impl State {
                     key_bytes(&mut key, d, e.ty())?;
                 }
                 if !seen.contains(&key) {
-                    rt.hold(key.len() + 48)?;
+                    held.grow(key.len() + 48)?;
                     seen.insert(key);
-                    inner.add(call, args, order, rt)?;
+                    inner.add(call, args, order, held)?;
                 }
             }
             State::First(v) => {
@@ -132,12 +150,12 @@ impl State {
                 }
             }
             State::Array(items) => {
-                rt.hold(VALUE_BYTES + bytes_of(&args[0]))?;
+                held.grow(VALUE_BYTES + bytes_of(&args[0]))?;
                 items.push(query::value::to_json(&args[0], call.args[0].ty()));
             }
             State::Object(_) if args[0].is_null() => return Err(query::error::EvalError::JsonNullName.into()),
             State::Object(items) => {
-                rt.hold(VALUE_BYTES + bytes_of(&args[0]) + bytes_of(&args[1]))?;
+                held.grow(VALUE_BYTES + bytes_of(&args[0]) + bytes_of(&args[1]))?;
                 let key = sql_catalog::convert::text_of(&args[0], Some(call.args[0].ty()));
                 items.push((
                     String::from_utf8_lossy(&key).into_owned(),
@@ -191,7 +209,7 @@ impl State {
                     .zip(&call.args)
                     .flat_map(|(d, e)| sql_catalog::convert::text_of(d, Some(e.ty())))
                     .collect();
-                rt.hold(text.len() + order.len() + 48)?;
+                held.grow(text.len() + order.len() + 48)?;
                 parts.push((order.to_vec(), text));
             }
         }
@@ -199,10 +217,10 @@ impl State {
     }
 
     /// Takes in a partial result of a storage node.
-    fn merge(&mut self, call: &AggCall, partial: Datum, rt: &Runtime) -> Result<(), SqlError> {
+    fn merge(&mut self, call: &AggCall, partial: Datum, held: &mut Held) -> Result<(), SqlError> {
         match &mut *self {
             State::Count(n) => *n += partial.as_i64().unwrap_or(0),
-            _ => self.add(call, &[partial], &[], rt)?,
+            _ => self.add(call, &[partial], &[], held)?,
         }
         Ok(())
     }
@@ -296,101 +314,156 @@ impl Rank {
     }
 }
 
+/// A group: its key's values and its states.
+type Group = (Vec<Datum>, Vec<State>);
+
 struct Aggregate {
-    input: Option<Box<dyn Operator>>,
+    source: Source,
+    /// How often its rows have been split.
+    depth: u32,
+    /// Files that wait, with how often their rows have been split.
+    later: Vec<(u32, Spilled)>,
     keys: Vec<Expr>,
     key_types: Vec<FieldType>,
     calls: Vec<AggCall>,
     merge: bool,
     types: Arc<[FieldType]>,
-    results: std::vec::IntoIter<Batch>,
+    /// Groups of the source, which has ended, that are still to be given.
+    groups: Option<std::vec::IntoIter<Group>>,
+    held: Held,
+    spill: Spill,
     rt: Arc<Runtime>,
 }
 
+/// Groups while they are made.
+#[derive(Default)]
+struct Groups {
+    index: HashMap<Vec<u8>, usize>,
+    groups: Vec<Group>,
+    /// Where rows of other groups go, once there is no memory for those.
+    others: Option<Parts>,
+}
+
 impl Aggregate {
-    async fn run(&mut self, mut input: Box<dyn Operator>) -> Result<Vec<Batch>, SqlError> {
-        let rt = self.rt.clone();
-        let mut index: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut groups: Vec<(Vec<Datum>, Vec<State>)> = Vec::new();
-        let fresh = |calls: &[AggCall]| calls.iter().map(State::new).collect::<Vec<_>>();
-        while let Some(batch) = input.next().await? {
-            rt.check_interrupted()?;
-            let key_columns = if self.merge {
-                (0..self.key_types.len()).map(|i| batch.column(self.calls.len() + i).clone()).collect()
-            } else {
-                self.keys.iter().map(|e| rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?
-            };
-            let mut arg_columns = Vec::new();
-            let mut orders = Vec::new();
-            if !self.merge {
-                for call in &self.calls {
-                    arg_columns.push(call.args.iter().map(|e| rt.column(e, &batch)).collect::<Result<Vec<_>, _>>()?);
-                    orders.push(match call.order_by.is_empty() {
-                        true => Vec::new(),
-                        false => sort_keys(&call.order_by, &batch, &rt)?,
-                    });
-                }
-            }
-            for row in 0..batch.num_rows() {
-                let mut key = Vec::new();
-                let mut values = Vec::with_capacity(self.key_types.len());
-                for (column, ty) in key_columns.iter().zip(&self.key_types) {
-                    let d = query::batch::datum_at(column, row, ty);
-                    key_bytes(&mut key, &d, ty)?;
-                    values.push(d);
-                }
-                let at = match index.get(&key) {
-                    Some(at) => *at,
-                    None => {
-                        rt.hold(key.len() * 2 + 64 + 64 * self.calls.len())?;
-                        groups.push((values, fresh(&self.calls)));
-                        index.insert(key, groups.len() - 1);
-                        groups.len() - 1
-                    }
-                };
-                for (i, (call, state)) in self.calls.iter().zip(&mut groups[at].1).enumerate() {
-                    if self.merge {
-                        state.merge(call, batch.datum(row, i), &rt)?;
-                    } else {
-                        let args: Vec<Datum> = arg_columns[i]
-                            .iter()
-                            .zip(&call.args)
-                            .map(|(c, e)| query::batch::datum_at(c, row, e.ty()))
-                            .collect();
-                        let order = orders[i].get(row).map_or(&[][..], Vec::as_slice);
-                        state.add(call, &args, order, &rt)?;
-                    }
-                }
-            }
+    /// The groups of the source's rows; and files with the rows of others.
+    async fn run(&mut self) -> Result<Vec<Group>, SqlError> {
+        let mut groups = Groups::default();
+        while let Some(batch) = self.source.next().await? {
+            self.rt.pause().await?;
+            self.take_in(&batch, &mut groups).await?;
         }
+        if let Some(parts) = groups.others {
+            let files = parts.finish().await?.into_iter().flatten();
+            self.later.extend(files.map(|file| (self.depth + 1, file)));
+        }
+        let mut groups = groups.groups;
         // Without GROUP BY there is one group, even of no rows.
         if groups.is_empty() && self.key_types.is_empty() {
-            groups.push((Vec::new(), fresh(&self.calls)));
+            groups.push((Vec::new(), self.calls.iter().map(State::new).collect()));
         }
-        let mut out = Vec::new();
+        Ok(groups)
+    }
+
+    async fn take_in(&mut self, batch: &Batch, into: &mut Groups) -> Result<(), SqlError> {
+        let rt = &self.rt;
+        let key_columns = if self.merge {
+            (0..self.key_types.len()).map(|i| batch.column(self.calls.len() + i).clone()).collect()
+        } else {
+            self.keys.iter().map(|e| rt.column(e, batch)).collect::<Result<Vec<_>, _>>()?
+        };
+        let mut arg_columns = Vec::new();
+        let mut orders = Vec::new();
+        if !self.merge {
+            for call in &self.calls {
+                arg_columns.push(call.args.iter().map(|e| rt.column(e, batch)).collect::<Result<Vec<_>, _>>()?);
+                orders.push(match call.order_by.is_empty() {
+                    true => Vec::new(),
+                    false => sort_keys(&call.order_by, batch, rt)?,
+                });
+            }
+        }
+        let mut other = Vec::new();
+        for row in 0..batch.num_rows() {
+            let mut key = Vec::new();
+            let mut values = Vec::with_capacity(self.key_types.len());
+            for (column, ty) in key_columns.iter().zip(&self.key_types) {
+                let d = query::batch::datum_at(column, row, ty);
+                key_bytes(&mut key, &d, ty)?;
+                values.push(d);
+            }
+            let at = match (into.index.get(&key), &into.others) {
+                (Some(at), _) => *at,
+                (None, Some(parts)) => {
+                    other.push((row as u32, parts.of(&key)));
+                    continue;
+                }
+                (None, None) => {
+                    let bytes = key.len() * 2 + 64 + 64 * self.calls.len();
+                    let full = match self.depth < DEPTH_MAX && !self.key_types.is_empty() {
+                        true => self.held.grow_or_spill(bytes)?,
+                        false => self.held.grow(bytes).map(|()| false)?,
+                    };
+                    if full {
+                        into.others = Some(self.spill.parts(batch.types(), self.depth));
+                    }
+                    into.groups.push((values, self.calls.iter().map(State::new).collect()));
+                    into.index.insert(key, into.groups.len() - 1);
+                    into.groups.len() - 1
+                }
+            };
+            for (i, (call, state)) in self.calls.iter().zip(&mut into.groups[at].1).enumerate() {
+                if self.merge {
+                    state.merge(call, batch.datum(row, i), &mut self.held)?;
+                } else {
+                    let args: Vec<Datum> = arg_columns[i]
+                        .iter()
+                        .zip(&call.args)
+                        .map(|(c, e)| query::batch::datum_at(c, row, e.ty()))
+                        .collect();
+                    let order = orders[i].get(row).map_or(&[][..], Vec::as_slice);
+                    state.add(call, &args, order, &mut self.held)?;
+                }
+            }
+        }
+        if let Some(parts) = &mut into.others {
+            parts.add(batch, &other).await?;
+        }
+        Ok(())
+    }
+
+    /// The next groups that are done, as rows; `None` when there are no more of this source.
+    fn finished(&mut self) -> Result<Option<Batch>, SqlError> {
+        let Some(groups) = &mut self.groups else { return Ok(None) };
         let mut builder = BatchBuilder::new(self.types.clone(), groups.len().min(BATCH_ROWS_MAX));
-        for (mut row, states) in groups {
+        for (mut row, states) in groups.take(BATCH_ROWS_MAX) {
             for (call, state) in self.calls.iter().zip(states) {
-                row.push(state.finish(call, &rt)?);
+                row.push(state.finish(call, &self.rt)?);
             }
             builder.push(&row)?;
-            if builder.len() == BATCH_ROWS_MAX {
-                out.push(builder.finish());
-            }
         }
-        if !builder.is_empty() {
-            out.push(builder.finish());
-        }
-        Ok(out)
+        Ok((!builder.is_empty()).then(|| builder.finish()))
     }
 }
 
 #[async_trait]
 impl Operator for Aggregate {
     async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        if let Some(input) = self.input.take() {
-            self.results = self.run(input).await?.into_iter();
+        loop {
+            self.rt.pause().await?;
+            if let Some(batch) = self.finished()? {
+                return Ok(Some(batch));
+            }
+            if self.groups.take().is_some() {
+                self.held.clear();
+                let Some((depth, file)) = self.later.pop() else {
+                    self.source = Source::Nothing;
+                    return Ok(None);
+                };
+                (self.source, self.depth) = (Source::File(file.read().await?), depth);
+            } else if matches!(self.source, Source::Nothing) {
+                return Ok(None);
+            }
+            self.groups = Some(self.run().await?.into_iter());
         }
-        Ok(self.results.next())
     }
 }

@@ -25,30 +25,33 @@ use query::context::sql_mode;
 use query::error::Warning;
 use query::types::Physical;
 use sql_base::SqlError;
+use sql_base::memory::Held;
 use sql_catalog::convert::{self, Context, Problem};
-use sql_planner::plan::{Plan, Recursive};
+use sql_planner::plan::{NodeId, Plan, Recursive};
 
+use crate::distinct::KEY_BYTES;
 use crate::keys::row_key;
-use crate::runtime::{Operator, Runtime};
-
-/// Makes operators of plans.
-type Build = fn(&Plan, &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError>;
-
-/// What a row that may come only once takes beside its bytes.
-const KEY_BYTES: usize = 48;
+use crate::runtime::{Build, Operator, Runtime};
 
 /// So many batches become one: many a round adds a single row, and a batch takes more than that.
 const SMALL_BATCHES: usize = 256;
 
 /// Builds the operator; `build` makes those of its rounds.
-pub(crate) fn build(plan: &Recursive, build: Build, rt: &Arc<Runtime>) -> Box<dyn Operator> {
+pub(crate) fn build(
+    plan: &Recursive,
+    inputs_at: Vec<NodeId>,
+    build: Build,
+    at: NodeId,
+    rt: &Arc<Runtime>,
+) -> Box<dyn Operator> {
     Box::new(Recursion {
         columns: plan.ids.iter().map(|id| rt.columns.name(*id)).collect(),
         types: rt.columns.types(&plan.ids),
         plan: Some(plan.clone()),
+        inputs_at,
         build,
         seen: HashSet::new(),
-        held: 0,
+        held: rt.held_by(at),
         rows: Vec::new().into_iter(),
         rt: rt.clone(),
     })
@@ -57,14 +60,16 @@ pub(crate) fn build(plan: &Recursive, build: Build, rt: &Arc<Runtime>) -> Box<dy
 struct Recursion {
     /// What is to be run, until it was.
     plan: Option<Recursive>,
+    /// Numbers of its inputs' nodes.
+    inputs_at: Vec<NodeId>,
     build: Build,
     /// Names of the columns, for messages.
     columns: Vec<String>,
     types: Arc<[FieldType]>,
     /// Keys of all rows, where each may come only once.
     seen: HashSet<Vec<u8>>,
-    /// Bytes that it holds.
-    held: usize,
+    /// All rows, and their keys.
+    held: Held,
     rows: std::vec::IntoIter<Batch>,
     rt: Arc<Runtime>,
 }
@@ -74,11 +79,11 @@ impl Recursion {
         let wanted = plan.limit.unwrap_or(u64::MAX);
         let (mut all, mut small) = (Vec::new(), Vec::new());
         let (mut count, mut rounds) = (0, 0);
-        let mut inputs = &plan.inputs[..1];
+        let mut inputs = 0..1;
         while count < wanted {
             let mut added = Vec::new();
             for input in inputs {
-                added.extend(self.rows_of(input, plan.distinct).await?);
+                added.extend(self.rows_of(&plan.inputs[input], self.inputs_at[input], plan.distinct).await?);
             }
             if added.is_empty() {
                 break;
@@ -96,7 +101,7 @@ impl Recursion {
                 return Err(SqlError::RecursionDepth(rounds));
             }
             self.rt.put_work_table(plan.number, added);
-            inputs = &plan.inputs[1..];
+            inputs = 1..plan.inputs.len();
         }
         self.rt.put_work_table(plan.number, Vec::new());
         all.extend(small);
@@ -104,15 +109,12 @@ impl Recursion {
     }
 
     /// What an input adds: its rows as they are kept, those that are new if that is asked for.
-    async fn rows_of(&mut self, input: &Plan, distinct: bool) -> Result<Vec<Batch>, SqlError> {
-        let outside = self.rt.held();
-        let mut kept = 0;
+    async fn rows_of(&mut self, input: &Plan, at: NodeId, distinct: bool) -> Result<Vec<Batch>, SqlError> {
         let mut out = Vec::new();
-        let mut operator = (self.build)(input, &self.rt)?;
+        let mut operator = (self.build)(input, at, &self.rt)?;
         while let Some(batch) = operator.next().await? {
             // An endless recursion waits for nothing else.
-            tokio::task::yield_now().await;
-            self.rt.check_interrupted()?;
+            self.rt.pause().await?;
             let mut batch = self.fit(&batch)?;
             let mut bytes = 0;
             if distinct {
@@ -134,13 +136,8 @@ impl Recursion {
                 bytes += batch.data_bytes();
                 out.push(batch);
             }
-            kept += bytes;
-            self.rt.hold(bytes)?;
+            self.held.grow(bytes)?;
         }
-        drop(operator);
-        // What its operators held is gone with them.
-        self.held += kept;
-        self.rt.release_to(outside + kept);
         Ok(out)
     }
 
@@ -192,12 +189,6 @@ fn fits(from: &FieldType, to: &FieldType) -> bool {
         Physical::Decimal128(_) | Physical::Decimal256(_) => from.flen <= to.flen,
         Physical::Int | Physical::UInt => from.tp == to.tp && from.elems == to.elems,
         _ => from.tp == to.tp && from.decimal == to.decimal,
-    }
-}
-
-impl Drop for Recursion {
-    fn drop(&mut self) {
-        self.rt.release(self.held);
     }
 }
 

@@ -13,20 +13,19 @@ use codec::datum::Datum;
 use codec::types::FieldType;
 use query::batch::{Batch, BatchBuilder};
 use sql_base::SqlError;
-use sql_planner::plan::{ColId, Plan, add_params};
+use sql_base::memory::Held;
+use sql_planner::plan::{ColId, NodeId, Plan, add_params};
 
-use crate::runtime::{Operator, Runtime, Value};
-
-/// Makes operators of plans.
-type Build = fn(&Plan, &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError>;
+use crate::runtime::{Build, Operator, Runtime, Value};
 
 /// Rows of a batch that is given.
 const BATCH_ROWS: usize = 1024;
 
-/// Builds the operator, of the left, its columns, and the plan of the right; `build` makes the right's operators.
+/// Builds the operator, of the left, its columns, and the plan of the right with its number; `build` makes the right's operators.
 pub(crate) fn build(
-    (left, ids, mut right): (Box<dyn Operator>, Vec<ColId>, Plan),
+    (left, ids, mut right, right_at): (Box<dyn Operator>, Vec<ColId>, Plan, NodeId),
     outer: bool,
+    at: NodeId,
     build: Build,
     types: Arc<[FieldType]>,
     rt: &Arc<Runtime>,
@@ -39,13 +38,14 @@ pub(crate) fn build(
         used,
         ids,
         right,
+        right_at,
         outer,
         build,
         types,
         current: None,
         pending: Vec::new(),
         last: None,
-        kept: 0,
+        held: rt.held_by(at),
         rt: rt.clone(),
     })
 }
@@ -56,6 +56,7 @@ struct Lateral {
     /// Positions of the left that the right reads.
     used: Vec<usize>,
     right: Plan,
+    right_at: NodeId,
     outer: bool,
     build: Build,
     types: Arc<[FieldType]>,
@@ -65,8 +66,8 @@ struct Lateral {
     pending: Vec<Vec<Datum>>,
     /// What the right read last, and its rows.
     last: Option<(Vec<Datum>, Vec<Vec<Datum>>)>,
-    /// Bytes that those rows take.
-    kept: usize,
+    /// Those rows.
+    held: Held,
     rt: Arc<Runtime>,
 }
 
@@ -82,30 +83,17 @@ impl Lateral {
         for i in &self.used {
             self.rt.set_param(self.ids[*i], Value::One(row[*i].clone()));
         }
-        self.rt.release(std::mem::take(&mut self.kept));
         self.last = None;
-        let held = self.rt.held();
-        let mut bytes = 0;
-        let mut operator = (self.build)(&self.right, &self.rt)?;
+        self.held.clear();
+        let mut operator = (self.build)(&self.right, self.right_at, &self.rt)?;
         let mut rows = Vec::new();
         while let Some(batch) = operator.next().await? {
             self.rt.check_interrupted()?;
-            bytes += batch.data_bytes();
-            self.rt.hold(batch.data_bytes())?;
+            self.held.grow(batch.data_bytes())?;
             rows.extend((0..batch.num_rows()).map(|r| batch.row(r)));
         }
-        drop(operator);
-        // What its operators held is gone with them.
-        self.rt.release_to(held + bytes);
-        self.kept = bytes;
         self.last = Some((values, rows.clone()));
         Ok(rows)
-    }
-}
-
-impl Drop for Lateral {
-    fn drop(&mut self) {
-        self.rt.release(self.kept);
     }
 }
 
@@ -125,8 +113,7 @@ impl Operator for Lateral {
                     None => break,
                 },
             };
-            self.rt.check_interrupted()?;
-            tokio::task::yield_now().await;
+            self.rt.pause().await?;
             let row = batch.row(at);
             if self.pending.is_empty() {
                 self.pending = self.rows(&row).await?;

@@ -23,12 +23,16 @@
 
 pub mod aggregate;
 mod cte;
+mod distinct;
 mod dml;
 pub mod env;
 mod explain;
 mod frames;
+mod join;
 pub mod keys;
 mod lateral;
+mod locking;
+pub mod measure;
 pub mod operator;
 pub mod plan_cache;
 mod planned;
@@ -40,8 +44,13 @@ mod rollup;
 pub mod runtime;
 pub mod scan;
 mod select;
+mod sort;
+mod spill;
 pub mod statement;
+mod stream;
 pub mod subqueries;
+#[cfg(test)]
+mod testing;
 mod window;
 mod writer;
 
@@ -60,7 +69,7 @@ use crate::env::Env;
 use crate::plan_cache::PlanKey;
 use crate::planned::settings;
 use crate::select::metas;
-use crate::statement::{collect_context, lock_rows, query_runtime, will_lock};
+use crate::statement::{collect_context, lock_all_rows, query_runtime, will_lock};
 use crate::subqueries::run_subqueries;
 
 /// Runs a query or a change. `key` says where the plan of a prepared query is kept.
@@ -75,7 +84,7 @@ pub async fn execute(
             Some(result) => Ok(Outcome::Rows(result)),
             None => Box::pin(select::select(ctx, query, key)).await.map(Outcome::Rows),
         },
-        Statement::Explain(explain) => explain::explain(ctx, explain).map(Outcome::Rows),
+        Statement::Explain(explain) => Box::pin(explain::explain(ctx, explain)).await.map(Outcome::Rows),
         Statement::Do(exprs) => Box::pin(compute(ctx, exprs)).await,
         other => match dml::tree(other) {
             Some(tree) => Box::pin(dml::execute(ctx, tree, key)).await,
@@ -97,14 +106,14 @@ async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sqlparser::ast::Expr]) -> R
     let cx = eval_context(ctx.session, false);
     let (columns, tables) = (physical.columns.clone(), physical.tables());
     let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
-    let values = run_subqueries(&physical.subqueries, &rt).await?;
+    let values = run_subqueries(&physical, &rt).await?;
     for mut e in bound {
         values.apply_expr(&mut e)?;
         rt.column(&e, &Batch::one_empty_row())?;
         rt.sleep().await?;
     }
     collect_context(ctx, &rt);
-    lock_rows(ctx, &rt).await?;
+    lock_all_rows(ctx, &rt).await?;
     Ok(Outcome::ok())
 }
 
@@ -118,7 +127,7 @@ pub async fn describe(ctx: &mut ExecContext<'_>, statement: &Statement) -> Resul
             let bound = binder.bind_query(query)?;
             Ok(metas(&bound.columns, &binder.columns, &ctx.schema))
         }
-        Statement::Explain(_) => Ok(explain::columns()),
+        Statement::Explain(explain) => explain::columns(explain),
         _ => Ok(Vec::new()),
     }
 }

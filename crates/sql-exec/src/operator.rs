@@ -7,25 +7,37 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, UInt32Array};
+use arrow_array::{Array, UInt32Array};
 use async_trait::async_trait;
 use codec::datum::{self, Datum};
 use codec::types::{FieldType, TypeCode};
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder, datum_at};
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_base::memory::Held;
 use sql_planner::optimize::positions;
-use sql_planner::plan::{ColId, JoinKind, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows, add_params};
+use sql_planner::plan::{ColId, NodeId, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows, add_params};
 
-use crate::keys::{key_bytes, key_columns, row_key, sort_keys};
+use crate::keys::key_bytes;
+use crate::measure::Measured;
 use crate::runtime::{Fixed, Operator, Runtime, Value, filter_batch};
-use crate::{aggregate, cte, lateral, rollup, scan, window};
+use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, sort, window};
 
 type Input = Box<dyn Operator>;
 
-/// The operator for a plan.
-pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
-    let at = |input: &Plan| positions(&input.outputs());
+/// The operator for a plan whose node has this number.
+pub fn build(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
+    let operator = make(plan, at, rt)?;
+    Ok(match &rt.meters {
+        Some(meters) => Box::new(Measured { operator, meters: meters.clone(), at }),
+        None => operator,
+    })
+}
+
+fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
+    let places = |input: &Plan| positions(&input.outputs());
+    let below = |n: usize| rt.below(at, plan, n);
+    let input_of = |input: &Plan| build(input, below(0), rt);
     Ok(match plan {
         Plan::One => Box::new(Fixed::new(vec![Batch::one_empty_row()])),
         Plan::Nothing(_) => Box::new(Fixed::new(Vec::new())),
@@ -39,7 +51,7 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             }
             Box::new(Fixed::new(vec![builder.finish()]))
         }
-        Plan::Scan(scan) => scan::build(scan, rt)?,
+        Plan::Scan(scan) => scan::build(scan, at, rt)?,
         Plan::Memory { table, database, columns } => {
             let rows = rt.memory.get(&(database.to_lowercase(), table.name.lower.clone())).cloned().unwrap_or_default();
             let types = rt.columns.types(&columns.iter().map(|c| c.1).collect::<Vec<_>>());
@@ -52,14 +64,14 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             Box::new(Fixed::new(vec![builder.finish()]))
         }
         Plan::Filter { input, conditions } => {
-            let conditions = rt.resolve_all(conditions, &at(input))?;
-            Box::new(Filter { input: build(input, rt)?, conditions, rt: rt.clone() })
+            let conditions = rt.resolve_all(conditions, &places(input))?;
+            Box::new(Filter { input: input_of(input)?, conditions, rt: rt.clone() })
         }
         Plan::Project { input, exprs } => {
             let types = rt.columns.types(&plan.outputs());
-            let exprs = rt.resolve_all(exprs.iter().map(|e| &e.0), &at(input))?;
+            let exprs = rt.resolve_all(exprs.iter().map(|e| &e.0), &places(input))?;
             Box::new(Project {
-                input: build(input, rt)?,
+                input: input_of(input)?,
                 exprs,
                 types,
                 current: None,
@@ -68,7 +80,25 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             })
         }
         Plan::Join { kind, left, right, equal, other, lookup } => {
-            build_join(*kind, left, right, equal, other, *lookup, rt)?
+            let (left_ids, right_ids) = (left.outputs(), right.outputs());
+            let mut all = left_ids.clone();
+            all.extend(&right_ids);
+            let spec = join::Spec {
+                kind: *kind,
+                left_keys: rt.resolve_all(equal.iter().map(|e| &e.0), &positions(&left_ids))?,
+                right_keys: rt.resolve_all(equal.iter().map(|e| &e.1), &positions(&right_ids))?,
+                other: rt.resolve_all(other, &positions(&all))?,
+                left_types: rt.columns.types(&left_ids),
+                right_types: rt.columns.types(&right_ids),
+            };
+            let right_side = match (lookup, &**right) {
+                (Some(pair), plan @ Plan::Scan(_)) if let Expr::Column { index, .. } = &equal[*pair].1 => {
+                    let (plan, at) = (plan.clone(), below(1));
+                    join::Right::Lookup(join::Lookup { plan, at, pair: *pair, keys: *index, build })
+                }
+                (_, right) => join::Right::Build(build(right, below(1), rt)?),
+            };
+            join::build(spec, input_of(left)?, right_side, at, rt)
         }
         // What storage nodes would have done in part is done here as a whole.
         Plan::Aggregate { input, group, aggs, merge: true }
@@ -76,94 +106,62 @@ pub fn build(plan: &Plan, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
                 && scan::is_local(scan, rt) =>
         {
             let rows = Scan { pushed: Pushed { aggregate: None, ..scan.pushed.clone() }, ..(**scan).clone() };
-            aggregate::build(scan::build(&rows, rt)?, &positions(&rows.base_outputs()), group, aggs, false, rt)?
+            let input = build(&Plan::Scan(Box::new(rows.clone())), below(0), rt)?;
+            aggregate::build(input, &positions(&rows.base_outputs()), group, aggs, false, at, rt)?
         }
         Plan::Aggregate { input, group, aggs, merge } => {
-            aggregate::build(build(input, rt)?, &at(input), group, aggs, *merge, rt)?
+            aggregate::build(input_of(input)?, &places(input), group, aggs, *merge, at, rt)?
         }
         Plan::Window { input, partition, order, calls } => {
-            window::build(build(input, rt)?, &input.outputs(), partition, order, calls, rt)?
+            window::build(input_of(input)?, &input.outputs(), partition, order, calls, at, rt)?
         }
-        Plan::Distinct(input) => {
-            let types = rt.columns.types(&input.outputs());
-            Box::new(Distinct { input: build(input, rt)?, types, seen: HashSet::new(), rt: rt.clone() })
-        }
+        Plan::Distinct(input) => distinct::build(input_of(input)?, rt.columns.types(&input.outputs()), at, rt),
         Plan::Sort { input, keys, limit } => {
-            let at = at(input);
+            let places = places(input);
             let keys = keys
                 .iter()
-                .map(|k| Ok(SortKey { expr: rt.resolve(&k.expr, &at)?, desc: k.desc }))
+                .map(|k| Ok(SortKey { expr: rt.resolve(&k.expr, &places)?, desc: k.desc }))
                 .collect::<Result<Vec<_>, SqlError>>()?;
             let types = rt.columns.types(&input.outputs());
-            Box::new(Sort { input: Some(build(input, rt)?), keys, limit: *limit, types, sorted: None, rt: rt.clone() })
+            sort::build(input_of(input)?, keys, *limit, types, at, rt)
         }
         Plan::Limit { input, offset, count } => {
-            Box::new(Limit { input: build(input, rt)?, skip: *offset, left: *count })
+            Box::new(Limit { input: input_of(input)?, skip: *offset, left: *count })
         }
         Plan::Union { inputs, ids } => {
             let types = rt.columns.types(ids);
-            let mut list = inputs.iter().map(|i| build(i, rt)).collect::<Result<Vec<_>, _>>()?;
+            let inputs = inputs.iter().enumerate();
+            let mut list = inputs.map(|(n, input)| build(input, below(n), rt)).collect::<Result<Vec<_>, _>>()?;
             list.reverse();
             Box::new(Union { inputs: list, types })
         }
         Plan::Expand { input, group, .. } => {
-            let keys = rt.resolve_all(group.iter().map(|g| &g.0), &at(input))?;
-            rollup::build(build(input, rt)?, keys, rt.columns.types(&plan.outputs()), rt)
+            let keys = rt.resolve_all(group.iter().map(|g| &g.0), &places(input))?;
+            rollup::build(input_of(input)?, keys, rt.columns.types(&plan.outputs()), rt)
         }
-        Plan::Recursive(recursive) => cte::build(recursive, build, rt),
+        Plan::Recursive(recursive) => {
+            let inputs_at = (0..recursive.inputs.len()).map(below).collect();
+            cte::build(recursive, inputs_at, build, at, rt)
+        }
         Plan::WorkTable { number, ids, .. } => {
             let types = rt.columns.types(ids);
             let rows = rt.work_table(*number).into_iter();
             Box::new(Fixed::new(rows.map(|b| Batch::new(types.clone(), b.columns().to_vec(), b.num_rows())).collect()))
         }
         Plan::Repeat { input, times } => {
-            let times = rt.resolve(times, &at(input))?;
-            Box::new(Repeat { input: build(input, rt)?, times, current: None, rt: rt.clone() })
+            let times = rt.resolve(times, &places(input))?;
+            Box::new(Repeat { input: input_of(input)?, times, current: None, rt: rt.clone() })
         }
         Plan::Lateral { left, right, outer } => {
-            let sides = (build(left, rt)?, left.outputs(), (**right).clone());
-            lateral::build(sides, *outer, build, rt.columns.types(&plan.outputs()), rt)
+            let sides = (input_of(left)?, left.outputs(), (**right).clone(), below(1));
+            lateral::build(sides, *outer, at, build, rt.columns.types(&plan.outputs()), rt)
         }
         Plan::Apply { input, subquery } => {
             let inputs = input.outputs();
             let types = rt.columns.types(&plan.outputs());
-            Box::new(Apply::new(build(input, rt)?, inputs, (**subquery).clone(), types, rt.clone()))
+            Box::new(Apply::new(input_of(input)?, inputs, (**subquery).clone(), (at, below(1)), types, rt.clone()))
         }
     })
-}
-
-fn build_join(
-    kind: JoinKind,
-    left: &Plan,
-    right: &Plan,
-    equal: &[(Expr, Expr)],
-    other: &[Expr],
-    lookup: Option<usize>,
-    rt: &Arc<Runtime>,
-) -> Result<Input, SqlError> {
-    let (left_ids, right_ids) = (left.outputs(), right.outputs());
-    let mut all = left_ids.clone();
-    all.extend(&right_ids);
-    let left_keys = rt.resolve_all(equal.iter().map(|e| &e.0), &positions(&left_ids))?;
-    let right_keys = rt.resolve_all(equal.iter().map(|e| &e.1), &positions(&right_ids))?;
-    let right_side = match (lookup, right) {
-        (Some(pair), Plan::Scan(_)) if let Expr::Column { index, .. } = &equal[pair].1 => {
-            Right::Lookup { plan: Box::new(right.clone()), pair, keys: *index }
-        }
-        _ => Right::Build(build(right, rt)?),
-    };
-    Ok(Box::new(Join {
-        kind,
-        left: build(left, rt)?,
-        right: right_side,
-        left_keys,
-        right_keys,
-        other: rt.resolve_all(other, &positions(&all))?,
-        right_types: rt.columns.types(&right_ids),
-        table: None,
-        current: None,
-        rt: rt.clone(),
-    }))
 }
 
 struct Filter {
@@ -315,300 +313,6 @@ impl Operator for Repeat {
     }
 }
 
-struct Distinct {
-    input: Input,
-    types: Arc<[FieldType]>,
-    seen: HashSet<Vec<u8>>,
-    rt: Arc<Runtime>,
-}
-
-#[async_trait]
-impl Operator for Distinct {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        while let Some(batch) = self.input.next().await? {
-            let columns: Vec<_> = batch.columns().iter().cloned().zip(self.types.iter().cloned()).collect();
-            let mut keep = Vec::new();
-            for row in 0..batch.num_rows() {
-                let key = row_key(&columns, row, true)?.unwrap_or_default();
-                let bytes = key.len() + 48;
-                if self.seen.insert(key) {
-                    self.rt.hold(bytes)?;
-                    keep.push(row as u32);
-                }
-            }
-            if !keep.is_empty() {
-                return Ok(Some(batch.take(&UInt32Array::from(keep))?));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// All rows in order. With a limit only the first rows are kept on the way.
-struct Sort {
-    input: Option<Input>,
-    keys: Vec<SortKey>,
-    limit: Option<u64>,
-    types: Arc<[FieldType]>,
-    sorted: Option<Fixed>,
-    rt: Arc<Runtime>,
-}
-
-impl Sort {
-    async fn sort(&mut self) -> Result<Fixed, SqlError> {
-        let mut batches: Vec<Batch> = Vec::new();
-        let mut keys: Vec<Vec<u8>> = Vec::new();
-        let Some(mut input) = self.input.take() else { return Ok(Fixed::new(Vec::new())) };
-        let keep = self.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n < 1 << 20);
-        while let Some(batch) = input.next().await? {
-            self.rt.hold(batch.data_bytes())?;
-            keys.extend(sort_keys(&self.keys, &batch, &self.rt)?);
-            batches.push(batch);
-            // With a limit, throw away what cannot be among the first rows any more.
-            if let Some(n) = keep
-                && keys.len() > 4 * n.max(BATCH_ROWS_MAX)
-            {
-                (batches, keys) = self.order(batches, keys, Some(n))?;
-            }
-        }
-        let (batches, _) = self.order(batches, keys, keep)?;
-        let mut out = Vec::new();
-        for b in batches {
-            let mut start = 0;
-            while start < b.num_rows() {
-                let n = (b.num_rows() - start).min(BATCH_ROWS_MAX);
-                out.push(b.slice(start, n));
-                start += n;
-            }
-        }
-        Ok(Fixed::new(out))
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn order(
-        &self,
-        batches: Vec<Batch>,
-        mut keys: Vec<Vec<u8>>,
-        keep: Option<usize>,
-    ) -> Result<(Vec<Batch>, Vec<Vec<u8>>), SqlError> {
-        let all = Batch::concat(&self.types, &batches)?;
-        let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-        order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
-        order.truncate(keep.unwrap_or(usize::MAX));
-        let kept = order.iter().map(|i| std::mem::take(&mut keys[*i as usize])).collect();
-        Ok((vec![all.take(&UInt32Array::from(order))?], kept))
-    }
-}
-
-#[async_trait]
-impl Operator for Sort {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        if self.sorted.is_none() {
-            self.sorted = Some(self.sort().await?);
-        }
-        match &mut self.sorted {
-            Some(s) => s.next().await,
-            None => Ok(None),
-        }
-    }
-}
-
-enum Right {
-    /// Read once, into a hash table.
-    Build(Input),
-    /// Looked up by the values of one key for each batch of left rows.
-    Lookup { plan: Box<Plan>, pair: usize, keys: ColId },
-}
-
-/// The right side's rows by key.
-struct HashTable {
-    rows: Batch,
-    by_key: HashMap<Vec<u8>, Vec<u32>>,
-}
-
-struct Join {
-    kind: JoinKind,
-    left: Input,
-    right: Right,
-    left_keys: Vec<Expr>,
-    right_keys: Vec<Expr>,
-    other: Vec<Expr>,
-    right_types: Arc<[FieldType]>,
-    table: Option<HashTable>,
-    current: Option<LeftRows>,
-    rt: Arc<Runtime>,
-}
-
-/// Left rows that are being joined, and how far that has come.
-struct LeftRows {
-    batch: Batch,
-    keys: Vec<(ArrayRef, FieldType)>,
-    row: usize,
-    /// Matches of this row that were paired already, and whether one of the pairs was kept.
-    paired: usize,
-    matched: bool,
-}
-
-/// Pairs that a join makes at once, and their bytes: a product of tables is never in memory, however large it is.
-const JOIN_ROWS_MAX: usize = 4 * BATCH_ROWS_MAX;
-const JOIN_BYTES: usize = 32 << 20;
-
-impl Join {
-    fn hash(&self, batches: Vec<Batch>) -> Result<HashTable, SqlError> {
-        let rows = Batch::concat(&self.right_types, &batches)?;
-        let columns = key_columns(&self.right_keys, &rows, &self.rt)?;
-        let mut by_key: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
-        for row in 0..rows.num_rows() {
-            if let Some(key) = row_key(&columns, row, false)? {
-                by_key.entry(key).or_default().push(row as u32);
-            }
-        }
-        Ok(HashTable { rows, by_key })
-    }
-
-    async fn read_right(&mut self, left: &Batch) -> Result<(), SqlError> {
-        let mut batches = Vec::new();
-        match &mut self.right {
-            Right::Build(input) => {
-                if self.table.is_some() {
-                    return Ok(());
-                }
-                while let Some(b) = input.next().await? {
-                    self.rt.hold(b.data_bytes())?;
-                    batches.push(b);
-                }
-            }
-            Right::Lookup { plan, pair, keys } => {
-                let key = &self.left_keys[*pair];
-                let values = self.rt.column(key, left)?;
-                let mut distinct = HashMap::new();
-                for row in 0..left.num_rows() {
-                    let d = datum_at(&values, row, key.ty());
-                    if !d.is_null() {
-                        let mut k = Vec::new();
-                        key_bytes(&mut k, &d, key.ty())?;
-                        distinct.entry(k).or_insert(d);
-                    }
-                }
-                if distinct.is_empty() {
-                    self.table = Some(self.hash(Vec::new())?);
-                    return Ok(());
-                }
-                let list = distinct.into_values().map(|value| Expr::Const { value, ty: key.ty().clone() }).collect();
-                self.rt.set_param(*keys, Value::Many { all: false, list: Arc::new(list) });
-                let mut input = build(plan, &self.rt)?;
-                while let Some(b) = input.next().await? {
-                    batches.push(b);
-                }
-            }
-        }
-        self.table = Some(self.hash(batches)?);
-        Ok(())
-    }
-
-    /// The next pairs and the left rows that turned out to have no match.
-    fn join(&self, left: &mut LeftRows, table: &HashTable) -> Result<Batch, SqlError> {
-        let everything = table.rows.num_rows();
-        let batch = &left.batch;
-        let row_bytes = |b: &Batch| b.data_bytes() / b.num_rows().max(1);
-        let pair_bytes = (row_bytes(batch) + row_bytes(&table.rows)).max(1);
-        let pairs_max = (JOIN_BYTES / pair_bytes).clamp(1, JOIN_ROWS_MAX);
-        let first = left.row;
-        // Where nothing else is asked of a pair, one match is as good as all.
-        let one = !self.kind.has_right() && self.other.is_empty();
-        let (mut l, mut r): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
-        // Whether each row from the first on has a kept pair; the first may have had one before.
-        let mut matched = vec![left.matched];
-        while left.row < batch.num_rows() && l.len() < pairs_max {
-            let room = pairs_max - l.len();
-            let (skip, before) = (left.paired, r.len());
-            let all = if self.left_keys.is_empty() {
-                let all = if one { everything.min(1) } else { everything };
-                r.extend((skip..all).take(room).map(|i| i as u32));
-                all
-            } else {
-                let matches: &[u32] = match row_key(&left.keys, left.row, false)? {
-                    Some(key) => table.by_key.get(&key).map_or(&[], Vec::as_slice),
-                    None => &[],
-                };
-                let matches = if one { &matches[..matches.len().min(1)] } else { matches };
-                r.extend(matches[skip..].iter().take(room));
-                matches.len()
-            };
-            let taken = r.len() - before;
-            l.extend(std::iter::repeat_n(left.row as u32, taken));
-            left.paired += taken;
-            if left.paired == all {
-                left.row += 1;
-                left.paired = 0;
-                matched.push(false);
-            }
-        }
-        let pairs = batch.take(&UInt32Array::from(l.clone()))?.zip(&table.rows.take(&UInt32Array::from(r))?);
-        let (pairs, kept) = filter_batch(pairs, &self.other, &self.rt)?;
-        for (i, row) in l.iter().enumerate() {
-            matched[*row as usize - first] |= kept.as_ref().is_none_or(|k| k[i]);
-        }
-        left.matched = matched.pop().unwrap_or(false);
-        if self.kind == JoinKind::Inner {
-            return Ok(pairs);
-        }
-        if !self.kind.has_right() {
-            let wanted = self.kind == JoinKind::Semi;
-            let rows: Vec<u32> =
-                (first..left.row).filter(|row| matched[row - first] == wanted).map(|row| row as u32).collect();
-            return Ok(batch.take(&UInt32Array::from(rows))?);
-        }
-        let lonely: Vec<u32> = (first..left.row).filter(|row| !matched[row - first]).map(|row| row as u32).collect();
-        if lonely.is_empty() {
-            return Ok(pairs);
-        }
-        let n = lonely.len();
-        let nulls =
-            self.right_types.iter().map(|t| query::batch::repeat(&Datum::Null, t, n)).collect::<Result<Vec<_>, _>>()?;
-        let nulls = Batch::new(self.right_types.clone(), nulls, n);
-        let lonely = batch.take(&UInt32Array::from(lonely))?.zip(&nulls);
-        if pairs.is_empty() {
-            return Ok(lonely);
-        }
-        Ok(Batch::concat(&lonely.types().clone(), &[lonely, pairs])?)
-    }
-}
-
-#[async_trait]
-impl Operator for Join {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        loop {
-            // Nothing else here may ever wait, and others want to run: KILL, time limits, other sessions.
-            tokio::task::yield_now().await;
-            if self.current.is_none() {
-                let Some(batch) = self.left.next().await? else { return Ok(None) };
-                if batch.is_empty() {
-                    continue;
-                }
-                self.read_right(&batch).await?;
-                let keys = key_columns(&self.left_keys, &batch, &self.rt)?;
-                self.current = Some(LeftRows { batch, keys, row: 0, paired: 0, matched: false });
-            }
-            let (Some(mut left), Some(table)) = (self.current.take(), &self.table) else { continue };
-            if matches!(self.kind, JoinKind::Inner | JoinKind::Semi) && table.rows.is_empty() {
-                if matches!(self.right, Right::Build(_)) {
-                    return Ok(None);
-                }
-                continue;
-            }
-            self.rt.check_interrupted()?;
-            let out = self.join(&mut left, table)?;
-            if left.row < left.batch.num_rows() {
-                self.current = Some(left);
-            }
-            if !out.is_empty() {
-                return Ok(Some(out));
-            }
-        }
-    }
-}
-
 /// Runs a subquery for each row.
 struct Apply {
     input: Input,
@@ -616,8 +320,11 @@ struct Apply {
     /// Positions of the input that the subquery reads.
     used: Vec<usize>,
     subquery: Subquery,
+    subquery_at: NodeId,
     /// Its rows, where only the test of them depends on the input.
     rows: Rows,
+    /// Those rows.
+    held: Held,
     types: Arc<[FieldType]>,
     rt: Arc<Runtime>,
 }
@@ -637,6 +344,7 @@ impl Apply {
         input: Input,
         inputs: Vec<ColId>,
         mut subquery: Subquery,
+        (at, subquery_at): (NodeId, NodeId),
         types: Arc<[FieldType]>,
         rt: Arc<Runtime>,
     ) -> Self {
@@ -647,30 +355,26 @@ impl Apply {
             add_params(condition, &mut read);
         }
         let used = (0..inputs.len()).filter(|i| read.contains(&inputs[*i])).collect();
-        Apply { input, inputs, used, subquery, rows, types, rt }
+        Apply { input, inputs, used, subquery, subquery_at, rows, held: rt.held_by(at), types, rt }
     }
 
     /// The answer for the row whose values the parameters have.
     async fn answer(&mut self) -> Result<Datum, SqlError> {
         if matches!(self.rows, Rows::Unread) {
-            let mut op = build(&self.subquery.plan, &self.rt)?;
+            let mut op = build(&self.subquery.plan, self.subquery_at, &self.rt)?;
             let mut batches = Vec::new();
             while let Some(b) = op.next().await? {
-                self.rt.hold(b.data_bytes())?;
+                self.held.grow(b.data_bytes())?;
                 batches.push(b);
             }
             self.rows = Rows::Known(self.subquery.plan.outputs(), batches);
         }
-        let held = self.rt.held();
-        let answer = match &self.rows {
+        match &self.rows {
             Rows::Known(ids, batches) => {
                 answer(&self.subquery.kind, ids, &mut Fixed::new(batches.clone()), &self.rt).await
             }
-            _ => run_subquery(&self.subquery, &self.rt).await,
-        };
-        // What its operators held is gone with them.
-        self.rt.release_to(held);
-        answer
+            _ => run_subquery(&self.subquery, self.subquery_at, &self.rt).await,
+        }
     }
 }
 
@@ -682,8 +386,7 @@ impl Operator for Apply {
         // Rows with equal outer values have equal answers.
         let mut known: HashMap<Vec<u8>, Datum> = HashMap::new();
         for row in 0..batch.num_rows() {
-            self.rt.check_interrupted()?;
-            tokio::task::yield_now().await;
+            self.rt.pause().await?;
             let mut values = batch.row(row);
             let mut key = Vec::new();
             for i in &self.used {
@@ -711,8 +414,8 @@ impl Operator for Apply {
 }
 
 /// The value of a subquery. What it reads of rows around it, parameters say.
-pub async fn run_subquery(subquery: &Subquery, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
-    let mut rows = build(&subquery.plan, rt)?;
+pub async fn run_subquery(subquery: &Subquery, at: NodeId, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
+    let mut rows = build(&subquery.plan, at, rt)?;
     answer(&subquery.kind, &subquery.plan.outputs(), &mut *rows, rt).await
 }
 
@@ -774,10 +477,10 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
 }
 
 /// The values of the one column of a plan, each once, as constants.
-pub async fn list(plan: &Plan, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
+pub async fn list(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
     /// What a value takes beside its bytes.
     const VALUE_BYTES: usize = 256;
-    let mut op = build(plan, rt)?;
+    let mut op = build(plan, at, rt)?;
     let mut seen = HashSet::new();
     let mut out = Vec::new();
     while let Some(batch) = op.next().await? {
@@ -795,3 +498,6 @@ pub async fn list(plan: &Plan, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError>
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! From a plan to one whose operators can be built.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use codec::datum::Datum;
@@ -12,8 +12,9 @@ use sql_base::outcome::ColumnMeta;
 use sql_catalog::TableInfo;
 use sql_context::{ExecContext, Level, Services};
 use sql_planner::optimize::Settings;
-use sql_planner::plan::{Physical, Plan};
+use sql_planner::plan::{Physical, Plan, Taken};
 
+use crate::measure::meters_of;
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
 use crate::runtime::{Runtime, Value};
@@ -86,13 +87,15 @@ pub(crate) fn settings(server: &dyn Services, cx: &EvalContext) -> Settings {
     Settings { zone: cx.time_zone.clone(), statistics }
 }
 
-/// Begins the run of a plan with the values of its parameters: subqueries run, rows are locked that are read by key under a lock clause.
+/// Begins the run of a plan with the values of its parameters: subqueries run, rows are locked that are read by key under a
+/// lock clause. Rows that are `taken` are skipped by clauses that say so.
 pub(crate) async fn begin(
     ctx: &mut ExecContext<'_>,
     cx: EvalContext,
     physical: Arc<Physical>,
     values: Vec<(usize, Value)>,
     reads: Reads,
+    taken: &Arc<HashSet<Vec<u8>>>,
 ) -> Result<Planned, SqlError> {
     let tables = physical.tables();
     let columns = physical.columns.clone();
@@ -105,16 +108,21 @@ pub(crate) async fn begin(
         query_runtime(ctx, cx, columns, &tables, reads == Reads::Current).await?
     };
     rt.memory = load_memory_tables(ctx, &physical).await?;
+    rt.meters = meters_of(&physical);
+    rt.taken = taken.clone();
     if reads == Reads::ByClause && physical.subqueries.iter().any(|s| s.plan.reads(true)) {
         rt.read_locked_from(reader_of(ctx, &tables, true).await?);
     }
     values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
     let rt = Arc::new(rt);
-    let subqueries = run_subqueries(&physical.subqueries, &rt).await?;
+    let subqueries = run_subqueries(&physical, &rt).await?;
     if reads == Reads::ByClause && !rt.knows_locked() {
-        match PointKeys::of(&physical.plan, &rt) {
+        // Rows that may be taken are not asked for before it is known that they match.
+        let waits = |keys: &PointKeys| keys.clause.is_none_or(|clause| clause.taken != Taken::Skip);
+        match PointKeys::of(&physical.plan, &rt).filter(waits) {
             Some(keys) => {
-                let wait = lock_wait(ctx.session, keys.clause.is_some_and(|clause| clause.nowait));
+                let fails = keys.clause.is_some_and(|clause| clause.taken == Taken::Fail);
+                let wait = lock_wait(ctx.session, fails);
                 let locked = keys.lock(ctx.txn().await?, wait).await?;
                 rt.read_what_is_locked(Reader::with_overlay(ctx.server.kv()?.snapshot(locked.ts), locked.values));
             }

@@ -1,12 +1,12 @@
-//! What the operators of a statement share, and what an operator is.
+//! What the operators of a statement share.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
-use async_trait::async_trait;
 use codec::datum::Datum;
 use codec::timestamp::Timestamp;
 use parking_lot::Mutex;
@@ -15,11 +15,15 @@ use query::context::{EvalContext, TimeZone};
 use query::error::EvalError;
 use query::expr::{CmpOp, Expr, Func};
 use query::types::EvalType;
+use sql_base::memory::{Held, Limits, ServerMemory, StatementMemory};
 use sql_base::{Interrupt, SqlError};
 use sql_planner::access::settle;
-use sql_planner::plan::{Access, ColId, Columns, Lock, Scan};
+use sql_planner::plan::{Access, ColId, Columns, Lock, NodeId, Plan, Scan};
 
+use crate::measure::Meters;
 use crate::reader::Reader;
+use crate::spill::Spill;
+pub use crate::stream::{Fixed, Operator};
 
 /// Where locking scans read.
 struct Locking {
@@ -58,12 +62,14 @@ pub struct Runtime {
     pub memory: HashMap<(String, String), Arc<Vec<Vec<Datum>>>>,
     /// Flag of `KILL`.
     pub interrupt: Arc<Interrupt>,
-    /// Bytes that operators which collect rows (sorts, hash tables, groups) may hold together.
-    pub memory_limit: usize,
+    /// What operators that collect rows (sorts, hash tables, groups) hold together, and may.
+    pub budget: Arc<StatementMemory>,
+    /// Where they write what there is no memory for.
+    pub directory: Arc<Path>,
+    /// What they did, if that is measured.
+    pub meters: Option<Arc<Meters>>,
     /// Rounds of a recursive query.
     pub rounds_max: u64,
-    /// Connection, for messages.
-    pub connection: u64,
     /// Rows of the last round of recursive queries, by the number of their work table.
     work_tables: Mutex<HashMap<usize, Vec<Batch>>>,
     /// Values of parameters. Those of rows around subqueries and of keys to look up change while the statement runs: who
@@ -71,12 +77,17 @@ pub struct Runtime {
     params: Mutex<HashMap<usize, Value>>,
     cx: Mutex<EvalContext>,
     locks: Mutex<Vec<(Lock, Vec<u8>)>>,
-    held: std::sync::atomic::AtomicUsize,
+    /// What is held until the statement ends.
+    held: Mutex<Held>,
+    /// Keys of rows that others have locked, and that are to be skipped.
+    pub(crate) taken: Arc<HashSet<Vec<u8>>>,
 }
 
 impl Runtime {
     /// For one statement.
     pub fn new(reader: Reader, columns: Arc<Columns>, cx: EvalContext, interrupt: Arc<Interrupt>) -> Runtime {
+        // Who runs it for a session sets that session's limits.
+        let budget = StatementMemory::new(Arc::new(ServerMemory::default()), Limits::NONE, interrupt.clone(), 0);
         Runtime {
             reader,
             locking: OnceLock::new(),
@@ -85,14 +96,16 @@ impl Runtime {
             pushdown: true,
             memory: HashMap::new(),
             interrupt,
-            memory_limit: 1 << 30,
+            held: Mutex::new(Held::new(budget.clone(), None)),
+            taken: Arc::default(),
+            budget,
+            directory: std::env::temp_dir().into(),
+            meters: None,
             rounds_max: 1000,
-            connection: cx.session.connection_id,
             work_tables: Mutex::new(HashMap::new()),
             params: Mutex::new(HashMap::new()),
             cx: Mutex::new(cx),
             locks: Mutex::new(Vec::new()),
-            held: std::sync::atomic::AtomicUsize::new(0),
         }
     }
 
@@ -201,6 +214,16 @@ impl Runtime {
         }
     }
 
+    /// Whether rows are to be skipped.
+    pub(crate) fn skips(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Whether the row of a key is to be skipped.
+    pub(crate) fn is_taken(&self, key: &[u8]) -> bool {
+        self.skips() && self.taken.contains(key)
+    }
+
     /// Row keys to be locked, and how.
     pub fn take_locks(&self) -> Vec<(Lock, Vec<u8>)> {
         std::mem::take(&mut *self.locks.lock())
@@ -216,42 +239,47 @@ impl Runtime {
         self.work_tables.lock().get(&number).cloned().unwrap_or_default()
     }
 
-    /// Fails when the statement was killed.
+    /// Sets what the statement may hold, and where it writes what it may not, before operators are built.
+    pub fn limit(&mut self, budget: Arc<StatementMemory>, directory: Arc<Path>) {
+        self.held = Mutex::new(Held::new(budget.clone(), None));
+        (self.budget, self.directory) = (budget, directory);
+    }
+
+    /// Fails when the statement is to end: it was killed, or its time is over.
     pub fn check_interrupted(&self) -> Result<(), SqlError> {
-        if self.interrupt.is_killed() { Err(SqlError::Interrupted) } else { Ok(()) }
+        self.interrupt.check()
     }
 
-    /// Bytes that operators hold now.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(std::sync::atomic::Ordering::Relaxed)
+    /// The same, and lets others run. Where nothing else is waited for, between pieces of work of some milliseconds.
+    pub(crate) async fn pause(&self) -> Result<(), SqlError> {
+        tokio::task::yield_now().await;
+        self.check_interrupted()
     }
 
-    /// Goes back to what was held, when what held more is gone.
-    pub(crate) fn release_to(&self, bytes: usize) {
-        self.held.store(bytes, std::sync::atomic::Ordering::Relaxed);
+    /// What the operator of this node will hold.
+    pub(crate) fn held_by(&self, at: NodeId) -> Held {
+        Held::new(self.budget.clone(), self.meters.as_ref().map(|m| m.of(at).memory.clone()))
     }
 
-    /// Gives back bytes that an operator kept.
-    pub fn release(&self, bytes: usize) {
-        use std::sync::atomic::Ordering;
-        // What held more may have been given back for it already.
-        let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| Some(all.saturating_sub(bytes)));
+    /// Where it writes what it has no memory for.
+    pub(crate) fn spill_of(&self, at: NodeId) -> Spill {
+        let written = self.meters.as_ref().map(|m| m.of(at).disk.clone());
+        Spill::new(self.directory.clone(), self.budget.clone(), written)
     }
 
-    /// Counts bytes that an operator keeps; fails over the limit.
+    /// The number of a plan right below `plan`, which has this one. Only who measures needs it.
+    pub(crate) fn below(&self, at: NodeId, plan: &Plan, n: usize) -> NodeId {
+        if self.meters.is_some() { at.below(plan, n) } else { at }
+    }
+
+    /// Counts bytes that are kept until the statement ends; fails over its quota.
     pub fn hold(&self, bytes: usize) -> Result<(), SqlError> {
-        use std::sync::atomic::Ordering;
-        let all = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all > self.memory_limit { Err(SqlError::MemoryQuota(self.connection)) } else { Ok(()) }
+        self.held.lock().grow(bytes)
     }
 }
 
-/// Gives batches until it has no more. Batches may be empty.
-#[async_trait]
-pub trait Operator: Send {
-    /// The next rows.
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError>;
-}
+/// Makes operators of a plan whose node has this number.
+pub(crate) type Build = fn(&Plan, NodeId, &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError>;
 
 /// Column numbers to positions.
 pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
@@ -316,23 +344,4 @@ pub fn filter_batch(batch: Batch, conditions: &[Expr], rt: &Runtime) -> Result<(
     }
     let batch = batch.filter(&BooleanArray::from(keep.clone()))?;
     Ok((batch, Some(keep)))
-}
-
-/// Batches that are there already.
-pub struct Fixed {
-    batches: std::vec::IntoIter<Batch>,
-}
-
-impl Fixed {
-    /// These batches.
-    pub fn new(batches: Vec<Batch>) -> Fixed {
-        Fixed { batches: batches.into_iter() }
-    }
-}
-
-#[async_trait]
-impl Operator for Fixed {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        Ok(self.batches.next())
-    }
 }

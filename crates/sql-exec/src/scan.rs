@@ -19,8 +19,9 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo};
-use sql_planner::plan::{Access, Lock, Scan};
+use sql_planner::plan::{Access, NodeId, Scan};
 
+use crate::locking;
 use crate::pushdown;
 use crate::reader::Reader;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch};
@@ -34,11 +35,22 @@ const FETCH_BYTES: usize = 8 << 20;
 
 /// Whether the rows are put together here, and what the plan leaves to the storage nodes is done here.
 pub fn is_local(scan: &Scan, rt: &Runtime) -> bool {
-    rt.reader_of(scan).is_dirty(&scan.table) || !rt.pushdown || !pushdown::can_send(scan, rt)
+    let reads_here = rt.reader_of(scan).is_dirty(&scan.table) || !rt.pushdown || !pushdown::can_send(scan, rt);
+    // Stores do not know which rows are to be skipped, and would count them.
+    reads_here || (scan.lock.is_some() && rt.skips())
 }
 
 /// Builds the operator that reads a scan's rows. Its columns are the scan's outputs.
-pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+pub fn build(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+    let rows = read(scan, at, rt)?;
+    Ok(match scan.lock {
+        Some(lock) if scan.handle.is_some() => locking::build(rows, scan, lock, rt),
+        Some(_) => return Err(SqlError::internal("plan", "rows to be locked without their handles")),
+        None => rows,
+    })
+}
+
+fn read(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
     let types = rt.columns.types(&scan.base_outputs());
     let desc = scan.order == Some(true);
     let keep_order = scan.order.is_some();
@@ -62,7 +74,6 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 .filter_map(|(o, _)| Some(scan.table.columns.get(*o)?.field_type.clone()))
                 .collect(),
             handle: scan.handle.is_some(),
-            lock: scan.lock,
             types: types.clone(),
             filters: root_filters(true)?,
             source,
@@ -81,7 +92,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
         let sent = pushdown::sent_scan(scan);
         let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
         let names = pushdown::message_names(scan, None, rt);
-        pushed_reader(scan, &sent, request, names, rt, root_filters(false)?)
+        pushed_reader(scan, &sent, at, request, names, rt, root_filters(false)?)
     };
     match &*access {
         Access::Empty => Ok(Box::new(Fixed::new(vec![]))),
@@ -119,7 +130,6 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                     wanted: scan.columns.iter().map(|c| row::entry_position(&scan.table, index, c.0)).collect(),
                     handle_type: scan.table.handle_column().map(|c| c.field_type.clone()),
                     handle: scan.handle.is_some(),
-                    lock: scan.lock,
                     types,
                     filters: root_filters(true)?,
                     ranges,
@@ -130,7 +140,7 @@ pub fn build(scan: &Scan, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlErr
                 let sent = pushdown::sent_scan(scan);
                 let request = pushdown::index_scan(&sent, index, ranges, keep_order, desc, rt)?;
                 let names = pushdown::message_names(scan, Some(index), rt);
-                return pushed_reader(scan, &sent, request, names, rt, root_filters(false)?);
+                return pushed_reader(scan, &sent, at, request, names, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
             let reader = source.through(&scan.table, scan.physical, index)?;
@@ -190,7 +200,6 @@ struct RowReader {
     table: PhysicalTableId,
     column_types: Vec<FieldType>,
     handle: bool,
-    lock: Option<Lock>,
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     source: Source,
@@ -281,7 +290,6 @@ impl Operator for RowReader {
             let bytes: usize = found.iter().map(|(_, value)| value.len()).sum();
             self.batch = self.batch.min(FETCH_BYTES / (bytes / found.len()).max(1)).max(1);
             let mut builder = BatchBuilder::new(self.types.clone(), found.len());
-            let mut handles = Vec::with_capacity(if self.lock.is_some() { found.len() } else { 0 });
             for (handle, value) in found {
                 let mut row = self.decoder.decode(&value, &handle).map_err(row::damaged)?;
                 for (d, ty) in row.iter_mut().zip(&self.column_types) {
@@ -293,16 +301,8 @@ impl Operator for RowReader {
                     row.push(handle.to_datum());
                 }
                 builder.push(&row)?;
-                if self.lock.is_some() {
-                    handles.push(handle);
-                }
             }
-            let batch = builder.finish();
-            let (batch, kept) = filter_batch(batch, &self.filters, &self.rt)?;
-            if let Some(lock) = self.lock {
-                let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table, h)));
-            }
+            let (batch, _) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
             if !batch.is_empty() {
                 return Ok(Some(batch));
             }
@@ -323,7 +323,6 @@ struct IndexReader {
     wanted: Vec<Option<usize>>,
     handle_type: Option<FieldType>,
     handle: bool,
-    lock: Option<Lock>,
     types: Arc<[FieldType]>,
     filters: Vec<Expr>,
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
@@ -344,7 +343,6 @@ impl Operator for IndexReader {
             }
             let (columns, key) = (borrowed(&self.index), borrowed(&self.key));
             let mut builder = BatchBuilder::new(self.types.clone(), pairs.len());
-            let mut handles = Vec::new();
             for (k, v) in &pairs {
                 let (values, handle) = table::decode_index_entry(k, v, &columns, &key).map_err(row::damaged)?;
                 if self.reader.is_stale(self.table, k, &handle) {
@@ -367,13 +365,8 @@ impl Operator for IndexReader {
                     row.push(handle.to_datum());
                 }
                 builder.push(&row)?;
-                handles.push(handle);
             }
-            let (batch, kept) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
-            if let Some(lock) = self.lock {
-                let keys = handles.iter().enumerate().filter(|(i, _)| kept.as_ref().is_none_or(|k| k[*i]));
-                self.rt.add_locks(lock, keys.map(|(_, h)| table::record_key(self.table, h)));
-            }
+            let (batch, _) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
             if !batch.is_empty() {
                 return Ok(Some(batch));
             }
@@ -390,29 +383,30 @@ struct PushedReader {
     /// What messages call the columns that storage nodes know by number.
     names: HashMap<usize, Arc<str>>,
     filters: Vec<Expr>,
-    /// Column of the handle, and the table, when rows are to be locked.
-    lock: Option<(usize, PhysicalTableId, Lock)>,
     /// Nothing is wanted but the number of rows.
     bare: bool,
+    /// Its node.
+    at: NodeId,
 }
 
 fn pushed_reader(
     scan: &Scan,
     sent: &Scan,
-    request: kv_client::CopRequest,
+    at: NodeId,
+    mut request: kv_client::CopRequest,
     names: HashMap<usize, Arc<str>>,
     rt: &Arc<Runtime>,
     filters: Vec<Expr>,
 ) -> Result<Box<dyn Operator>, SqlError> {
-    let lock = scan.handle.and(scan.lock).map(|lock| (scan.columns.len(), scan.physical, lock));
+    request.dag.collect_execution_summaries = rt.meters.is_some();
     Ok(Box::new(PushedReader {
         rt: rt.clone(),
         stream: rt.reader_of(scan).snapshot().coprocessor(request),
         shape: pushdown::Shape::of(scan, sent, rt),
         names,
         filters,
-        lock,
         bare: pushdown::is_bare(scan),
+        at,
     }))
 }
 
@@ -423,12 +417,11 @@ impl Operator for PushedReader {
             self.rt.check_interrupted()?;
             let Some(response) = self.stream.next().await else { return Ok(None) };
             let response = response.map_err(|e| pushdown::name_columns(e.into(), &self.names))?;
+            if let Some(meters) = &self.rt.meters {
+                meters.of(self.at).answered(&response.execution_summaries);
+            }
             let batch = pushdown::decode(&response, &self.shape, &self.rt)?;
             let (batch, _) = filter_batch(batch, &self.filters, &self.rt)?;
-            if let Some((column, table, lock)) = self.lock {
-                let handles = (0..batch.num_rows()).filter_map(|r| Handle::from_datum(batch.datum(r, column)));
-                self.rt.add_locks(lock, handles.map(|h| table::record_key(table, &h)));
-            }
             if !batch.is_empty() {
                 let rows = batch.num_rows();
                 return Ok(Some(if self.bare { Batch::new([].into(), Vec::new(), rows) } else { batch }));

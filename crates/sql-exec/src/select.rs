@@ -1,5 +1,6 @@
 //! Queries: planned, or found planned ([`crate::plan_cache`]), and run.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -11,7 +12,7 @@ use sql_context::{ExecContext, Level, eval_context};
 use sql_planner::binder::{Binder, Bound, Visible};
 use sql_planner::inputs::{Input, Kept};
 use sql_planner::optimize::optimize;
-use sql_planner::plan::{Columns, Logical, Plan};
+use sql_planner::plan::{Columns, Logical, NodeId, Plan};
 use sqlparser::ast;
 
 use crate::env::Env;
@@ -102,24 +103,34 @@ async fn run(ctx: &mut ExecContext<'_>, plan: &QueryPlan, values: Vec<(usize, Va
         true => Reads::ByClause,
         false => Reads::Consistent,
     };
-    let cx = eval_context(ctx.session, false);
-    let Planned { physical, rt, .. } = begin(ctx, cx, plan.physical.clone(), values, reads).await?;
-    let mut op = operator::build(&physical.plan, &rt)?;
-    let mut batches = Vec::new();
-    let mut complete = false;
-    while batches.len() < EAGER_BATCHES || locking {
-        let batch = op.next().await?;
-        rt.sleep().await?;
-        match batch {
-            Some(b) => batches.push(b),
-            None => {
-                complete = true;
-                break;
+    // Rows that others have, of those that are to be skipped then: known once it was tried to lock them.
+    let mut taken = Arc::new(HashSet::new());
+    let (batches, complete, op, rt) = loop {
+        let cx = eval_context(ctx.session, false);
+        let begun = begin(ctx, cx, plan.physical.clone(), values.clone(), reads, &taken).await?;
+        let Planned { physical, rt, .. } = begun;
+        let mut op = operator::build(&physical.plan, NodeId::default(), &rt)?;
+        let mut batches = Vec::new();
+        let mut complete = false;
+        while batches.len() < EAGER_BATCHES || locking {
+            let batch = op.next().await?;
+            rt.sleep().await?;
+            match batch {
+                Some(b) => batches.push(b),
+                None => {
+                    complete = true;
+                    break;
+                }
             }
         }
-    }
-    collect_context(ctx, &rt);
-    lock_rows(ctx, &rt).await?;
+        let more = lock_rows(ctx, &rt).await?;
+        if more.is_empty() {
+            collect_context(ctx, &rt);
+            break (batches, complete, op, rt);
+        }
+        rt.check_interrupted()?;
+        Arc::make_mut(&mut taken).extend(more);
+    };
     let head = futures::stream::iter(batches.into_iter().map(Ok));
     let rows = if complete { Rows::Batches(head.boxed()) } else { Rows::Batches(head.chain(stream(op, rt)).boxed()) };
     Ok(ResultSet { columns: plan.meta.clone(), rows })

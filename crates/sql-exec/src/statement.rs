@@ -6,9 +6,10 @@ use codec::timestamp::Timestamp;
 use kv_client::Snapshot;
 use query::context::EvalContext;
 use sql_base::SqlError;
+use sql_base::memory::{Limits, StatementMemory};
 use sql_catalog::TableInfo;
 use sql_context::{ExecContext, Level, SessionState, eval_context};
-use sql_planner::plan::Columns;
+use sql_planner::plan::{Columns, Taken};
 
 use crate::reader::{Overlay, Reader};
 use crate::runtime::Runtime;
@@ -101,10 +102,20 @@ pub(crate) async fn query_runtime(
 /// What operators that read from here share.
 pub(crate) fn runtime(ctx: &ExecContext<'_>, reader: Reader, columns: Arc<Columns>, cx: EvalContext) -> Runtime {
     let mut rt = Runtime::new(reader, columns, cx, ctx.session.interrupt.clone());
-    rt.rounds_max = ctx.session.vars.settings().cte_max_recursion_depth;
-    if let Some(quota) = ctx.session.vars.settings().memory_quota {
-        rt.memory_limit = quota;
-    }
+    let settings = ctx.session.vars.settings();
+    rt.rounds_max = settings.cte_max_recursion_depth;
+    let budget = ctx.session.memory.get_or_init(|| {
+        let server = ctx.server.globals().server();
+        let limits = Limits {
+            quota: settings.memory_quota.unwrap_or(usize::MAX),
+            server: server.memory_limit.unwrap_or(usize::MAX),
+            server_spares: server.memory_limit_spares,
+            spill: server.spill,
+        };
+        let interrupt = ctx.session.interrupt.clone();
+        StatementMemory::new(ctx.server.memory().clone(), limits, interrupt, ctx.session.id)
+    });
+    rt.limit(budget.clone(), ctx.server.temporary_directory().into());
     rt
 }
 
@@ -118,26 +129,44 @@ pub(crate) fn will_lock(ctx: &mut ExecContext<'_>, locked: &[Arc<TableInfo>]) {
 }
 
 /// Locks the rows that a statement has read for its lock clauses; an optimistic transaction has its commit check them.
-/// Those whose clause says NOWAIT are tried first: the statement waits for nothing if it must fail anyway.
-pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<(), SqlError> {
+/// Clauses that wait for nothing are tried first: the statement waits for nothing if it must fail anyway. Gives the keys of rows
+/// that others have and that are to be skipped: then the statement must be run again without them.
+pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
     let rows = rt.take_locks();
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let txn = ctx.txn().await?;
     if !txn.is_pessimistic() {
-        return Ok(txn.lock_at_commit(rows.into_iter().map(|(_, key)| key))?);
+        if rows.iter().any(|(lock, _)| lock.taken == Taken::Skip) {
+            return Err(SqlError::NotSupported("SKIP LOCKED in an optimistic transaction".into()));
+        }
+        txn.lock_at_commit(rows.into_iter().map(|(_, key)| key))?;
+        return Ok(Vec::new());
     }
-    let (at_once, patient): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(lock, _)| lock.nowait);
-    for (nowait, rows) in [(true, at_once), (false, patient)] {
-        if !rows.is_empty() {
-            let wait = lock_wait(ctx.session, nowait);
-            let for_update_ts = Some(rt.locked_at());
-            let options = kv_client::LockOptions { wait, for_update_ts, ..Default::default() };
-            ctx.txn().await?.lock_keys(rows.into_iter().map(|(_, key)| key).collect(), options).await?;
+    for taken in [Taken::Fail, Taken::Skip, Taken::Wait] {
+        let keys: Vec<Vec<u8>> =
+            rows.iter().filter(|(lock, _)| lock.taken == taken).map(|(_, key)| key.clone()).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let wait = lock_wait(ctx.session, taken != Taken::Wait);
+        let options = kv_client::LockOptions { wait, for_update_ts: Some(rt.locked_at()), ..Default::default() };
+        match ctx.txn().await?.lock_keys(keys, options).await {
+            Ok(_) => {}
+            Err(kv_client::Error::LockNoWait { taken: keys, .. }) if taken == Taken::Skip => return Ok(keys),
+            Err(e) => return Err(e.into()),
         }
     }
-    Ok(())
+    Ok(Vec::new())
+}
+
+/// The same for a statement that cannot leave rows out: its clauses are those of subqueries.
+pub(crate) async fn lock_all_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<(), SqlError> {
+    match lock_rows(ctx, rt).await?.is_empty() {
+        true => Ok(()),
+        false => Err(SqlError::NotSupported("SKIP LOCKED in a subquery of this statement".into())),
+    }
 }
 
 /// How long locks are waited for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use query::expr::Expr;
 use sql_base::SqlError;
 use sql_planner::optimize::slots;
-use sql_planner::plan::{ColId, Subquery, SubqueryKind, bind_values};
+use sql_planner::plan::{ColId, Physical, SubqueryKind, bind_values};
 
 use crate::operator;
 use crate::runtime::{Runtime, Value};
@@ -43,13 +43,13 @@ impl SubqueryValues {
 }
 
 /// Runs the subqueries that depend on no row, each with the answers of those before it.
-pub(crate) async fn run_subqueries(subqueries: &[Subquery], rt: &Arc<Runtime>) -> Result<SubqueryValues, SqlError> {
-    for s in subqueries {
+pub(crate) async fn run_subqueries(physical: &Physical, rt: &Arc<Runtime>) -> Result<SubqueryValues, SqlError> {
+    for (s, at) in physical.subqueries.iter().zip(physical.subquery_nodes()) {
         let value = match s.kind {
-            SubqueryKind::List { all } => Value::Many { all, list: Arc::new(operator::list(&s.plan, rt).await?) },
-            _ => Value::One(operator::run_subquery(s, rt).await?),
+            SubqueryKind::List { all } => Value::Many { all, list: Arc::new(operator::list(&s.plan, at, rt).await?) },
+            _ => Value::One(operator::run_subquery(s, at, rt).await?),
         };
         rt.set_param(s.slot, value);
     }
-    Ok(SubqueryValues { slots: slots(subqueries, &rt.columns), rt: rt.clone() })
+    Ok(SubqueryValues { slots: slots(&physical.subqueries, &rt.columns), rt: rt.clone() })
 }

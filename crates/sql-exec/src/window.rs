@@ -29,8 +29,9 @@ use codec::types::FieldType;
 use query::batch::{BATCH_ROWS_MAX, Batch, ColumnBuilder, datum_at};
 use query::expr::Expr;
 use sql_base::SqlError;
+use sql_base::memory::Held;
 use sql_planner::optimize::positions;
-use sql_planner::plan::{AggCall, ColId, Edge, SortKey, WindowCall, WindowFunc};
+use sql_planner::plan::{AggCall, ColId, Edge, NodeId, SortKey, WindowCall, WindowFunc};
 
 use crate::aggregate::{Rank, State, VALUE_BYTES, bytes_of};
 use crate::frames::{Partition, Row};
@@ -44,6 +45,7 @@ pub(crate) fn build(
     partition: &[Expr],
     order: &[SortKey],
     calls: &[(WindowCall, ColId)],
+    node: NodeId,
     rt: &Arc<Runtime>,
 ) -> Result<Box<dyn Operator>, SqlError> {
     let at = positions(inputs);
@@ -70,8 +72,9 @@ pub(crate) fn build(
         pending: Vec::new(),
         last_key: None,
         ready: VecDeque::new(),
-        held_pending: 0,
-        held_ready: 0,
+        held_pending: rt.held_by(node),
+        held_ready: rt.held_by(node),
+        held_states: rt.held_by(node),
         rt: rt.clone(),
     }))
 }
@@ -91,9 +94,10 @@ struct Window {
     last_key: Option<Vec<u8>>,
     /// Rows with results.
     ready: VecDeque<Batch>,
-    /// Bytes of both.
-    held_pending: usize,
-    held_ready: usize,
+    /// Both, and what states keep while results are computed.
+    held_pending: Held,
+    held_ready: Held,
+    held_states: Held,
     rt: Arc<Runtime>,
 }
 
@@ -104,7 +108,7 @@ impl Operator for Window {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
             }
-            self.rt.release(std::mem::take(&mut self.held_ready));
+            self.held_ready.clear();
             let Some(input) = &mut self.input else { return Ok(None) };
             match input.next().await? {
                 Some(batch) => self.take_in(batch).await?,
@@ -114,12 +118,6 @@ impl Operator for Window {
                 }
             }
         }
-    }
-}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        self.rt.release(self.held_pending + self.held_ready);
     }
 }
 
@@ -154,9 +152,8 @@ impl Window {
 
     fn keep(&mut self, batch: Batch) -> Result<(), SqlError> {
         let bytes = batch.data_bytes();
-        self.held_pending += bytes;
         self.pending.push(batch);
-        self.rt.hold(bytes)
+        self.held_pending.grow(bytes)
     }
 
     /// Computes the rows that are kept: whole partitions, all of them.
@@ -166,25 +163,21 @@ impl Window {
         }
         let rows = Batch::concat(&self.input_types, &std::mem::take(&mut self.pending))?;
         // Counted as of the rows with results from here on.
-        self.held_ready += std::mem::take(&mut self.held_pending);
+        self.held_ready.take_over(&mut self.held_pending);
         let partitions = self.partitions(&rows)?;
         let mut columns = rows.columns().to_vec();
         for call in &self.calls {
-            let mut column = Column::new(call, &rows, self.desc, &self.rt)?;
+            let mut column = Column::new(call, &rows, self.desc, &mut self.held_states, &self.rt)?;
             let edges = column.values.as_ref().map_or(0, Values::bytes);
-            self.rt.hold(edges)?;
+            column.held.grow(edges)?;
             for (first, partition) in &partitions {
+                column.compute(*first, partition).await?;
                 // What states held is gone with them.
-                let held = self.rt.held();
-                let done = column.compute(*first, partition).await;
-                self.rt.release_to(held);
-                done?;
-                let bytes = column.take_bytes();
-                self.held_ready += bytes;
-                self.rt.hold(bytes)?;
+                column.held.shrink_to(edges);
+                self.held_ready.grow(column.take_bytes())?;
             }
             columns.push(column.builder.finish());
-            self.rt.release(edges);
+            self.held_states.clear();
         }
         let all = Batch::new(self.types.clone(), columns, rows.num_rows());
         let mut start = 0;
@@ -229,11 +222,19 @@ struct Column<'a> {
     /// Bytes of the results since somebody asked.
     bytes: usize,
     pace: Pace<'a>,
+    /// What states keep.
+    held: &'a mut Held,
     rt: &'a Runtime,
 }
 
 impl<'a> Column<'a> {
-    fn new(call: &'a WindowCall, rows: &Batch, desc: bool, rt: &'a Runtime) -> Result<Column<'a>, SqlError> {
+    fn new(
+        call: &'a WindowCall,
+        rows: &Batch,
+        desc: bool,
+        held: &'a mut Held,
+        rt: &'a Runtime,
+    ) -> Result<Column<'a>, SqlError> {
         let args = match &call.func {
             WindowFunc::Aggregate(agg) => &agg.args,
             _ => &call.args,
@@ -245,6 +246,7 @@ impl<'a> Column<'a> {
             builder: ColumnBuilder::new(&call.ty, rows.num_rows()),
             bytes: 0,
             pace: Pace { steps: 0, rt },
+            held,
             rt,
         })
     }
@@ -260,8 +262,8 @@ impl<'a> Column<'a> {
         };
         if self.bytes > BYTES_UNCOUNTED {
             // Too much of one partition to be counted at its end: the limit must be noticed before.
-            self.rt.hold(self.bytes)?;
-            self.rt.release(self.bytes);
+            self.held.grow(self.bytes)?;
+            self.held.shrink(self.bytes);
         }
         Ok(self.builder.push(value)?)
     }
@@ -329,7 +331,7 @@ impl<'a> Column<'a> {
 
     async fn aggregate(&mut self, call: &AggCall, first: usize, partition: &Partition) -> Result<(), SqlError> {
         let mut sliding = Sliding::new(call);
-        let held = self.rt.held();
+        let held = self.held.bytes();
         let mut now = 0..0;
         let mut value = sliding.value(call, self.rt)?;
         for row in partition.rows() {
@@ -339,16 +341,16 @@ impl<'a> Column<'a> {
                 let forgets = sliding.forgets() && frame.start <= now.end;
                 if frame.start != now.start && !forgets || frame.start < now.start || frame.end < now.end {
                     sliding = Sliding::new(call);
-                    self.rt.release_to(held);
+                    self.held.shrink_to(held);
                     now = frame.start..frame.start;
                 }
                 for leaving in now.start..frame.start {
                     self.pace.step().await?;
-                    sliding.forget(leaving, &self.arguments(first + leaving), self.rt)?;
+                    sliding.forget(leaving, &self.arguments(first + leaving), self.held)?;
                 }
                 for coming in now.end..frame.end {
                     self.pace.step().await?;
-                    sliding.add(coming, call, &self.arguments(first + coming), self.rt)?;
+                    sliding.add(coming, call, &self.arguments(first + coming), self.held)?;
                 }
                 value = sliding.value(call, self.rt)?;
                 now = frame;
@@ -379,8 +381,7 @@ impl Pace<'_> {
     async fn step(&mut self) -> Result<(), SqlError> {
         self.steps += 1;
         if self.steps.is_multiple_of(Self::STEPS) {
-            tokio::task::yield_now().await;
-            self.rt.check_interrupted()?;
+            self.rt.pause().await?;
         }
         Ok(())
     }
@@ -478,9 +479,9 @@ impl Sliding {
         !matches!(self, Sliding::Growing(_))
     }
 
-    fn add(&mut self, row: usize, call: &AggCall, args: &[Datum], rt: &Runtime) -> Result<(), SqlError> {
+    fn add(&mut self, row: usize, call: &AggCall, args: &[Datum], held: &mut Held) -> Result<(), SqlError> {
         match self {
-            Sliding::Growing(state) => return state.add(call, args, &[], rt),
+            Sliding::Growing(state) => return state.add(call, args, &[], held),
             _ if args.iter().any(Datum::is_null) => {}
             Sliding::Count(n) => *n += 1,
             Sliding::Sum(n, sum) => {
@@ -493,9 +494,9 @@ impl Sliding {
                 let rank = Rank::of(&args[0], call)?;
                 while rows.back().is_some_and(|(_, old, _)| rank.beats(old, *largest)) {
                     rows.pop_back();
-                    rt.release(VALUE_BYTES);
+                    held.shrink(VALUE_BYTES);
                 }
-                rt.hold(VALUE_BYTES)?;
+                held.grow(VALUE_BYTES)?;
                 rows.push_back((row, rank, args[0].clone()));
             }
         }
@@ -503,7 +504,7 @@ impl Sliding {
     }
 
     /// Takes the first row of the frame away.
-    fn forget(&mut self, row: usize, args: &[Datum], rt: &Runtime) -> Result<(), SqlError> {
+    fn forget(&mut self, row: usize, args: &[Datum], held: &mut Held) -> Result<(), SqlError> {
         match self {
             _ if args.iter().any(Datum::is_null) => {}
             Sliding::Count(n) => *n -= 1,
@@ -516,7 +517,7 @@ impl Sliding {
             Sliding::Best(_, rows) => {
                 if rows.front().is_some_and(|(first, ..)| *first == row) {
                     rows.pop_front();
-                    rt.release(VALUE_BYTES);
+                    held.shrink(VALUE_BYTES);
                 }
             }
             Sliding::Growing(_) => return Err(SqlError::internal("window", "this aggregate forgets nothing")),

@@ -73,6 +73,13 @@ pub(crate) fn tokenize(sql: &[u8], mode: LexMode) -> Result<Lexed, LexError> {
     Ok(Lexed { tokens: lexer.tokens, hints: lexer.hints })
 }
 
+/// The tokens of the input up to one that is none.
+pub(crate) fn readable(sql: &[u8], mode: LexMode) -> Vec<TokenWithSpan> {
+    let mut lexer = Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens: Vec::new(), hints: Vec::new() };
+    let _ = lexer.run();
+    lexer.tokens
+}
+
 /// `NAME(argument) NAME …`: the argument may have parentheses of its own.
 fn hint_calls(text: &str) -> Vec<(String, String)> {
     let mut calls: Vec<(String, String)> = Vec::new();

@@ -22,9 +22,11 @@ mod ast;
 pub mod canonical;
 mod ddl;
 mod dialect;
+mod digest;
 mod dml;
 mod headers;
 mod lexer;
+mod literals;
 mod set;
 mod shorthand;
 mod show;
@@ -40,7 +42,9 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub use ast::*;
+pub use digest::normalized;
 pub use lexer::LexMode;
+pub use literals::{Generalised, Literal};
 
 /// How deep expressions and subqueries may nest. The parser grows its stack as needed; the limit bounds what later
 /// stages, which recurse over the tree, must bear.

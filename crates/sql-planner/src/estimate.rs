@@ -7,6 +7,11 @@ use crate::access::choose_access;
 use crate::plan::{JoinKind, Plan, Scan};
 use crate::selectivity::distinct;
 
+/// What it costs to look up a key, and each row of it, in rows that are scanned.
+pub const LOOKUP_START: f64 = 4.0;
+/// See `LOOKUP_START`.
+pub const LOOKUP_ROW: f64 = 8.0;
+
 /// Rough number of rows.
 pub fn estimate(plan: &Plan) -> f64 {
     match plan {

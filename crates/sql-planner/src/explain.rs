@@ -7,8 +7,8 @@ use super::access::EVERYTHING;
 use super::change::{self, Action};
 use super::estimate::estimate;
 use super::plan::{
-    Access, ColId, Columns, Frame, JoinKind, LateKeys, Path, Physical, Plan, Scan, SortKey, Subquery, SubqueryKind,
-    WindowCall, WindowFunc,
+    Access, ColId, Columns, Frame, JoinKind, LateKeys, NodeId, Path, Physical, Plan, Scan, SortKey, Subquery,
+    SubqueryKind, WindowCall, WindowFunc,
 };
 
 /// What the printer asks.
@@ -19,8 +19,49 @@ struct Names<'a> {
     local: &'a dyn Fn(&TableInfo) -> bool,
 }
 
-/// A line of EXPLAIN: name, rows, where it is done, what is read, and the rest.
-pub type Line = [String; 5];
+/// A line of EXPLAIN.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// What leads it in a tree.
+    pub lead: String,
+    /// How deep it is in the tree.
+    pub depth: usize,
+    /// What is done.
+    pub name: String,
+    /// Its number among the lines, from 1.
+    pub number: usize,
+    /// Rows, as estimated.
+    pub rows: Option<f64>,
+    /// Where it is done.
+    pub task: String,
+    /// What is read.
+    pub object: String,
+    /// The rest.
+    pub info: String,
+    /// Who does it.
+    pub done_by: DoneBy,
+}
+
+/// Who does what a line shows: where its numbers are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoneBy {
+    /// The operator of a node.
+    Node(NodeId),
+    /// For a scan's node an executor of the storage nodes, counted from the one that reads.
+    Storage(NodeId, usize),
+    /// Nobody apart: it is a part of the line above.
+    Part,
+}
+
+impl Line {
+    /// Its columns: `brief` ones have no number.
+    pub fn columns(&self, brief: bool) -> [String; 5] {
+        let number = if brief { String::new() } else { format!("_{}", self.number) };
+        let rows = self.rows.map_or("N/A".into(), |r| format!("{r:.2}"));
+        let id = format!("{}{}{number}", self.lead, self.name);
+        [id, rows, self.task.clone(), self.object.clone(), self.info.clone()]
+    }
+}
 
 /// Column names of the lines.
 pub const COLUMNS: [&str; 5] = ["id", "estRows", "task", "access object", "operator info"];
@@ -28,7 +69,7 @@ pub const COLUMNS: [&str; 5] = ["id", "estRows", "task", "access object", "opera
 /// The lines of a plan. `local` says whether a table's rows are put together on this server; `action` is what is done with the
 /// rows.
 pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, action: Option<&Action>) -> Vec<Line> {
-    let mut lines = Lines { next: 1, rows: Vec::new() };
+    let mut lines = Lines { rows: Vec::new(), done_by: DoneBy::Part };
     let names = Names { columns: &physical.columns, local };
     let (mut first, mut rest) = (String::new(), String::new());
     if let Some(action) = action {
@@ -50,17 +91,18 @@ pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, action: Op
             let rows = insert.values.as_ref().map_or(0, Vec::len);
             lines.push(first, "Values", Some(rows as f64), "root", "", &format!("rows:{rows}"));
         }
-        _ => lines.node(&physical.plan, &names, &first, &rest),
+        _ => lines.node(&physical.plan, NodeId::default(), &names, &first, &rest),
     }
-    for subquery in &physical.subqueries {
-        lines.subquery(subquery, &names);
+    for (subquery, at) in physical.subqueries.iter().zip(physical.subquery_nodes()) {
+        lines.subquery(subquery, at, &names);
     }
     lines.rows
 }
 
 struct Lines {
     rows: Vec<Line>,
-    next: usize,
+    /// Who does what comes next.
+    done_by: DoneBy,
 }
 
 fn list(exprs: &[Expr], rt: &Names<'_>) -> String {
@@ -102,14 +144,21 @@ fn decided_by(late: &LateKeys, rt: &Names<'_>) -> String {
 
 impl Lines {
     fn push(&mut self, lead: String, name: &str, rows: Option<f64>, task: &str, object: &str, info: &str) {
-        let id = format!("{lead}{name}_{}", self.next);
-        self.next += 1;
-        let rows = rows.map_or("N/A".into(), |r| format!("{r:.2}"));
-        self.rows.push([id.as_str(), &rows, task, object, info].map(str::to_owned));
+        self.rows.push(Line {
+            depth: lead.chars().count() / 2,
+            lead,
+            name: name.to_owned(),
+            number: self.rows.len() + 1,
+            rows,
+            task: task.to_owned(),
+            object: object.to_owned(),
+            info: info.to_owned(),
+            done_by: std::mem::replace(&mut self.done_by, DoneBy::Part),
+        });
     }
 
     /// A subquery that is run first.
-    fn subquery(&mut self, subquery: &Subquery, rt: &Names<'_>) {
+    fn subquery(&mut self, subquery: &Subquery, at: NodeId, rt: &Names<'_>) {
         let name = match subquery.kind {
             SubqueryKind::Scalar => "ScalarSubQuery",
             SubqueryKind::Exists => "ExistsSubQuery",
@@ -117,11 +166,12 @@ impl Lines {
             SubqueryKind::Test { .. } => "TestSubQuery",
         };
         self.push(String::new(), name, None, "root", "", &format!("Output:{}", rt.columns.name(subquery.slot)));
-        self.node(&subquery.plan, rt, "└─", "  ");
+        self.node(&subquery.plan, at, rt, "└─", "  ");
     }
 
     /// `first` leads the node's own line, `rest` the lines below it.
-    fn node(&mut self, plan: &Plan, rt: &Names<'_>, first: &str, rest: &str) {
+    fn node(&mut self, plan: &Plan, at: NodeId, rt: &Names<'_>, first: &str, rest: &str) {
+        self.done_by = DoneBy::Node(at);
         let rows = Some(estimate(plan));
         let lead = first.to_owned();
         match plan {
@@ -133,7 +183,7 @@ impl Lines {
             Plan::Memory { table, .. } => {
                 self.push(lead, "MemTableScan", rows, "root", &format!("table:{}", table.name), "")
             }
-            Plan::Scan(scan) => self.scan(scan, rt, first, rest),
+            Plan::Scan(scan) => self.scan(scan, at, rt, first, rest),
             Plan::Filter { conditions, .. } => self.push(lead, "Selection", rows, "root", "", &list(conditions, rt)),
             Plan::Project { exprs, .. } => {
                 let exprs: Vec<Expr> = exprs.iter().map(|e| e.0.clone()).collect();
@@ -225,14 +275,11 @@ impl Lines {
             }
             Plan::Apply { .. } => self.push(lead, "Apply", rows, "root", "", "correlated subquery"),
         }
-        let mut below: Vec<&Plan> = plan.inputs();
-        if let Plan::Apply { subquery, .. } = plan {
-            below.push(&subquery.plan);
-        }
+        let below = plan.below();
         for (i, input) in below.iter().enumerate() {
             let last = i + 1 == below.len();
             let (a, b) = if last { ("└─", "  ") } else { ("├─", "│ ") };
-            self.node(input, rt, &format!("{rest}{a}"), &format!("{rest}{b}"));
+            self.node(input, at.below(plan, i), rt, &format!("{rest}{a}"), &format!("{rest}{b}"));
         }
     }
 
@@ -243,7 +290,7 @@ impl Lines {
         self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, infos[1]);
     }
 
-    fn scan(&mut self, scan: &Scan, rt: &Names<'_>, first: &str, rest: &str) {
+    fn scan(&mut self, scan: &Scan, at: NodeId, rt: &Names<'_>, first: &str, rest: &str) {
         let rows = Some(scan.estimate);
         let table = format!("table:{}", scan.alias);
         let object = |index: i64| {
@@ -361,10 +408,23 @@ impl Lines {
                     self.push(format!("{rest}└─"), name, rows, "root", &object, &format!("{range}{order}"));
                     return;
                 }
+                let pushed = &scan.pushed;
+                let above = [
+                    pushed.limit.is_some(),
+                    pushed.topn.is_some(),
+                    pushed.aggregate.is_some(),
+                    !pushed.filters.is_empty(),
+                ];
+                let mut above = above.into_iter().filter(|there| *there).count();
+                if self.done_by == DoneBy::Part {
+                    self.done_by = DoneBy::Storage(at, above);
+                }
                 self.push(lead, reader, rows, "root", "", "");
                 let mut lead = format!("{rest}└─");
                 let mut under = format!("{rest}  ");
                 let mut cop = |name: &str, info: String, lines: &mut Lines| {
+                    lines.done_by = DoneBy::Storage(at, above);
+                    above -= 1;
                     lines.push(std::mem::replace(&mut lead, format!("{under}└─")), name, rows, "cop[tikv]", "", &info);
                     under.push_str("  ");
                 };
@@ -382,6 +442,7 @@ impl Lines {
                 if !scan.pushed.filters.is_empty() {
                     cop("Selection", list(&scan.pushed.filters, rt), self);
                 }
+                self.done_by = DoneBy::Storage(at, 0);
                 self.push(lead, name, rows, "cop[tikv]", &object, &format!("{range}{order}"));
             }
         }
@@ -412,7 +473,8 @@ mod tests {
         let group = vec![(columns.expr(of_rounds), key)];
         let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
         let physical = Physical { plan, subqueries: Vec::new(), columns: columns.into() };
-        let seen: Vec<String> = lines(&physical, &|_| false, None).iter().map(|line| line.join("|")).collect();
+        let seen: Vec<String> =
+            lines(&physical, &|_| false, None).iter().map(|line| line.columns(false).join("|")).collect();
         assert_eq!(
             seen,
             [

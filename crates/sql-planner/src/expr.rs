@@ -187,25 +187,31 @@ pub fn eval_row(e: &Expr, cx: &mut EvalContext) -> Result<Datum, EvalError> {
 
 /// A numeric literal.
 pub fn number(text: &str) -> Result<Expr, SqlError> {
+    number_value(text).map(Expr::constant)
+}
+
+/// The value of a numeric literal, which may have a sign: an integer where it is one of 64 bits, a float where it has an
+/// exponent, else exact.
+pub fn number_value(text: &str) -> Result<Datum, SqlError> {
     if !text.contains(['.', 'e', 'E']) {
         if let Ok(v) = text.parse::<i64>() {
-            return Ok(Expr::constant(Datum::Int(v)));
+            return Ok(Datum::Int(v));
         }
         if let Ok(v) = text.parse::<u64>() {
-            return Ok(Expr::constant(Datum::UInt(v)));
+            return Ok(Datum::UInt(v));
         }
     }
     if text.contains(['e', 'E']) {
         return match text.parse::<f64>() {
-            Ok(v) if v.is_finite() => Ok(Expr::constant(Datum::Float(v))),
+            Ok(v) if v.is_finite() => Ok(Datum::Float(v)),
             _ => Err(SqlError::OutOfRange { kind: "DOUBLE".into(), expr: text.into() }),
         };
     }
     match Decimal::parse_prefix(text) {
-        (Some(d), _) => Ok(Expr::constant(Datum::Decimal(d))),
+        (Some(d), _) => Ok(Datum::Decimal(d)),
         (None, _) => text
             .parse::<f64>()
-            .map(|v| Expr::constant(Datum::Float(v)))
+            .map(Datum::Float)
             .map_err(|_| SqlError::OutOfRange { kind: "DECIMAL".into(), expr: text.into() }),
     }
 }

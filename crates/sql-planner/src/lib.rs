@@ -18,6 +18,7 @@ pub mod aggregate;
 pub mod binder;
 pub mod change;
 pub mod common_conditions;
+mod decorrelate;
 pub mod estimate;
 pub mod explain;
 pub mod expr;

@@ -22,17 +22,14 @@ use query::expr::{CmpOp, Expr, Func, Param};
 use statistics::Statistics;
 
 use super::access::{EVERYTHING, choose_access};
-use super::estimate::{estimate, rows_of_a_key};
+use super::decorrelate::Decorrelate;
+use super::estimate::{LOOKUP_ROW, LOOKUP_START, estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{
     Access, ColId, Columns, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery, SubqueryKind,
     bind_values, reads_only,
 };
 use super::{common_conditions, join_order, unnest, window};
-
-/// What it costs to look up a key, and each row of it, in rows that are scanned.
-const LOOKUP_START: f64 = 4.0;
-const LOOKUP_ROW: f64 = 8.0;
 
 /// What plans depend on beside statement and schema.
 #[derive(Debug, Clone)]
@@ -46,7 +43,8 @@ pub struct Settings {
 /// The plan of a statement.
 pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
     let Logical { mut plan, subqueries, columns } = logical;
-    let rules = Rules { zone: &settings.zone, statistics: &settings.statistics };
+    let columns: Arc<Columns> = columns.into();
+    let rules = Rules { zone: &settings.zone, statistics: &settings.statistics, columns: &columns };
     let slots = slots(&subqueries, &columns);
     let reads = unnest::reads(&mut plan);
     plan = unnest::unnest(plan, &reads);
@@ -58,7 +56,8 @@ pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
     });
     let subqueries = subqueries.collect();
     plan.each_expr(&mut |e| bind_values(e, &slots));
-    Physical { plan: rules.optimize(plan), subqueries, columns: columns.into() }
+    let plan = rules.optimize(plan);
+    Physical { plan, subqueries, columns }
 }
 
 /// The parameters that stand for what subqueries answer, by the columns that stood for it.
@@ -90,13 +89,20 @@ fn params_of(input: &Plan, each: impl FnOnce(&mut dyn FnMut(&mut Expr))) -> Hash
 struct Rules<'a> {
     zone: &'a TimeZone,
     statistics: &'a Statistics,
+    columns: &'a Columns,
 }
 
 impl Rules<'_> {
     /// Applies all rules.
     fn optimize(&self, mut plan: Plan) -> Plan {
         attach(&mut plan, self.statistics);
-        let plan = join_order::order_joins(push_down(plan, Vec::new()), self.zone);
+        let plan = push_down(plan, Vec::new());
+        let prepare = |mut plan: Plan| {
+            attach(&mut plan, self.statistics);
+            push_down(plan, Vec::new())
+        };
+        let plan = Decorrelate { columns: self.columns, zone: self.zone, prepare: &prepare }.apply(plan);
+        let plan = join_order::order_joins(plan, self.zone);
         let needed: HashSet<ColId> = plan.outputs().into_iter().collect();
         let plan = prune(plan, &needed);
         self.place(plan, None)
@@ -886,7 +892,8 @@ mod tests {
     }
 
     fn placed(plan: Plan) -> Vec<String> {
-        names(&Rules { zone: &TimeZone::UTC, statistics: &Statistics::default() }.optimize(plan))
+        let rules = Rules { zone: &TimeZone::UTC, statistics: &Statistics::default(), columns: &Columns::default() };
+        names(&rules.optimize(plan))
     }
 
     #[test]

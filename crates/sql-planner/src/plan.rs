@@ -502,8 +502,19 @@ pub struct JoinHint {
 /// `FOR UPDATE` and `FOR SHARE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lock {
-    /// `NOWAIT`.
-    pub nowait: bool,
+    /// What is done about rows that others have locked.
+    pub taken: Taken,
+}
+
+/// What a lock clause does about rows that others have locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It waits for them.
+    Wait,
+    /// It fails: `NOWAIT`.
+    Fail,
+    /// They are not there: `SKIP LOCKED`.
+    Skip,
 }
 
 /// `USE`, `FORCE` or `IGNORE INDEX`.
@@ -841,6 +852,20 @@ impl Plan {
         }
     }
 
+    /// The plans right below it as EXPLAIN shows them: its inputs, and the subquery of [`Plan::Apply`].
+    pub fn below(&self) -> Vec<&Plan> {
+        let mut below = self.inputs();
+        if let Plan::Apply { subquery, .. } = self {
+            below.push(&subquery.plan);
+        }
+        below
+    }
+
+    /// How many nodes it has, with all below.
+    pub fn nodes(&self) -> usize {
+        1 + self.below().into_iter().map(Plan::nodes).sum::<usize>()
+    }
+
     /// The same, to be changed.
     pub fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match self {
@@ -933,6 +958,34 @@ impl Plan {
     }
 }
 
+/// The number of a plan's node, in the order in which EXPLAIN shows them: first a node, then all below it from the first to the
+/// last. The nodes of subqueries that are run first follow those of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeId(pub usize);
+
+impl NodeId {
+    /// The number of a plan right below this one's, `plan`.
+    pub fn below(self, plan: &Plan, n: usize) -> NodeId {
+        NodeId(self.0 + 1 + plan.below()[..n].iter().map(|p| p.nodes()).sum::<usize>())
+    }
+}
+
+impl Physical {
+    /// The numbers of the first nodes of its subqueries.
+    pub fn subquery_nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.subqueries.iter().scan(self.plan.nodes(), |next, subquery| {
+            let first = NodeId(*next);
+            *next += subquery.plan.nodes();
+            Some(first)
+        })
+    }
+
+    /// How many nodes it has.
+    pub fn nodes(&self) -> usize {
+        self.plan.nodes() + self.subqueries.iter().map(|s| s.plan.nodes()).sum::<usize>()
+    }
+}
+
 /// Replaces columns by other expressions in one expression.
 pub fn bind_values(e: &mut Expr, values: &HashMap<ColId, Expr>) {
     if e.columns().iter().any(|c| values.contains_key(c)) {
@@ -975,6 +1028,23 @@ pub fn reads_only(e: &Expr, ids: &HashSet<ColId>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_numbered_as_they_are_shown() {
+        let join =
+            |left: Plan, right: Plan| Plan::Lateral { left: Box::new(left), right: Box::new(right), outer: false };
+        let limit = |input: Plan| Plan::Limit { input: Box::new(input), offset: 0, count: 1 };
+        let plan = join(limit(join(Plan::One, Plan::One)), limit(Plan::One));
+        assert_eq!(plan.nodes(), 7);
+        let root = NodeId(10);
+        assert_eq!([root.below(&plan, 0), root.below(&plan, 1)], [NodeId(11), NodeId(15)]);
+        let subquery = Subquery { slot: 0, kind: SubqueryKind::Exists, plan: limit(Plan::One) };
+        let apply = Plan::Apply { input: Box::new(limit(Plan::One)), subquery: Box::new(subquery.clone()) };
+        assert_eq!(NodeId(0).below(&apply, 1), NodeId(3));
+        let physical = Physical { plan, subqueries: vec![subquery.clone(), subquery], columns: Arc::default() };
+        assert_eq!(physical.subquery_nodes().collect::<Vec<_>>(), [NodeId(7), NodeId(9)]);
+        assert_eq!(physical.nodes(), 11);
+    }
 
     #[test]
     fn frames_are_worded_as_in_sql() {

@@ -12,7 +12,8 @@
 //! side) forbids the row as one does for which it is true; likewise `ALL`, which is true where none is false or unknown.
 //!
 //! What stays an [`Plan::Apply`]: a subquery whose value is wanted elsewhere than in a condition of its own, one with a
-//! limit or a lock clause, one that reads the row outside anywhere but in the conditions at its top, and scalar ones.
+//! limit or a lock clause, one that reads the row outside anywhere but in the conditions at its top, and scalar ones, for some of
+//! which `decorrelate` knows a join.
 
 use std::collections::{HashMap, HashSet};
 
@@ -134,7 +135,7 @@ fn not_false(condition: Expr) -> Expr {
 
 /// Takes the conditions at the top of a subquery that read the rows outside out of it. What is left reads none of them. Gives
 /// it, and what the subquery's columns are in terms of its columns; with `exists`, those are wanted by nobody.
-fn conditions_at_the_top(
+pub(crate) fn conditions_at_the_top(
     plan: Plan,
     exists: bool,
     outer: &HashSet<ColId>,
@@ -177,7 +178,7 @@ fn conditions_at_the_top(
     }
 }
 
-fn columns_of(e: &Expr) -> HashMap<ColId, Expr> {
+pub(crate) fn columns_of(e: &Expr) -> HashMap<ColId, Expr> {
     let mut columns = HashMap::new();
     e.walk(&mut |e| {
         if let Expr::Column { index, .. } = e {

@@ -11,59 +11,22 @@
 //! difference.
 
 mod schema;
+mod surroundings;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use codec::datum::Datum;
-use codec::types::FieldType;
-use query::context::{EvalContext, TimeZone, sql_mode};
+use query::context::TimeZone;
 use sql_base::SqlError;
-use sql_catalog::Schema;
 use sql_parser::{LexMode, Statement};
-use sql_planner::binder::{Binder, Environment, Tree};
+use sql_planner::binder::{Binder, Tree};
 use sql_planner::explain;
 use sql_planner::optimize::{Settings, optimize};
 use sql_planner::plan::Logical;
 
-struct Surroundings {
-    schema: Arc<Schema>,
-    params: Vec<Datum>,
-    eval: EvalContext,
-}
-
-impl Environment for Surroundings {
-    fn schema(&self) -> &Arc<Schema> {
-        &self.schema
-    }
-
-    fn database(&self) -> Option<&str> {
-        Some("d")
-    }
-
-    fn params(&self) -> &[Datum] {
-        &self.params
-    }
-
-    fn variable(&self, name: &str) -> Result<(Datum, FieldType), SqlError> {
-        match name {
-            "@n" => Ok((Datum::Int(7), FieldType::bigint())),
-            "@s" => Ok((Datum::string("x"), FieldType::varchar(1))),
-            _ => Ok((Datum::Null, FieldType::new(codec::types::TypeCode::Null))),
-        }
-    }
-
-    fn eval(&self) -> &EvalContext {
-        &self.eval
-    }
-}
-
 /// The lines of a statement's plan.
 fn plan(sql: &str) -> Result<String, SqlError> {
-    let noon = 1_700_000_000_000_000;
-    let eval = EvalContext::for_select(sql_mode::DEFAULT, TimeZone::UTC, noon);
-    let env = Surroundings { schema: schema::schema(), params: vec![Datum::Int(5); 8], eval };
+    let env = surroundings::surroundings();
     let parsed = sql_parser::parse_one(sql.as_bytes(), LexMode::default())?;
     let mut binder = Binder::new(&env);
     let tree = match &parsed.statement {
@@ -89,7 +52,7 @@ fn plan(sql: &str) -> Result<String, SqlError> {
     let physical = optimize(logical, &Settings { zone: TimeZone::UTC, statistics: Default::default() });
     let mut text = String::new();
     for line in explain::lines(&physical, &|_| false, action.as_ref()) {
-        let _ = writeln!(text, "{}", line.join(" | ").replace("|  |", "| |").trim_end());
+        let _ = writeln!(text, "{}", line.columns(false).join(" | ").replace("|  |", "| |").trim_end());
     }
     Ok(text)
 }

@@ -45,7 +45,7 @@ impl ConnectionInfo {
             id,
             peer: peer.map_or_else(|| "local".into(), |p| p.to_string()),
             host: peer.map_or_else(|| "localhost".into(), |p| p.ip().to_canonical().to_string()),
-            interrupt: Arc::default(),
+            interrupt: Arc::new(Interrupt::new(id)),
             activity: Mutex::new(Activity {
                 user: "unauthenticated user".into(),
                 database: None,

@@ -1,7 +1,8 @@
 //! What the sessions of a server share: its part in the cluster, its connections, its settings.
 //!
 //! [`Server`] is there from the start, [`connect`] gives it the key-value client and the schema once the cluster is
-//! reached, [`connections`] are what others see of a session. Statements know of it what [`sql_context::Services`]
+//! reached, [`connections`] are what others see of a session, [`statements`] what its
+//! statements took. Statements know of it what [`sql_context::Services`]
 //! says.
 //!
 //! Not here: sockets (`listen`), packets (`wire`), statements (`session`).
@@ -9,6 +10,8 @@
 pub mod connect;
 pub mod connections;
 mod server;
+pub mod statements;
 
 pub use connections::{Activity, ConnectionInfo, Connections, OpenConnection};
 pub use server::Server;
+pub use statements::{Slow, Statements, Took};

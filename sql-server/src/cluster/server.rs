@@ -1,18 +1,22 @@
 //! What all sessions share.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use kv_client::Client;
+use kv_client::trips::REGION_LABEL;
 use parking_lot::RwLock;
 use sql_base::SqlError;
+use sql_base::memory::ServerMemory;
 use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache};
 use sql_context::Services;
 use sql_context::vars::GlobalVars;
 use sql_ddl::Domain;
 
 use super::connections::Connections;
+use super::statements::Statements;
 use crate::accounts::Accounts;
 use crate::config::Config;
 
@@ -31,6 +35,9 @@ pub struct Server {
     pub(super) globals: Arc<GlobalVars>,
     accounts: Accounts,
     connections: Arc<Connections>,
+    memory: Arc<ServerMemory>,
+    statements: Statements,
+    temporary_directory: PathBuf,
     /// Held for an assignment or a copy, never across an await.
     pub(super) cluster: RwLock<Cluster>,
     started: Instant,
@@ -54,10 +61,13 @@ impl Server {
             globals.set_own("have_openssl", "YES".into());
         }
         Server {
+            temporary_directory: config.temporary_directory(),
             config,
             globals: Arc::new(globals),
             accounts: Accounts::default(),
             connections: Arc::default(),
+            memory: Arc::default(),
+            statements: Statements::default(),
             cluster: RwLock::new(Cluster { kv: None, domain: None, why: "not connected yet".into() }),
             started: Instant::now(),
             questions: AtomicU64::new(0),
@@ -83,6 +93,16 @@ impl Server {
     /// The connections there are.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    /// What statements took.
+    pub fn statements(&self) -> &Statements {
+        &self.statements
+    }
+
+    /// The region that the server is in, as its labels say.
+    pub fn region(&self) -> Option<String> {
+        self.config.label_pairs().into_iter().find(|(name, _)| name == REGION_LABEL).map(|(_, region)| region)
     }
 
     /// The key-value client, or why there is none yet.
@@ -156,5 +176,13 @@ impl Services for Server {
 
     fn statistics(&self) -> Result<Arc<StatisticsCache>, SqlError> {
         Ok(Arc::clone(self.domain()?.statistics()))
+    }
+
+    fn memory(&self) -> &Arc<ServerMemory> {
+        &self.memory
+    }
+
+    fn temporary_directory(&self) -> &Path {
+        &self.temporary_directory
     }
 }

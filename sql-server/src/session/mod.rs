@@ -11,20 +11,25 @@ pub mod filter;
 mod prepared;
 mod set;
 mod show;
+mod text;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use codec::datum::Datum;
+use kv_client::{TripCounts, Trips};
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, ResultSet};
 use sql_context::vars::{CompletionType, SessionVars};
 use sql_context::{ExecContext, Identity, Level, NextTransaction, Services, SessionLocks, SessionState, TxnState};
 use sql_exec::plan_cache::{PlanCache, PlanKey};
 use sql_parser::{Completion, ParsedStatement, Statement};
+use tracing::Instrument as _;
 
-use crate::cluster::{ConnectionInfo, Server};
+use crate::cluster::statements::digest;
+use crate::cluster::{ConnectionInfo, Server, Slow, Took};
 use crate::metrics;
 pub use prepared::{ParamType, Prepared, PreparedId, Source};
 
@@ -34,6 +39,9 @@ const PESSIMISTIC_RETRIES_MAX: u32 = 256;
 
 /// Bytes of a statement's text that the process list keeps.
 const TEXT_BYTES_MAX: usize = 4096;
+
+/// Texts without constants that a session remembers.
+const NORMALIZED_MAX: usize = 256;
 
 /// What `AND CHAIN` hands from a transaction to the next; nothing when none was open.
 #[derive(Default)]
@@ -62,8 +70,26 @@ pub struct Session {
     pub state: SessionState,
     prepared: prepared::PreparedStatements,
     plans: PlanCache,
-    /// Under what the plan of the running statement is kept, if it is a prepared one.
+    texts: text::Texts,
+    /// Under what the plan of the running statement is kept, if it may come again.
     plan_key: Option<Arc<str>>,
+    /// Round trips of all its statements.
+    trips: Arc<Trips>,
+    /// The statement that runs, or whose rows are being sent.
+    running: Option<Running>,
+    /// Texts without constants, by what plans are kept under.
+    normalized: HashMap<Arc<str>, Arc<str>>,
+}
+
+/// What is remembered of a statement until all of its rows are sent.
+struct Running {
+    began: Instant,
+    /// Under what its plan is kept.
+    key: Option<Arc<str>>,
+    trips_before: TripCounts,
+    kind: &'static str,
+    affected: u64,
+    span: tracing::Span,
 }
 
 fn state_at_login(server: &Arc<Server>, info: &ConnectionInfo, identity: Identity) -> SessionState {
@@ -78,7 +104,18 @@ impl Session {
     /// A session of a connection.
     pub fn new(server: Arc<Server>, info: Arc<ConnectionInfo>, identity: Identity) -> Self {
         let state = state_at_login(&server, &info, identity);
-        Session { server, info, state, prepared: Default::default(), plans: PlanCache::default(), plan_key: None }
+        Session {
+            trips: Arc::new(Trips::new(server.region().as_deref())),
+            server,
+            info,
+            state,
+            prepared: Default::default(),
+            plans: PlanCache::default(),
+            texts: Default::default(),
+            plan_key: None,
+            running: None,
+            normalized: HashMap::new(),
+        }
     }
 
     /// The server.
@@ -92,6 +129,7 @@ impl Session {
         self.close().await;
         self.prepared = Default::default();
         self.plans = PlanCache::default();
+        self.texts = Default::default();
         self.state = state_at_login(&self.server, &self.info, identity);
         self.state.database = database;
     }
@@ -141,9 +179,97 @@ impl Session {
         params: &[Datum],
     ) -> Result<Outcome, SqlError> {
         self.begin_statement(&parsed.statement, text);
+        let span = tracing::debug_span!(
+            "statement",
+            conn = self.state.id,
+            kind = kind_name(&parsed.statement),
+            rows = tracing::field::Empty,
+            ms = tracing::field::Empty,
+            memory_bytes = tracing::field::Empty,
+            pd_trips = tracing::field::Empty,
+            storage_trips = tracing::field::Empty,
+            other_region_trips = tracing::field::Empty,
+        );
+        self.running = Some(Running {
+            began: Instant::now(),
+            key: self.plan_key.clone(),
+            trips_before: self.trips.counts(),
+            kind: kind_name(&parsed.statement),
+            affected: 0,
+            span: span.clone(),
+        });
         let began = Instant::now();
-        let result = self.run_parsed(parsed, text, params).await;
+        let trips = Arc::clone(&self.trips);
+        let result = trips.of(self.run_parsed(parsed, text, params).instrument(span)).await;
         self.end_statement(&parsed.statement, began.elapsed(), result)
+    }
+
+    /// Round trips of the session's statements; who computes rows of a result counts them here.
+    pub fn trips(&self) -> &Arc<Trips> {
+        &self.trips
+    }
+
+    /// The statement has ended, and all of its rows have been sent: it is counted.
+    pub fn finish_statement(&mut self, ok: bool, rows: u64) {
+        let Some(running) = self.running.take() else { return };
+        let took = running.began.elapsed();
+        let settings = self.server.globals().server();
+        let is_slow = settings.slow_log_threshold.is_some_and(|slow| took >= slow);
+        let trips = self.trips.counts().since(running.trips_before);
+        let held = self.state.memory.get().map_or((0, 0), |held| (held.peak() as u64, held.spilled()));
+        let span = &running.span;
+        span.record("rows", rows).record("ms", took.as_millis() as u64).record("memory_bytes", held.0);
+        span.record("pd_trips", trips.pd).record("storage_trips", trips.storage);
+        span.record("other_region_trips", trips.away());
+        if !is_slow && settings.summary_kinds_max.is_none() {
+            return;
+        }
+        let normalized = self.normalized(running.key.as_ref());
+        let state = &self.state;
+        let took = Took {
+            began: state.statement_start,
+            time: took,
+            kind: running.kind,
+            ok,
+            rows,
+            affected: running.affected,
+            plan_from_cache: state.plan_from_cache,
+            memory: held.0,
+            disk: held.1,
+            trips,
+        };
+        let (user, database) = (&state.identity.user, state.database.as_deref().unwrap_or(""));
+        if let Some(kinds_max) = settings.summary_kinds_max {
+            let sample = || (state.statement_text.clone(), user.clone());
+            self.server.statements().count(&normalized, database, &took, kinds_max, sample);
+        }
+        if is_slow {
+            self.server.statements().slow(Slow {
+                took,
+                connection: state.id,
+                user: user.clone(),
+                host: state.identity.host.clone(),
+                database: database.to_owned(),
+                digest: digest(&normalized),
+                text: state.statement_text.clone(),
+                start_ts: state.txn.start_ts(),
+            });
+        }
+    }
+
+    /// The text of the last statement without constants; of one that comes again it is remembered.
+    fn normalized(&mut self, key: Option<&Arc<str>>) -> Arc<str> {
+        if let Some(known) = key.and_then(|key| self.normalized.get(key)) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = sql_parser::normalized(&self.state.statement_text, self.state.vars.lex_mode()).into();
+        if let Some(key) = key {
+            if self.normalized.len() >= NORMALIZED_MAX {
+                self.normalized.clear();
+            }
+            self.normalized.insert(Arc::clone(key), Arc::clone(&text));
+        }
+        text
     }
 
     /// Runs a statement within its limits, and tells what of it is not heeded.
@@ -176,6 +302,7 @@ impl Session {
 
     fn begin_statement(&mut self, statement: &Statement, text: &str) {
         self.state.interrupt.reset();
+        self.state.memory = OnceLock::new();
         self.state.last_plan_from_cache = std::mem::take(&mut self.state.plan_from_cache);
         self.state.statement_start = Utc::now();
         let cut = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
@@ -197,20 +324,11 @@ impl Session {
     ) -> Result<Outcome, SqlError> {
         self.info.clear_statement();
         metrics::STATEMENT_SECONDS.with_label_values(&[kind_name(statement)]).observe(took.as_secs_f64());
-        if self.server.globals().server().slow_log_threshold.is_some_and(|slow| took >= slow) {
-            let state = &self.state;
-            let (ms, database) = (took.as_millis() as u64, state.database.as_deref().unwrap_or(""));
-            tracing::info!(
-                conn = state.id,
-                ms,
-                database,
-                ok = result.is_ok(),
-                sql = state.statement_text,
-                "slow statement"
-            );
-        }
         match &result {
             Ok(Outcome::Ok(done)) => {
+                if let Some(running) = &mut self.running {
+                    running.affected = done.affected_rows;
+                }
                 self.state.row_count = i64::try_from(done.affected_rows).unwrap_or(i64::MAX);
                 if done.generated_id != 0 {
                     self.state.last_insert_id = done.generated_id;
@@ -337,7 +455,8 @@ impl Session {
 
     /// Runs a query or a change in the transaction it belongs to.
     async fn run(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
-        let changes = matches!(statement, Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. });
+        let run = what_is_run(statement);
+        let changes = matches!(run, Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. });
         if self.state.is_autocommit() {
             let writable = if changes { self.check_writable(self.state.begins_read_only()) } else { Ok(()) };
             let result = match writable {
@@ -417,14 +536,16 @@ impl Session {
 
     /// Runs the executor until it ends, is killed, or runs out of time.
     async fn interruptible(&mut self, statement: &Statement, params: &[Datum]) -> Result<Outcome, SqlError> {
-        let limit = match statement {
+        let limit = match what_is_run(statement) {
             Statement::Query(_) => self.state.time_limit,
             _ => None,
         };
         let interrupt = Arc::clone(&self.state.interrupt);
+        // Operators that never wait look at it themselves.
+        interrupt.limit(limit);
         let schema = self.state.schema(&*self.server)?;
         let size = self.state.vars.settings().plan_cache_size;
-        let key = self.plan_key.as_ref().zip(size).map(|(text, size)| PlanKey { cache: &mut self.plans, text, size });
+        let key = self.plan_key.as_ref().map(|text| PlanKey { cache: &mut self.plans, text, size });
         let mut ctx = ExecContext {
             server: &*self.server,
             virtual_rows: &*self.server,
@@ -442,7 +563,7 @@ impl Session {
         tokio::select! {
             biased;
             result = work => result,
-            () = interrupt.killed() => Err(SqlError::Interrupted),
+            () = interrupt.killed() => Err(interrupt.reason()),
             () = limit => Err(SqlError::ExecutionTimeout),
         }
     }
@@ -470,7 +591,7 @@ impl Session {
         let outcome = tokio::select! {
             biased;
             result = define(&self.server, &mut ctx, statement, text) => result,
-            () = interrupt.killed() => Err(SqlError::Interrupted),
+            () = interrupt.killed() => Err(interrupt.reason()),
         };
         self.forget_dropped_database();
         outcome
@@ -485,6 +606,14 @@ impl Session {
             self.state.database = None;
             self.info.set_database(None);
         }
+    }
+}
+
+/// The statement that is run: `EXPLAIN ANALYZE` runs the one that it explains.
+fn what_is_run(statement: &Statement) -> &Statement {
+    match statement {
+        Statement::Explain(explain) if explain.analyze => &explain.statement,
+        other => other,
     }
 }
 

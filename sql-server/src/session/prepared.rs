@@ -167,7 +167,7 @@ impl Session {
     /// A prepared statement finds its plans, and its names mean what they meant when it was prepared, whatever database is
     /// the current one by now: that one is given.
     fn enter_prepared(&mut self, source: &Source) -> Option<Option<String>> {
-        self.plan_key = Some(source.plan_key.clone());
+        self.plan_key = self.state.vars.settings().prepared_plan_cache.then(|| source.plan_key.clone());
         let reads = matches!(
             source.parsed.statement,
             Statement::Query(_) | Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. }
@@ -177,16 +177,16 @@ impl Session {
     }
 
     fn leave_prepared(&mut self, source: &Source, database: Option<Option<String>>) {
+        self.count_plan(&source.parsed.statement);
         self.plan_key = None;
         if let Some(database) = database {
             self.state.database = database;
         }
-        self.count_plan(&source.parsed.statement);
     }
 
-    /// Counts whether a prepared statement found its plan.
-    fn count_plan(&self, statement: &Statement) {
-        if matches!(statement, Statement::Query(_)) && self.state.vars.settings().plan_cache_size.is_some() {
+    /// Counts whether a statement that may have a plan found it.
+    pub(super) fn count_plan(&self, statement: &Statement) {
+        if matches!(statement, Statement::Query(_)) && self.plan_key.is_some() {
             let result = if self.state.plan_from_cache { "hit" } else { "miss" };
             metrics::PLANS.with_label_values(&[result]).inc();
         }

@@ -9,6 +9,7 @@
 //! packets out of order are told and end the connection, because what follows can't be understood. A response is
 //! gathered and written at once; a large one is written in pieces as it comes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::alive::Line;
 use super::handshake::{self, ChangeUser, HandshakeResponse, capability};
 use super::packet::{Framer, PacketWriter, Reader};
 use super::response::{self, Tail, status};
@@ -71,6 +73,7 @@ pub struct Connection {
     server: Arc<Server>,
     info: Arc<ConnectionInfo>,
     stream: Box<dyn ClientStream>,
+    line: Arc<Line>,
     framer: Framer,
     writer: PacketWriter,
     capabilities: u32,
@@ -90,6 +93,7 @@ pub async fn serve(
     server: Arc<Server>,
     info: Arc<ConnectionInfo>,
     stream: Box<dyn ClientStream>,
+    line: Line,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
 ) {
@@ -99,6 +103,7 @@ pub async fn serve(
         server,
         info,
         stream,
+        line: Arc::new(line),
         framer: Framer::new(LOGIN_BYTES_MAX),
         writer: PacketWriter::default(),
         capabilities: 0,
@@ -361,7 +366,18 @@ impl Connection {
                 }
             };
             let Some(payload) = payload else { return Ok(()) };
-            self.command(session, &payload).await?;
+            // Nobody waits for the answer any more: the statement ends where it can.
+            let line = Arc::clone(&self.line);
+            let watch = async {
+                line.lost().await;
+                interrupt.kill_connection();
+                std::future::pending::<Infallible>().await
+            };
+            tokio::select! {
+                biased;
+                done = self.command(session, &payload) => done?,
+                never = watch => match never {},
+            }
             self.flush().await?;
             self.info.set_in_transaction(session.state.txn.explicit);
             if session.state.interrupt.connection_killed() {
@@ -510,19 +526,8 @@ impl Connection {
         self.server.count_question();
         let last = pieces.len() - 1;
         for (at, piece) in pieces.into_iter().enumerate() {
-            let text = String::from_utf8_lossy(&sql[piece.start..piece.end]).into_owned();
             let more = at < last;
-            let result = match piece.parse(sql) {
-                Ok(parsed) if parsed.params > 0 => {
-                    let near = "?".to_owned();
-                    Err(SqlError::Syntax { near, line: 1 })
-                }
-                Ok(parsed) => session.execute(&parsed, &text, &[]).await,
-                Err(e) => {
-                    session.note_error(&e);
-                    Err(e)
-                }
-            };
+            let result = session.execute_text(piece, sql).await;
             if !self.put_outcome(session, result, false, more).await? {
                 return Ok(());
             }
@@ -573,29 +578,39 @@ impl Connection {
     ) -> Step<bool> {
         match result {
             Ok(Outcome::Ok(done)) => {
+                session.finish_statement(true, 0);
                 self.put_done(session, &done, more);
                 Ok(true)
             }
             Ok(Outcome::Rows(rows)) => match self.put_rows(session, rows, binary).await? {
-                Ok(()) => {
+                Ok(rows) => {
+                    session.finish_statement(true, rows);
                     response::put_end(&mut self.writer, tail(session, more), self.capabilities);
                     Ok(true)
                 }
                 Err(e) => {
+                    session.finish_statement(false, 0);
                     session.note_error(&e);
                     response::put_error(&mut self.writer, &e);
                     Ok(false)
                 }
             },
             Err(e) => {
+                session.finish_statement(false, 0);
                 response::put_error(&mut self.writer, &e);
                 Ok(false)
             }
         }
     }
 
-    /// Writes columns and rows. A row that can't be made ends the result with an error, in place of the end of rows.
-    async fn put_rows(&mut self, session: &mut Session, result: ResultSet, binary: bool) -> Step<Result<(), SqlError>> {
+    /// Writes columns and rows, and says how many. A row that can't be made ends the result with an error, in place of the
+    /// end of rows.
+    async fn put_rows(
+        &mut self,
+        session: &mut Session,
+        result: ResultSet,
+        binary: bool,
+    ) -> Step<Result<u64, SqlError>> {
         let columns = result.columns;
         let collation = session.state.vars.settings().collation;
         let tail = tail(session, false);
@@ -610,7 +625,7 @@ impl Connection {
                         self.flush().await?;
                     }
                 }
-                return Ok(Ok(()));
+                return Ok(Ok(rows.len() as u64));
             }
             Rows::Batches(rows) => rows,
         };
@@ -626,14 +641,15 @@ impl Connection {
         };
         tokio::pin!(timeout);
         let mut rows = rows;
+        let trips = Arc::clone(session.trips());
         let mut found = 0;
         // The first batch is waited for before the columns go out, so that an early error is an ordinary error.
         let mut head = false;
         loop {
             let batch = tokio::select! {
                 biased;
-                batch = rows.next() => batch,
-                () = interrupt.killed() => return Ok(Err(SqlError::Interrupted)),
+                batch = trips.of(rows.next()) => batch,
+                () = interrupt.killed() => return Ok(Err(interrupt.reason())),
                 () = &mut timeout => return Ok(Err(SqlError::ExecutionTimeout)),
             };
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -662,7 +678,7 @@ impl Connection {
             response::put_columns(&mut self.writer, &columns, collation, tail, self.capabilities);
         }
         session.state.found_rows = found;
-        Ok(Ok(()))
+        Ok(Ok(found))
     }
 
     fn put_row(

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::alive::Line;
 use super::connection;
 use super::handshake::capability;
 use super::packet::{Framer, PacketWriter, Reader, put_bytes};
@@ -35,7 +36,7 @@ impl Client {
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(server), stop.clone());
         let task = tokio::spawn(async move {
-            connection::serve(shared, Arc::clone(&open.info), Box::new(theirs), None, stopped).await;
+            connection::serve(shared, Arc::clone(&open.info), Box::new(theirs), Line::unwatched(), None, stopped).await;
         });
         Client { stream, framer: Framer::new(64 << 20), task, server: Arc::clone(server), stop }
     }

@@ -182,7 +182,7 @@ async fn pessimistic_locks_exclude_wait_and_time_out() {
 
     let mut other = pessimistic(&client).await;
     let refused = lock(&mut other, "a", LockWait::NoWait).await;
-    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"a"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::LockNoWait { key, .. }) if key == b"a"), "{refused:?}");
     let begin = Instant::now();
     let late = lock(&mut other, "a", LockWait::Ms(300)).await;
     assert!(matches!(&late, Err(Error::LockWaitTimeout { key }) if key == b"a"), "{late:?}");
@@ -289,7 +289,7 @@ async fn locks_are_taken_at_a_known_time_unless_a_key_has_changed_since_or_a_cal
     let mut holder = pessimistic(&client).await;
     lock(&mut holder, "f", LockWait::NoWait).await.unwrap();
     let refused = txn.lock_keys(vec![b"e".to_vec(), b"f".to_vec()], as_now()).await;
-    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"f"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::LockNoWait { key, .. }) if key == b"f"), "{refused:?}");
     let e = txn.lock_keys(vec![b"e".to_vec()], as_now()).await.unwrap();
     assert!(e.for_update_ts > d.for_update_ts, "{e:?}");
     holder.rollback().await.unwrap();
@@ -352,6 +352,29 @@ async fn wait_for_voters(client: &Client, what: &str, holds: impl Fn(&[u64]) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_split_loses_no_pessimistic_lock() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    put(&client, &[("k1", "0"), ("k2", "0"), ("k3", "0")]).await;
+    let mut txn = pessimistic(&client).await;
+    for key in ["k1", "k2", "k3"] {
+        lock(&mut txn, key, LockWait::Default).await.unwrap();
+        txn.put(key.into(), b"1".to_vec()).unwrap();
+    }
+    client.split_region(vec![b"k2".to_vec(), b"k3".to_vec()]).await.unwrap();
+    let mut other = pessimistic(&client).await;
+    for key in ["k1", "k2", "k3"] {
+        assert!(
+            matches!(lock(&mut other, key, LockWait::NoWait).await, Err(Error::LockNoWait { .. })),
+            "{key} is free"
+        );
+    }
+    txn.commit().await.unwrap();
+    assert_eq!(get(&client, "k3").await.as_deref(), Some("1"));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_planned_move_of_leadership_loses_no_pessimistic_lock() {
     let cluster = Cluster::start(1, 3).await;
     let client = cluster.client().await;
@@ -369,7 +392,7 @@ async fn a_planned_move_of_leadership_loses_no_pessimistic_lock() {
 
     let mut other = pessimistic(&client).await;
     let refused = lock(&mut other, "a", LockWait::NoWait).await;
-    assert!(matches!(&refused, Err(Error::LockNoWait { key }) if key == b"a"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::LockNoWait { key, .. }) if key == b"a"), "{refused:?}");
     holder.put(b"a".to_vec(), b"1".to_vec()).unwrap();
     holder.commit().await.unwrap();
     lock(&mut other, "a", LockWait::NoWait).await.unwrap();

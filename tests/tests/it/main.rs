@@ -1,10 +1,14 @@
 //! The tests that cross tiers, in one program: what they all link, clusters and clients, is compiled once.
 
+mod analyze;
 mod bad_input;
+mod differential;
 mod faults;
+mod gc;
 mod global_variables;
 mod golden;
 mod kv;
+mod placement_rules;
 mod playground_commands;
 mod playground_scenario;
 mod simulation;

@@ -24,6 +24,7 @@ use tonic::transport::Channel;
 
 use super::tso::Tso;
 use super::{PdClient, PdError, RegionHeartbeats, RegionInfo, Result, heartbeat};
+use crate::trips;
 
 /// How calls are tried.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub(super) struct Leader {
     /// Grows with each discovery, so that a failure of an old leader does not forget the new one.
     generation: u64,
     address: String,
+    /// Where it is, if it tells.
+    pub(super) region: Option<Arc<str>>,
 }
 
 /// What the client's tasks share.
@@ -131,6 +134,7 @@ fn normalize(url: &str) -> String {
 struct Found {
     cluster_id: u64,
     leader: String,
+    region: Option<Arc<str>>,
     endpoints: Vec<String>,
 }
 
@@ -169,11 +173,14 @@ fn read_members(response: pdpb::GetMembersResponse) -> std::result::Result<Found
     if let Some(error) = header.error.filter(|e| e.r#type != pdpb::ErrorType::Ok as i32) {
         return Err(error.message);
     }
-    let leader = response.leader.and_then(|l| l.client_urls.into_iter().next()).ok_or("no leader yet")?;
+    let leader = response.leader.unwrap_or_default();
+    let region = Some(leader.dc_location).filter(|place| !place.is_empty()).map(Arc::from);
+    let leader = leader.client_urls.into_iter().next().ok_or("no leader yet")?;
     let endpoints = response.members.into_iter().filter_map(|m| m.client_urls.into_iter().next());
     Ok(Found {
         cluster_id: header.cluster_id,
         leader: normalize(&leader),
+        region,
         endpoints: endpoints.map(|url| normalize(&url)).collect(),
     })
 }
@@ -186,7 +193,8 @@ impl PdCore {
         let channel = self.channels.get(&found.leader).map_err(|e| PdError::Unavailable(e.to_string()))?;
         let mut state = self.state.write();
         state.generation += 1;
-        let leader = Leader { stub: stub(channel), generation: state.generation, address: found.leader };
+        let (generation, region) = (state.generation, found.region);
+        let leader = Leader { stub: stub(channel), generation, address: found.leader, region };
         // The given endpoints stay: members may advertise addresses that do not resolve from here.
         for endpoint in found.endpoints {
             if !state.endpoints.contains(&endpoint) {
@@ -218,6 +226,11 @@ impl PdCore {
         }
     }
 
+    /// Where the leader is, if one is known and tells.
+    pub(super) fn region(&self) -> Option<Arc<str>> {
+        self.state.read().leader.as_ref().and_then(|leader| leader.region.clone())
+    }
+
     pub(super) fn options(&self) -> &PdOptions {
         &self.options
     }
@@ -239,6 +252,7 @@ impl PdCore {
                 Err(e @ PdError::OtherCluster { .. }) => return Err(e),
                 Err(e) => e.to_string(),
                 Ok(leader) => {
+                    trips::to_pd(leader.region.as_deref());
                     let answer = tokio::time::timeout(self.options.attempt, call(leader.stub.clone())).await;
                     match answer {
                         Ok(Ok(response)) => match check_header(response.get_ref().header()) {

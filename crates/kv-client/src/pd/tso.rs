@@ -43,21 +43,21 @@ struct Asked {
 /// Handle to the stream's task; the task ends with the last handle.
 #[derive(Clone)]
 pub(super) struct Tso {
+    core: Arc<PdCore>,
     queue: mpsc::UnboundedSender<Waiter>,
-    deadline: Duration,
 }
 
 impl Tso {
     pub(super) fn start(core: Arc<PdCore>) -> Self {
         // Unbounded, but each entry is one caller that waits for it.
         let (queue, waiting) = mpsc::unbounded_channel();
-        let deadline = core.options().deadline;
-        tokio::spawn(run(core, waiting));
-        Self { queue, deadline }
+        tokio::spawn(run(core.clone(), waiting));
+        Self { core, queue }
     }
 
     pub(super) async fn timestamp(&self) -> Result<Timestamp> {
-        let deadline = Instant::now() + self.deadline;
+        crate::trips::to_pd(self.core.region().as_deref());
+        let deadline = Instant::now() + self.core.options().deadline;
         loop {
             let (waiter, answer) = oneshot::channel();
             let gone = || PdError::Unavailable("the timestamp stream has ended".into());

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use codec::types::Collation;
+use sql_base::memory::MACHINE_BYTES;
 
+use super::duration::parse_duration;
 use super::{TimeZone, parse_sql_mode, parse_time_zone};
 
 /// What follows a plain `COMMIT` or `ROLLBACK`.
@@ -62,12 +64,16 @@ pub struct Settings {
     pub lock_wait: Duration,
     /// How long a query may run.
     pub max_execution_time: Option<Duration>,
-    /// Bytes that a query may hold.
+    /// Bytes that a statement may hold.
     pub memory_quota: Option<usize>,
     /// Rows that a query without LIMIT gives.
     pub sql_select_limit: u64,
-    /// Plans of prepared statements that the session keeps at most; none are kept where that is turned off.
-    pub plan_cache_size: Option<usize>,
+    /// Plans that the session keeps at most.
+    pub plan_cache_size: usize,
+    /// Those of prepared statements are kept.
+    pub prepared_plan_cache: bool,
+    /// Those of statements that come as text are kept.
+    pub text_plan_cache: bool,
     /// Rounds of a recursive CTE.
     pub cte_max_recursion_depth: u64,
     /// What a temporary table may take, in bytes.
@@ -126,8 +132,10 @@ impl Settings {
             memory_quota: of("tidb_mem_quota_query").parse().ok().filter(|bytes| *bytes > 0),
             sql_select_limit: number("sql_select_limit"),
             // The first is the older name of the second. Whichever was made smaller counts.
-            plan_cache_size: flag("tidb_enable_prepared_plan_cache")
-                .then(|| number("tidb_prepared_plan_cache_size").min(number("tidb_session_plan_cache_size")) as usize),
+            plan_cache_size: number("tidb_prepared_plan_cache_size").min(number("tidb_session_plan_cache_size"))
+                as usize,
+            prepared_plan_cache: flag("tidb_enable_prepared_plan_cache"),
+            text_plan_cache: flag("tidb_enable_non_prepared_plan_cache"),
             cte_max_recursion_depth: number("cte_max_recursion_depth"),
             temporary_table_bytes: usize::try_from(number("tidb_tmp_table_max_size")).unwrap_or(usize::MAX),
             sql_safe_updates: flag("sql_safe_updates"),
@@ -170,7 +178,61 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// A statement that takes this long is logged.
     pub slow_log_threshold: Option<Duration>,
+    /// Kinds of statements that are summed up at most; none where that is turned off.
+    pub summary_kinds_max: Option<usize>,
+    /// Bytes that all statements may hold together.
+    pub memory_limit: Option<usize>,
+    /// Statements that hold less are not ended when they hold more.
+    pub memory_limit_spares: usize,
+    /// Operators write to disk what they have no memory for.
+    pub spill: bool,
+    /// How long old versions are kept.
+    pub gc: GcSettings,
 }
+
+/// How long old versions are kept, and how they are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GcSettings {
+    /// They are collected at all.
+    pub enabled: bool,
+    /// A version is kept for so long after it was replaced.
+    pub life_time: Duration,
+    /// Time between two runs.
+    pub run_interval: Duration,
+    /// Regions whose locks are resolved at once; `None` for as many as there are stores.
+    pub concurrency: Option<usize>,
+    /// How long a transaction keeps what it may read from being collected.
+    pub max_wait: Duration,
+}
+
+/// A limit of the server's memory: bytes, perhaps in `KB` to `TB`, or a part of the machine's as `80%`; 0 for none. The inner
+/// `None` is no limit, the outer one a text that says none of these.
+pub(super) fn parse_memory_limit(text: &str) -> Option<Option<usize>> {
+    let text = text.trim();
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: usize = percent.trim().parse().ok().filter(|p| (1..=99).contains(p))?;
+        return Some(MACHINE_BYTES.map(|bytes| bytes / 100 * percent));
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        "T" | "TB" | "TIB" => 1_usize << 40,
+        _ => return None,
+    };
+    let bytes = text[..digits].parse::<usize>().ok()?.checked_mul(unit)?;
+    match bytes {
+        0 => Some(None),
+        // Less is a slip of the hand, which would end every statement.
+        bytes if bytes < MEMORY_LIMIT_MIN => None,
+        bytes => Some(Some(bytes)),
+    }
+}
+
+/// The least limit of the server's memory, as in TiDB.
+const MEMORY_LIMIT_MIN: usize = 512 << 20;
 
 impl ServerSettings {
     /// Out of the variables' values by name.
@@ -182,7 +244,25 @@ impl ServerSettings {
             super_read_only: flag("super_read_only"),
             require_secure_transport: flag("require_secure_transport"),
             max_connections: number("max_connections") as usize,
-            slow_log_threshold: Some(number("tidb_slow_log_threshold")).filter(|ms| *ms > 0).map(Duration::from_millis),
+            // As in TiDB, 0 logs every statement, and less than that none.
+            slow_log_threshold: of("tidb_slow_log_threshold")
+                .parse()
+                .ok()
+                .filter(|_| flag("tidb_enable_slow_log"))
+                .map(Duration::from_millis),
+            summary_kinds_max: flag("tidb_enable_stmt_summary")
+                .then(|| usize::try_from(number("tidb_stmt_summary_max_stmt_count")).unwrap_or(usize::MAX)),
+            memory_limit: parse_memory_limit(of("tidb_server_memory_limit")).flatten(),
+            memory_limit_spares: usize::try_from(number("tidb_server_memory_limit_sess_min_size"))
+                .unwrap_or(usize::MAX),
+            spill: flag("tidb_enable_tmp_storage_on_oom"),
+            gc: GcSettings {
+                enabled: flag("tidb_gc_enable"),
+                life_time: parse_duration(of("tidb_gc_life_time")).unwrap_or_default(),
+                run_interval: parse_duration(of("tidb_gc_run_interval")).unwrap_or_default(),
+                concurrency: Some(number("tidb_gc_concurrency") as usize).filter(|n| *n > 0),
+                max_wait: Duration::from_secs(number("tidb_gc_max_wait_time")),
+            },
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Every system variable, sorted by name.
 
+use std::time::Duration;
+
 use codec::types::Collation;
 use sql_base::SqlError;
 
+use super::duration::{duration_text, parse_duration};
 use super::mode::{check_done, parse_sql_mode, sql_mode_text};
 use super::parse_time_zone;
+use super::settings::parse_memory_limit;
 
 /// Who may set a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,10 @@ pub enum Kind {
     Collation,
     /// `SYSTEM`, `UTC` or an offset.
     TimeZone,
+    /// A duration (`10m0s`) in whole seconds; values outside are clipped.
+    Duration(u64, u64),
+    /// Bytes, or a part of the machine's memory.
+    MemoryLimit,
 }
 
 /// A system variable.
@@ -88,6 +96,7 @@ impl SystemVariable {
         Ok(match self.kind {
             Kind::Text => value.to_owned(),
             Kind::TimeZone => parse_time_zone(trimmed).map(|_| trimmed.to_owned())?,
+            Kind::MemoryLimit => parse_memory_limit(trimmed).map(|_| trimmed.to_owned()).ok_or_else(wrong)?,
             Kind::Bool => match trimmed.to_ascii_uppercase().as_str() {
                 "ON" | "1" | "TRUE" => "ON".into(),
                 "OFF" | "0" | "FALSE" => "OFF".into(),
@@ -98,6 +107,10 @@ impl SystemVariable {
                 Err(_) if trimmed.eq_ignore_ascii_case("on") => "1".into(),
                 Err(_) if trimmed.eq_ignore_ascii_case("off") => "0".into(),
                 Err(_) => return Err(SqlError::WrongTypeForVariable(self.name.into())),
+            },
+            Kind::Duration(min, max) => match parse_duration(trimmed) {
+                Some(duration) => duration_text(Duration::from_secs(duration.as_secs().clamp(min, max))),
+                None => return Err(SqlError::WrongTypeForVariable(self.name.into())),
             },
             Kind::Float => match trimmed.parse::<f64>() {
                 Ok(v) if v.is_finite() => trimmed.to_owned(),
@@ -157,14 +170,12 @@ const FIXED: &[&str] = &[
     "tidb_enable_list_partition", "tidb_enable_local_txn", "tidb_enable_metadata_lock",
     "tidb_enable_mutation_checker", "tidb_enable_null_aware_anti_join", "tidb_enable_ordered_result_mode",
     "tidb_enable_outer_join_reorder", "tidb_enable_pipelined_window_function", "tidb_enable_plan_replayer_capture",
-    "tidb_enable_row_level_checksum", "tidb_enable_slow_log",
-    "tidb_enable_stmt_summary", "tidb_enable_table_partition", "tidb_enable_telemetry",
-    "tidb_enable_tmp_storage_on_oom", "tidb_enable_top_sql", "tidb_enable_window_function", "tidb_enforce_mpp",
-    "tidb_evolve_plan_baselines", "tidb_gc_concurrency", "tidb_gc_enable", "tidb_gc_life_time",
-    "tidb_gc_run_interval", "tidb_gc_scan_lock_mode", "tidb_general_log", "tidb_guarantee_linearizability",
+    "tidb_enable_row_level_checksum", "tidb_enable_table_partition", "tidb_enable_telemetry",
+    "tidb_enable_top_sql", "tidb_enable_window_function", "tidb_enforce_mpp",
+    "tidb_evolve_plan_baselines", "tidb_gc_scan_lock_mode", "tidb_general_log", "tidb_guarantee_linearizability",
     "tidb_memory_usage_alarm_ratio", "tidb_opt_write_row_id", "tidb_placement_mode", "tidb_read_staleness",
     "tidb_record_plan_in_slow_log", "tidb_redact_log", "tidb_replica_read", "tidb_row_format_version",
-    "tidb_server_memory_limit", "tidb_snapshot", "tidb_super_read_only", "tidb_sysdate_is_now",
+    "tidb_snapshot", "tidb_super_read_only", "tidb_sysdate_is_now",
     "tidb_txn_assertion_level", "tidb_use_plan_baselines", "txn_scope", "validate_password.enable",
 ];
 
@@ -558,6 +569,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_enable_metadata_lock", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_mutation_checker", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_enable_new_cost_interface", Scope::Both, Kind::Bool, "ON"),
+    var("tidb_enable_non_prepared_plan_cache", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_noop_functions", Scope::Both, Kind::Enum(&["OFF", "ON", "WARN"]), "OFF"),
     var("tidb_enable_noop_variables", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_null_aware_anti_join", Scope::Both, Kind::Bool, "OFF"),
@@ -572,11 +584,11 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_enable_reuse_chunk", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_row_level_checksum", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_slow_log", Scope::Global, Kind::Bool, "ON"),
-    var("tidb_enable_stmt_summary", Scope::Global, Kind::Bool, "OFF"),
+    var("tidb_enable_stmt_summary", Scope::Global, Kind::Bool, "ON"),
     var("tidb_enable_strict_double_type_check", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_table_partition", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_enable_telemetry", Scope::Global, Kind::Bool, "OFF"),
-    var("tidb_enable_tmp_storage_on_oom", Scope::Global, Kind::Bool, "OFF"),
+    var("tidb_enable_tmp_storage_on_oom", Scope::Global, Kind::Bool, "ON"),
     var("tidb_enable_top_sql", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_tso_follower_proxy", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_unsafe_substitute", Scope::Both, Kind::Bool, "OFF"),
@@ -588,9 +600,10 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_expensive_query_time_threshold", Scope::Global, Kind::Int(10, 2147483647), "60"),
     var("tidb_force_priority", Scope::Both, Kind::Enum(&["NO_PRIORITY", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED"]), "NO_PRIORITY"),
     var("tidb_gc_concurrency", Scope::Global, Kind::Int(-1, 256), "-1"),
-    var("tidb_gc_enable", Scope::Global, Kind::Bool, "OFF"),
-    var("tidb_gc_life_time", Scope::Global, Kind::Text, "10m0s"),
-    var("tidb_gc_run_interval", Scope::Global, Kind::Text, "10m0s"),
+    var("tidb_gc_enable", Scope::Global, Kind::Bool, "ON"),
+    var("tidb_gc_life_time", Scope::Global, Kind::Duration(10, 31_536_000), "10m0s"),
+    var("tidb_gc_max_wait_time", Scope::Global, Kind::Int(10, 31536000), "86400"),
+    var("tidb_gc_run_interval", Scope::Global, Kind::Duration(10, 31_536_000), "10m0s"),
     var("tidb_gc_scan_lock_mode", Scope::Global, Kind::Text, "LEGACY"),
     var("tidb_general_log", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_guarantee_linearizability", Scope::Both, Kind::Bool, "ON"),
@@ -663,7 +676,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_retry_limit", Scope::Both, Kind::Int(-1, 9223372036854775807), "10"),
     var("tidb_row_format_version", Scope::Both, Kind::Int(1, 2), "2"),
     var("tidb_scatter_region", Scope::Both, Kind::Bool, "OFF"),
-    var("tidb_server_memory_limit", Scope::Global, Kind::Text, "0"),
+    var("tidb_server_memory_limit", Scope::Global, Kind::MemoryLimit, "80%"),
     var("tidb_server_memory_limit_sess_min_size", Scope::Global, Kind::Int(0, 9223372036854775807), "134217728"),
     var("tidb_session_alias", Scope::Session, Kind::Text, ""),
     var("tidb_session_plan_cache_size", Scope::Both, Kind::Int(1, 100000), "100"),

@@ -14,17 +14,18 @@ use sql_catalog::row;
 use sql_context::ExecContext;
 use sql_planner::change::{Change, Check, Target, Value as Set};
 use sql_planner::optimize::positions;
-use sql_planner::plan::{Access, ColId, Physical, Plan};
+use sql_planner::plan::{Access, ColId, NodeId, Physical, Plan};
 
 use super::check;
 use super::fitting::Fitting;
 use super::{same_row, touch};
+use crate::measure::meters_of;
 use crate::operator;
 use crate::planned::load_memory_tables;
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
 use crate::runtime::{Runtime, Value, resolve};
-use crate::statement::{collect_context, lock_rows, lock_wait, overlay_of, runtime, snapshot_of, write_context};
+use crate::statement::{collect_context, lock_all_rows, lock_wait, overlay_of, runtime, snapshot_of, write_context};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -55,6 +56,7 @@ async fn find_rows<'c>(
     let memory = load_memory_tables(ctx, physical).await?;
     let with_values = |mut rt: Runtime| {
         rt.memory = memory.clone();
+        rt.meters = meters_of(physical);
         values.iter().for_each(|(id, value)| rt.set_param(*id, value.clone()));
         Arc::new(rt)
     };
@@ -81,7 +83,7 @@ async fn find_rows<'c>(
     }
     let found = collect_rows(physical, with_values(runtime(ctx, reader, columns, cx)), change).await?;
     let rt = found.rt.clone();
-    lock_rows(ctx, &rt).await?;
+    lock_all_rows(ctx, &rt).await?;
     if pessimistic {
         let mut keys = Vec::new();
         for t in &change.targets {
@@ -110,7 +112,7 @@ fn uses_keys(plan: &Plan) -> bool {
 }
 
 async fn collect_rows<'c>(physical: &Physical, rt: Arc<Runtime>, change: &'c Change) -> Result<Found<'c>, SqlError> {
-    let subqueries = run_subqueries(&physical.subqueries, &rt).await?;
+    let subqueries = run_subqueries(physical, &rt).await?;
     let mut assignments = change.assignments.clone();
     for (_, _, value) in &mut assignments {
         if let Set::Expr(e) = value {
@@ -119,7 +121,7 @@ async fn collect_rows<'c>(physical: &Physical, rt: Arc<Runtime>, change: &'c Cha
     }
     let checks = change.checks.iter().map(|c| check::of_run(c, &subqueries)).collect::<Result<_, _>>()?;
     let at = positions(&physical.plan.outputs());
-    let mut op = operator::build(&physical.plan, &rt)?;
+    let mut op = operator::build(&physical.plan, NodeId::default(), &rt)?;
     let mut batches = Vec::new();
     while let Some(b) = op.next().await? {
         rt.sleep().await?;

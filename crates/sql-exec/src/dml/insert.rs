@@ -14,7 +14,7 @@ use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, TableInfo};
 use sql_context::ExecContext;
 use sql_planner::change::{Conflict, Insert, Value as Source};
-use sql_planner::plan::Physical;
+use sql_planner::plan::{NodeId, Physical};
 
 use super::check;
 use super::fitting::Fitting;
@@ -23,7 +23,7 @@ use crate::operator;
 use crate::planned::{Reads, begin};
 use crate::reader::Reader;
 use crate::runtime::{Value, resolve};
-use crate::statement::{collect_context, lock_rows, lock_wait, reader_of, runtime, write_context};
+use crate::statement::{collect_context, lock_all_rows, lock_wait, reader_of, runtime, write_context};
 use crate::subqueries::run_subqueries;
 use crate::writer::Writer;
 
@@ -63,12 +63,12 @@ pub(super) async fn insert(
     let check;
     match &insert.values {
         None => {
-            let planned = begin(ctx, cx, physical.clone(), values, Reads::Current).await?;
+            let planned = begin(ctx, cx, physical.clone(), values, Reads::Current, &Arc::default()).await?;
             for (_, e) in &mut on_duplicate {
                 planned.subqueries.apply_expr(e)?;
             }
             check = insert.check.as_ref().map(|check| check::of_run(check, &planned.subqueries)).transpose()?;
-            let mut op = operator::build(&planned.physical.plan, &planned.rt)?;
+            let mut op = operator::build(&planned.physical.plan, NodeId::default(), &planned.rt)?;
             let mut n = 0;
             while let Some(batch) = op.next().await? {
                 planned.rt.hold(batch.data_bytes())?;
@@ -94,7 +94,7 @@ pub(super) async fn insert(
             };
             rt = Arc::new(runtime(ctx, reader, physical.columns.clone(), cx));
             values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
-            let values = run_subqueries(&physical.subqueries, &rt).await?;
+            let values = run_subqueries(physical, &rt).await?;
             for (_, e) in &mut on_duplicate {
                 values.apply_expr(e)?;
             }
@@ -127,7 +127,7 @@ pub(super) async fn insert(
         }
     }
 
-    lock_rows(ctx, &rt).await?;
+    lock_all_rows(ctx, &rt).await?;
 
     let records = new_rows.len() as u64;
     let mut ids = assign_ids(ctx, table, &mut new_rows, &mut fitting).await?;

@@ -11,6 +11,7 @@
 //! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`; `changes`, INSERT, UPDATE and DELETE.
 
 mod changes;
+mod dependence;
 mod expressions;
 mod queries;
 mod recursion;

@@ -7,7 +7,7 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sqlparser::ast;
 
-use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey};
+use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey, Taken};
 use super::super::{aggregate, expr as build};
 use super::recursion::is_all;
 use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, is_desc, position, table_name, unsupported};
@@ -59,13 +59,15 @@ impl Binder<'_> {
     /// The lock clauses of a query.
     pub(super) fn lock_query(&mut self, locks: &[ast::LockClause], plan: &mut Plan) -> Result<(), SqlError> {
         for lock in locks {
-            if lock.nonblock == Some(ast::NonBlock::SkipLocked) {
-                return unsupported("SKIP LOCKED");
-            }
+            let taken = match lock.nonblock {
+                None => Taken::Wait,
+                Some(ast::NonBlock::Nowait) => Taken::Fail,
+                Some(ast::NonBlock::SkipLocked) => Taken::Skip,
+            };
             // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
             // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
             let of = lock.of.as_ref().map(table_name).transpose()?;
-            self.lock_scans(plan, of, Lock { nowait: lock.nonblock.is_some() })?;
+            self.lock_scans(plan, of, Lock { taken })?;
         }
         Ok(())
     }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use query::expr::{ColumnName, Expr, Sql};
 use sql_base::SqlError;
-use sql_catalog::{ColumnInfo, TableInfo};
 use sqlparser::ast;
 
 use super::super::hints;
@@ -191,7 +190,7 @@ impl Binder<'_> {
             let mut aggs = self.block().aggregates.take().unwrap_or_default();
             let strict = self.env.eval().has_mode(query::context::sql_mode::ONLY_FULL_GROUP_BY);
             // Nothing depends on a key that is left out.
-            let determined = if with_rollup { HashSet::new() } else { self.determined(&group) };
+            let determined = if with_rollup { HashSet::new() } else { self.determined(&group, &plan) };
             let no_groups = group.is_empty();
             let mut position = 0;
             let mut rewrite = |b: &mut Self, e: &Expr, clause: &str, position: usize| {
@@ -402,54 +401,6 @@ impl Binder<'_> {
         Ok(out)
     }
 
-    /// Columns that the group keys determine: those of tables whose whole primary or unique key is among them.
-    fn determined(&mut self, group: &[(Expr, ColId)]) -> HashSet<ColId> {
-        let keys: HashSet<ColId> = group
-            .iter()
-            .filter_map(|(e, _)| if let Expr::Column { index, .. } = e { Some(*index) } else { None })
-            .collect();
-        let mut out = keys.clone();
-        let visible = self.block().visible.clone();
-        let mut tables: Vec<(&str, &str, &str)> =
-            visible.iter().map(|v| (v.database.as_str(), v.org_table.as_str(), v.table.as_str())).collect();
-        tables.dedup();
-        for (db, org, alias) in tables {
-            let Some(table) = self.env.schema().table(db, org) else { continue };
-            if table.view.is_some() {
-                out.extend(self.determined_in_view(&visible, (db, alias), &keys));
-                continue;
-            }
-            let of = |name: &str| {
-                visible
-                    .iter()
-                    .find(|v| v.table == alias && v.database == db && v.org_name.eq_ignore_ascii_case(name))
-                    .map(|v| v.id)
-            };
-            if is_determined(table, |c| of(c.name.as_str()), &keys) {
-                out.extend(visible.iter().filter(|v| v.table == alias && v.database == db).map(|v| v.id));
-            }
-        }
-        out
-    }
-
-    /// Those that the keys of the tables of a view determine.
-    fn determined_in_view(
-        &self,
-        visible: &[Visible],
-        (database, alias): (&str, &str),
-        keys: &HashSet<ColId>,
-    ) -> HashSet<ColId> {
-        let shown = |id: &ColId| visible.iter().any(|v| v.id == *id && v.table == alias && v.database == database);
-        let mut out = HashSet::new();
-        for (table, columns) in &self.tables {
-            let of = |c: &ColumnInfo| columns.iter().find(|(offset, _)| *offset == c.offset).map(|(_, id)| *id);
-            if columns.iter().any(|(_, id)| shown(id)) && is_determined(table, of, keys) {
-                out.extend(columns.iter().map(|(_, id)| *id).filter(shown));
-            }
-        }
-        out
-    }
-
     /// An expression over groups: group keys and aggregates stay, other columns become any value of the group if the
     /// group determines it (or the SQL mode does not care). Otherwise the column's name is the error.
     fn after_group(
@@ -495,18 +446,6 @@ impl Binder<'_> {
             }
         }
     }
-}
-
-/// Whether a whole primary or unique key of a table, whose columns have these numbers, is among `keys`.
-fn is_determined(table: &TableInfo, of: impl Fn(&ColumnInfo) -> Option<ColId>, keys: &HashSet<ColId>) -> bool {
-    let covered = |columns: Vec<&ColumnInfo>| {
-        !columns.is_empty() && columns.iter().all(|c| of(c).is_some_and(|id| keys.contains(&id)))
-    };
-    covered(table.primary_key())
-        || table.public_indexes().filter(|i| i.unique).any(|i| {
-            let columns: Vec<_> = i.columns.iter().filter_map(|c| table.columns.get(c.offset)).collect();
-            columns.iter().all(|c| c.field_type.is_not_null()) && covered(columns)
-        })
 }
 
 /// Refuses what the grammar takes beside MySQL's clauses, and what is not done.

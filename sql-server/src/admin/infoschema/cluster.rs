@@ -1,7 +1,9 @@
 //! What PD and the other servers know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use codec::datum::Datum;
 use codec::table::{Handle, IndexId, TableKey};
 use codec::time::{Time, TimeKind};
@@ -15,6 +17,7 @@ use sql_catalog::Schema;
 use sql_ddl::placement::pd::PdHttp;
 
 use crate::cluster::Server;
+use crate::cluster::statements::{Slow, Sums};
 
 type Rows = Vec<Vec<Datum>>;
 
@@ -425,6 +428,74 @@ pub(super) fn processlist(server: &Server) -> Rows {
     rows.collect()
 }
 
+fn moment(at: &DateTime<Utc>, digits: u8) -> Datum {
+    let kind = TimeKind::from_type(TypeCode::DateTime);
+    let micros = if digits == 0 { at.timestamp() * 1_000_000 } else { at.timestamp_micros() };
+    kind.and_then(|kind| Time::from_epoch_micros(micros, kind, digits).ok()).map_or(Datum::Null, Datum::Time)
+}
+
+pub(super) fn slow_queries(server: &Server) -> Rows {
+    let row = |slow: Slow| {
+        let took = slow.took;
+        vec![
+            moment(&took.began, 6),
+            Datum::UInt(slow.start_ts),
+            s(slow.user),
+            s(slow.host),
+            Datum::UInt(slow.connection),
+            Datum::Float(took.time.as_secs_f64()),
+            s(slow.database),
+            s(slow.digest),
+            int(took.memory),
+            int(took.disk),
+            int(took.rows),
+            Datum::Int(i64::from(took.ok)),
+            Datum::Int(i64::from(took.plan_from_cache)),
+            int(took.trips.pd),
+            int(took.trips.storage),
+            int(took.trips.away()),
+            s(slow.text),
+        ]
+    };
+    server.statements().slow_ones().into_iter().map(row).collect()
+}
+
+pub(super) fn statements_summary(server: &Server) -> Rows {
+    let nanos = |time: Duration| Datum::UInt(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let row = |sums: Sums| {
+        let (sum, most, least) = sums.latency;
+        let count = sums.count.max(1);
+        vec![
+            s(sums.kind),
+            s(sums.database),
+            s(sums.digest),
+            s(&*sums.normalized),
+            s(sums.user),
+            Datum::UInt(sums.count),
+            Datum::UInt(sums.errors),
+            nanos(sum),
+            nanos(most),
+            nanos(least),
+            nanos(sum / u32::try_from(count).unwrap_or(u32::MAX)),
+            Datum::UInt(sums.memory.1 / count),
+            Datum::UInt(sums.memory.0),
+            Datum::UInt(sums.disk.1 / count),
+            Datum::UInt(sums.disk.0),
+            Datum::Float(sums.affected as f64 / count as f64),
+            Datum::Float(sums.rows as f64 / count as f64),
+            Datum::UInt(sums.rows),
+            Datum::UInt(sums.trips.pd),
+            Datum::UInt(sums.trips.storage),
+            Datum::UInt(sums.trips.away()),
+            Datum::UInt(sums.plans_from_cache),
+            moment(&sums.seen.0, 0),
+            moment(&sums.seen.1, 0),
+            s(sums.sample),
+        ]
+    };
+    server.statements().kinds().into_iter().map(row).collect()
+}
+
 pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
     let (queued, finished) = server.domain()?.jobs(JOBS_SHOWN).await?;
     let row = |job: sql_ddl::job::Job| {
@@ -445,6 +516,62 @@ pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
         ]
     };
     Ok(queued.into_iter().chain(finished).map(row).collect())
+}
+
+/// A timestamp as the rows of `mysql.tidb` show one: UTC to the millisecond.
+fn gc_time(ts: u64) -> String {
+    let time = match ts {
+        0 => None,
+        ts => chrono::DateTime::from_timestamp_millis(Timestamp(ts).physical()),
+    };
+    time.map_or_else(String::new, |time| time.format("%Y%m%d-%H:%M:%S%.3f +0000").to_string())
+}
+
+/// `mysql.tidb`: how far garbage collection has come, and its settings, under the names by which tools look for them.
+pub(super) async fn cluster_variables(server: &Server) -> Result<Rows, SqlError> {
+    let domain = server.domain()?;
+    let state = domain.gc_state().await?;
+    let servers = domain.servers().await?;
+    let leader = servers.iter().find(|info| info.id == state.leader);
+    let variable = |name: &str| sql_context::vars::find(name).map_or_else(String::new, |v| server.globals().get(v));
+    let enabled = variable("tidb_gc_enable") == "ON";
+    let concurrency = variable("tidb_gc_concurrency");
+    let automatic = concurrency.parse::<i64>().is_ok_and(|n| n <= 0);
+    let rows: [(&str, String, &str); 12] = [
+        ("bootstrapped", "True".into(), "Bootstrap flag. Do not delete."),
+        ("tikv_gc_leader_uuid", state.leader.clone(), "Current GC worker leader UUID. (DO NOT EDIT)"),
+        (
+            "tikv_gc_leader_desc",
+            leader.map_or_else(String::new, |info| format!("host:{}, port:{}", info.ip, info.port)),
+            "Host name and pid of current GC leader. (DO NOT EDIT)",
+        ),
+        ("tikv_gc_enable", enabled.to_string(), "Current GC enable status"),
+        ("tikv_gc_run_interval", variable("tidb_gc_run_interval"), "GC run interval, at least 10s, in Go format."),
+        (
+            "tikv_gc_life_time",
+            variable("tidb_gc_life_time"),
+            "All versions within life time will not be collected by GC, at least 10s, in Go format.",
+        ),
+        ("tikv_gc_last_run_time", gc_time(state.last_run), "The time when last GC starts. (DO NOT EDIT)"),
+        (
+            "tikv_gc_safe_point",
+            gc_time(state.safe_point),
+            "All versions after safe point can be accessed. (DO NOT EDIT)",
+        ),
+        (
+            "tikv_gc_auto_concurrency",
+            automatic.to_string(),
+            "Let TiDB pick the concurrency automatically. If set false, tikv_gc_concurrency will be used",
+        ),
+        ("tikv_gc_concurrency", concurrency, "How many goroutines used to do GC parallel, [1, 256], default 2"),
+        ("tikv_gc_mode", "distributed".into(), "Mode of GC, \"central\" or \"distributed\""),
+        (
+            "tikv_gc_scan_lock_mode",
+            variable("tidb_gc_scan_lock_mode").to_lowercase(),
+            "Mode of scanning locks, \"physical\" or \"legacy\"",
+        ),
+    ];
+    Ok(rows.into_iter().map(|(name, value, comment)| vec![s(name), s(value), s(comment)]).collect())
 }
 
 #[cfg(test)]

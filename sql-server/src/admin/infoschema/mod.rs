@@ -45,12 +45,15 @@ async fn rows(server: &Server, schema: &Arc<Schema>, table: &TableInfo) -> Resul
         "placement_policies" => catalog::placement_policies(schema),
         "schema_privileges" | "user_privileges" => catalog::user_privileges(&table.name.lower),
         "processlist" => cluster::processlist(server),
+        "slow_query" => cluster::slow_queries(server),
+        "statements_summary" => cluster::statements_summary(server),
         "tikv_store_status" => cluster::store_status(server).await?,
         "tikv_region_status" => cluster::region_status(server, schema).await?,
         "tikv_region_peers" => cluster::region_peers(server).await?,
         "cluster_info" => cluster::cluster_info(server).await?,
         "tidb_servers_info" => cluster::servers_info(server).await?,
         "ddl_jobs" => cluster::ddl_jobs(server).await?,
+        "tidb" => cluster::cluster_variables(server).await?,
         _ => Vec::new(),
     };
     assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);
