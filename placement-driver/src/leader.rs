@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_client::{Compare, CompareOp, TxnOp};
 use parking_lot::Mutex;
@@ -33,7 +33,7 @@ use crate::schedule::controller::Controller;
 use crate::schedule::operator::{Operator, Priority, Step};
 use crate::schedule::{View, schedulers};
 use crate::server::convert;
-use crate::tso::{Allocated, Allocator, TsoError};
+use crate::tso::{Allocated, Allocator, Pace, TsoError};
 
 /// Wall clock in milliseconds since the Unix epoch; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -127,6 +127,8 @@ pub struct Leader {
     config: Config,
     cluster_id: u64,
     tso: Mutex<Allocator>,
+    pace: Mutex<Pace>,
+    started: Instant,
     tso_wanted: Notify,
     tso_saved: Notify,
     ids: Mutex<IdWindow>,
@@ -173,6 +175,8 @@ impl Leader {
         let writer = LeaderWriter::new(client.clone(), keys.leader(), term.created);
         let saved_ms = kv::get_u64(&client, &keys.timestamp()).await?.unwrap_or(0);
         let window_ms = config.tso_save_interval.0.as_millis() as u64;
+        let started = Instant::now();
+        let pace = Pace::new(clock(), 0);
         let mut tso = Allocator::new(saved_ms, clock(), window_ms);
         if let Some(bound) = tso.to_save(clock()) {
             writer.write(vec![TxnOp::put(keys.timestamp(), bound.to_be_bytes(), None)]).await?;
@@ -219,10 +223,8 @@ impl Leader {
         let rules = if rules.is_empty() {
             default()
         } else {
-            RuleSet::load(rules, groups).unwrap_or_else(|e| {
-                tracing::error!(error = %e, "stored placement rules don't fit together, the default rule is used");
-                default()
-            })
+            // Leading by other rules would move everybody's data to where it must not be.
+            RuleSet::load(rules, groups).map_err(|e| KvError::Corrupt(format!("placement rules ({e})")))?
         };
         durable.gc_safe_point = kv::get_u64(&client, &keys.gc_safe_point()).await?.unwrap_or(0);
         kv::scan(&client, &keys.gc_services(), |kv| {
@@ -245,6 +247,8 @@ impl Leader {
             config,
             cluster_id,
             tso: Mutex::new(tso),
+            pace: Mutex::new(pace),
+            started,
             tso_wanted: Notify::new(),
             tso_saved: Notify::new(),
             ids: Mutex::new(IdWindow { next: spent_ids + 1, end: spent_ids + 1 }),
@@ -273,6 +277,11 @@ impl Leader {
     /// Milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
         (self.clock)()
+    }
+
+    /// The time that timestamps tell.
+    fn tso_ms(&self) -> u64 {
+        self.pace.lock().now(self.now_ms(), self.started.elapsed().as_millis() as u64)
     }
 
     /// The settings.
@@ -310,7 +319,7 @@ impl Leader {
     }
 
     fn try_timestamps(&self, count: u32) -> Result<Allocated, LeaderError> {
-        let allocated = self.tso.lock().allocate(count, self.now_ms())?;
+        let allocated = self.tso.lock().allocate(count, self.tso_ms())?;
         metrics::TSO_REQUESTS.inc();
         metrics::TSO_TIMESTAMPS.inc_by(u64::from(count));
         // After allocating: a successor starts above our window, so if we lead now, nobody was given a later one.
@@ -321,7 +330,7 @@ impl Leader {
     }
 
     async fn save_timestamps(&self) -> Result<(), KvError> {
-        let Some(bound) = self.tso.lock().to_save(self.now_ms()) else { return Ok(()) };
+        let Some(bound) = self.tso.lock().to_save(self.tso_ms()) else { return Ok(()) };
         self.writer.write(vec![TxnOp::put(self.keys.timestamp(), bound.to_be_bytes(), None)]).await?;
         self.tso.lock().saved(bound);
         self.tso_saved.notify_waiters();

@@ -9,6 +9,9 @@ use clap::Parser as _;
 use placement_driver::config::Args;
 use placement_driver::{Config, Listeners, Pd};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(args) {

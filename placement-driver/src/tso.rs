@@ -9,6 +9,9 @@
 //! leads. A new leader starts above the saved bound, whatever its clock says; a clock that jumps back only makes the
 //! allocator stay ahead of it. Timestamps are made when asked for: no timer steps the physical part.
 //!
+//! Nor does a leader follow its clock when that jumps ([`Pace`]): what counts its time in timestamps (how long a lock
+//! lives) must not stand still for as long as a clock was set back, or see an hour pass in a moment.
+//!
 //! Invariant: no two answers of [`Allocator::allocate`], of any leader, share a timestamp, and each is above all
 //! answers given before it. [`Allocator`] is pure; saving is the caller's.
 
@@ -16,6 +19,8 @@
 const LOGICAL_BITS: u32 = 18;
 /// Counter values in one millisecond.
 const LOGICAL_MAX: u64 = 1 << LOGICAL_BITS;
+/// How much faster or slower than time itself a leader's time runs until it meets the clock again: a tenth.
+const SLEW: u64 = 10;
 /// Most timestamps in one request: all of one millisecond but the zeroth.
 pub const COUNT_MAX: u32 = (LOGICAL_MAX - 1) as u32;
 /// A new leader begins this far above the saved bound, as PD does.
@@ -39,6 +44,34 @@ pub struct Allocated {
     pub physical_ms: u64,
     /// The counter of the last timestamp.
     pub logical: u64,
+}
+
+/// A leader's time: the wall clock's where it took over, from then on at the speed of a clock that nobody sets, a little
+/// faster or slower for as long as the wall clock says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    now_ms: u64,
+    monotonic_ms: u64,
+}
+
+impl Pace {
+    /// Begins at the wall clock's time.
+    pub fn new(wall_ms: u64, monotonic_ms: u64) -> Pace {
+        Pace { now_ms: wall_ms, monotonic_ms }
+    }
+
+    /// The time now, by what both clocks say.
+    pub fn now(&mut self, wall_ms: u64, monotonic_ms: u64) -> u64 {
+        let passed = monotonic_ms.saturating_sub(self.monotonic_ms);
+        // Too short a time to correct anything in is counted with the next.
+        if passed >= SLEW {
+            let expected = self.now_ms + passed;
+            self.now_ms = wall_ms.clamp(expected - passed / SLEW, expected + passed / SLEW);
+            self.monotonic_ms = monotonic_ms;
+            return self.now_ms;
+        }
+        self.now_ms + passed
+    }
 }
 
 /// See the module header.
@@ -111,6 +144,32 @@ mod tests {
         assert_eq!(tso.allocate(0, 1_000), Err(TsoError::Count(0)));
         assert_eq!(tso.allocate(COUNT_MAX + 1, 1_000), Err(TsoError::Count(COUNT_MAX + 1)));
         assert_eq!(tso.allocate(1, 4_000), Err(TsoError::WindowExhausted));
+    }
+
+    #[test]
+    fn time_goes_on_at_its_pace_when_the_clock_is_set() {
+        let mut pace = Pace::new(10_000_000, 500);
+        let (mut monotonic, mut last) = (500u64, 10_000_000u64);
+        let mut after = |offset: i64, ms: u64| {
+            for _ in 0..ms {
+                monotonic += 1;
+                let wall = (10_000_000 + monotonic - 500).saturating_add_signed(offset);
+                let now = pace.now(wall, monotonic);
+                assert!(now >= last, "{now} after {last}");
+                last = now;
+            }
+            last - 10_000_000
+        };
+        assert_eq!(after(0, 1000), 1000);
+        // An hour ahead, then an hour behind: ten seconds are ten seconds, give or take a tenth.
+        let ahead = after(3_600_000, 10_000);
+        assert!((11_900..=12_000).contains(&ahead), "{ahead}");
+        let behind = after(-3_600_000, 10_000) - ahead;
+        assert!((9_000..=9_100).contains(&behind), "{behind}");
+        // A small difference is made up for.
+        assert_eq!(after(200, 20_000), 41_200);
+        // And a process that was stopped sees the time that has passed.
+        assert_eq!(pace.now(10_000_000 + 41_000 + 60_200, 500 + 41_000 + 60_000), 10_101_200);
     }
 
     /// Leaders come and go with clocks that jump; saves are lost on the way or arrive late.

@@ -293,6 +293,90 @@ async fn followers_name_the_leader_and_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_does_not_lead_by_other_rules_than_those_that_are_stored() {
+    let mut members = Members::start(1, system_clock()).await;
+    members.wait_leader().await;
+    let (_, header) = members.client(0).await;
+    let address = members.members[0].client.clone();
+    let client = etcd_client::Client::connect([&address], None).await.unwrap();
+    let key = format!("/pd/{}/rules/61-62", header.cluster_id);
+    // A rule alone that places learners: no region would have a voter.
+    let rule = r#"{"group_id":"a","id":"b","start_key":"","end_key":"","role":"learner","count":1}"#;
+    client.kv_client().put(key.as_str(), rule, None).await.unwrap();
+    members.crash(0).await;
+    members.restart(0).await;
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(8) {
+        assert_eq!(members.leader(), None, "it leads, by the default rule");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The metadata store itself is there to be mended.
+    let client = etcd_client::Client::connect([&address], None).await.unwrap();
+    client.kv_client().delete(key.as_str(), None).await.unwrap();
+    members.wait_leader().await;
+    members.stop().await;
+}
+
+/// Ends a member, takes its disk away and starts it again under its name.
+async fn wipe(members: &mut Members, index: usize) {
+    members.crash(index).await;
+    std::fs::remove_dir_all(&members.members[index].config.data_dir).unwrap();
+    members.restart(index).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_disk_was_replaced_helps_nobody_to_forget_what_it_acknowledged() {
+    let mut members = Members::start(3, system_clock()).await;
+    let leader = members.wait_leader().await;
+    let (helper, away) = ((leader + 1) % 3, (leader + 2) % 3);
+    // What the leader and the helper acknowledge, and the third does not know.
+    members.crash(away).await;
+    let put = |endpoint: String, key: &'static str| async move {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let client = etcd_client::Client::connect([endpoint], None).await.unwrap();
+        // The member that led the group may be the one that is away.
+        while let Err(e) = client.kv_client().put(key, "1", None).await {
+            assert!(tokio::time::Instant::now() < deadline, "{key} cannot be written: {e}");
+        }
+    };
+    put(members.members[leader].client.clone(), "t/acknowledged").await;
+    // The leader ends, the helper's disk is replaced: only the leader knows it now.
+    members.crash(leader).await;
+    wipe(&mut members, helper).await;
+    members.restart(away).await;
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(10) {
+        assert_eq!(members.leader(), None, "two members lead that have forgotten");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    members.restart(leader).await;
+    let next = members.wait_leader().await;
+    let client = etcd_client::Client::connect([members.members[next].client.clone()], None).await.unwrap();
+    assert_eq!(client.kv_client().get("t/acknowledged", None).await.unwrap().count(), 1);
+    // It is a full member again once it has caught up, also under a leader that knew it before.
+    let mut next = next;
+    for round in 0..2 {
+        let other = (next + 1) % 3;
+        wipe(&mut members, other).await;
+        let third = (next + 2) % 3;
+        wait_for("the wiped member to catch up", || {
+            (!members.members[other].config.data_dir.join("meta/joining").exists()).then_some(())
+        })
+        .await;
+        members.crash(third).await;
+        put(members.members[next].client.clone(), "t/with-it").await;
+        members.crash(next).await;
+        members.restart(third).await;
+        let elected = members.wait_leader().await;
+        let client = etcd_client::Client::connect([members.members[elected].client.clone()], None).await.unwrap();
+        assert_eq!(client.kv_client().get("t/with-it", None).await.unwrap().count(), 1, "round {round}");
+        members.restart(next).await;
+        next = elected;
+    }
+    members.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metadata_store_is_an_etcd_for_its_clients() {
     use etcd_client::{Client, Compare, CompareOp, EventType, GetOptions, PutOptions, Txn, TxnOp, WatchOptions};
     let mut members = Members::start(3, system_clock()).await;

@@ -8,6 +8,9 @@ use sql_server::config::{Args, Config};
 use sql_server::listen::{Listeners, STACK_BYTES, SqlServer};
 use tokio::net::TcpListener;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod config;
 pub mod coprocessor;
+pub mod gc;
 pub mod mvcc;
 pub mod node;
 pub mod raftstore;

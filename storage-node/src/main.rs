@@ -18,6 +18,9 @@ const PD_PAUSE: Duration = Duration::from_millis(500);
 /// How long what still runs at the end may take.
 const LAST_TASKS: Duration = Duration::from_millis(500);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let config = match Config::load(&args) {

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::coprocessor::DagCoprocessor;
+use crate::gc::Collector;
 use crate::raftstore::convert;
 use crate::raftstore::driver::{Driver, Outside};
 use crate::raftstore::handle::{RaftStoreHandle, Shared};
@@ -132,10 +133,31 @@ impl Node<FjallEngine> {
     }
 }
 
+/// Opens both halves of a store. One without the other is not a store: without its log it does not know what it voted for
+/// and acknowledged, and would help others to forget it, too.
 fn open(dir: &Path, options: FjallOptions) -> anyhow::Result<(FjallEngine, DiskLog)> {
     std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    let engine = FjallEngine::open(dir.join("db"), options).context("open the storage engine")?;
-    let log = DiskLog::open(&dir.join("raft")).context("open the raft log")?;
+    let (db, raft) = (dir.join("db"), dir.join("raft"));
+    let had_log = std::fs::read_dir(&raft).is_ok_and(|mut files| files.next().is_some());
+    let engine = FjallEngine::open(&db, options).context("open the storage engine")?;
+    let known = store::read_ident(&engine)?.is_some();
+    if known && !had_log {
+        bail!(
+            "the raft log of this store is gone ({} is empty): put it back, or remove {} as well and let the placement \
+             driver make the replicas anew, after deleting the store there",
+            raft.display(),
+            db.display()
+        );
+    }
+    let log = DiskLog::open(&raft).context("open the raft log")?;
+    if !known && !log.regions().is_empty() {
+        bail!(
+            "the data of this store is gone ({} has no store's identity) and its raft log is there: put the data back, or \
+             remove {} as well and let the placement driver make the replicas anew, after deleting the store there",
+            db.display(),
+            raft.display()
+        );
+    }
     Ok((engine, log))
 }
 
@@ -168,6 +190,8 @@ impl<E: Engine> Node<E> {
         let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0 };
         let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
         let before_transfer = before_transfer(storage.clone());
+        storage.safe_point().raise(until_reached(|| pd.gc_safe_point()).await.context("the safe point")?);
+        let collector = Collector::new(handle.clone(), storage.safe_point().clone());
         let worker = PdWorker::start(&runtime, shared.clone(), pd.clone(), disk, before_transfer, stop.clone());
         let shell = Shell { transport, pd: worker, shared: shared.clone() };
         let seed = rand::random();
@@ -181,6 +205,7 @@ impl<E: Engine> Node<E> {
             failed.cancel();
         })?;
 
+        collector.start(pd.clone(), stop.clone());
         let locator = FirstRegionLeader { pd: pd.clone(), channels: channels.clone() };
         detector::start(storage.clone(), Arc::new(locator), stop.clone());
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
@@ -409,4 +434,42 @@ async fn status_page<E: Engine>(State(status): State<Arc<Status<E>>>) -> axum::J
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02X}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raftstore::log::{LogBatchWrites, LogWrite};
+
+    /// Why a directory is refused.
+    fn refused(dir: &Path) -> String {
+        match open(dir, FjallOptions::default()) {
+            Ok(_) => panic!("half a store was opened"),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn half_a_store_is_not_opened() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        {
+            let (engine, log) = open(dir.path(), FjallOptions::default()).expect("a new store");
+            store::write_ident(&engine, StoreIdent { cluster_id: 1, store_id: 2 }).expect("on disk");
+            let mut batch = LogBatchWrites { sync: true, ..Default::default() };
+            let state = proto::meridian_raft::LogState { peer_id: 3, term: 7, vote: 3, ..Default::default() };
+            batch.push(9, LogWrite::State(state));
+            log.write(batch).expect("on disk");
+        }
+        drop(open(dir.path(), FjallOptions::default()).expect("a whole store"));
+        let away = |half: &str| (dir.path().join(half), dir.path().join("away"));
+        for (half, words) in [("raft", "the raft log of this store is gone"), ("db", "the data of this store is gone")]
+        {
+            let (from, to) = away(half);
+            std::fs::rename(&from, &to).expect("on one file system");
+            assert!(refused(dir.path()).starts_with(words));
+            let _ = std::fs::remove_dir_all(&from);
+            std::fs::rename(&to, &from).expect("on one file system");
+        }
+        drop(open(dir.path(), FjallOptions::default()).expect("whole again"));
+    }
 }

@@ -10,7 +10,7 @@
 //!
 //! A reader finds a column by binary search over the ids, so unwanted columns cost nothing.
 
-use crate::datum::{self, Datum, decode_decimal, encode_decimal};
+use crate::datum::{Datum, decode_decimal, encode_decimal};
 use crate::json::Json;
 use crate::table::Handle;
 use crate::time::{Duration, Time, TimeKind};
@@ -275,7 +275,7 @@ impl RowDecoder {
                     (Cell::Missing, Some(place), Handle::Key(key)) => {
                         let values: &Vec<Datum> = match &of_key {
                             Some(values) => values,
-                            None => of_key.insert(datum::decode_all(key)?),
+                            None => of_key.insert(Handle::values(key)?),
                         };
                         let value = values.get(place).ok_or(Error::Invalid("row handle"))?;
                         value.clone().unflatten(&c.ty)

@@ -14,8 +14,8 @@
 //! | number | `i64` | datum of the number | eight bytes |
 //! | key | datums | datums | segment `127 ++ u16 length ++ datums` |
 //!
-//! `i64` is eight sortable bytes, datums are [`crate::datum::encode_key`]; those of a key are nine bytes at least, so that a
-//! row's key tells what its handle is. A unique index entry that contains a NULL is laid out as in other indexes, because NULLs
+//! `i64` is eight sortable bytes, datums are [`crate::datum::encode_key`]; those of a key are filled up with zeros to nine bytes,
+//! so that a row's key tells what its handle is. (NULL, which begins so, is in no primary key.) A unique index entry that contains a NULL is laid out as in other indexes, because NULLs
 //! do not conflict. Strings are stored as sort keys; where one cannot be turned back (trailing spaces, folded case) the value
 //! also holds the original strings, and where rows are clustered by a key, those of the key too:
 //!
@@ -43,6 +43,8 @@ pub const RECORD_KEY_LEN: usize = 19;
 /// Length of `t ++ id ++ _r`.
 pub const PREFIX_LEN: usize = 11;
 
+/// The least length of a handle that is a key: a number has eight bytes.
+const KEY_HANDLE_LEN_MIN: usize = 9;
 /// Before the handle in an index value, when it is a key.
 const KEY_HANDLE_FLAG: u8 = 127;
 /// Before the partition in an index value of an index over all partitions, eight bytes.
@@ -89,7 +91,17 @@ impl Handle {
     pub fn of_values(parts: &[IndexPart<'_>], values: &[Datum]) -> Result<Handle> {
         let mut key = Vec::new();
         append_values(&mut key, parts, values)?;
+        key.resize(key.len().max(KEY_HANDLE_LEN_MIN), 0);
         Ok(Handle::Key(key.into()))
+    }
+
+    /// The datums of a handle that is a key.
+    pub fn values(mut key: &[u8]) -> Result<Vec<Datum>> {
+        let mut out = Vec::new();
+        while key.first().is_some_and(|flag| *flag != datum::flag::NIL) {
+            out.push(datum::decode_one(&mut key)?);
+        }
+        Ok(out)
     }
 
     /// As it is in a row's key.
@@ -134,7 +146,7 @@ impl fmt::Display for Handle {
             Handle::Int(number) => return number.fmt(f),
             Handle::Key(key) => key,
         };
-        let Ok(values) = datum::decode_all(key) else { return f.write_str("{?}") };
+        let Ok(values) = Handle::values(key) else { return f.write_str("{?}") };
         f.write_str("{")?;
         for (i, value) in values.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
@@ -559,6 +571,23 @@ mod tests {
         let e = encode_index_entry(T, three, true, &parts, &values, row).unwrap();
         assert_eq!(&e.key[19..], b"\x03\x80\0\0\0\0\0\0\x07");
         assert_eq!(e.value, [&[0, 125, 1, 127, 0, 19][..], bytes].concat());
+    }
+
+    #[test]
+    fn a_short_key_is_no_number() {
+        let ty = FieldType::decimal(5, 1);
+        let key = [part(1, &ty)];
+        let key_values = [Datum::Decimal("1.5".parse().unwrap())];
+        let handle = Handle::of_values(&key, &key_values).unwrap();
+        let stored = record_key(T, &handle);
+        assert_eq!(stored.len(), PREFIX_LEN + 9);
+        assert_eq!(decode_handle(&stored), Ok(handle.clone()));
+        assert_eq!(Handle::values(handle_bytes(&stored).unwrap()), Ok(key_values.to_vec()));
+        let int = FieldType::bigint();
+        let row = RowRef { handle: &handle, key: &key, key_values: &key_values };
+        let e = encode_index_entry(T, IndexId(1), false, &[part(2, &int)], &[Datum::Int(7)], row).unwrap();
+        let got = decode_index_entry(&e.key, &e.value, &[(2, &int)], &[(1, &ty)]);
+        assert_eq!(got, Ok((vec![Datum::Int(7), key_values[0].clone()], handle)));
     }
 
     #[test]

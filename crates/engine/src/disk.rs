@@ -21,6 +21,7 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
@@ -30,6 +31,14 @@ use self::live::LiveKeys;
 use crate::{
     Cf, Direction, Engine, EngineError, KEY_BYTES_MAX, KeyRange, Modify, Result, ScanIter, Snapshot, WriteBatch,
 };
+
+/// Removed bytes that are not worth a merge of the whole tree.
+const RECLAIM_BYTES_MIN: u64 = 1 << 20;
+/// The part of a tree, as a divisor, that has to be removed before it is merged: between two merges readers find at most
+/// this much more than there is.
+const RECLAIM_PART: u64 = 8;
+/// A tree larger than this, on disk, is left to its levels: each merge would write all of it anew.
+const RECLAIM_TREE_BYTES_MAX: u64 = 1 << 30;
 
 /// Locks that are read one by one; for more of them, the tree is scanned.
 const FEW_LOCKS: usize = 16;
@@ -69,6 +78,8 @@ pub struct FjallEngine(Arc<Inner>);
 struct Inner {
     db: Database,
     keyspaces: Keyspaces,
+    /// Bytes removed from each family since it was last merged, in the order of [`Cf::ALL`].
+    removed: [AtomicU64; 4],
     /// Keys that [`Cf::Lock`] may hold. Exclusive for a write, from what it reads to what it has written; shared while a
     /// snapshot is taken.
     locks: RwLock<LiveKeys>,
@@ -95,7 +106,8 @@ impl FjallEngine {
         for entry in db.snapshot().iter(&keyspaces[Cf::Lock as usize]) {
             locks.add(&entry.key().map_err(from_fjall)?);
         }
-        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, locks: RwLock::new(locks) })))
+        let removed = Default::default();
+        Ok(FjallEngine(Arc::new(Inner { db, keyspaces, removed, locks: RwLock::new(locks) })))
     }
 }
 
@@ -197,6 +209,19 @@ impl Engine for FjallEngine {
             bytes += (key.len() + value.len()) as u64;
         }
         Ok(bytes)
+    }
+
+    fn reclaim(&self, cf: Cf, removed_bytes: u64) -> Result<()> {
+        let (keyspace, removed) = (self.0.keyspace(cf), &self.0.removed[cf as usize]);
+        let total = removed.fetch_add(removed_bytes, Ordering::Relaxed) + removed_bytes;
+        let size = keyspace.disk_space();
+        if total < RECLAIM_BYTES_MIN.max(size / RECLAIM_PART) || size > RECLAIM_TREE_BYTES_MAX {
+            return Ok(());
+        }
+        removed.fetch_sub(total, Ordering::Relaxed);
+        // What is in the memtable would not be merged.
+        keyspace.rotate_memtable_and_wait().map_err(from_fjall)?;
+        keyspace.major_compact().map_err(from_fjall)
     }
 }
 

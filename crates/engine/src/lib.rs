@@ -241,6 +241,11 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// It may read the whole range (about half a second per million rows), so callers ask after much was written, not
     /// per write.
     fn approximate_size(&self, cf: Cf, range: &KeyRange) -> Result<u64>;
+
+    /// Tells that about so many bytes of a column family were removed, by deletions all over it. What is removed goes on
+    /// to take space, and readers' time, until it is merged with what it removes: the engine may do that now, before it
+    /// returns, which takes seconds, or find that it is not worth it yet.
+    fn reclaim(&self, cf: Cf, removed_bytes: u64) -> Result<()>;
 }
 
 /// A consistent view of the engine at one moment. Cheap to clone.

@@ -194,6 +194,11 @@ impl Engine for MemoryEngine {
         };
         Ok(state.maps[cf as usize].range::<[u8], _>(range.bounds()).map(live).sum())
     }
+
+    fn reclaim(&self, _: Cf, _: u64) -> Result<()> {
+        // What nobody sees any more goes with each write.
+        Ok(())
+    }
 }
 
 /// A consistent view of a [`MemoryEngine`].

@@ -558,6 +558,51 @@ fn tear_journal(dir: &Path, bytes: u64) {
 }
 
 #[test]
+fn disk_gives_the_space_of_removed_entries_back_when_it_is_told() {
+    let subject = Disk::new();
+    let engine = subject.engine();
+    let key = |i: u32| format!("k{i:06}").into_bytes();
+    for i in 0..40_000u32 {
+        // Does not compress.
+        let value: Vec<u8> =
+            (0..8).flat_map(|n| u64::from(i).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ n).to_le_bytes()).collect();
+        put(&engine, Cf::Write, &key(i), &value);
+    }
+    engine.reclaim(Cf::Write, 8 << 20).unwrap();
+    let tables = || directory_bytes(&subject.dir.path().join("keyspaces"));
+    let before = tables();
+    assert!(before > 2 << 20, "{before}");
+    let held = engine.snapshot();
+    let mut batch = WriteBatch::new();
+    (0..39_000).for_each(|i| batch.delete(Cf::Write, key(i)));
+    engine.write(batch).unwrap();
+    // Too little to be worth it, then enough; what a snapshot sees stays with it.
+    engine.reclaim(Cf::Write, 1).unwrap();
+    assert!(tables() > before / 2);
+    assert_eq!(keys(&held, Cf::Write, &KeyRange::default(), Direction::Forward).len(), 40_000);
+    drop(held);
+    engine.reclaim(Cf::Write, 8 << 20).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while tables() > before / 4 {
+        assert!(std::time::Instant::now() < deadline, "{} of {before} bytes are left", tables());
+        // Tables that were merged are removed with the next change of the tree.
+        put(&engine, Cf::Write, b"k", b"v");
+        engine.reclaim(Cf::Write, 8 << 20).unwrap();
+    }
+    let view = engine.snapshot();
+    assert_eq!(keys(&view, Cf::Write, &KeyRange::default(), Direction::Forward).len(), 1001);
+}
+
+fn directory_bytes(dir: &Path) -> u64 {
+    let size = |entry: std::io::Result<std::fs::DirEntry>| match entry {
+        Ok(entry) if entry.path().is_dir() => directory_bytes(&entry.path()),
+        Ok(entry) => entry.metadata().map_or(0, |m| m.len()),
+        Err(_) => 0,
+    };
+    std::fs::read_dir(dir).map_or(0, |entries| entries.map(size).sum())
+}
+
+#[test]
 fn disk_refuses_a_directory_in_use() {
     let subject = Disk::new();
     assert!(FjallEngine::open(subject.dir.path(), FjallOptions::default()).is_err());

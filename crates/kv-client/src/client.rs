@@ -13,6 +13,7 @@ use proto::{errorpb, kvrpcpb, metapb};
 use crate::backoff::{Backoff, Reason};
 use crate::error::{Error, Result, hex};
 use crate::heartbeat::Heartbeats;
+use crate::live::Live;
 use crate::pd::{GrpcPd, PdClient};
 use crate::region::{Region, RegionCache, encode};
 use crate::request::{Command, Reply};
@@ -26,6 +27,11 @@ use crate::trips::REGION_LABEL;
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a store may take for one coprocessor task.
 pub(crate) const COPROCESSOR_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where a store is: its address, and its region.
+type StoreAddress = (String, Option<Arc<str>>);
+
+/// How long PD is waited for when it is known where a store was.
+const PD_PATIENCE: Duration = Duration::from_millis(500);
 /// Regions loaded from PD at once when a range is walked.
 const REGIONS_LOADED_MAX: usize = 256;
 
@@ -73,8 +79,11 @@ pub(crate) struct Inner {
     regions: RwLock<RegionCache>,
     /// Connections by store id; never held over an await.
     stores: RwLock<HashMap<u64, Arc<StoreConn>>>,
+    /// Where PD last said that stores are; never held over an await.
+    addresses: RwLock<HashMap<u64, StoreAddress>>,
     pub(crate) resolver: Resolver,
     pub(crate) heartbeats: Heartbeats,
+    pub(crate) live: Arc<Live>,
 }
 
 /// One attempt that did not succeed, and what to do about it.
@@ -138,8 +147,10 @@ impl Client {
             options,
             regions: RwLock::default(),
             stores: RwLock::default(),
+            addresses: RwLock::default(),
             resolver: Resolver::default(),
             heartbeats: Heartbeats::default(),
+            live: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -173,6 +184,12 @@ impl Client {
     /// Begins a transaction that reads at a timestamp taken earlier.
     pub fn begin_at(&self, start_ts: Timestamp, options: TxnOptions) -> Transaction {
         Transaction::new(self.clone(), start_ts, options)
+    }
+
+    /// The oldest timestamp that snapshots and transactions of this client may still read or commit at; `None` while there
+    /// are none. From now on those older than `limit` do not count: what they do next fails with [`Error::TooOld`].
+    pub fn oldest(&self, limit: Timestamp) -> Option<Timestamp> {
+        self.inner.live.oldest(limit)
     }
 
     /// What was committed up to `ts`; at [`Timestamp::MAX`] the newest, for a single point read.
@@ -313,18 +330,33 @@ impl Client {
         if let Some(store) = self.inner.stores.read().get(&store_id) {
             return Ok(store.clone());
         }
-        let found = self.inner.pd.get_store(store_id).await.map_err(|e| Failure {
-            fatal: Some(Error::Pd(e.clone())),
-            ..Failure::new(Reason::Unreachable, e.to_string())
-        })?;
-        match found {
-            Some(store) if store.state != metapb::StoreState::Tombstone as i32 && !store.address.is_empty() => {
+        let (address, region) = self.address(store_id).await?;
+        let conn = Arc::new(StoreConn::new(address, region, Arc::clone(&self.inner.dial)));
+        Ok(self.inner.stores.write().entry(store_id).or_insert(conn).clone())
+    }
+
+    /// Where a store is: its address, and its region. PD is asked, since stores move; without it, where the store was
+    /// before.
+    async fn address(&self, store_id: u64) -> std::result::Result<StoreAddress, Failure> {
+        let before = self.inner.addresses.read().get(&store_id).cloned();
+        let patience = if before.is_some() { PD_PATIENCE } else { Duration::MAX };
+        let found = tokio::time::timeout(patience, self.inner.pd.get_store(store_id)).await;
+        match (found, before) {
+            (Ok(Ok(Some(store))), _)
+                if store.state != metapb::StoreState::Tombstone as i32 && !store.address.is_empty() =>
+            {
                 let region = store.labels.into_iter().find(|label| label.key == REGION_LABEL);
-                let region = region.map(|label| label.value.into());
-                let conn = Arc::new(StoreConn::new(store.address, region, Arc::clone(&self.inner.dial)));
-                Ok(self.inner.stores.write().entry(store_id).or_insert(conn).clone())
+                let found = (store.address, region.map(|label| label.value.into()));
+                self.inner.addresses.write().insert(store_id, found.clone());
+                Ok(found)
             }
-            _ => Err(Failure::new(Reason::RegionMiss, format!("store {store_id} is not known to PD"))),
+            (Ok(Ok(_)), _) => Err(Failure::new(Reason::RegionMiss, format!("store {store_id} is not known to PD"))),
+            (_, Some(before)) => Ok(before),
+            (Ok(Err(e)), None) => {
+                let why = e.to_string();
+                Err(Failure { fatal: Some(Error::Pd(e)), ..Failure::new(Reason::Unreachable, why) })
+            }
+            (Err(_), None) => Err(Failure::new(Reason::Unreachable, "the placement driver does not answer")),
         }
     }
 

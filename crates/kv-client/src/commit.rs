@@ -17,6 +17,7 @@ use crate::client::{Client, Failure, REQUEST_TIMEOUT};
 use crate::committer::{Commit, Committer, Input, Keys, Output, Plan, Prewrite};
 use crate::error::{Error, Result, from_key_error};
 use crate::heartbeat::LOCK_TTL_MS;
+use crate::live::InUse;
 use crate::metrics::COMMITS;
 use crate::region::Region;
 use crate::resolve::locks_of;
@@ -29,13 +30,15 @@ const BATCH_KEYS_MAX: usize = 4096;
 /// Async commit lists every key in the primary's lock; beyond this the list costs more than it saves.
 const ASYNC_KEYS_MAX: usize = 256;
 const ASYNC_KEY_BYTES_MAX: usize = 4096;
-/// A commit timestamp that a store chooses may be at most this far ahead: beyond, the schema may have changed.
-const MAX_COMMIT_AHEAD_MS: i64 = 2000;
+/// A commit timestamp that a store chooses may be at most this far ahead, also when a check permits more: a store that
+/// would go further has seen what nobody should have read.
+const COMMIT_AHEAD_MAX: Duration = Duration::from_millis(2000);
 /// The shortest life of an optimistic transaction's locks: see [`lock_ttl_ms`].
 const TTL_MS_MIN: u64 = 3000;
 
-/// Checks a commit before it can happen: `Err` says what changed. See [`crate::Transaction::set_commit_check`].
-pub type CommitCheck = Arc<dyn Fn(Timestamp) -> std::result::Result<(), String> + Send + Sync>;
+/// Checks a commit before it can happen, given a timestamp that PD gave out just now: how much later than that it may
+/// happen, in PD's time; `Err` says what changed. See [`crate::Transaction::set_commit_check`].
+pub type CommitCheck = Arc<dyn Fn(Timestamp) -> std::result::Result<Duration, String> + Send + Sync>;
 
 /// One key's change.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ pub(crate) struct CommitJob {
     pub(crate) lock_ttl_ms: u64,
     pub(crate) check: Option<CommitCheck>,
     pub(crate) deadline: Duration,
+    /// Counts the commit among those under way, until its last lock is gone.
+    pub(crate) _in_use: InUse,
 }
 
 /// What the requests of one commit share.
@@ -96,6 +101,14 @@ pub(crate) fn lock_ttl_ms(bytes: usize) -> u64 {
     ((6000.0 * mib.sqrt()) as u64).clamp(TTL_MS_MIN, LOCK_TTL_MS)
 }
 
+/// Whether the locks of a transaction may decide that it is committed: there are few enough for the primary to name them,
+/// and there is nothing else to go by. A mere check leaves no lock: others would take the transaction for committed when
+/// it failed, or commit it before the time that the check was answered for.
+fn locks_decide(mutations: &[Mutation]) -> bool {
+    let key_bytes: usize = mutations.iter().map(|m| m.key.len()).sum();
+    mutations.len() <= ASYNC_KEYS_MAX && key_bytes <= ASYNC_KEY_BYTES_MAX && mutations.iter().all(Mutation::is_locked)
+}
+
 /// Commits; returns the commit timestamp when the transaction is committed. Cleaning up goes on in the background.
 pub(crate) async fn commit(job: CommitJob) -> Result<Timestamp> {
     let mut backoff = Backoff::new(job.deadline);
@@ -107,17 +120,15 @@ pub(crate) async fn commit(job: CommitJob) -> Result<Timestamp> {
     let bytes: usize = job.mutations.iter().map(|m| m.key.len() + m.value.len()).sum();
     let one_pc =
         client.options().one_pc && one_region && bytes <= BATCH_BYTES_MAX && job.mutations.len() <= BATCH_KEYS_MAX;
-    let key_bytes: usize = job.mutations.iter().map(|m| m.key.len()).sum();
-    let async_commit =
-        client.options().async_commit && job.mutations.len() <= ASYNC_KEYS_MAX && key_bytes <= ASYNC_KEY_BYTES_MAX;
+    let async_commit = client.options().async_commit && locks_decide(&job.mutations);
     let (mut min_commit_ts, mut max_commit_ts) = (0, 0);
     if one_pc || async_commit {
         // A store that chooses the commit timestamp must choose one after everything that was committed before we
         // began to commit, or two transactions of one session could appear in the wrong order.
         let now = client.timestamp().await?;
         if let Some(check) = &job.check {
-            check(now).map_err(Error::SchemaChanged)?;
-            max_commit_ts = Timestamp::compose(now.physical() + MAX_COMMIT_AHEAD_MS, 0).0;
+            let ahead = check(now).map_err(Error::SchemaChanged)?.min(COMMIT_AHEAD_MAX);
+            max_commit_ts = Timestamp::compose(now.physical() + ahead.as_millis() as i64, 0).0;
         }
         min_commit_ts = now.next().0.max(job.for_update_ts.0 + 1);
     }
@@ -420,6 +431,19 @@ async fn rollback(shared: Arc<Shared>, region: Arc<Region>, keys: Keys) -> Vec<N
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transaction_with_a_mere_check_is_not_decided_by_its_locks() {
+        let mutation =
+            |op, key: &str| Mutation { op, key: key.into(), value: Vec::new(), action: PessimisticAction::default() };
+        let writes = vec![mutation(Op::Put, "a"), mutation(Op::Lock, "b"), mutation(Op::Insert, "c")];
+        assert!(locks_decide(&writes));
+        // Inserted and deleted again: nothing is locked there.
+        let checks = [writes.clone(), vec![mutation(Op::CheckNotExists, "d")]].concat();
+        assert!(!locks_decide(&checks));
+        assert!(!locks_decide(&vec![mutation(Op::Put, "k"); ASYNC_KEYS_MAX + 1]));
+        assert!(!locks_decide(&[mutation(Op::Put, &"k".repeat(ASYNC_KEY_BYTES_MAX + 1))]));
+    }
 
     #[test]
     fn locks_of_larger_transactions_live_longer() {

@@ -207,6 +207,7 @@ impl Job {
     async fn step(&self, tasks: &mut VecDeque<Task>, backoff: &mut Backoff) -> Result<Step> {
         let Some(ranges) = tasks.pop_front() else { return Ok(Step::Done) };
         let client = &self.snapshot.client;
+        self.snapshot.check_age()?;
         let Some(first) = ranges.first() else { return Ok(Step::Again) };
         let region = client.locate(&first.start, backoff).await?;
         if ranges.last().is_some_and(|last| !region.contains_before_or_at(&last.end)) {
@@ -238,6 +239,9 @@ impl Job {
             self.snapshot.on_locks(vec![lock], backoff).await?;
             tasks.push_front(ranges);
             return Ok(Step::Again);
+        }
+        if let Some(old) = response.below_safe_point {
+            return Err(Error::TooOld { start_ts: old.start_ts, safe_point: old.safe_point });
         }
         if !response.other_error.is_empty() {
             return Err(Error::Coprocessor(response.other_error));

@@ -103,6 +103,16 @@ pub enum Error {
         /// What the storage said.
         reason: String,
     },
+    /// The snapshot or transaction is older than what is kept: versions that it would need may be gone.
+    #[error(
+        "GC life time is shorter than transaction duration, transaction starts at {start_ts}, GC safe point is {safe_point}"
+    )]
+    TooOld {
+        /// When it started, or reads.
+        start_ts: u64,
+        /// Versions before it may be gone.
+        safe_point: u64,
+    },
     /// An expression failed in the coprocessor, with MySQL's number and words.
     #[error("{message}")]
     Evaluation {
@@ -133,6 +143,9 @@ pub(crate) fn hex(key: &[u8]) -> String {
 
 /// A key error that is not a lock, as ours. Locks are dealt with by the caller before.
 pub(crate) fn from_key_error(start_ts: u64, error: kvrpcpb::KeyError) -> Error {
+    if let Some(old) = error.below_safe_point {
+        return Error::TooOld { start_ts: old.start_ts, safe_point: old.safe_point };
+    }
     if let Some(conflict) = error.conflict {
         use kvrpcpb::write_conflict::Reason;
         if conflict.reason == Reason::SelfRolledBack as i32 {

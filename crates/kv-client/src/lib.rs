@@ -23,6 +23,7 @@ mod error;
 mod gc;
 mod heartbeat;
 mod held;
+mod live;
 mod metrics;
 pub mod pd;
 mod private;

@@ -120,6 +120,17 @@ impl Client {
         backoff: &mut Backoff,
     ) -> Result<Resolution> {
         let now = self.timestamp().await?;
+        self.resolve_locks_at(read_ts, locks, now, backoff).await
+    }
+
+    /// The same at a time of the caller's choosing: at [`Timestamp::MAX`] no lock lives any more.
+    pub(crate) async fn resolve_locks_at(
+        &self,
+        read_ts: Option<Timestamp>,
+        locks: Vec<LockInfo>,
+        now: Timestamp,
+        backoff: &mut Backoff,
+    ) -> Result<Resolution> {
         let mut resolution = Resolution::default();
         let mut by_txn: BTreeMap<u64, Vec<LockInfo>> = BTreeMap::new();
         for lock in locks {
@@ -365,56 +376,6 @@ impl Client {
             left = again;
         }
         Ok(())
-    }
-
-    /// Resolves every lock of transactions that started up to `max_ts`, in the whole key space: what comes before a
-    /// new safe point. Live transactions are waited for.
-    pub async fn resolve_all_locks(&self, max_ts: Timestamp) -> Result<usize> {
-        const BATCH: u32 = 512;
-        let mut backoff = self.backoff();
-        let mut at = Vec::new();
-        let mut resolved = 0;
-        loop {
-            let region = self.locate(&at, &mut backoff).await?;
-            let request = kvrpcpb::ScanLockRequest {
-                max_version: max_ts.0,
-                start_key: at.clone(),
-                end_key: region.end.clone(),
-                limit: BATCH,
-                ..Default::default()
-            };
-            let response = match self.send(&region, request, REQUEST_TIMEOUT).await {
-                Ok(response) => response,
-                Err(failure) => {
-                    failure.wait(&mut backoff).await?;
-                    continue;
-                }
-            };
-            if let Some(error) = response.error {
-                return Err(from_key_error(max_ts.0, error));
-            }
-            let found = response.locks.len();
-            if found > 0 {
-                let last = response.locks.last().map(|lock| lock.key.clone()).unwrap_or_default();
-                let waiting = self.resolve_locks(None, response.locks, &mut backoff).await?;
-                if let Some(left) = waiting.wait {
-                    let asked = left.min(Duration::from_secs(1));
-                    backoff.wait(Reason::WriteLock, Some(asked), "locks of live transactions").await?;
-                    continue;
-                }
-                resolved += found;
-                if found == BATCH as usize {
-                    at = last;
-                    at.push(0);
-                    continue;
-                }
-            }
-            if region.end.is_empty() {
-                return Ok(resolved);
-            }
-            at = region.end.clone();
-            backoff = self.backoff();
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use proto::kvrpcpb::{self, LockInfo};
 use crate::backoff::{Backoff, Reason};
 use crate::client::{Client, REQUEST_TIMEOUT};
 use crate::error::{Error, Result, from_key_error};
+use crate::live::InUse;
 use crate::private::{Private, PrivateSnapshot};
 use crate::region::Region;
 
@@ -40,11 +41,19 @@ pub struct Snapshot {
     value_bytes: Arc<AtomicUsize>,
     /// What the session keeps to itself.
     private: Option<PrivateSnapshot>,
+    /// Keeps the versions that it sees from being collected.
+    _in_use: Option<Arc<InUse>>,
 }
 
 impl Snapshot {
     pub(crate) fn new(client: Client, ts: Timestamp) -> Self {
-        Self { client, ts, passed: Arc::default(), value_bytes: Arc::default(), private: None }
+        let in_use = client.inner.live.pin(ts);
+        Self { client, ts, passed: Arc::default(), value_bytes: Arc::default(), private: None, _in_use: in_use }
+    }
+
+    /// Refuses a read of what may be gone.
+    pub(crate) fn check_age(&self) -> Result<()> {
+        self.client.inner.live.check(self.ts)
     }
 
     /// The same, with what a session keeps to itself as it is now.
@@ -100,6 +109,7 @@ impl Snapshot {
         if let Some(private) = self.private.as_ref().filter(|private| private.covers(key)) {
             return Ok(private.get(key));
         }
+        self.check_age()?;
         let mut backoff = self.client.backoff();
         loop {
             let region = self.client.locate(key, &mut backoff).await?;
@@ -124,6 +134,7 @@ impl Snapshot {
             [key] => return Ok(vec![self.get(key).await?]),
             _ => {}
         }
+        self.check_age()?;
         let mut backoff = self.client.backoff();
         let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(keys.len());
         let mut left: Vec<usize> = (0..keys.len()).collect();
@@ -238,6 +249,7 @@ impl Snapshot {
         key_only: bool,
         pairs: &mut Vec<KvPair>,
     ) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.check_age()?;
         let mut backoff = self.client.backoff();
         loop {
             let region = if reverse {

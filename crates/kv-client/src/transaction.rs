@@ -385,6 +385,7 @@ impl Transaction {
     }
 
     async fn lock_stored(&mut self, keys: Vec<Vec<u8>>, options: LockOptions) -> Result<Locked> {
+        self.snapshot.check_age()?;
         let mut ts = match options.for_update_ts {
             Some(ts) => ts,
             None if self.gave_up && !keys.is_empty() => self.client.timestamp().await?,
@@ -536,6 +537,14 @@ impl Transaction {
             self.end_and_wait().await;
             return Ok(self.start_ts);
         }
+        // Until the end: what it needs stays, and nobody takes its locks for those of a transaction that is gone.
+        let in_use = match self.client.inner.live.begin_commit(self.start_ts) {
+            Ok(in_use) => in_use,
+            Err(e) => {
+                self.end_and_wait().await;
+                return Err(e);
+            }
+        };
         if let Err(e) = self.check_inserts().await {
             self.end_and_wait().await;
             return Err(e);
@@ -569,6 +578,7 @@ impl Transaction {
             primary,
             lock_ttl_ms: ttl_ms + elapsed_ms,
             check: self.check.clone(),
+            _in_use: in_use,
             deadline: self.client.options().deadline,
         };
         let result = commit(job).await;

@@ -941,8 +941,15 @@ pub enum SqlError {
     #[error("Commit outcome is undetermined: {0}")]
     Undetermined(String),
     /// Snapshot older than the GC safe point.
-    #[error("GC life time is shorter than transaction duration, transaction starts at {0}")]
-    SnapshotTooOld(String),
+    #[error(
+        "GC life time is shorter than transaction duration, transaction starts at {start_ts}, GC safe point is {safe_point}"
+    )]
+    SnapshotTooOld {
+        /// The transaction's start, or the time read at.
+        start_ts: u64,
+        /// Versions before it may be gone.
+        safe_point: u64,
+    },
 
     // ---- Cluster ----
     /// PD can't be reached.
@@ -1073,6 +1080,7 @@ impl From<kv_client::Error> for SqlError {
             SchemaChanged(_) => SqlError::SchemaChanged,
             Aborted { start_ts, reason } => SqlError::TransactionAborted { start_ts, reason },
             Evaluation { code, message } => SqlError::Remote { code, message },
+            TooOld { start_ts, safe_point } => SqlError::SnapshotTooOld { start_ts, safe_point },
             Coprocessor(_) | Refused(_) | Finished => SqlError::Other(error.to_string()),
         }
     }

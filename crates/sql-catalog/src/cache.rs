@@ -8,7 +8,9 @@
 //!   given out under an older one.
 //! - A server that PD has not heard of for the time of its lease is no longer waited for. It must then not commit either:
 //!   [`SchemaCache::renew`] is called with the time until which the lease is certain, and past it a commit first waits for
-//!   the lease to come back, then fails (8027).
+//!   the lease to come back, then fails (8027). A commit that has begun takes time, and its process may be stopped
+//!   meanwhile: so it asks again where it takes its commit timestamp ([`CommitGuard::fence`]), and may then only happen as
+//!   long as the lease lasts under which it began.
 //!
 //! Not here: loading (`load`), the lease and the acknowledgement themselves (`sql-ddl`).
 
@@ -40,8 +42,17 @@ pub struct UsedTable {
 pub struct SchemaCache {
     current: RwLock<Arc<Schema>>,
     version: watch::Sender<i64>,
-    valid_until: watch::Sender<Option<Instant>>,
+    lease: watch::Sender<Lease>,
     commits: Arc<Commits>,
+}
+
+/// The schema lease.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lease {
+    /// Which one: none of those before can come back.
+    number: u64,
+    /// It is certain until then; `None` without one.
+    until: Option<Instant>,
 }
 
 /// Commits under way: how many under each schema version. The lock is held for the arithmetic only.
@@ -56,6 +67,25 @@ struct Commits {
 pub struct CommitGuard {
     commits: Arc<Commits>,
     version: i64,
+    /// The number of the lease that it began under, and the lease of now.
+    lease: u64,
+    now: watch::Receiver<Lease>,
+}
+
+impl CommitGuard {
+    /// What the commit asks when it has taken a timestamp: how much later than that it may happen. `Err` once the lease is
+    /// over that it began under: others may have changed the schema since.
+    pub fn fence(&self) -> impl Fn() -> Result<Duration, String> + Send + Sync + use<> {
+        let (lease, now) = (self.lease, self.now.clone());
+        move || {
+            let Lease { number, until } = *now.borrow();
+            let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
+            match left {
+                Some(left) if number == lease && !left.is_zero() => Ok(left),
+                _ => Err("the schema lease ended while the transaction was committed".into()),
+            }
+        }
+    }
 }
 
 impl Drop for CommitGuard {
@@ -77,7 +107,7 @@ impl Default for SchemaCache {
         SchemaCache {
             current: RwLock::new(Arc::new(Schema::default())),
             version: watch::Sender::new(0),
-            valid_until: watch::Sender::new(None),
+            lease: watch::Sender::new(Lease::default()),
             commits: Arc::default(),
         }
     }
@@ -103,13 +133,16 @@ impl SchemaCache {
 
     /// The lease is certain until then. `None`: it is lost.
     pub fn renew(&self, until: Option<Instant>) {
-        self.valid_until.send_replace(until);
+        self.lease.send_modify(|lease| {
+            lease.number += u64::from(until.is_none());
+            lease.until = until;
+        });
     }
 
     /// Checks the tables that a transaction is about to commit changes of, and holds newer schemas' acknowledgements
     /// back until the guard is dropped. Reads need no guard.
     pub async fn begin_commit(&self, tables: &[UsedTable]) -> Result<CommitGuard, SqlError> {
-        self.wait_for_lease().await?;
+        let lease = self.wait_for_lease().await?;
         // The version is taken and registered under one lock with `install`'s write, so that an acknowledgement either
         // sees this commit or this commit sees the new schema.
         let current = self.current.read();
@@ -121,18 +154,20 @@ impl SchemaCache {
         }
         let version = current.version();
         *self.commits.under.lock().entry(version).or_default() += 1;
-        Ok(CommitGuard { commits: Arc::clone(&self.commits), version })
+        Ok(CommitGuard { commits: Arc::clone(&self.commits), version, lease, now: self.lease.subscribe() })
     }
 
-    async fn wait_for_lease(&self) -> Result<(), SqlError> {
-        let certain = |until: &Option<Instant>| until.is_some_and(|until| Instant::now() < until);
-        if certain(&self.valid_until.borrow()) {
-            return Ok(());
+    /// Returns the number of the lease that is certain now.
+    async fn wait_for_lease(&self) -> Result<u64, SqlError> {
+        let certain = |lease: &Lease| lease.until.is_some_and(|until| Instant::now() < until);
+        let lease = *self.lease.borrow();
+        if certain(&lease) {
+            return Ok(lease.number);
         }
-        let mut changes = self.valid_until.subscribe();
+        let mut changes = self.lease.subscribe();
         let renewed = tokio::time::timeout(LEASE_WAIT, changes.wait_for(certain)).await;
         match renewed {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(lease)) => Ok(lease.number),
             _ => Err(SqlError::SchemaOutdated),
         }
     }
@@ -212,5 +247,25 @@ mod tests {
         assert!(futures::poll!(commit.as_mut()).is_pending());
         cache.renew(Some(Instant::now() + Duration::from_secs(60)));
         commit.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_does_not_happen_after_the_lease_that_it_began_under() {
+        let cache = cache();
+        cache.renew(Some(Instant::now() + Duration::from_secs(9)));
+        let fence = cache.begin_commit(&[]).await.unwrap().fence();
+        assert_eq!(fence(), Ok(Duration::from_secs(9)));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(fence(), Ok(Duration::from_secs(5)));
+        // The process is stopped for longer than that; nobody has told it yet that the lease is over.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(fence().is_err());
+        // Kept in time after all, it is the same lease; another one is not.
+        cache.renew(Some(Instant::now() + Duration::from_secs(9)));
+        assert!(fence().is_ok());
+        cache.renew(None);
+        cache.renew(Some(Instant::now() + Duration::from_secs(9)));
+        assert!(fence().is_err());
+        assert!(cache.begin_commit(&[]).await.unwrap().fence()().is_ok());
     }
 }

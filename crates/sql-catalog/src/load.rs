@@ -32,11 +32,17 @@ async fn load_all(meta: &mut Meta<'_>, version: i64) -> Result<Schema, SqlError>
     let mut databases = Vec::new();
     for info in meta.databases().await? {
         let tables = meta.tables(info.id).await?;
-        databases.push(Arc::new(Database::new(info, tables.into_iter().map(Arc::new))));
+        databases.push(database(info, tables));
     }
     databases.extend(crate::virtual_tables::databases());
     let policies = meta.policies().await?;
     Ok(Schema::new(version, databases, policies.into_iter().map(Arc::new)))
+}
+
+/// A stored database, with the tables in it that are computed.
+fn database(info: DatabaseInfo, tables: Vec<TableInfo>) -> Arc<Database> {
+    let computed = crate::virtual_tables::tables_in(&info.name.lower);
+    Arc::new(Database::new(info, tables.into_iter().map(Arc::new).chain(computed)))
 }
 
 /// `None` when a diff is missing.
@@ -57,8 +63,8 @@ async fn apply_diffs(meta: &mut Meta<'_>, held: &Schema, version: i64) -> Result
     for id in databases.iter().copied() {
         schema.remove_database(id);
         if let Some(info) = meta.database(id).await? {
-            let tables: Vec<TableInfo> = meta.tables(id).await?;
-            schema.put_database(Arc::new(Database::new(info, tables.into_iter().map(Arc::new))));
+            let tables = meta.tables(id).await?;
+            schema.put_database(database(info, tables));
         }
     }
     // First all that leave, then all that come: a name may go from one to the other.

@@ -106,6 +106,7 @@ const POLICIES: &str = "Policies";
 const JOB_QUEUE: &str = "DDLJobQueue";
 const JOB_HISTORY: &str = "DDLJobHistory";
 const DELETE_RANGES: &str = "DeleteRange";
+const GC_STATE: &str = "GcState";
 const RANGE_POLICIES: &str = "RangePolicies";
 const GLOBAL_VARIABLES: &str = "GlobalVariables";
 const GLOBAL_VARIABLES_VERSION: &str = "GlobalVariablesVersion";
@@ -436,6 +437,18 @@ impl<'a> Meta<'a> {
     /// All finished jobs, oldest first.
     pub async fn finished_jobs<J: DeserializeOwned>(&mut self) -> Result<Vec<J>, SqlError> {
         self.json_fields(JOB_HISTORY, "").await
+    }
+
+    // ---- Garbage collection ----
+
+    /// How far garbage collection has come.
+    pub async fn gc_state<S: DeserializeOwned>(&mut self) -> Result<Option<S>, SqlError> {
+        self.json(&string_key(GC_STATE)).await
+    }
+
+    /// Records how far garbage collection has come.
+    pub async fn put_gc_state(&mut self, state: &impl Serialize) -> Result<(), SqlError> {
+        self.put_json(string_key(GC_STATE), state).await
     }
 
     // ---- Ranges to be emptied ----

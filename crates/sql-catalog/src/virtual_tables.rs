@@ -668,6 +668,17 @@ const TABLES: &[(&str, Columns)] = &[
     ),
 ];
 
+/// Computed tables of the stored database `mysql`.
+const MYSQL_TABLES: &[(&str, Columns)] =
+    &[("tidb", &[("VARIABLE_NAME", S(64)), ("VARIABLE_VALUE", S(1024)), ("COMMENT", S(1024))])];
+
+/// The computed tables of a stored database, by its name in lower case.
+pub fn tables_in(database: &str) -> Vec<Arc<TableInfo>> {
+    let tables = if database == "mysql" { MYSQL_TABLES } else { &[] };
+    let first = FIRST_ID + 1 + TABLES.len() as i64;
+    tables.iter().zip(first..).map(|((name, columns), id)| Arc::new(table(id, name, columns))).collect()
+}
+
 static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(define);
 
 /// The databases whose tables are computed.

@@ -113,14 +113,17 @@ impl SessionState {
             return Err(e);
         }
         // Held until the commit has returned: schema changes wait for it.
-        let _guard = match begin_commit(server, &used).await {
+        let guard = match begin_commit(server, &used).await {
             Ok(guard) => guard,
             Err(e) => {
                 roll_back(txn).await;
                 return Err(e);
             }
         };
+        let fence = guard.fence();
+        txn.set_commit_check(Arc::new(move |_| fence()));
         let result = txn.commit().await;
+        drop(guard);
         match result {
             Ok(commit_ts) => {
                 // Counted for statistics; that there are none is no reason to fail.

@@ -333,7 +333,7 @@ impl Statement<'_> {
                     Ok(Vec::new())
                 }
             },
-            AlterAction::DropPrimaryKey if table.pk_is_handle => {
+            AlterAction::DropPrimaryKey if table.is_clustered() => {
                 unsupported("Unsupported drop primary key when the table is using clustered index".into())
             }
             AlterAction::DropPrimaryKey => match table.primary_index() {

@@ -10,6 +10,7 @@ use sql_base::SqlError;
 use sql_catalog::{
     ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
 };
+use sql_context::vars::ClusteredIndex;
 use sql_parser::{
     Clustered, ColumnDef, ColumnType, CreateTable, IndexDef, IndexKind, IndexPart, IndexTarget, TableOptions, TypeKind,
 };
@@ -409,8 +410,14 @@ pub(super) fn auto_id_cache(options: &TableOptions) -> Option<i64> {
     options.auto_id_cache.map(|size| size.try_into().unwrap_or(i64::MAX))
 }
 
-/// A table from its definition, without id. `collation` is the database's, `zone` the session's.
-pub(super) fn table(create: &CreateTable, collation: Collation, zone: &TimeZone) -> Result<TableInfo, SqlError> {
+/// A table from its definition, without id. `collation` is the database's, `zone` the session's; `clustered` says of primary keys
+/// that do not say it themselves whether rows are kept by them.
+pub(super) fn table(
+    create: &CreateTable,
+    collation: Collation,
+    zone: &TimeZone,
+    clustered: ClusteredIndex,
+) -> Result<TableInfo, SqlError> {
     check_table_name(&create.table.name)?;
     if let Some(refused) = create.refused.first() {
         return Err(SqlError::NotSupported(refused.clone()));
@@ -460,7 +467,7 @@ pub(super) fn table(create: &CreateTable, collation: Collation, zone: &TimeZone)
     }
     indexes.sort_by_key(|index| index.kind != IndexKind::Primary);
     for def in &indexes {
-        add_index(&mut table, def, Some(&create.columns))?;
+        add_index(&mut table, def, Some(&create.columns), clustered)?;
     }
     check_auto_increment(&table)?;
     Ok(table)
@@ -479,7 +486,12 @@ pub(super) fn key_on(def: &ColumnDef, kind: IndexKind) -> IndexDef {
 }
 
 /// Adds an index in the public state to a table that is being built.
-fn add_index(table: &mut TableInfo, def: &IndexDef, columns: Option<&[ColumnDef]>) -> Result<(), SqlError> {
+fn add_index(
+    table: &mut TableInfo,
+    def: &IndexDef,
+    columns: Option<&[ColumnDef]>,
+    unsaid: ClusteredIndex,
+) -> Result<(), SqlError> {
     if def.kind == IndexKind::Primary {
         // The columns of a primary key are NOT NULL, said or not.
         for part in &def.columns {
@@ -504,16 +516,16 @@ fn add_index(table: &mut TableInfo, def: &IndexDef, columns: Option<&[ColumnDef]
             }
             _ => false,
         };
-        match def.clustered {
-            Clustered::Clustered if !one_integer => {
-                return Err(SqlError::NotSupported("CLUSTERED primary key of other than one integer column".into()));
-            }
-            Clustered::Clustered | Clustered::Unsaid if one_integer => {
-                table.pk_is_handle = true;
-                return Ok(());
-            }
-            _ => {}
+        let clustered = match (def.clustered, unsaid) {
+            (Clustered::Clustered, _) | (Clustered::Unsaid, ClusteredIndex::On) => true,
+            (Clustered::Unsaid, ClusteredIndex::IntOnly) => one_integer,
+            (Clustered::NonClustered, _) | (Clustered::Unsaid, ClusteredIndex::Off) => false,
+        };
+        if clustered && one_integer {
+            table.pk_is_handle = true;
+            return Ok(());
         }
+        table.is_common_handle = clustered;
     }
     let mut info = index(table, def)?;
     table.max_index_id += 1;

@@ -7,6 +7,7 @@
 //!   /tidb/ddl/fg/owner                         who changes schemas   leased
 //!   /tidb/ddl/add_ddl_job                      there is a new job    a hint
 //!   /tidb/sysvars                              SET GLOBAL was said   a hint
+//!   /tidb/server/minstartts/<server>           its oldest timestamp  leased; none: it needs nothing old
 //! ```
 //!
 //! Hints make things quick; nothing is wrong when one is lost, because whoever waits for one also looks from time to
@@ -22,6 +23,7 @@ use net::grpc::{ChannelOptions, Channels};
 use serde::{Deserialize, Serialize};
 
 const SERVERS: &str = "/tidb/server/info/";
+const OLDEST: &str = "/tidb/server/minstartts/";
 const ALL: &str = "/tidb/";
 const GLOBAL_VERSION: &str = "/tidb/ddl/global_schema_version";
 const ALL_VERSIONS: &str = "/tidb/ddl/all_schema_versions/";
@@ -195,6 +197,35 @@ impl Coordinator {
             Some((server, pair.value_str().ok()?.parse().ok()?))
         });
         Ok(versions.collect())
+    }
+
+    // ---- What is still read ----
+
+    /// Tells the oldest timestamp that this server may still read or commit at; `None`: it needs nothing old.
+    pub async fn report_oldest(&self, oldest: Option<u64>, lease: i64) -> Result<()> {
+        let key = format!("{OLDEST}{}", self.server);
+        match oldest {
+            Some(ts) => self.put("report the oldest transaction", &key, ts.to_string().into_bytes(), Some(lease)).await,
+            None => {
+                call("report no old transaction", self.client.kv_client().delete(key, None)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The oldest timestamp that a server may still read or commit at.
+    pub async fn oldest(&self) -> Result<Option<u64>> {
+        let what = "read the oldest transactions";
+        let options = GetOptions::new().with_prefix();
+        let answer = call(what, self.client.kv_client().get(OLDEST, Some(options))).await?;
+        let mut oldest = None;
+        for pair in answer.kvs() {
+            // One that cannot be read may be older than all others.
+            let ts = pair.value_str().ok().and_then(|text| text.parse::<u64>().ok());
+            let ts = ts.ok_or_else(|| CoordinationError { what, why: "a report is no timestamp".into() })?;
+            oldest = Some(oldest.map_or(ts, |least: u64| least.min(ts)));
+        }
+        Ok(oldest)
     }
 
     // ---- The owner ----

@@ -7,6 +7,7 @@
 //!   watch     turns hints into wake-ups
 //!   reload    on a wake-up, and once a second: loads the schema, waits for older commits, acknowledges; and loads
 //!             what SET GLOBAL has set
+//!   age       every few seconds: tells how old its oldest transaction is, gives up on those that are too old
 //!   statistics  every few seconds: adds what sessions changed to the tables' counts, loads statistics that are new
 //!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges (see `owner`)
 //! ```
@@ -17,7 +18,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_client::{Client, TxnOptions};
+use kv_client::{Client, Timestamp, TxnOptions};
 use parking_lot::Mutex;
 use sql_base::SqlError;
 use sql_catalog::{AutoIds, Meta, SchemaCache, StatisticsCache, load, transact};
@@ -40,6 +41,9 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 const RELOAD: Duration = Duration::from_secs(1);
 /// How often statistics are written and looked at: they are never newer than this on another server.
 const STATISTICS: Duration = Duration::from_secs(3);
+/// How often the age of transactions is looked at. Versions live for several times as long at least, so that a
+/// transaction is told of before they go.
+const AGE: Duration = Duration::from_secs(2);
 /// Pause after a failed call.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
@@ -145,6 +149,7 @@ impl Domain {
         }
         domain.spawn("watch", |domain| async move { domain.run_watch().await });
         domain.spawn("reload", |domain| async move { domain.run_reload().await });
+        domain.spawn("age", |domain| async move { domain.run_age().await });
         domain.spawn("statistics", |domain| async move { domain.run_statistics().await });
         domain.reload.notify_one();
         Ok(domain)
@@ -334,6 +339,33 @@ impl Domain {
                 }
             }
         }
+    }
+
+    async fn run_age(self: Arc<Self>) {
+        let mut reported = (None, 0);
+        loop {
+            tokio::time::sleep(AGE).await;
+            let Some(lease) = *self.lease.borrow() else { continue };
+            match self.report_age(lease, &mut reported).await {
+                Ok(()) => {}
+                Err(error) => tracing::info!(%error, "the oldest transaction is not told"),
+            }
+        }
+    }
+
+    /// Refuses what is too old, then tells the oldest that is left: so nothing here is older than what is told.
+    async fn report_age(&self, lease: i64, reported: &mut (Option<u64>, i64)) -> Result<(), SqlError> {
+        let now = self.kv.timestamp().await?;
+        let safe_point = self.kv.pd().gc_safe_point().await.map_err(kv_client::Error::from)?;
+        let max_wait = self.globals.server().gc.max_wait;
+        let limit = Timestamp::compose(now.physical().saturating_sub_unsigned(max_wait.as_millis() as u64).max(0), 0);
+        let old = |ts: &Timestamp| now.physical() - ts.physical() > AGE.as_millis() as i64;
+        let oldest = self.kv.oldest(limit.max(safe_point)).filter(old).map(|ts| ts.0);
+        if *reported != (oldest, lease) {
+            self.coordinator.report_oldest(oldest, lease).await?;
+            *reported = (oldest, lease);
+        }
+        Ok(())
     }
 
     async fn run_statistics(self: Arc<Self>) {

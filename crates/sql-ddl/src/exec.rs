@@ -12,6 +12,7 @@ use sql_base::SqlError;
 use sql_catalog::{
     Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind, is_system_database,
 };
+use sql_context::vars::ClusteredIndex;
 use sql_parser::{Algorithm, AlterAction, CreateTable, DatabaseOptions, Ddl, PlacementOption, TableName};
 
 use super::build;
@@ -34,6 +35,8 @@ pub(super) struct Statement<'a> {
     pub(super) collation: Collation,
     /// `sql_require_primary_key`.
     pub(super) require_primary_key: bool,
+    /// `tidb_enable_clustered_index`.
+    pub(super) clustered_index: ClusteredIndex,
     /// Who runs it: user and host.
     pub(super) user: (String, String),
     /// `character_set_client` and `collation_connection`.
@@ -285,7 +288,8 @@ impl Statement<'_> {
         if database.table(&create.table.name).is_some() {
             return self.note_if(create.if_not_exists, exists());
         }
-        let mut table = build::table(create, collation(&database.info.collate), &self.eval.time_zone)?;
+        let zone = &self.eval.time_zone;
+        let mut table = build::table(create, collation(&database.info.collate), zone, self.clustered_index)?;
         self.check_primary_key(&table)?;
         table.policy = match &create.options.placement {
             Some(policy) => self.policy_ref(policy)?,

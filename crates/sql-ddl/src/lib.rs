@@ -7,7 +7,7 @@
 //! 2. [`step`]: the states, pure, and why neighbours go together;
 //! 3. `worker`: a step as a transaction; `backfill`: filling indexes and columns;
 //! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
-//! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them;
+//! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them; [`gc`]: old versions;
 //! 6. `build`, `default`, `exec`, `alter`, `views`: from statements to jobs; `temporary`: what needs none;
 //! 7. [`placement`]: policies as PD's rules.
 //!
@@ -34,8 +34,10 @@ mod backfill;
 mod build;
 mod default;
 mod exec;
+pub mod gc;
 mod owner;
 mod queue;
+mod reconcile;
 mod temporary;
 mod views;
 mod worker;
@@ -62,6 +64,7 @@ pub async fn execute(domain: &Domain, ctx: &mut ExecContext<'_>, ddl: &Ddl, sql:
         eval,
         collation: ctx.session.vars.settings().collation_server,
         require_primary_key: ctx.session.vars.settings().sql_require_primary_key,
+        clustered_index: ctx.session.vars.settings().clustered_index,
         user: (ctx.session.identity.user.clone(), "%".to_owned()),
         client: client(ctx),
         notes: Vec::new(),

@@ -1,5 +1,5 @@
 //! The owner: the one server that changes schemas. Every server campaigns; the one that is elected runs the jobs of the
-//! queue (`worker`), empties dropped ranges and analyses tables that have changed (`auto_analyze`) until its lease ends.
+//! queue (`worker`), collects garbage (`gc`) and analyses tables that have changed (`auto_analyze`) until its lease ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::domain::{Domain, DomainOptions, LEASE, PAUSE};
-use super::{auto_analyze, worker};
+use super::{auto_analyze, gc, reconcile, worker};
 
+/// How often PD's placement rules are compared with the catalogue.
+const RECONCILE: Duration = Duration::from_secs(3600);
 /// The queue is looked at after this long even when no hint came.
 const QUEUE_LOOK: Duration = Duration::from_secs(3);
 
@@ -46,6 +48,7 @@ impl Domain {
                 tokio::select! {
                     () = self.own() => {}
                     () = auto_analyze::run(&self) => {}
+                    () = gc::run(&self) => {}
                     _ = lease.changed() => {}
                 }
                 *self.is_owner.lock() = false;
@@ -69,8 +72,15 @@ impl Domain {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let mut swept = Instant::now();
+        let mut reconcile_at = Instant::now();
         loop {
+            // Between jobs: one under way has told PD more than the catalogue.
+            if Instant::now() >= reconcile_at {
+                reconcile_at = Instant::now() + RECONCILE;
+                if let Err(error) = reconcile::rules(self).await {
+                    tracing::warn!(%error, "PD's placement rules could not be compared with the catalogue");
+                }
+            }
             match worker::run_next(self).await {
                 Ok(worker::Ran::Job) => continue,
                 Ok(worker::Ran::Nothing) => {}
@@ -79,12 +89,6 @@ impl Domain {
                     tracing::warn!(%error, "a DDL step failed and is taken again");
                     tokio::time::sleep(PAUSE).await;
                     continue;
-                }
-            }
-            if swept.elapsed() > worker::SWEEP {
-                swept = Instant::now();
-                if let Err(error) = worker::sweep(self).await {
-                    tracing::info!(%error, "dropped ranges were not emptied");
                 }
             }
             let _ = tokio::time::timeout(QUEUE_LOOK, self.queue.notified()).await;

@@ -7,6 +7,7 @@ use sql_base::SqlError;
 use sql_catalog::{Meta, transact};
 
 use super::domain::Domain;
+use super::gc;
 use super::job::Job;
 use super::step;
 
@@ -69,6 +70,11 @@ impl Domain {
         })?;
         self.queue.notify_one();
         Ok(outcome)
+    }
+
+    /// How far garbage collection has come.
+    pub async fn gc_state(&self) -> Result<gc::GcState, SqlError> {
+        gc::read_state(self).await
     }
 
     /// The jobs that are not finished, and the last `limit` that are, newest first.

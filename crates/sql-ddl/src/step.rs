@@ -232,14 +232,13 @@ pub fn start_rollback(job: &mut Job) -> bool {
     undoable
 }
 
-/// True when statements see what a job has done and it is not over: it can only go on.
+/// True when a job is between two states and there is no way back: it has to go on until it is done. Given up there, it
+/// would leave an element that statements neither see nor may make or drop, or a table that nobody may write.
 pub fn must_go_on(job: &Job) -> bool {
-    let begun = job.schema_state != SchemaState::None;
-    match job.action {
-        Action::ConvertColumns(_) | Action::Several { .. } => job.schema_state == SchemaState::Public,
-        Action::DropIndex { .. } | Action::DropColumn { .. } => begun,
-        _ => false,
-    }
+    let shown = matches!(job.action, Action::ConvertColumns(_) | Action::Several { .. })
+        && job.schema_state == SchemaState::Public;
+    let half_way = !matches!(job.schema_state, SchemaState::None | SchemaState::Public);
+    shown || half_way && (!can_be_undone(&job.action) || job.state == JobState::Rollingback)
 }
 
 /// True when a job that is not finished can still be cancelled.
@@ -428,6 +427,21 @@ mod tests {
 
     fn job(action: Action) -> Job {
         Job::new(action, Some((1, &"d".into())), Some((100, &"t".into())), "")
+    }
+
+    #[test]
+    fn a_job_that_fails_between_states_is_never_left_there() {
+        let in_state = |action: Action, state, schema_state| Job { state, schema_state, ..job(action) };
+        let drop_column = || Action::DropColumn { name: "a".into() };
+        for schema_state in [SchemaState::WriteOnly, SchemaState::DeleteOnly, SchemaState::DeleteReorg] {
+            let mut half = in_state(drop_column(), JobState::Running, schema_state);
+            assert!(must_go_on(&half) && !start_rollback(&mut half) && !is_cancellable(&half));
+        }
+        assert!(!must_go_on(&in_state(drop_column(), JobState::Running, SchemaState::None)));
+        let index = index_on(&table(&["a"]), "a", false);
+        let mut add = in_state(Action::AddIndex(Box::new(index)), JobState::Running, SchemaState::WriteOnly);
+        assert!(!must_go_on(&add) && start_rollback(&mut add));
+        assert!(must_go_on(&add), "nor is its way back");
     }
 
     /// Rows (handle → value) and the entries of one index, as the storage would hold them.

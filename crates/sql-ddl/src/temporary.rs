@@ -31,7 +31,8 @@ pub(super) fn execute(
     match ddl {
         Ddl::CreateTable(create) if create.temporary => {
             let database = statement.database_of(&create.table)?;
-            let table = build::table(create, collation(&database.info.collate), &statement.eval.time_zone)?;
+            let zone = &statement.eval.time_zone;
+            let table = build::table(create, collation(&database.info.collate), zone, statement.clustered_index)?;
             if create.options.placement.is_some() {
                 return Err(SqlError::NotSupported("a placement policy of a temporary table".into()));
             }

@@ -25,17 +25,13 @@ use super::job::{Action, Job, JobError, JobState, Rename};
 use super::step::{self, Next};
 use crate::placement::{self, rules};
 
-/// How often dropped ranges are looked at.
-pub(super) const SWEEP: Duration = Duration::from_secs(30);
-/// Readers older than this do not count on dropped rows: the same time as versions are kept for.
-const KEEP_DROPPED: Duration = Duration::from_secs(10 * 60);
 /// How long a statement waits for the regions of its table. The first tables of a cluster are made while PD is still
 /// adding replicas, and a region that changes its members does not split.
 const SPLIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Before a step is taken again that must succeed in the end.
+const GO_ON_PAUSE: Duration = Duration::from_secs(1);
 /// A job that fails this often for a passing reason fails for good.
 const RETRIES_MAX: u32 = 100;
-/// Between two tries of a step that must succeed and does not.
-const STUCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the worker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +152,8 @@ fn is_passing(error: &SqlError) -> bool {
             | SqlError::Undetermined(_)
             | SqlError::LockWaitTimeout
             | SqlError::Deadlock
+            | SqlError::TransactionAborted { .. }
+            | SqlError::SnapshotTooOld { .. }
     )
 }
 
@@ -175,24 +173,20 @@ async fn count_retry(domain: &Domain, id: i64, error: &SqlError) -> Result<bool,
 
 /// Has a job undone that failed.
 async fn turn_around(domain: &Domain, id: i64, error: &SqlError) -> Result<(), SqlError> {
-    let turned = transact!(&domain.kv, |meta| {
-        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(true) };
+    transact!(&domain.kv, |meta| {
+        let Some(mut job) = meta.queued_job::<Job>(id).await? else { return Ok(()) };
         job.retries = 0;
-        if step::must_go_on(&job) {
-            meta.put_queued_job(id, &job).await?;
-            return Ok(false);
-        }
-        fail(meta, &mut job, error).await.map(|_| true)
-    })?;
-    if !turned {
-        tracing::error!(job = id, %error, "a DDL job that can only go on does not");
-        tokio::time::sleep(STUCK_PAUSE).await;
-    }
-    Ok(())
+        fail(meta, &mut job, error).await.map(drop)
+    })
 }
 
 /// Records a failure: the job goes back, or is over when it has nothing to undo.
 async fn fail(meta: &mut Meta<'_>, job: &mut Job, error: &SqlError) -> Result<Stepped, SqlError> {
+    if step::must_go_on(job) {
+        tracing::warn!(job = job.id, %error, "a DDL job can neither go back nor stop here: its step is taken again");
+        tokio::time::sleep(GO_ON_PAUSE).await;
+        return Ok(Stepped::TurnedAround);
+    }
     if job.error.is_none() {
         job.error = Some(JobError::from(error));
     }
@@ -707,25 +701,4 @@ impl Step<'_, '_> {
 fn table_rules(id: i64, policy: &PolicyInfo) -> Result<placement::Bundle, SqlError> {
     let (start, end) = codec::table::table_range(PhysicalTableId(id));
     placement::table_bundle(id, &start, &end, policy)
-}
-
-/// Empties the ranges that were dropped long enough ago.
-pub(super) async fn sweep(domain: &Domain) -> Result<(), SqlError> {
-    let (ranges, now) = {
-        let mut txn = domain.kv.begin(optimistic()).await?;
-        let mut meta = Meta::new(&mut txn);
-        (meta.delete_ranges().await?, meta.start_ts())
-    };
-    let physical_ms = |ts: u64| codec::timestamp::Timestamp(ts).physical();
-    for range in ranges {
-        if physical_ms(now).saturating_sub(physical_ms(range.ts)) < KEEP_DROPPED.as_millis() as i64 {
-            continue;
-        }
-        if let (Some(start), Some(end)) = (sql_base::unhex(&range.start), sql_base::unhex(&range.end)) {
-            domain.kv.delete_range(&start, &end).await?;
-            tracing::info!(start = range.start, end = range.end, "a dropped range was emptied");
-        }
-        transact!(&domain.kv, |meta| meta.forget_delete_range(range.id).await)?;
-    }
-    Ok(())
 }

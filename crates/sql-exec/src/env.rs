@@ -41,8 +41,8 @@ impl<'a> Env<'a> {
     }
 
     /// Of a statement whose plan is to be kept.
-    pub fn kept(ctx: &mut ExecContext<'a>) -> Env<'a> {
-        Env { keeps: true, ..Env::new(ctx, false) }
+    pub fn kept(ctx: &mut ExecContext<'a>, write: bool) -> Env<'a> {
+        Env { keeps: true, ..Env::new(ctx, write) }
     }
 }
 

@@ -21,7 +21,8 @@ use sql_catalog::TableInfo;
 use sql_context::ExecContext;
 use sql_parser::{Explain, Statement};
 use sql_planner::binder::Binder;
-use sql_planner::explain::{COLUMNS, DoneBy, Line, change, lines};
+use sql_planner::change::Action;
+use sql_planner::explain::{COLUMNS, DoneBy, Line, lines};
 use sql_planner::optimize::optimize;
 use sql_planner::plan::{Logical, Physical};
 
@@ -80,22 +81,12 @@ struct Shown {
     measured: Option<(std::sync::Arc<Meters>, TripCounts)>,
 }
 
-/// What is done with the rows of a change's plan.
-fn top(statement: &Statement) -> Option<&'static str> {
-    match statement {
-        Statement::Update { .. } => Some("Update"),
-        Statement::Delete { .. } => Some("Delete"),
-        Statement::Insert(_) => Some("Insert"),
-        _ => None,
-    }
-}
-
-fn of_plan(ctx: &ExecContext<'_>, physical: &Physical, top: Option<&str>) -> Vec<Line> {
-    lines(physical, &|table| is_dirty(ctx, table), top)
+fn of_plan(ctx: &ExecContext<'_>, physical: &Physical, action: Option<&Action>) -> Vec<Line> {
+    lines(physical, &|table| is_dirty(ctx, table), action)
 }
 
 fn plan(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Shown, SqlError> {
-    let planned = match &*explain.statement {
+    let lines = match &*explain.statement {
         Statement::Query(query) => {
             let env = Env::new(ctx, false);
             let mut binder = Binder::new(&env);
@@ -104,32 +95,33 @@ fn plan(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Shown, SqlError>
             let warnings = std::mem::take(&mut binder.warnings);
             drop(binder);
             warnings.iter().for_each(|warning| ctx.warn(warning));
-            Some(optimize(Logical { plan: bound.plan, subqueries, columns }, &settings(ctx.server, &env.eval)))
+            let logical = Logical { plan: bound.plan, subqueries, columns };
+            of_plan(ctx, &optimize(logical, &settings(ctx.server, &env.eval)), None)
         }
-        Statement::Update { with, update } => Some(dml::plan_update(ctx, with.as_deref(), update)?),
-        Statement::Delete { with, delete, .. } => Some(dml::plan_delete(ctx, with.as_deref(), delete)?),
-        Statement::Insert(_) => None,
-        _ => return Err(SqlError::NotSupported("EXPLAIN of this statement".into())),
-    };
-    let top = top(&explain.statement);
-    let lines = match planned {
-        Some(physical) => of_plan(ctx, &physical, top),
-        None => top.map(change).into_iter().collect(),
+        other => {
+            let tree = dml::tree(other);
+            let tree = tree.ok_or_else(|| SqlError::NotSupported("EXPLAIN of this statement".into()))?;
+            let (plan, _) = dml::plan(ctx, tree, false)?;
+            of_plan(ctx, &plan.physical, Some(&plan.action))
+        }
     };
     Ok(Shown { lines, measured: None })
 }
 
 async fn analyze(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Shown, SqlError> {
     let before = current();
+    // What is done with the rows of a change.
+    let change = match dml::tree(&explain.statement) {
+        Some(tree) => Some(dml::plan(ctx, tree, false)?.0),
+        None => None,
+    };
     let (outcome, run) = measured(async {
         let outcome = match &*explain.statement {
             Statement::Query(query) => Box::pin(select::select(ctx, query, None)).await.map(Outcome::Rows),
-            Statement::Insert(insert) => Box::pin(dml::insert(ctx, insert)).await,
-            Statement::Update { with, update } => Box::pin(dml::update(ctx, with.as_deref(), update)).await,
-            Statement::Delete { with, delete, ignore } => {
-                Box::pin(dml::delete(ctx, with.as_deref(), delete, *ignore)).await
-            }
-            _ => return Err(SqlError::NotSupported("EXPLAIN ANALYZE of this statement".into())),
+            _ => match &change {
+                Some(plan) => Box::pin(dml::run(ctx, plan, Vec::new())).await,
+                None => return Err(SqlError::NotSupported("EXPLAIN ANALYZE of this statement".into())),
+            },
         }?;
         match outcome {
             Outcome::Rows(ResultSet { rows: Rows::Batches(mut rows), .. }) => {
@@ -146,14 +138,15 @@ async fn analyze(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Shown, 
     .await;
     outcome?;
     let trips = current().since(before);
-    let top = top(&explain.statement);
+    let action = change.as_ref().map(|plan| &plan.action);
     Ok(match run {
         Some(Run { physical, meters }) => {
-            Shown { lines: of_plan(ctx, &physical, top), measured: Some((meters, trips)) }
+            Shown { lines: of_plan(ctx, &physical, action), measured: Some((meters, trips)) }
         }
         None => {
-            let meters = Meters::new(&Physical::default());
-            Shown { lines: top.map(change).into_iter().collect(), measured: Some((meters.into(), trips)) }
+            let none = Physical::default();
+            let meters = Meters::new(&none);
+            Shown { lines: of_plan(ctx, &none, action), measured: Some((meters.into(), trips)) }
         }
     })
 }

@@ -2,8 +2,8 @@
 //!
 //! A query's way: [`point`] tries the short path (one row by primary or unique key); otherwise the binder and the rules of
 //! [`sql_planner::optimize`] make a plan, its subqueries run first, [`operator::build`] makes operators of it with what is
-//! known by then, and their batches are the result. Changes ([`dml`]) plan the rows they change as a query and write through
-//! [`writer`].
+//! known by then, and their batches are the result. Changes ([`dml`]) are planned too ([`sql_planner::change`]), and write
+//! through [`writer`].
 //!
 //! Which timestamp is read at:
 //!
@@ -16,7 +16,7 @@
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 //!
 //! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query`
-//! for expressions and batches, and `sqlparser`, whose trees of changes are not planned yet but read here.
+//! for expressions and batches, and `sqlparser`, whose trees [`point`] matches.
 //!
 //! Not here: which statement is run when, retries and the transaction's end (`sql-server`'s session), definitions
 //! (`sql-ddl`), the rows of virtual tables ([`sql_context::VirtualRows`]).
@@ -84,14 +84,12 @@ pub async fn execute(
             Some(result) => Ok(Outcome::Rows(result)),
             None => Box::pin(select::select(ctx, query, key)).await.map(Outcome::Rows),
         },
-        Statement::Insert(insert) => Box::pin(dml::insert(ctx, insert)).await,
-        Statement::Update { with, update } => Box::pin(dml::update(ctx, with.as_deref(), update)).await,
-        Statement::Delete { with, delete, ignore } => {
-            Box::pin(dml::delete(ctx, with.as_deref(), delete, *ignore)).await
-        }
         Statement::Explain(explain) => Box::pin(explain::explain(ctx, explain)).await.map(Outcome::Rows),
         Statement::Do(exprs) => Box::pin(compute(ctx, exprs)).await,
-        _ => Err(SqlError::internal("executor", "not a query or change")),
+        other => match dml::tree(other) {
+            Some(tree) => Box::pin(dml::execute(ctx, tree, key)).await,
+            None => Err(SqlError::internal("executor", "not a query or change")),
+        },
     }
 }
 

@@ -1,9 +1,10 @@
-//! Plans of a session that are kept for the next time: those of prepared statements, by their text.
+//! Plans of a session that are kept for the next time: those of prepared queries and changes, by their text.
 //!
 //! ```text
 //!   "SELECT … WHERE id = ?"  ->  for BIGINT            Point: one row by key, nothing is bound or planned
 //!                                for VARCHAR '7'       Query: the type of the comparison depended on the value
 //!                                for NULL              Query
+//!   "UPDATE … WHERE id = ?"  ->  for BIGINT            Change: which rows, what is set, what is written
 //! ```
 //!
 //! A plan is found again for the same text, schema, surroundings ([`Surroundings`]) and statistics, for values that it takes
@@ -22,6 +23,7 @@ use sql_context::{ExecContext, type_of_datum};
 use sql_planner::expr::parameter_type;
 use sql_planner::inputs::{Kept, Source};
 
+use crate::dml::ChangePlan;
 use crate::planned::QueryPlan;
 use crate::point::PointPlan;
 use crate::runtime::Value;
@@ -79,6 +81,8 @@ pub(crate) enum Body {
     Point(Arc<PointPlan>),
     /// Operators are built.
     Query(Arc<QueryPlan>),
+    /// Rows are changed.
+    Change(Arc<ChangePlan>),
 }
 
 struct Plan {
@@ -145,7 +149,7 @@ impl PlanKey<'_> {
         let plans = cache.plans.entry(self.text.clone()).or_default();
         match plan.body {
             Body::Point(_) => plans.insert(0, plan),
-            Body::Query(_) => plans.push(plan),
+            Body::Query(_) | Body::Change(_) => plans.push(plan),
         }
         cache.count += 1;
     }

@@ -7,7 +7,6 @@
 //! Not here: rows found by a range. They are read at a fresh timestamp and those that match are locked; a row that changed
 //! in between is a write conflict, and the session runs the statement again.
 
-use codec::datum::Datum;
 use codec::table::{Handle, PhysicalTableId, decode_unique_handle, record_key};
 use codec::timestamp::Timestamp;
 use kv_client::{LockWait, Transaction};
@@ -49,12 +48,17 @@ impl PointKeys {
                     }
                     Access::PointIndex { index, keys } => {
                         let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
-                        let key = |values: &Vec<Datum>| row::values_key(&scan.table, table, index, values).ok();
-                        let keys = keys.iter().map(key).collect::<Option<Vec<_>>>()?;
-                        let (rows, entries) = match scan.table.is_clustered_by(index) {
-                            true => (keys, Vec::new()),
-                            false => (Vec::new(), keys),
-                        };
+                        let (mut rows, mut entries) = (Vec::new(), Vec::new());
+                        if scan.table.is_clustered_by(index) {
+                            let parts = row::index_parts(&scan.table, index);
+                            for values in keys {
+                                rows.push(record_key(table, &Handle::of_values(&parts, values).ok()?));
+                            }
+                        } else {
+                            for values in keys {
+                                entries.push(row::values_key(&scan.table, table, index, values).ok()?);
+                            }
+                        }
                         Some(PointKeys { table, rows, entries, clause })
                     }
                     _ => None,

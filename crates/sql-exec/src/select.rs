@@ -33,7 +33,7 @@ pub(crate) async fn by_key(
     key: &mut Option<PlanKey<'_>>,
 ) -> Result<Option<ResultSet>, SqlError> {
     let point = match key.as_mut().and_then(|key| key.find(ctx, true)) {
-        Some((Body::Query(_), _)) => return Ok(None),
+        Some((Body::Query(_) | Body::Change(_), _)) => return Ok(None),
         Some((Body::Point(point), _)) => {
             let result = point::run(ctx, &point).await?;
             ctx.session.plan_from_cache = result.is_some();
@@ -74,7 +74,7 @@ pub(crate) async fn select(
 
 /// Binds and plans a query, to `keep` the plan or to run it once; and what it asks of each run.
 fn plan(ctx: &mut ExecContext<'_>, query: &ast::Query, keep: bool) -> Result<(QueryPlan, Vec<Kept>), SqlError> {
-    let env = if keep { Env::kept(ctx) } else { Env::new(ctx, false) };
+    let env = if keep { Env::kept(ctx, false) } else { Env::new(ctx, false) };
     let mut binder = Binder::new(&env);
     let Bound { mut plan, columns: visible } = binder.bind_query(query)?;
     let count = ctx.session.vars.settings().sql_select_limit;

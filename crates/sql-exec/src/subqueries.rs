@@ -1,6 +1,7 @@
 //! Subqueries that depend on no row: they run before the statement, once each, and their answers are the values of
 //! parameters.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,6 +20,16 @@ pub struct SubqueryValues {
 }
 
 impl SubqueryValues {
+    /// The expression of this run, a copy only where it is another.
+    pub fn of_run<'e>(&self, e: &'e Expr) -> Result<Cow<'e, Expr>, SqlError> {
+        if self.slots.is_empty() && !e.is_of_run() {
+            return Ok(Cow::Borrowed(e));
+        }
+        let mut e = e.clone();
+        self.apply_expr(&mut e)?;
+        Ok(Cow::Owned(e))
+    }
+
     /// The expression of this run, with the answers where the slots are.
     pub fn apply_expr(&self, e: &mut Expr) -> Result<(), SqlError> {
         if !self.slots.is_empty() {

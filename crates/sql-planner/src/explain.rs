@@ -4,6 +4,7 @@ use query::expr::{Expr, Named};
 use sql_catalog::TableInfo;
 
 use super::access::EVERYTHING;
+use super::change::{self, Action};
 use super::estimate::estimate;
 use super::plan::{
     Access, ColId, Columns, Frame, JoinKind, LateKeys, NodeId, Path, Physical, Plan, Scan, SortKey, Subquery,
@@ -65,34 +66,37 @@ impl Line {
 /// Column names of the lines.
 pub const COLUMNS: [&str; 5] = ["id", "estRows", "task", "access object", "operator info"];
 
-/// The lines of a plan. `local` says whether a table's rows are put together on this server; `top` is the name of what is
-/// done with the rows.
-pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, top: Option<&str>) -> Vec<Line> {
-    let rows: Vec<Line> = top.map(change).into_iter().collect();
-    let mut lines = Lines { rows, done_by: DoneBy::Part };
-    let (first, rest) = if top.is_some() { ("└─", "  ") } else { ("", "") };
+/// The lines of a plan. `local` says whether a table's rows are put together on this server; `action` is what is done with the
+/// rows.
+pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, action: Option<&Action>) -> Vec<Line> {
+    let mut lines = Lines { rows: Vec::new(), done_by: DoneBy::Part };
     let names = Names { columns: &physical.columns, local };
-    lines.node(&physical.plan, NodeId::default(), &names, first, rest);
+    let (mut first, mut rest) = (String::new(), String::new());
+    if let Some(action) = action {
+        let name = match action {
+            Action::Insert(_) => "Insert",
+            Action::Update(_) => "Update",
+            Action::Delete(_) => "Delete",
+        };
+        lines.push(String::new(), name, None, "root", "N/A", "N/A");
+        for [name, object, info] in change::steps(action, &physical.columns).iter().rev() {
+            lines.push(format!("{rest}└─"), name, None, "root", object, info);
+            rest.push_str("  ");
+        }
+        first = format!("{rest}└─");
+        rest.push_str("  ");
+    }
+    match action {
+        Some(Action::Insert(insert)) if insert.values.is_some() => {
+            let rows = insert.values.as_ref().map_or(0, Vec::len);
+            lines.push(first, "Values", Some(rows as f64), "root", "", &format!("rows:{rows}"));
+        }
+        _ => lines.node(&physical.plan, NodeId::default(), &names, &first, &rest),
+    }
     for (subquery, at) in physical.subqueries.iter().zip(physical.subquery_nodes()) {
         lines.subquery(subquery, at, &names);
     }
     lines.rows
-}
-
-/// The line of what is done with rows.
-pub fn change(name: &str) -> Line {
-    let nothing = || "N/A".to_owned();
-    Line {
-        lead: String::new(),
-        depth: 0,
-        name: name.to_owned(),
-        number: 1,
-        rows: None,
-        task: "root".into(),
-        object: nothing(),
-        info: nothing(),
-        done_by: DoneBy::Part,
-    }
 }
 
 struct Lines {

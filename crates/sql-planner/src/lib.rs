@@ -5,7 +5,7 @@
 //! reads, and [`ranges`] turns conditions into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what
 //! conditions leave of them; [`aggregate`] knows the aggregate functions, [`window`] the window functions; [`view`] makes
 //! definitions of views; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`inputs`] is what a plan
-//! that is kept asks of each run.
+//! that is kept asks of each run; [`change`] is what a statement does with rows.
 //!
 //! May import `sql-base`, `sql-parser` for the text of views, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
 //! whose trees are bound.
@@ -16,6 +16,7 @@
 pub mod access;
 pub mod aggregate;
 pub mod binder;
+pub mod change;
 pub mod common_conditions;
 mod decorrelate;
 pub mod estimate;

@@ -478,8 +478,10 @@ pub struct Scan {
     pub join_hint: JoinHint,
     /// Rows that are read are locked (`FOR UPDATE`).
     pub lock: Option<Lock>,
-    /// It is inside of a derived table, where lock clauses outside don't reach.
+    /// Its rows are not rows of the statement: it is inside of a derived table, or of a view that puts rows together.
     pub inside: bool,
+    /// It is inside of a derived table, where lock clauses outside don't reach; those of a view do.
+    pub derived: bool,
     /// The view that it is part of: its database, and its name in the statement.
     pub view: Option<(String, String)>,
     /// Rough number of rows that the access yields.

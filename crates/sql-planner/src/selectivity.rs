@@ -330,6 +330,7 @@ mod tests {
             join_hint: JoinHint::default(),
             lock: None,
             inside: false,
+            derived: false,
             estimate: ROWS as f64,
             view: None,
             known: Arc::new(TableStatistics::new(meta, columns, HashMap::new())),

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_parser::{LexMode, Statement};
-use sql_planner::binder::Binder;
+use sql_planner::binder::{Binder, Tree};
 use sql_planner::explain;
 use sql_planner::optimize::{Settings, optimize};
 use sql_planner::plan::Logical;
@@ -28,14 +28,30 @@ use sql_planner::plan::Logical;
 fn plan(sql: &str) -> Result<String, SqlError> {
     let env = surroundings::surroundings();
     let parsed = sql_parser::parse_one(sql.as_bytes(), LexMode::default())?;
-    let Statement::Query(query) = &parsed.statement else { panic!("{sql} is no query") };
     let mut binder = Binder::new(&env);
-    let bound = binder.bind_query(query)?;
-    let logical =
-        Logical { plan: bound.plan, subqueries: binder.subqueries, columns: std::mem::take(&mut binder.columns) };
+    let tree = match &parsed.statement {
+        Statement::Insert(insert) => Some(Tree::Insert(insert)),
+        Statement::Update { with, update } => Some(Tree::Update(with.as_deref(), update)),
+        Statement::Delete { with, delete, ignore } => {
+            Some(Tree::Delete { with: with.as_deref(), delete, ignore: *ignore })
+        }
+        _ => None,
+    };
+    let (logical, action) = match (&parsed.statement, tree) {
+        (_, Some(tree)) => {
+            let bound = binder.bind_change(tree)?;
+            (bound.rows, Some(bound.action))
+        }
+        (Statement::Query(query), None) => {
+            let bound = binder.bind_query(query)?;
+            let (subqueries, columns) = (binder.subqueries, std::mem::take(&mut binder.columns));
+            (Logical { plan: bound.plan, subqueries, columns }, None)
+        }
+        _ => panic!("{sql} is neither a query nor a change"),
+    };
     let physical = optimize(logical, &Settings { zone: TimeZone::UTC, statistics: Default::default() });
     let mut text = String::new();
-    for line in explain::lines(&physical, &|_| false, None) {
+    for line in explain::lines(&physical, &|_| false, action.as_ref()) {
         let _ = writeln!(text, "{}", line.columns(false).join(" | ").replace("|  |", "| |").trim_end());
     }
     Ok(text)

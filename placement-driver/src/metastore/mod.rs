@@ -9,9 +9,12 @@
 //! Everything else in PD talks to it through `etcd-client` only, so that a real etcd cluster can take its place.
 //! Any member can be asked: followers forward what needs the leader.
 //!
+//! A member without files does not vote before it knows that nothing can have been forgotten (`joining`).
+//!
 //! Not here: authentication, changing the set of members while running, defragmentation. Read next: [`state`], then
 //! [`raft`].
 
+mod joining;
 pub mod lessor;
 pub mod raft;
 pub mod service;

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
+use super::joining::{self, Joining};
 use super::lessor::Lessor;
 use super::state::{Answer, EtcdError};
 use super::wal::{SharedState, Wal};
@@ -142,6 +143,10 @@ impl ReadReply {
 /// The member without thread and sockets; time is milliseconds of a monotonic clock.
 pub struct Core {
     node: RawNode<Wal>,
+    /// While its word counts for nothing.
+    joining: Option<Joining>,
+    /// What is to be sent beside Raft's own messages.
+    outbox: Vec<Message>,
     shared: Arc<Shared>,
     lessor: Lessor,
     leading: bool,
@@ -181,6 +186,7 @@ impl Core {
             ..Default::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let joining = (wal.is_joining() && !single).then(|| Joining::new(id, wal.voters()));
         let mut node = RawNode::new(&config, wal, &logger)?;
         if single {
             // Nobody else could win, so don't wait for the election timeout.
@@ -194,6 +200,8 @@ impl Core {
         });
         Ok(Core {
             node,
+            joining,
+            outbox: Vec::new(),
             shared,
             lessor: Lessor::default(),
             leading: false,
@@ -227,11 +235,7 @@ impl Core {
                     let _ = reply.send(answer);
                 }
             }
-            Input::Message(message) => {
-                if let Err(e) = self.node.step(*message) {
-                    tracing::debug!(error = %e, "metastore: message refused");
-                }
-            }
+            Input::Message(message) => self.message(*message),
             Input::Unreachable(peer, snapshot) => {
                 self.node.report_unreachable(peer);
                 if snapshot {
@@ -250,7 +254,10 @@ impl Core {
 
     /// One [`TICK`] has passed.
     pub fn tick(&mut self, now_ms: u64) {
-        self.node.tick();
+        match &mut self.joining {
+            Some(joining) => joining.tick(),
+            None => drop(self.node.tick()),
+        }
         self.ticks += 1;
         if self.leading {
             for id in self.lessor.expired(now_ms) {
@@ -271,6 +278,7 @@ impl Core {
 
     /// Does what Raft has ready: sends, appends, applies, answers.
     pub fn advance(&mut self, now_ms: u64, send: &mut dyn FnMut(Message)) -> io::Result<()> {
+        self.join(send)?;
         self.propose_held();
         self.ask_reads(now_ms);
         while self.node.has_ready() {
@@ -307,6 +315,52 @@ impl Core {
         if applied >= snapshot_index + CHECKPOINT_ENTRIES || (bytes >= CHECKPOINT_BYTES && applied > snapshot_index) {
             self.node.mut_store().checkpoint()?;
         }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message) {
+        if let Some(joining) = &mut self.joining
+            && !joining.may_be_stepped(&message)
+        {
+            return;
+        }
+        // So that the others of a new group learn it from those that know already.
+        let empty = self.joining.is_none() && self.node.raft.raft_log.last_index() == 0;
+        if empty && joining::wants_answer(&message) {
+            self.outbox.push(joining::hello(self.shared.id, message.from));
+        }
+        // Whoever says that it has nothing has lost what it acknowledged: it gets everything anew.
+        if self.leading
+            && joining::is_hello(&message)
+            && let Some(progress) = self.node.raft.mut_prs().get_mut(message.from)
+            && progress.matched > 0
+        {
+            tracing::warn!(member = message.from, "metastore: a member has lost its data");
+            progress.become_probe();
+            (progress.matched, progress.next_idx) = (0, 1);
+        }
+        let refused = joining::refuse(&self.node.raft, &message);
+        if let Some(why) = refused {
+            tracing::warn!(from = message.from, kind = ?message.get_msg_type(), "metastore: message refused: {why}");
+            return;
+        }
+        if let Err(e) = self.node.step(message) {
+            tracing::debug!(error = %e, "metastore: message refused");
+        }
+    }
+
+    /// While this member joins: asks around, and ends that once its word counts.
+    fn join(&mut self, send: &mut dyn FnMut(Message)) -> io::Result<()> {
+        self.outbox.drain(..).for_each(&mut *send);
+        let Some(joining) = &mut self.joining else { return Ok(()) };
+        let raft = &self.node.raft;
+        let log = &raft.raft_log;
+        let of_this_term = raft.leader_id != raft::INVALID_ID && log.term(log.committed).ok() == Some(raft.term);
+        if joining.is_over(log.committed, of_this_term) {
+            self.joining = None;
+            return self.node.mut_store().joined();
+        }
+        joining.take_hellos(log.last_index()).into_iter().for_each(&mut *send);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What a metadata-store member keeps on disk: one snapshot file and one log file.
 //!
 //!   DIR/snapshot   crc32 u32 │ meridian_pd.StateSnapshot
+//!   DIR/joining    there while the member's word counts for nothing yet (see `joining`)
 //!   DIR/log        record*,  record = length u32 │ crc32 u32 of the rest │ kind u8 │ payload     (little endian)
 //!                  kind 1 base (index u64, term u64 of the entry before the first), 2 hard state, 3 entry
 //!
@@ -65,6 +66,8 @@ pub struct Wal {
     snapshot_index: u64,
     /// Bytes appended since that snapshot.
     appended_bytes: u64,
+    /// It began with nothing, and has not caught up since.
+    joining: bool,
 }
 
 struct Disk {
@@ -85,9 +88,16 @@ impl Wal {
             shared: Arc::default(),
             snapshot_index: 0,
             appended_bytes: 0,
+            joining: true,
         };
         let Some(dir) = dir else { return Ok(wal) };
         fs::create_dir_all(dir)?;
+        let mark = dir.join("joining");
+        if !dir.join("log").try_exists()? {
+            File::create(&mark)?.sync_all()?;
+            sync_dir(dir)?;
+        }
+        wal.joining = mark.try_exists()?;
         let mut snapshot_term = 0;
         if let Some(snapshot) = read_snapshot(&dir.join("snapshot"))? {
             wal.snapshot_index = snapshot.index;
@@ -105,19 +115,47 @@ impl Wal {
         }
         wal.disk = Some(Disk { dir: dir.to_path_buf(), log });
         sync_dir(dir)?;
-        if wal.last() < wal.snapshot_index {
-            // A snapshot from the leader arrived and the process ended before the log was rewritten.
+        if wal.base_index > wal.snapshot_index {
+            let gap =
+                format!("the log begins after entry {}, the snapshot ends at {}", wal.base_index, wal.snapshot_index);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: {gap}", path.display())));
+        }
+        if wal.term(wal.snapshot_index).ok() != Some(snapshot_term) {
+            // A snapshot from the leader arrived and the process ended before the log was rewritten: what the log has
+            // there, and after, belongs to another history, or it has nothing there.
             wal.entries.clear();
             (wal.base_index, wal.base_term) = (wal.snapshot_index, snapshot_term);
         }
         wal.hard_state.commit = wal.hard_state.commit.clamp(wal.snapshot_index, wal.last());
-        wal.hard_state.term = wal.hard_state.term.max(snapshot_term);
+        if wal.hard_state.term < snapshot_term {
+            (wal.hard_state.term, wal.hard_state.vote) = (snapshot_term, 0);
+        }
         Ok(wal)
     }
 
     /// The state that this log feeds.
     pub fn shared(&self) -> SharedState {
         self.shared.clone()
+    }
+
+    /// All members.
+    pub fn voters(&self) -> &[u64] {
+        &self.conf_state.voters
+    }
+
+    /// Whether this member began with nothing and has not caught up since.
+    pub fn is_joining(&self) -> bool {
+        self.joining
+    }
+
+    /// From now on its word counts, also after a restart.
+    pub fn joined(&mut self) -> io::Result<()> {
+        self.joining = false;
+        let Some(disk) = &self.disk else { return Ok(()) };
+        match fs::remove_file(disk.dir.join("joining")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => sync_dir(&disk.dir),
+        }
     }
 
     /// Index of the newest durable snapshot, and bytes appended since.
@@ -425,6 +463,27 @@ mod tests {
         damaged[10] ^= 1;
         fs::write(&path, damaged).unwrap();
         assert!(Wal::open(Some(dir.path()), &[1]).is_err(), "damage before the end is no torn write");
+    }
+
+    #[test]
+    fn entries_of_another_history_go_when_a_snapshot_was_installed_and_the_log_not_yet_rewritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut wal = Wal::open(Some(dir.path()), &[1, 2, 3]).unwrap();
+        let entries: Vec<Entry> = (1..=120).map(|i| entry(i, 3)).collect();
+        let hard_state = HardState { term: 3, vote: 1, commit: 90, ..Default::default() };
+        wal.append(&entries, Some(&hard_state), true).unwrap();
+        drop(wal);
+        // What `install` does first.
+        write_snapshot(dir.path(), &State::default().snapshot(100, 5)).unwrap();
+        let wal = Wal::open(Some(dir.path()), &[1, 2, 3]).unwrap();
+        assert!(wal.entries.is_empty(), "entries 101 to 120 were never committed: {:?}", indexes(&wal));
+        assert_eq!((wal.base_index, wal.base_term, wal.last()), (100, 5, 100));
+        assert_eq!((wal.hard_state.term, wal.hard_state.vote, wal.hard_state.commit), (5, 0, 100));
+        drop(wal);
+        // The same history: what comes after the snapshot stays.
+        write_snapshot(dir.path(), &State::default().snapshot(100, 3)).unwrap();
+        let wal = Wal::open(Some(dir.path()), &[1, 2, 3]).unwrap();
+        assert_eq!((wal.last(), wal.hard_state.term, wal.hard_state.vote), (120, 3, 1));
     }
 
     #[test]

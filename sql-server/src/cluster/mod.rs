@@ -14,4 +14,4 @@ pub mod statements;
 
 pub use connections::{Activity, ConnectionInfo, Connections, OpenConnection};
 pub use server::Server;
-pub use statements::{Ended, Statements};
+pub use statements::{Slow, Statements, Took};

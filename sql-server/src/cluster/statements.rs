@@ -5,6 +5,7 @@
 //! kinds, the one that was not seen for the longest time is forgotten.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,27 +15,15 @@ use parking_lot::Mutex;
 /// Slow statements that are kept.
 const SLOW_MAX: usize = 512;
 
-/// A statement that has ended.
-#[derive(Debug, Clone)]
-pub struct Ended {
+/// What a statement that has ended took.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
     /// When it began.
     pub began: DateTime<Utc>,
     /// How long it took, until its last row was sent.
-    pub took: Duration,
-    /// Connection.
-    pub connection: u64,
-    /// User.
-    pub user: String,
-    /// Address.
-    pub host: String,
-    /// Current database, or empty.
-    pub database: String,
+    pub time: Duration,
     /// SELECT, INSERT, …
     pub kind: &'static str,
-    /// Its text without constants.
-    pub normalized: String,
-    /// Its text, cut.
-    pub text: String,
     /// Whether it succeeded.
     pub ok: bool,
     /// Rows that were sent.
@@ -49,6 +38,25 @@ pub struct Ended {
     pub disk: u64,
     /// Its round trips.
     pub trips: TripCounts,
+}
+
+/// A slow statement.
+#[derive(Debug, Clone)]
+pub struct Slow {
+    /// What it took.
+    pub took: Took,
+    /// Connection.
+    pub connection: u64,
+    /// User.
+    pub user: String,
+    /// Address.
+    pub host: String,
+    /// Current database, or empty.
+    pub database: String,
+    /// Of its text without constants.
+    pub digest: String,
+    /// Its text, cut.
+    pub text: String,
     /// Its transaction, or 0.
     pub start_ts: u64,
 }
@@ -63,7 +71,7 @@ pub struct Sums {
     /// SELECT, INSERT, …
     pub kind: &'static str,
     /// The text without constants.
-    pub normalized: String,
+    pub normalized: Arc<str>,
     /// One of them.
     pub sample: String,
     /// Who ran that one.
@@ -93,91 +101,130 @@ pub struct Sums {
 /// What the statements of a server took.
 #[derive(Debug, Default)]
 pub struct Statements {
-    /// By database and text without constants. Held for a look-up or a copy, never across an await.
-    kinds: Mutex<HashMap<(String, String), Sums>>,
-    slow: Mutex<VecDeque<(String, Ended)>>,
+    /// Held for a look-up or a copy, never across an await.
+    kinds: Mutex<Kinds>,
+    slow: Mutex<VecDeque<Slow>>,
 }
 
-fn digest(normalized: &str) -> String {
+/// Sums by text without constants, of each database.
+#[derive(Debug, Default)]
+struct Kinds {
+    by_text: HashMap<Arc<str>, Vec<Sums>>,
+    count: usize,
+}
+
+impl Kinds {
+    /// Forgets the kind that was not seen for the longest time.
+    fn forget_one(&mut self) {
+        let all = self.by_text.values().flatten();
+        let oldest = all.min_by_key(|sums| sums.seen.1).map(|sums| (sums.normalized.clone(), sums.database.clone()));
+        let Some((text, database)) = oldest else { return };
+        if let Some(of_text) = self.by_text.get_mut(&text) {
+            of_text.retain(|sums| sums.database != database);
+            if of_text.is_empty() {
+                self.by_text.remove(&text);
+            }
+        }
+        self.count -= 1;
+    }
+}
+
+/// SHA-256 of a text without constants.
+pub fn digest(normalized: &str) -> String {
     String::from_utf8_lossy(&query::digest::sha2(normalized.as_bytes(), 256).unwrap_or_default()).into_owned()
 }
 
 impl Statements {
-    /// Counts a statement; of at most so many kinds.
-    pub fn count(&self, ended: &Ended, kinds_max: usize) {
+    /// Counts a statement of this text without constants in this database; of at most so many kinds. `sample` gives its own
+    /// text and its user.
+    pub fn count(
+        &self,
+        normalized: &Arc<str>,
+        database: &str,
+        took: &Took,
+        kinds_max: usize,
+        sample: impl FnOnce() -> (String, String),
+    ) {
         let mut kinds = self.kinds.lock();
-        let key = (ended.database.clone(), ended.normalized.clone());
-        if !kinds.contains_key(&key) {
-            while kinds.len() >= kinds_max.max(1) {
-                let Some(oldest) = kinds.iter().min_by_key(|(_, sums)| sums.seen.1).map(|(key, _)| key.clone()) else {
-                    break;
-                };
-                kinds.remove(&oldest);
+        let known = |kinds: &Kinds| {
+            kinds.by_text.get(normalized).and_then(|all| all.iter().position(|k| k.database == database))
+        };
+        let at = match known(&kinds) {
+            Some(at) => at,
+            None => {
+                while kinds.count >= kinds_max.max(1) {
+                    kinds.forget_one();
+                }
+                let (sample, user) = sample();
+                kinds.count += 1;
+                let of_text = kinds.by_text.entry(normalized.clone()).or_default();
+                of_text.push(Sums {
+                    digest: digest(normalized),
+                    database: database.to_owned(),
+                    kind: took.kind,
+                    normalized: normalized.clone(),
+                    sample,
+                    user,
+                    count: 0,
+                    errors: 0,
+                    latency: (Duration::ZERO, Duration::ZERO, Duration::MAX),
+                    memory: (0, 0),
+                    disk: (0, 0),
+                    rows: 0,
+                    affected: 0,
+                    plans_from_cache: 0,
+                    trips: TripCounts::default(),
+                    seen: (took.began, took.began),
+                });
+                of_text.len() - 1
             }
-        }
-        let sums = kinds.entry(key).or_insert_with(|| Sums {
-            digest: digest(&ended.normalized),
-            database: ended.database.clone(),
-            kind: ended.kind,
-            normalized: ended.normalized.clone(),
-            sample: ended.text.clone(),
-            user: ended.user.clone(),
-            count: 0,
-            errors: 0,
-            latency: (Duration::ZERO, Duration::ZERO, Duration::MAX),
-            memory: (0, 0),
-            disk: (0, 0),
-            rows: 0,
-            affected: 0,
-            plans_from_cache: 0,
-            trips: TripCounts::default(),
-            seen: (ended.began, ended.began),
-        });
+        };
+        let Some(sums) = kinds.by_text.get_mut(normalized).and_then(|all| all.get_mut(at)) else { return };
         sums.count += 1;
-        sums.errors += u64::from(!ended.ok);
+        sums.errors += u64::from(!took.ok);
         let (sum, most, least) = sums.latency;
-        sums.latency = (sum + ended.took, most.max(ended.took), least.min(ended.took));
-        sums.memory = (sums.memory.0.max(ended.memory), sums.memory.1 + ended.memory);
-        sums.disk = (sums.disk.0.max(ended.disk), sums.disk.1 + ended.disk);
-        sums.rows += ended.rows;
-        sums.affected += ended.affected;
-        sums.plans_from_cache += u64::from(ended.plan_from_cache);
-        sums.trips = sums.trips.and(ended.trips);
-        sums.seen.1 = ended.began;
+        sums.latency = (sum + took.time, most.max(took.time), least.min(took.time));
+        sums.memory = (sums.memory.0.max(took.memory), sums.memory.1 + took.memory);
+        sums.disk = (sums.disk.0.max(took.disk), sums.disk.1 + took.disk);
+        sums.rows += took.rows;
+        sums.affected += took.affected;
+        sums.plans_from_cache += u64::from(took.plan_from_cache);
+        sums.trips = sums.trips.and(took.trips);
+        sums.seen.1 = took.began;
     }
 
     /// Keeps a slow statement, and writes it to the log.
-    pub fn slow(&self, ended: Ended) {
-        let digest = digest(&ended.normalized);
+    pub fn slow(&self, slow: Slow) {
+        let took = &slow.took;
         tracing::info!(
-            conn = ended.connection,
-            ms = ended.took.as_millis() as u64,
-            database = ended.database,
-            ok = ended.ok,
-            rows = ended.rows,
-            memory_bytes = ended.memory,
-            disk_bytes = ended.disk,
-            pd_trips = ended.trips.pd,
-            storage_trips = ended.trips.storage,
-            other_region_trips = ended.trips.away(),
-            digest,
-            sql = ended.text,
+            conn = slow.connection,
+            ms = took.time.as_millis() as u64,
+            database = slow.database,
+            ok = took.ok,
+            rows = took.rows,
+            memory_bytes = took.memory,
+            disk_bytes = took.disk,
+            pd_trips = took.trips.pd,
+            storage_trips = took.trips.storage,
+            other_region_trips = took.trips.away(),
+            digest = slow.digest,
+            sql = slow.text,
             "slow statement"
         );
-        let mut slow = self.slow.lock();
-        if slow.len() >= SLOW_MAX {
-            slow.pop_front();
+        let mut kept = self.slow.lock();
+        if kept.len() >= SLOW_MAX {
+            kept.pop_front();
         }
-        slow.push_back((digest, ended));
+        kept.push_back(slow);
     }
 
     /// The kinds there are.
     pub fn kinds(&self) -> Vec<Sums> {
-        self.kinds.lock().values().cloned().collect()
+        self.kinds.lock().by_text.values().flatten().cloned().collect()
     }
 
-    /// Slow statements with their digests, the oldest first.
-    pub fn slow_ones(&self) -> Vec<(String, Ended)> {
+    /// Slow statements, the oldest first.
+    pub fn slow_ones(&self) -> Vec<Slow> {
         self.slow.lock().iter().cloned().collect()
     }
 }
@@ -186,17 +233,11 @@ impl Statements {
 mod tests {
     use super::*;
 
-    fn ended(normalized: &str, at: i64, ms: u64) -> Ended {
-        Ended {
+    fn took(at: i64, ms: u64) -> Took {
+        Took {
             began: DateTime::from_timestamp(at, 0).unwrap(),
-            took: Duration::from_millis(ms),
-            connection: 1,
-            user: "root".into(),
-            host: "h".into(),
-            database: "d".into(),
+            time: Duration::from_millis(ms),
             kind: "SELECT",
-            normalized: normalized.into(),
-            text: format!("{normalized} {at}"),
             ok: at % 2 == 0,
             rows: 3,
             affected: 0,
@@ -204,19 +245,19 @@ mod tests {
             memory: ms,
             disk: 0,
             trips: TripCounts { pd: 1, pd_away: 0, storage: 2, storage_away: 1 },
-            start_ts: 0,
         }
     }
 
     #[test]
     fn statements_of_a_kind_are_summed_and_old_kinds_forgotten() {
         let statements = Statements::default();
-        for (text, at, ms) in [("a", 1, 10), ("b", 2, 5), ("a", 3, 30), ("c", 4, 1)] {
-            statements.count(&ended(text, at, ms), 2);
+        for (text, database, at, ms) in [("a", "d", 1, 10), ("a", "e", 2, 5), ("a", "d", 3, 30), ("c", "d", 4, 1)] {
+            statements.count(&text.into(), database, &took(at, ms), 2, || (format!("{text} {at}"), "root".into()));
         }
         let mut kinds = statements.kinds();
         kinds.sort_by(|a, b| a.normalized.cmp(&b.normalized));
-        assert_eq!(kinds.iter().map(|k| k.normalized.as_str()).collect::<Vec<_>>(), ["a", "c"], "b was the oldest");
+        let names: Vec<_> = kinds.iter().map(|k| (&*k.normalized, k.database.as_str())).collect();
+        assert_eq!(names, [("a", "d"), ("c", "d")], "that of the other database was the oldest");
         let a = &kinds[0];
         assert_eq!((a.count, a.errors, a.rows, a.memory), (2, 2, 6, (30, 40)));
         assert_eq!(a.latency, (Duration::from_millis(40), Duration::from_millis(30), Duration::from_millis(10)));
@@ -229,9 +270,20 @@ mod tests {
     fn the_last_slow_ones_are_kept() {
         let statements = Statements::default();
         for at in 0..SLOW_MAX as i64 + 3 {
-            statements.slow(ended("a", at, 1));
+            let text = || String::from("x");
+            let (user, host, database, digest) = (text(), text(), text(), text());
+            statements.slow(Slow {
+                took: took(at, 1),
+                connection: 1,
+                user,
+                host,
+                database,
+                digest,
+                text: text(),
+                start_ts: 0,
+            });
         }
         let slow = statements.slow_ones();
-        assert_eq!((slow.len(), slow[0].1.began.timestamp()), (SLOW_MAX, 3));
+        assert_eq!((slow.len(), slow[0].took.began.timestamp()), (SLOW_MAX, 3));
     }
 }

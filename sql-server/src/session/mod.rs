@@ -13,6 +13,7 @@ mod set;
 mod show;
 mod text;
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ use sql_exec::plan_cache::{PlanCache, PlanKey};
 use sql_parser::{Completion, ParsedStatement, Statement};
 use tracing::Instrument as _;
 
-use crate::cluster::{ConnectionInfo, Ended, Server};
+use crate::cluster::statements::digest;
+use crate::cluster::{ConnectionInfo, Server, Slow, Took};
 use crate::metrics;
 pub use prepared::{ParamType, Prepared, PreparedId, Source};
 
@@ -37,6 +39,9 @@ const PESSIMISTIC_RETRIES_MAX: u32 = 256;
 
 /// Bytes of a statement's text that the process list keeps.
 const TEXT_BYTES_MAX: usize = 4096;
+
+/// Texts without constants that a session remembers.
+const NORMALIZED_MAX: usize = 256;
 
 /// What `AND CHAIN` hands from a transaction to the next; nothing when none was open.
 #[derive(Default)]
@@ -72,11 +77,15 @@ pub struct Session {
     trips: Arc<Trips>,
     /// The statement that runs, or whose rows are being sent.
     running: Option<Running>,
+    /// Texts without constants, by what plans are kept under.
+    normalized: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// What is remembered of a statement until all of its rows are sent.
 struct Running {
     began: Instant,
+    /// Under what its plan is kept.
+    key: Option<Arc<str>>,
     trips_before: TripCounts,
     kind: &'static str,
     affected: u64,
@@ -105,6 +114,7 @@ impl Session {
             texts: Default::default(),
             plan_key: None,
             running: None,
+            normalized: HashMap::new(),
         }
     }
 
@@ -182,6 +192,7 @@ impl Session {
         );
         self.running = Some(Running {
             began: Instant::now(),
+            key: self.plan_key.clone(),
             trips_before: self.trips.counts(),
             kind: kind_name(&parsed.statement),
             affected: 0,
@@ -213,17 +224,12 @@ impl Session {
         if !is_slow && settings.summary_kinds_max.is_none() {
             return;
         }
+        let normalized = self.normalized(running.key.as_ref());
         let state = &self.state;
-        let ended = Ended {
+        let took = Took {
             began: state.statement_start,
-            took,
-            connection: state.id,
-            user: state.identity.user.clone(),
-            host: state.identity.host.clone(),
-            database: state.database.clone().unwrap_or_default(),
+            time: took,
             kind: running.kind,
-            normalized: sql_parser::normalized(&state.statement_text, state.vars.lex_mode()),
-            text: state.statement_text.clone(),
             ok,
             rows,
             affected: running.affected,
@@ -231,14 +237,39 @@ impl Session {
             memory: held.0,
             disk: held.1,
             trips,
-            start_ts: state.txn.start_ts(),
         };
+        let (user, database) = (&state.identity.user, state.database.as_deref().unwrap_or(""));
         if let Some(kinds_max) = settings.summary_kinds_max {
-            self.server.statements().count(&ended, kinds_max);
+            let sample = || (state.statement_text.clone(), user.clone());
+            self.server.statements().count(&normalized, database, &took, kinds_max, sample);
         }
         if is_slow {
-            self.server.statements().slow(ended);
+            self.server.statements().slow(Slow {
+                took,
+                connection: state.id,
+                user: user.clone(),
+                host: state.identity.host.clone(),
+                database: database.to_owned(),
+                digest: digest(&normalized),
+                text: state.statement_text.clone(),
+                start_ts: state.txn.start_ts(),
+            });
         }
+    }
+
+    /// The text of the last statement without constants; of one that comes again it is remembered.
+    fn normalized(&mut self, key: Option<&Arc<str>>) -> Arc<str> {
+        if let Some(known) = key.and_then(|key| self.normalized.get(key)) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = sql_parser::normalized(&self.state.statement_text, self.state.vars.lex_mode()).into();
+        if let Some(key) = key {
+            if self.normalized.len() >= NORMALIZED_MAX {
+                self.normalized.clear();
+            }
+            self.normalized.insert(Arc::clone(key), Arc::clone(&text));
+        }
+        text
     }
 
     /// Runs a statement within its limits, and tells what of it is not heeded.

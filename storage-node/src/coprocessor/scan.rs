@@ -236,7 +236,7 @@ impl<'a> Scan<'a> {
                                 (Some(place), Handle::Key(bytes)) => {
                                     let values: &Vec<Datum> = match &of_key {
                                         Some(values) => values,
-                                        None => of_key.insert(datum::decode_all(bytes).map_err(broken)?),
+                                        None => of_key.insert(Handle::values(bytes).map_err(broken)?),
                                     };
                                     let value = values.get(place).ok_or(codec::Error::Invalid("row handle"));
                                     value.and_then(|d| d.clone().unflatten(&column.ty)).map_err(broken)?

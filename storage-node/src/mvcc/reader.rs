@@ -27,7 +27,7 @@ pub enum CommitRecord {
     /// Rolled back, by a record of its own or by the mark on another transaction's commit.
     RolledBack,
     /// Nothing, yet another transaction committed at exactly its start timestamp: a rollback would have to mark that
-    /// record.
+    /// record. Its fence says which change has replaced it, in case that is collected as garbage in the meantime.
     Overlapped(Write),
     /// Nothing.
     None,
@@ -87,8 +87,10 @@ impl<'a, S: Snapshot> MvccReader<'a, S> {
 
     /// What became of the transaction started at `start_ts` on this key.
     pub fn commit_record(&self, key: &Key, start_ts: Timestamp) -> Result<CommitRecord> {
+        // The oldest change after `start_ts`.
+        let mut replaced_at = Timestamp::ZERO;
         for entry in self.writes(key, Timestamp::MAX) {
-            let (commit_ts, write) = entry?;
+            let (commit_ts, mut write) = entry?;
             if commit_ts < start_ts {
                 break;
             }
@@ -101,8 +103,14 @@ impl<'a, S: Snapshot> MvccReader<'a, S> {
             if commit_ts == start_ts {
                 return Ok(match write.overlapped_rollback {
                     true => CommitRecord::RolledBack,
-                    false => CommitRecord::Overlapped(write),
+                    false => {
+                        write.gc_fence.get_or_insert(replaced_at);
+                        CommitRecord::Overlapped(write)
+                    }
                 });
+            }
+            if write.kind.is_change() {
+                replaced_at = commit_ts;
             }
         }
         Ok(CommitRecord::None)

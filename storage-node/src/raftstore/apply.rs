@@ -122,6 +122,8 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         self.traffic.written_bytes += bytes;
         self.traffic.written_keys += keys;
         self.unchecked_bytes += bytes;
+        let is_version = |m: &&Modify| matches!(m, Modify::Put(Cf::Write, ..));
+        self.delegate.count_versions(batch.modifies.iter().filter(is_version).count() as u64);
         let rows = batch.modifies.iter().filter(|m| matches!(m, Modify::Put(Cf::Write | Cf::Default, ..)));
         for row in rows {
             if let Modify::Put(_, key, value) = row {

@@ -52,6 +52,7 @@ impl<E: Engine> Driver<E> {
         let end = EndOfThread { shared: shared.clone(), failed: Some(failed.clone()), reason: String::new() };
         let work = move || {
             for job in queue {
+                let _replacing = job.replaces_data().then(|| results.replacing.lock());
                 let done = match job {
                     Job::ReclaimLog => reclaim(&log),
                     job => job.run(&engine),

@@ -39,6 +39,8 @@ const REQUESTS_MAX: usize = 8192;
 const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Raft messages that may wait; above it they are dropped.
 const MESSAGES_MAX: usize = 65536;
+/// And their bytes: a thread that hangs in a sync of a slow disk must not fill the memory.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// What a refused client is told to wait.
 const BUSY_BACKOFF_MS: u64 = 100;
 /// Largest snapshot taken in: several times the size at which a region splits.
@@ -72,12 +74,19 @@ pub struct ReadDelegate {
     lease_until: AtomicU64,
     /// Lease reads served, so that the store's thread renews leases only where there are readers.
     reads: AtomicU64,
+    /// Versions applied since this replica was opened: what garbage there may be.
+    versions: AtomicU64,
 }
 
 impl ReadDelegate {
     /// A delegate without a lease.
     pub fn new(state: DelegateState) -> Self {
-        ReadDelegate { state: RwLock::new(state), lease_until: AtomicU64::new(0), reads: AtomicU64::new(0) }
+        ReadDelegate {
+            state: RwLock::new(state),
+            lease_until: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            versions: AtomicU64::new(0),
+        }
     }
 
     /// A copy of what readers see.
@@ -105,6 +114,16 @@ impl ReadDelegate {
         self.lease_until.load(Ordering::Acquire)
     }
 
+    /// Versions applied since this replica was opened.
+    pub fn versions(&self) -> u64 {
+        self.versions.load(Ordering::Relaxed)
+    }
+
+    /// Counts versions that were applied.
+    pub fn count_versions(&self, applied: u64) {
+        self.versions.fetch_add(applied, Ordering::Relaxed);
+    }
+
     /// Lease reads served since this was last asked.
     pub fn take_reads(&self) -> u64 {
         self.reads.swap(0, Ordering::Relaxed)
@@ -120,14 +139,34 @@ pub struct Inbox<E: Engine> {
 struct InboxQueue<E: Engine> {
     messages: VecDeque<Msg<E>>,
     request_bytes: usize,
+    raft_bytes: usize,
     waiting: bool,
     closed: bool,
 }
 
 impl<E: Engine> Inbox<E> {
     fn new() -> Self {
-        let queue = InboxQueue { messages: VecDeque::new(), request_bytes: 0, waiting: false, closed: false };
+        let queue =
+            InboxQueue { messages: VecDeque::new(), request_bytes: 0, raft_bytes: 0, waiting: false, closed: false };
         Inbox { queue: Mutex::new(queue), arrived: Condvar::new() }
+    }
+
+    /// Adds a Raft message; whether the queue took it. A single one larger than the bound passes when no other waits.
+    #[must_use]
+    fn push_raft(&self, message: Box<RaftMessage>) -> bool {
+        let bytes = message.message.len();
+        let mut queue = self.queue.lock();
+        let full = queue.raft_bytes > 0 && queue.raft_bytes + bytes > MESSAGE_BYTES_MAX;
+        if queue.closed || queue.messages.len() >= MESSAGES_MAX || full {
+            return false;
+        }
+        queue.raft_bytes += bytes;
+        queue.messages.push_back(Msg::Raft(message));
+        if queue.waiting {
+            queue.waiting = false;
+            self.arrived.notify_one();
+        }
+        true
     }
 
     /// Adds a message that must not be lost: results of the store's own work, which is bounded elsewhere.
@@ -145,10 +184,10 @@ impl<E: Engine> Inbox<E> {
 
     /// Whether the queue took the message; one that it refused is gone.
     #[must_use]
-    fn push_bounded(&self, msg: Msg<E>, bytes: usize, entries_max: usize) -> bool {
+    fn push_request(&self, msg: Msg<E>, bytes: usize) -> bool {
         let mut queue = self.queue.lock();
         if queue.closed
-            || queue.messages.len() >= entries_max
+            || queue.messages.len() >= REQUESTS_MAX
             || (bytes > 0 && queue.request_bytes + bytes > REQUEST_BYTES_MAX)
         {
             return false;
@@ -165,7 +204,7 @@ impl<E: Engine> Inbox<E> {
     /// Everything that waits, in order.
     pub fn drain(&self, into: &mut Vec<Msg<E>>) {
         let mut queue = self.queue.lock();
-        queue.request_bytes = 0;
+        (queue.request_bytes, queue.raft_bytes) = (0, 0);
         into.extend(queue.messages.drain(..));
     }
 
@@ -177,7 +216,7 @@ impl<E: Engine> Inbox<E> {
             self.arrived.wait_for(&mut queue, timeout);
             queue.waiting = false;
         }
-        queue.request_bytes = 0;
+        (queue.request_bytes, queue.raft_bytes) = (0, 0);
         into.extend(queue.messages.drain(..));
     }
 
@@ -210,6 +249,9 @@ pub struct Shared<E: Engine> {
     pub entry_bytes_max: usize,
     /// Snapshots being received.
     pub receiving: AtomicU64,
+    /// Held while the data of a range is replaced or removed as a whole, so that nobody collects garbage from what is
+    /// not whole. Never held by the store's thread.
+    pub replacing: Mutex<()>,
 }
 
 impl<E: Engine> Shared<E> {
@@ -223,6 +265,7 @@ impl<E: Engine> Shared<E> {
             clock,
             entry_bytes_max,
             receiving: AtomicU64::new(0),
+            replacing: Mutex::new(()),
         })
     }
 }
@@ -289,6 +332,11 @@ impl<E: Engine> RaftStoreHandle<E> {
         regions
     }
 
+    /// What readers know of the regions with a peer on this store.
+    pub fn delegates(&self) -> Vec<Arc<ReadDelegate>> {
+        self.shared.delegates.read().values().cloned().collect()
+    }
+
     fn delegate(&self, ctx: &RegionContext) -> Result<Arc<ReadDelegate>, RegionError> {
         if ctx.store_id != 0 && ctx.store_id != self.shared.store_id {
             return Err(RegionError::StoreNotMatch { requested: ctx.store_id, actual: self.shared.store_id });
@@ -351,7 +399,7 @@ impl<E: Engine> RaftStoreHandle<E> {
 
     async fn ask<T>(&self, region: u64, bytes: usize, msg: impl FnOnce(Reply<T>) -> Msg<E>) -> Result<T, RegionError> {
         let (reply, answer) = oneshot::channel();
-        if !self.shared.inbox.push_bounded(msg(Reply::new(reply)), bytes, REQUESTS_MAX) {
+        if !self.shared.inbox.push_request(msg(Reply::new(reply)), bytes) {
             if self.shared.inbox.is_closed() {
                 return Err(RegionError::RegionNotFound(region));
             }
@@ -396,7 +444,7 @@ fn snapshot_range(message: &RaftMessage) -> Result<KeyRange, String> {
 
 impl<E: Engine> RaftCalls for RaftStoreHandle<E> {
     fn deliver(&self, message: RaftMessage) {
-        if !self.shared.inbox.push_bounded(Msg::Raft(Box::new(message)), 0, MESSAGES_MAX) {
+        if !self.shared.inbox.push_raft(Box::new(message)) {
             tracing::debug!("raft message dropped: inbox is full or closed");
         }
     }
@@ -445,5 +493,24 @@ impl<E: Engine> RaftCalls for RaftStoreHandle<E> {
     async fn read_index(&self, ctx: &RegionContext) -> Result<u64, RegionError> {
         let ctx = ctx.clone();
         self.ask(ctx.region_id, 0, |reply| Msg::Read { ctx, kind: ReadKind::Index, reply }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raft_messages_that_wait_for_a_thread_that_hangs_are_bounded_in_bytes() {
+        let inbox = Inbox::<engine::memory::MemoryEngine>::new();
+        let message = |bytes: usize| Box::new(RaftMessage { message: vec![0; bytes], ..Default::default() });
+        let taken = (0..200).filter(|_| inbox.push_raft(message(1 << 20))).count();
+        assert_eq!(taken, MESSAGE_BYTES_MAX >> 20);
+        assert!(!inbox.push_raft(message(1)));
+        let mut drained = Vec::new();
+        inbox.drain(&mut drained);
+        assert_eq!(drained.len(), taken);
+        assert!(inbox.push_raft(message(MESSAGE_BYTES_MAX + 1)), "a single one passes");
+        assert!(!inbox.push_raft(message(1)));
     }
 }

@@ -12,6 +12,11 @@ const VERSION_BYTES: usize = 8;
 const GROUP_BYTES: usize = 9;
 
 impl Job {
+    /// Whether it replaces or removes the data of a range as a whole.
+    pub fn replaces_data(&self) -> bool {
+        matches!(self, Job::ApplySnapshot(_) | Job::DeleteRanges { .. })
+    }
+
     /// Does the work. `ReclaimLog` is not the engine's and reports itself done.
     pub fn run<E: Engine>(self, engine: &E) -> JobDone {
         let result = match self {

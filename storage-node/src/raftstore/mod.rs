@@ -30,6 +30,7 @@ pub mod peer;
 mod report;
 pub mod sim;
 pub mod snapshot;
+mod sound;
 pub mod storage;
 pub mod store;
 pub mod transport;

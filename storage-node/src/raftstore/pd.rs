@@ -25,7 +25,8 @@ const QUEUE_MAX: usize = 4096;
 /// What is done before a hand-over may take so long; the hand-over itself matters more.
 const BEFORE_TRANSFER_MAX: Duration = Duration::from_secs(1);
 
-/// Does what is to be done before this store hands over the leadership of a region on PD's word.
+/// Does what is to be done before this store hands over the leadership of a region on PD's word, or splits one: what is
+/// in the memory of its leader only would be lost.
 pub type BeforeTransfer = Arc<dyn Fn(RegionContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Where tasks for PD are put.
@@ -89,7 +90,7 @@ impl PdWorker {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     Some(command) = heartbeats.receiver.recv() => {
-                        if command.transfer_leader.is_none() {
+                        if !moves_leader(&command, shared.store_id) {
                             shared.inbox.push(Msg::PdCommand(Box::new(command)));
                             continue;
                         }
@@ -117,7 +118,7 @@ impl PdWorker {
                             tokio::spawn(async move { store_heartbeat(&*pd, &disk, *stats).await });
                         }
                         Some(task) => {
-                            tokio::spawn(answer(task, pd.clone(), shared.clone()));
+                            tokio::spawn(answer(task, pd.clone(), shared.clone(), before_transfer.clone()));
                         }
                     }
                 }
@@ -137,6 +138,18 @@ impl PdWorker {
             }
         }
     }
+}
+
+/// Whether a command of PD moves the leadership away from this store, which leads the region: by itself, or since a leader
+/// that is to leave, or to vote no more, hands over first.
+pub fn moves_leader(command: &pdpb::RegionHeartbeatResponse, store_id: u64) -> bool {
+    use proto::eraftpb::ConfChangeType;
+    let several = command.change_peer_v2.iter().flat_map(|change| &change.changes);
+    command.transfer_leader.is_some()
+        || command.change_peer.iter().chain(several).any(|change| {
+            change.change_type() != ConfChangeType::AddNode
+                && change.peer.as_ref().is_some_and(|peer| peer.store_id == store_id)
+        })
 }
 
 /// The region that a command of PD is for.
@@ -166,10 +179,17 @@ async fn store_heartbeat(pd: &dyn PdClient, disk: &DiskUse, mut stats: pdpb::Sto
     }
 }
 
-async fn answer<E: Engine>(task: PdTask, pd: Arc<dyn PdClient>, shared: Arc<Shared<E>>) {
+async fn answer<E: Engine>(
+    task: PdTask,
+    pd: Arc<dyn PdClient>,
+    shared: Arc<Shared<E>>,
+    before_transfer: BeforeTransfer,
+) {
     match task {
         PdTask::AskSplit { token, region, count } => {
             let ids = pd.ask_batch_split(convert::region_to_proto(&region), count).await;
+            let ctx = RegionContext { region_id: region.id, epoch: region.epoch, ..RegionContext::default() };
+            let _ = tokio::time::timeout(BEFORE_TRANSFER_MAX, before_transfer(ctx)).await;
             shared.inbox.push(Msg::SplitIds { token, result: ids.map_err(|e| e.to_string()) });
         }
         PdTask::ReportSplit(regions) => {

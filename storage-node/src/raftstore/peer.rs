@@ -303,6 +303,11 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         })
     }
 
+    /// Whether a leader may rely on this peer to vote for nobody else for a while.
+    pub(crate) fn may_have_promised(&self, ticks: u64) -> bool {
+        self.node.raft.leader_id != 0 || ticks < self.votes_from_tick
+    }
+
     /// The region; without peers while this peer waits for its first snapshot.
     pub fn region(&self) -> &Region {
         self.node.store().region()
@@ -410,6 +415,10 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         }
         if self.damaged && kind == MessageType::MsgTimeoutNow {
             return; // its log is as good as the leader's, but it has no data to serve, and a leader is sent none
+        }
+        if let Some(why) = super::sound::refuse(&self.node.raft, &message) {
+            tracing::warn!(region = self.region_id, from = from.id, store = from.store_id, kind = ?kind, "raft message refused: {why}");
+            return;
         }
         if self.region().peers.iter().all(|p| p.id != from.id) {
             self.strangers.insert(from.id, from);
@@ -817,6 +826,8 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         self.leader_seen_tick = cx.ticks;
         tracing::info!(region = self.region_id, peer = self.me.id, index = applied, "snapshot applied");
         self.publish();
+        // What came with the snapshot may be garbage, however little was written here.
+        self.delegate.count_versions(u64::from(u32::MAX));
         self.delegate.update(|d| d.valid = true);
     }
 

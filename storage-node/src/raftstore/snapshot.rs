@@ -15,6 +15,8 @@ use crate::replication::{Peer, Region};
 pub const CHUNK_BYTES: usize = 512 << 10;
 /// Bytes written to the engine in one batch while a snapshot is applied.
 const BATCH_BYTES: usize = 1 << 20;
+/// Keys removed from the engine in one batch: other regions' writes wait for as long as it takes.
+const DELETE_KEYS: usize = 1024;
 /// The families that hold a region's data.
 pub const DATA_FAMILIES: [Cf; 3] = [Cf::Default, Cf::Lock, Cf::Write];
 
@@ -77,19 +79,24 @@ pub struct ApplySnapshot {
     pub chunks: Vec<Vec<u8>>,
 }
 
-fn delete_data(batch: &mut WriteBatch, range: &KeyRange) {
-    for cf in DATA_FAMILIES {
-        batch.delete_range(cf, range.clone());
-    }
-}
-
-/// Removes the data of ranges that no region here covers any more.
+/// Removes the data of ranges that no region here covers any more, or that is marked as incomplete. It goes batch by
+/// batch: nobody reads it, and a crash half-way leaves what is removed at the next start.
 pub fn delete_ranges<E: Engine>(engine: &E, ranges: &[KeyRange]) -> Result<(), EngineError> {
-    let mut batch = WriteBatch::new();
     for range in ranges {
-        delete_data(&mut batch, range);
+        for cf in DATA_FAMILIES {
+            let mut batch = WriteBatch::new();
+            for pair in engine.snapshot().scan(cf, range, Direction::Forward) {
+                batch.delete(cf, pair?.0);
+                if batch.modifies.len() >= DELETE_KEYS {
+                    engine.write(std::mem::take(&mut batch))?;
+                }
+            }
+            if !batch.is_empty() {
+                engine.write(batch)?;
+            }
+        }
     }
-    engine.write(batch)
+    Ok(())
 }
 
 /// Writes a snapshot. A crash at any point leaves either the old state, the mark that the data is incomplete, or the
@@ -104,11 +111,11 @@ pub fn apply<E: Engine>(engine: &E, job: ApplySnapshot) -> Result<(), EngineErro
         peer: Some(convert::peer_to_proto(&peer)),
     };
     keys::put_region_state(&mut batch, after.id, &mark);
-    if !before.peers.is_empty() {
-        delete_data(&mut batch, &before.range);
-    }
-    delete_data(&mut batch, &after.range);
     engine.write(batch)?;
+    if !before.peers.is_empty() {
+        delete_ranges(engine, std::slice::from_ref(&before.range))?;
+    }
+    delete_ranges(engine, std::slice::from_ref(&after.range))?;
 
     let mut batch = WriteBatch::new();
     let mut bytes = 0;

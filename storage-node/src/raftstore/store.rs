@@ -13,8 +13,8 @@
 //!   }
 //! ```
 //! Which regions exist here is decided here: peers are created by the first message for them (unless it is for one that
-//! was removed, or their range is still held by another), by splits, and on start; they are destroyed when a membership
-//! change, the region's leader or PD says that they left.
+//! was removed, or their range is still held by another), by splits, and on start. They are destroyed when a membership
+//! change says that they left, or PD, which is asked when another store does: a message alone destroys nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ use super::log::{LogBatchWrites, LogWrite, RaftLog};
 use super::msg::{Effects, Job, JobDone, Msg, PdTask, Reply};
 use super::peer::{Change, Context, Peer, StoreFailure};
 use super::snapshot;
+use super::sound;
 use super::storage::PeerStorage;
 use crate::replication::{Epoch, Peer as PeerMeta, Region, RegionContext, RegionError};
 
@@ -477,10 +478,16 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         for region in regions {
             let id = region.id;
             let Some(me) = region.peers.iter().find(|p| p.store_id == self.store_id).copied() else { continue };
-            if let Some(mut waiting) = self.peers.remove(&id) {
-                waiting.shut(); // created by an early message, it waited for a snapshot; its vote stays in the log
-            }
-            let peer = self.add_peer(region, me, INIT_APPLIED, false, false)?;
+            // It may have answered a leader's heartbeats already, which promises a lease: while it waited for a snapshot,
+            // created by an early message (its vote stays in the log), or before a power cut took the split away.
+            let promised = match self.peers.remove(&id) {
+                Some(mut waiting) => {
+                    waiting.shut();
+                    waiting.may_have_promised(self.ticks)
+                }
+                None => self.log.state(id)?.is_some_and(|state| state.peer_id == me.id),
+            };
+            let peer = self.add_peer(region, me, INIT_APPLIED, false, promised)?;
             if parent_led {
                 // This store led the parent: leading the parts, too, keeps requests where they are.
                 let _ = peer.node.campaign();
@@ -509,7 +516,8 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         }
         let epoch = convert::epoch_from_proto(message.region_epoch.as_ref());
         if message.is_tombstone {
-            return self.on_tombstone(region_id, to, epoch);
+            self.on_tombstone(region_id, to, epoch);
+            return Ok(());
         }
         let Ok(inner) = Message::parse_from_bytes(&message.message) else {
             tracing::warn!(region = region_id, from = from.store_id, "raft message cannot be decoded");
@@ -523,11 +531,10 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
                 return Ok(()); // for a peer that was here before
             }
             if to.id > peer.me.id {
-                // The region moved away and came back: what is here is the old peer.
-                if peer.is_applying_snapshot() {
-                    return Ok(());
-                }
-                self.destroy(region_id, epoch)?;
+                // The region moved away and came back: what is here is the old peer, if PD knows of it. The sender tries
+                // again.
+                self.check_region(region_id);
+                return Ok(());
             } else if peer.is_initialized()
                 && epoch.conf_ver < peer.region().epoch.conf_ver
                 && peer.region().peers.iter().all(|p| p.id != from.id)
@@ -644,24 +651,27 @@ impl<E: Engine, L: RaftLog> Store<E, L> {
         let data = &inner.get_snapshot().data[..];
         let region = <SnapshotMeta as prost::Message>::decode(data).ok()?.region?;
         let region = convert::region_from_proto(&region);
-        let fits = region.id == region_id && region.peers.iter().any(|p| p.id == me);
+        let fits = region.id == region_id
+            && region.peers.iter().any(|p| p.id == me)
+            && sound::fits(&region, inner.get_snapshot().get_metadata().get_conf_state());
         (fits && !self.is_taken(&region.range, region_id)).then_some(region.range)
     }
 
-    fn on_tombstone(&mut self, region_id: u64, to: PeerMeta, epoch: Epoch) -> Result<(), StoreFailure> {
-        let Some(peer) = self.peers.get(&region_id) else { return Ok(()) };
+    /// Another store says that a peer here left its region: PD knows.
+    fn on_tombstone(&mut self, region_id: u64, to: PeerMeta, epoch: Epoch) {
+        let Some(peer) = self.peers.get(&region_id) else { return };
         let newer = !peer.is_initialized() || epoch.conf_ver > peer.region().epoch.conf_ver;
         if peer.me.id == to.id && newer && !peer.is_applying_snapshot() {
-            tracing::info!(region = region_id, peer = to.id, "removed from the region");
-            self.destroy(region_id, epoch)?;
+            tracing::info!(region = region_id, peer = to.id, "removed from the region, as another store says");
+            self.check_region(region_id);
         }
-        Ok(())
     }
 
     /// Removes a peer from this store: its state becomes a tombstone at once, its data goes in the background.
     fn destroy(&mut self, region_id: u64, epoch: Epoch) -> Result<(), StoreFailure> {
         let Some(mut peer) = self.peers.remove(&region_id) else { return Ok(()) };
         self.arriving.remove(&region_id);
+        self.checked.remove(&region_id);
         peer.shut();
         self.shared.delegates.write().remove(&region_id);
         let mut region = peer.region().clone();

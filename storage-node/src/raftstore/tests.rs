@@ -327,6 +327,87 @@ fn snapshot_for(cluster: &mut Cluster, region: u64, start: &str, index: u64) {
     cluster.push(2, Msg::Snapshot { message: Box::new(message_for(region, 1, 2, &inner)), chunks: Vec::new() });
 }
 
+/// What no working peer sends, for one that has a log up to `last` in `term`.
+fn crafted(last: u64, term: u64) -> Vec<raft::eraftpb::Message> {
+    use raft::eraftpb::{Entry, Message, MessageType};
+    let entry = |index, term| Entry { index, term, data: b"?".to_vec().into(), ..Default::default() };
+    let message = |kind, fill: &dyn Fn(&mut Message)| {
+        let mut m = Message { term, ..Default::default() };
+        m.set_msg_type(kind);
+        fill(&mut m);
+        m
+    };
+    vec![
+        message(MessageType::MsgHeartbeat, &|m| m.commit = last + 1000),
+        message(MessageType::MsgHeartbeat, &|m| m.commit = u64::MAX),
+        message(MessageType::MsgHeartbeat, &|m| m.term = u64::MAX),
+        message(MessageType::MsgAppend, &|m| (m.index, m.log_term) = (last, 0)),
+        message(MessageType::MsgAppend, &|m| (m.index, m.log_term, m.commit) = (u64::MAX, term, u64::MAX)),
+        message(MessageType::MsgAppend, &|m| {
+            (m.index, m.log_term) = (last, term);
+            m.mut_entries().push(entry(last + 7, term));
+        }),
+        message(MessageType::MsgAppend, &|m| {
+            (m.index, m.log_term) = (last, term);
+            m.mut_entries().push(entry(3, 1));
+        }),
+        message(MessageType::MsgAppendResponse, &|m| m.index = last + 1000),
+        message(MessageType::MsgAppendResponse, &|m| {
+            (m.index, m.reject, m.reject_hint, m.request_snapshot) = (last, true, u64::MAX, u64::MAX);
+        }),
+        message(MessageType::MsgReadIndex, &|_| {}),
+        message(MessageType::MsgReadIndexResp, &|m| m.index = u64::MAX),
+        message(MessageType::MsgPropose, &|_| {}),
+        message(MessageType::MsgSnapshot, &|m| m.mut_snapshot().mut_metadata().index = u64::MAX),
+        message(MessageType::MsgHup, &|_| {}),
+        message(MessageType::MsgBeat, &|_| {}),
+        message(MessageType::MsgUnreachable, &|_| {}),
+        message(MessageType::MsgSnapStatus, &|_| {}),
+        message(MessageType::MsgCheckQuorum, &|_| {}),
+    ]
+}
+
+#[test]
+fn messages_that_no_peer_sends_neither_stop_a_store_nor_destroy_a_replica() {
+    use super::msg::Msg;
+    let (mut cluster, region) = three(40);
+    cluster.transfer(region, 1);
+    for i in 0..5 {
+        write(&mut cluster, &format!("k{i}"), "v");
+    }
+    let peer_of = |c: &Cluster, store| c.store(store).and_then(|s| s.peer(region)).map(|p| (p.me.id, p.term()));
+    let deliver = |c: &mut Cluster, from: u64, to: u64, mut m: raft::eraftpb::Message, to_peer: u64| {
+        (m.from, m.to) = (peer_of(c, from).expect("a peer").0, to_peer);
+        c.push(to, Msg::Raft(Box::new(message_for(region, from, to, &m))));
+        c.run_ticks(1);
+    };
+    for (from, to) in [(1, 2), (2, 1)] {
+        for i in 0..crafted(0, 0).len() {
+            let (id, term) = peer_of(&cluster, to).expect("a peer");
+            let last = cluster.store(to).and_then(|s| s.peer(region)).map_or(0, |p| p.applied());
+            let message = crafted(last, term).swap_remove(i);
+            deliver(&mut cluster, from, to, message, id);
+        }
+    }
+    // "You left", and "you are the next peer of this store here": PD does not know of it.
+    let (id, term) = peer_of(&cluster, 2).expect("a peer");
+    let mut vote = raft::eraftpb::Message { from: 1, to: id, term, ..Default::default() };
+    vote.set_msg_type(raft::eraftpb::MessageType::MsgRequestVote);
+    let mut left = message_for(region, 1, 2, &vote);
+    left.is_tombstone = true;
+    left.region_epoch = Some(proto::metapb::RegionEpoch { conf_ver: 1 << 40, version: 1 << 40 });
+    cluster.push(2, Msg::Raft(Box::new(left)));
+    cluster.run_ticks(3);
+    deliver(&mut cluster, 1, 2, vote, id + 1_000_000);
+    cluster.run_ticks(40);
+    for store in 1..=3 {
+        assert!(peer_of(&cluster, store).is_some(), "the replica on store {store} is gone");
+        assert_eq!(cluster.raw(store, b"k3").as_deref(), Some(&b"v"[..]));
+    }
+    write(&mut cluster, "after", "all");
+    assert_eq!(read(&mut cluster, "after").as_deref(), Some("all"));
+}
+
 #[test]
 fn two_regions_never_hold_the_same_keys_though_a_snapshot_from_before_the_split_is_still_being_written() {
     let mut cluster = Cluster::new(33, 2);

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine::Engine;
@@ -27,10 +28,14 @@ use super::snapshot::SnapshotChunks;
 
 /// Messages that may wait for one store; beyond it they are dropped.
 const QUEUE_MAX: usize = 8192;
+/// And their bytes: a store that takes nothing must not fill this one's memory.
+const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Bytes gathered into one message of the stream.
 const BATCH_BYTES: usize = 1 << 20;
 /// Pause after a broken stream. Short: an election may be waiting for it.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long PD is waited for when it is known where a store was.
+const PD_PATIENCE: Duration = Duration::from_millis(500);
 /// Chunks of a snapshot read ahead of the network.
 const CHUNKS_AHEAD: usize = 4;
 /// A snapshot that takes longer has failed.
@@ -53,8 +58,30 @@ struct Inner<E: Engine> {
     pd: Arc<dyn PdClient>,
     channels: Channels,
     /// Queues by store; one that is absent has no stream. Protects the map only.
-    queues: Mutex<HashMap<u64, mpsc::Sender<RaftMessage>>>,
+    queues: Mutex<HashMap<u64, Queue>>,
+    /// Where PD last said that stores are. Protects the map only.
+    addresses: Mutex<HashMap<u64, String>>,
     stop: CancellationToken,
+}
+
+/// Messages for one store, and how many bytes of them wait.
+#[derive(Clone)]
+struct Queue {
+    messages: mpsc::Sender<RaftMessage>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// Whether the queue took the message; one that it refused is gone.
+    fn push(&self, message: RaftMessage) -> bool {
+        let size = message.message.len();
+        let waiting = self.bytes.fetch_add(size, Ordering::Relaxed);
+        let taken = (waiting == 0 || waiting + size <= QUEUE_BYTES_MAX) && self.messages.try_send(message).is_ok();
+        if !taken {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        taken
+    }
 }
 
 impl<E: Engine> Transport<E> {
@@ -66,7 +93,8 @@ impl<E: Engine> Transport<E> {
         channels: Channels,
         stop: CancellationToken,
     ) -> Self {
-        let inner = Inner { runtime, shared, pd, channels, queues: Mutex::default(), stop };
+        let (queues, addresses) = Default::default();
+        let inner = Inner { runtime, shared, pd, channels, queues, addresses, stop };
         Transport { inner: Arc::new(inner) }
     }
 
@@ -79,23 +107,24 @@ impl<E: Engine> Transport<E> {
         for message in messages {
             let Some(store_id) = message.to_peer.as_ref().map(|p| p.store_id) else { continue };
             let queue = queues.entry(store_id).or_insert_with(|| self.open(store_id));
-            if queue.try_send(message).is_err() {
+            if !queue.push(message) {
                 metrics::DROPPED.inc();
             }
         }
     }
 
-    fn open(&self, store_id: u64) -> mpsc::Sender<RaftMessage> {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let inner = self.inner.clone();
+    fn open(&self, store_id: u64) -> Queue {
+        let (messages, receiver) = mpsc::channel(QUEUE_MAX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let (inner, waiting) = (self.inner.clone(), bytes.clone());
         self.inner.runtime.spawn(async move {
             let stop = inner.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = inner.run(store_id, receiver) => {}
+                () = inner.run(store_id, receiver, waiting) => {}
             }
         });
-        sender
+        Queue { messages, bytes }
     }
 
     /// Streams a snapshot in the background and reports how it ended.
@@ -119,17 +148,33 @@ impl<E: Engine> Transport<E> {
 }
 
 impl<E: Engine> Inner<E> {
+    /// Where a store is. PD is asked each time, since stores move; but replication goes on without PD, to where the store
+    /// was before.
+    async fn address(&self, store_id: u64) -> Result<String, String> {
+        let before = self.addresses.lock().get(&store_id).cloned();
+        let patience = if before.is_some() { PD_PATIENCE } else { Duration::MAX };
+        let why = match tokio::time::timeout(patience, self.pd.get_store(store_id)).await {
+            Ok(Ok(None)) => return Err(format!("PD knows no store {store_id}")),
+            Ok(Ok(Some(store))) => {
+                let address = if store.peer_address.is_empty() { store.address } else { store.peer_address };
+                self.addresses.lock().insert(store_id, address.clone());
+                return Ok(address);
+            }
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => "PD does not answer".to_owned(),
+        };
+        before.ok_or(why)
+    }
+
     async fn client(&self, store_id: u64) -> Result<TikvClient<tonic::transport::Channel>, String> {
-        let store = self.pd.get_store(store_id).await.map_err(|e| e.to_string())?;
-        let store = store.ok_or_else(|| format!("PD knows no store {store_id}"))?;
-        let address = if store.peer_address.is_empty() { &store.address } else { &store.peer_address };
-        let channel = self.channels.get(address).map_err(|e| e.to_string())?;
+        let address = self.address(store_id).await?;
+        let channel = self.channels.get(&address).map_err(|e| e.to_string())?;
         Ok(TikvClient::new(channel).max_decoding_message_size(net::grpc::MESSAGE_BYTES_MAX))
     }
 
-    async fn run(self: Arc<Self>, store_id: u64, receiver: mpsc::Receiver<RaftMessage>) {
+    async fn run(self: Arc<Self>, store_id: u64, receiver: mpsc::Receiver<RaftMessage>, bytes: Arc<AtomicUsize>) {
         let outcome = match self.client(store_id).await {
-            Ok(mut client) => client.batch_raft(gather(receiver)).await.map(|_| ()).map_err(|e| e.to_string()),
+            Ok(mut client) => client.batch_raft(gather(receiver, bytes)).await.map(|_| ()).map_err(|e| e.to_string()),
             Err(e) => Err(e),
         };
         if let Err(e) = outcome {
@@ -166,9 +211,12 @@ impl<E: Engine> Inner<E> {
 }
 
 /// What is queued, as much at once as fits.
-fn gather(receiver: mpsc::Receiver<RaftMessage>) -> impl futures::Stream<Item = BatchRaftMessage> + Send {
-    let first = (receiver, None::<RaftMessage>);
-    futures::stream::unfold(first, |(mut receiver, held)| async move {
+fn gather(
+    receiver: mpsc::Receiver<RaftMessage>,
+    waiting: Arc<AtomicUsize>,
+) -> impl futures::Stream<Item = BatchRaftMessage> + Send {
+    let first = (receiver, waiting, None::<RaftMessage>);
+    futures::stream::unfold(first, |(mut receiver, waiting, held)| async move {
         let message = match held {
             Some(message) => message,
             None => receiver.recv().await?,
@@ -184,7 +232,8 @@ fn gather(receiver: mpsc::Receiver<RaftMessage>) -> impl futures::Stream<Item = 
             }
             msgs.push(message);
         }
-        Some((BatchRaftMessage { msgs }, (receiver, held)))
+        waiting.fetch_sub(msgs.iter().map(|m| m.message.len()).sum(), Ordering::Relaxed);
+        Some((BatchRaftMessage { msgs }, (receiver, waiting, held)))
     })
     .boxed()
 }

@@ -110,6 +110,11 @@ pub(crate) fn lock_info(info: LockInfo) -> pb::LockInfo {
     }
 }
 
+/// That a time is before the safe point.
+pub(super) fn below_safe_point(ts: Timestamp, safe_point: Timestamp) -> pb::BelowSafePoint {
+    pb::BelowSafePoint { start_ts: ts.0, safe_point: safe_point.0 }
+}
+
 /// A transaction's error as clients act upon it.
 pub(super) fn key_error(error: TxnError) -> KeyError {
     let mut out = KeyError::default();
@@ -173,6 +178,11 @@ pub(super) fn key_error(error: TxnError) -> KeyError {
                 deadlock_key_hash,
                 wait_chain: wait_chain.into_iter().map(entry).collect(),
             });
+        }
+        TxnError::BelowSafePoint { ts, safe_point } => {
+            out.below_safe_point = Some(below_safe_point(ts, safe_point));
+            // What clients read that do not know the other.
+            out.abort = text;
         }
         TxnError::Mvcc(_)
         | TxnError::PessimisticLockRolledBack { .. }

@@ -385,7 +385,7 @@ pub(super) async fn kv_resolve_lock<R: Replication, C: RaftCalls>(
 
 pub(super) async fn kv_gc<R: Replication, C: RaftCalls>(s: &Service<R, C>, r: GcRequest) -> GcResponse {
     accept!(r, GcResponse);
-    match s.storage.gc(&context(r.context.as_ref()), Timestamp(r.safe_point)).await {
+    match s.storage.gc(Timestamp(r.safe_point)) {
         Ok(()) => GcResponse::default(),
         Err(e) => failed!(GcResponse, e),
     }
@@ -609,8 +609,10 @@ pub(super) async fn read_index<R: Replication, C: RaftCalls>(
 ) -> ReadIndexResponse {
     // The read happens on another replica: commits under way here must come after it, or stop it.
     let params = ReadParams::at(Timestamp(r.start_ts));
+    if let Err(e) = s.storage.note_read(params.ts).await {
+        return failed_region!(ReadIndexResponse, e);
+    }
     let manager = s.storage.concurrency();
-    manager.update_max_ts(params.ts);
     for keys in &r.ranges {
         let keys = crate::mvcc::view::encode_range(&range(&keys.start_key, &keys.end_key));
         if let Err(MvccError::KeyIsLocked(info)) = manager.check_range(&keys, &params) {
@@ -664,7 +666,16 @@ pub(super) async fn coprocessor<R: Replication, C: RaftCalls>(s: &Service<R, C>,
         Err(CommandError::Txn(TxnError::Mvcc(MvccError::KeyIsLocked(info)))) => {
             return CopResponse { locked: Some(convert::lock_info(*info)), ..Default::default() };
         }
-        Err(e) => return CopResponse { other_error: e.to_string(), ..Default::default() },
+        Err(e) => {
+            let other_error = e.to_string();
+            let below_safe_point = match e {
+                CommandError::Txn(TxnError::BelowSafePoint { ts, safe_point }) => {
+                    Some(convert::below_safe_point(ts, safe_point))
+                }
+                _ => None,
+            };
+            return CopResponse { other_error, below_safe_point, ..Default::default() };
+        }
     };
     let coprocessor = s.coprocessor.clone();
     let is_short = is_short_scan(&r);

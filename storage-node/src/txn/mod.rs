@@ -26,6 +26,8 @@ pub mod detector;
 pub mod latch;
 pub mod lock_table;
 pub mod lock_wait;
+mod pd_time;
+pub mod safe_point;
 pub mod storage;
 
 use codec::timestamp::Timestamp;
@@ -35,6 +37,7 @@ use crate::mvcc::{Key, Lock, LockInfo, MvccError, Write};
 use crate::replication::RegionError;
 
 pub use concurrency::ConcurrencyManager;
+pub use safe_point::SafePoint;
 pub use storage::{Storage, StorageOptions, TimestampOracle, WaitListener};
 
 /// A change that a transaction prewrites on one key.
@@ -216,6 +219,16 @@ pub enum TxnError {
         deadlock_key_hash: u64,
         /// The circle, from the transaction that would wait.
         wait_chain: Vec<deadlock::WaitEdge>,
+    },
+    /// What would be read may be gone, and what would be written may go unseen: only a new transaction helps.
+    #[error(
+        "GC life time is shorter than transaction duration, transaction starts at {ts}, GC safe point is {safe_point}"
+    )]
+    BelowSafePoint {
+        /// When the transaction started, or reads.
+        ts: Timestamp,
+        /// Versions before it may be gone.
+        safe_point: Timestamp,
     },
     /// The request makes no sense.
     #[error("invalid request: {0}")]

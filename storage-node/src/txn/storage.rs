@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codec::timestamp::Timestamp;
-use engine::{Cf, KeyRange, Snapshot, WriteBatch};
+use engine::{Cf, Direction, KeyRange, Snapshot, WriteBatch};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -29,12 +29,13 @@ use super::commands::inspect::{self, KeyRecords};
 use super::commands::pessimistic_lock::{LockedKey, PessimisticLock, pessimistic_lock};
 use super::commands::prewrite::{Prewrite, Prewritten, prewrite};
 use super::commands::resolve::{self, TxnEnds};
-use super::commands::{Outcome, commit, gc, heartbeat, pessimistic_rollback, rollback};
+use super::commands::{Outcome, commit, heartbeat, pessimistic_rollback, rollback};
 use super::concurrency::ConcurrencyManager;
 use super::latch::{CommandId, LatchTicket, Latches};
 use super::lock_table::{LockTable, LockView};
 use super::lock_wait::{Turn, WAKE_DELAY, WaitQueues, WaiterId, Wake};
-use super::{Changes, CommandError, Released, TxnError, deadlock};
+use super::pd_time::PdTime;
+use super::{Changes, CommandError, Released, SafePoint, TxnError, deadlock};
 use crate::mvcc::view::encode_range;
 use crate::mvcc::{
     Isolation, Key, LockInfo, LockKind, MvccError, MvccReader, MvccView, ReadParams, ScanOptions, Scanner, point,
@@ -43,6 +44,9 @@ use crate::replication::{Region, RegionContext, RegionError, RegionSnapshot, Rep
 
 /// How long new locks are replicated when another node was to lead their region: Raft gives a hand-over up sooner.
 const LEAVING: Duration = Duration::from_secs(5);
+
+/// Keys of a range that are removed at once: a removal keeps every other write of the node waiting.
+const DELETE_RANGE_KEYS: usize = 4096;
 
 /// Bounds of what is under way on a node.
 #[derive(Clone, Debug)]
@@ -129,6 +133,8 @@ struct Inner<R> {
     latches: Mutex<LatchState>,
     waits: Mutex<WaitState>,
     lock_table: LockTable,
+    safe_point: SafePoint,
+    pd_time: PdTime,
     /// Terms and versions of regions for which `max_ts` covers the reads of former leaders.
     covered: Mutex<HashMap<u64, (u64, u64)>>,
     /// Set once at most, when the node is part of a cluster.
@@ -165,6 +171,8 @@ impl<R: Replication> Storage<R> {
             pending_bytes: AtomicUsize::new(0),
             latches: Mutex::default(),
             waits: Mutex::default(),
+            safe_point: SafePoint::default(),
+            pd_time: PdTime::new(),
             covered: Mutex::default(),
             listener: OnceLock::new(),
         }))
@@ -197,6 +205,11 @@ impl<R: Replication> Storage<R> {
         &self.0.manager
     }
 
+    /// The safe point that reads and writes are refused below. Whoever hears of a newer one raises it.
+    pub fn safe_point(&self) -> &SafePoint {
+        &self.0.safe_point
+    }
+
     /// Commands under way and transactions that wait for locks: for metrics.
     pub fn load(&self) -> (usize, usize) {
         (self.0.commands.load(Ordering::Relaxed), self.0.waits.lock().queues.len())
@@ -213,8 +226,8 @@ impl<R: Replication> Storage<R> {
         params: &ReadParams,
     ) -> Result<Option<Bytes>, CommandError> {
         let key = Key::from_user(user_key);
-        self.before_read(params, |manager| manager.check_key(&key, params))?;
-        let view = self.0.replication.snapshot(&readable(ctx, params)).await?;
+        self.before_read(params, |manager| manager.check_key(&key, params)).await?;
+        let view = self.view_at(ctx, params).await?;
         check_key(&view.region, key.encoded())?;
         Ok(point::get(&view.engine, &key, params)?.map(|(value, _)| value))
     }
@@ -227,8 +240,8 @@ impl<R: Replication> Storage<R> {
         params: &ReadParams,
     ) -> Result<Vec<RowResult>, CommandError> {
         let keys: Vec<Key> = user_keys.iter().map(|k| Key::from_user(k)).collect();
-        self.before_read(params, |manager| keys.iter().try_for_each(|key| manager.check_key(key, params)))?;
-        let view = self.0.replication.snapshot(&readable(ctx, params)).await?;
+        self.before_read(params, |manager| keys.iter().try_for_each(|key| manager.check_key(key, params))).await?;
+        let view = self.view_at(ctx, params).await?;
         let mut rows = Vec::with_capacity(keys.len());
         for (key, user) in keys.iter().zip(user_keys) {
             check_key(&view.region, key.encoded())?;
@@ -252,8 +265,8 @@ impl<R: Replication> Storage<R> {
         options: ScanOptions,
     ) -> Result<Vec<RowResult>, CommandError> {
         let range = encode_range(range);
-        self.before_read(&params, |manager| manager.check_range(&range, &params))?;
-        let view = self.0.replication.snapshot(&readable(ctx, &params)).await?;
+        self.before_read(&params, |manager| manager.check_range(&range, &params)).await?;
+        let view = self.view_at(ctx, &params).await?;
         let range = range.intersect(&view.region.range);
         let mut scanner = Scanner::open(view.engine, &range, params, options)?;
         let mut rows = Vec::new();
@@ -277,8 +290,9 @@ impl<R: Replication> Storage<R> {
     ) -> Result<MvccView<R::Snapshot>, CommandError> {
         self.before_read(&params, |manager| {
             ranges.iter().try_for_each(|range| manager.check_range(&encode_range(range), &params))
-        })?;
-        let view = self.0.replication.snapshot(&readable(ctx, &params)).await?;
+        })
+        .await?;
+        let view = self.view_at(ctx, &params).await?;
         Ok(MvccView::new(view.engine, view.region.range, params))
     }
 
@@ -292,7 +306,7 @@ impl<R: Replication> Storage<R> {
     ) -> Result<Vec<LockInfo>, CommandError> {
         let range = encode_range(range);
         let params = ReadParams::at(max_ts);
-        self.before_read(&params, |manager| manager.check_range(&range, &params))?;
+        self.before_read(&params, |manager| manager.check_range(&range, &params)).await?;
         let view = self.0.lock_table.view_of_region(self.0.replication.snapshot(&readable(ctx, &params)).await?);
         let range = range.intersect(&view.region.range);
         let reader = MvccReader::new(&view.engine);
@@ -322,7 +336,7 @@ impl<R: Replication> Storage<R> {
     }
 
     /// Notes the read's timestamp, then looks for commits under way.
-    fn before_read(
+    async fn before_read(
         &self,
         params: &ReadParams,
         check: impl FnOnce(&ConcurrencyManager) -> Result<(), MvccError>,
@@ -330,8 +344,54 @@ impl<R: Replication> Storage<R> {
         if params.isolation == Isolation::ReadCommitted {
             return Ok(());
         }
-        self.0.manager.update_max_ts(params.ts);
+        self.note_read(params.ts).await?;
         Ok(check(&self.0.manager)?)
+    }
+
+    /// A view that holds everything committed at or before the read's time.
+    async fn view_at(
+        &self,
+        ctx: &RegionContext,
+        params: &ReadParams,
+    ) -> Result<RegionSnapshot<R::Snapshot>, CommandError> {
+        let view = self.0.replication.snapshot(&readable(ctx, params)).await?;
+        self.0.safe_point.check(params.ts)?;
+        Ok(view)
+    }
+
+    /// Has commit timestamps chosen here come after `ts`, which somebody reads at, here or elsewhere.
+    pub async fn note_read(&self, ts: Timestamp) -> Result<(), CommandError> {
+        self.given_out(ts).await?;
+        self.0.manager.update_max_ts(ts);
+        Ok(())
+    }
+
+    /// The same of a timestamp that something is written at: when PD cannot be asked, the write goes on. It hides nothing of
+    /// what others write.
+    async fn not_ahead(&self, ts: Timestamp) -> Result<(), CommandError> {
+        match self.given_out(ts).await {
+            Err(CommandError::Region(_)) => Ok(()),
+            known => known,
+        }
+    }
+
+    /// Refuses a timestamp that PD has not given out. The largest one stands for no time in particular.
+    async fn given_out(&self, ts: Timestamp) -> Result<(), CommandError> {
+        let Some(oracle) = &self.0.oracle else { return Ok(()) };
+        if ts == Timestamp::MAX || ts <= self.0.manager.max_ts() || self.0.pd_time.has_come(ts) {
+            return Ok(());
+        }
+        match oracle.timestamp().await {
+            Ok(now) => self.0.pd_time.note(now),
+            Err(reason) => {
+                let reason = format!("no timestamp from the placement driver to compare {ts} with: {reason}");
+                return Err(RegionError::ServerIsBusy { reason, backoff_ms: 100 }.into());
+            }
+        }
+        match self.0.pd_time.has_come(ts) {
+            true => Ok(()),
+            false => Err(TxnError::Invalid(format!("timestamp {ts} is ahead of those of the placement driver")).into()),
+        }
     }
 }
 
@@ -339,6 +399,9 @@ impl<R: Replication> Storage<R> {
 impl<R: Replication> Storage<R> {
     /// See [`super::commands::prewrite`].
     pub async fn prewrite(&self, ctx: &RegionContext, mut cmd: Prewrite) -> Result<Prewritten, CommandError> {
+        for ts in [cmd.start_ts, cmd.for_update_ts, cmd.min_commit_ts] {
+            self.not_ahead(ts).await?;
+        }
         let keys: Vec<Key> = cmd.mutations.iter().map(|m| m.key.clone()).collect();
         let bytes = cmd.mutations.iter().map(|m| m.key.encoded().len() + m.value.len()).sum();
         let manager = self.0.manager.clone();
@@ -354,6 +417,7 @@ impl<R: Replication> Storage<R> {
                     // The leader changed in between: the next attempt covers the new term's reads.
                     return Err(RegionError::StaleCommand(view.region.id).into());
                 }
+                self.0.safe_point.check(cmd.start_ts)?;
                 Ok(prewrite(&view.engine, &cmd, &manager)?)
             })
             .await?;
@@ -368,6 +432,7 @@ impl<R: Replication> Storage<R> {
         start_ts: Timestamp,
         commit_ts: Timestamp,
     ) -> Result<(), CommandError> {
+        self.not_ahead(commit_ts).await?;
         let bytes = key_bytes(&keys);
         let run =
             self.run(ctx, keys.clone(), bytes, |view| Ok(commit::commit(&view.engine, &keys, start_ts, commit_ts)?));
@@ -396,7 +461,7 @@ impl<R: Replication> Storage<R> {
         now: Timestamp,
     ) -> Result<(), CommandError> {
         // A commit timestamp chosen here must not fall on the rollback's record.
-        self.0.manager.update_max_ts(start_ts);
+        self.note_read(start_ts).await?;
         let run = self.run(ctx, vec![key.clone()], key.encoded().len(), |view| {
             Ok(rollback::cleanup(&view.engine, &key, start_ts, now)?)
         });
@@ -464,7 +529,7 @@ impl<R: Replication> Storage<R> {
     /// See [`super::commands::check_txn_status`].
     pub async fn check_txn_status(&self, ctx: &RegionContext, cmd: CheckTxnStatus) -> Result<TxnStatus, CommandError> {
         for ts in [cmd.lock_ts, cmd.caller_start_ts, cmd.current_ts] {
-            self.0.manager.update_max_ts(ts);
+            self.note_read(ts).await?;
         }
         let run = self.run(ctx, vec![cmd.primary.clone()], cmd.primary.encoded().len(), |view| {
             Ok(check_txn_status(&view.engine, &cmd)?)
@@ -479,7 +544,7 @@ impl<R: Replication> Storage<R> {
         keys: Vec<Key>,
         start_ts: Timestamp,
     ) -> Result<SecondaryLocks, CommandError> {
-        self.0.manager.update_max_ts(start_ts);
+        self.note_read(start_ts).await?;
         let bytes = key_bytes(&keys);
         let run = self.run(ctx, keys.clone(), bytes, |view| Ok(check_secondary_locks(&view.engine, &keys, start_ts)?));
         run.await.map(|(answer, _)| answer)
@@ -522,39 +587,47 @@ impl<R: Replication> Storage<R> {
         run.await.map(|(answer, _)| answer)
     }
 
-    /// Removes versions of the region that no read at or after the safe point can see. The caller has resolved all
-    /// locks before it.
-    pub async fn gc(&self, ctx: &RegionContext, safe_point: Timestamp) -> Result<(), CommandError> {
-        let mut from = None;
-        loop {
-            let view = self.0.replication.snapshot(ctx).await?;
-            let mut range = view.region.range.clone();
-            if let Some(from) = from {
-                range.start = from;
-            }
-            let (changes, next) = gc::step(&view.engine, &range, safe_point)?;
-            let ctx = RegionContext { term: view.term, ..ctx.clone() };
-            drop(view);
-            if !changes.batch.is_empty() {
-                self.0.replication.write(&ctx, changes.batch).await?;
-            }
-            match next {
-                Some(next) => from = Some(next),
-                None => return Ok(()),
-            }
-            tokio::task::yield_now().await;
+    /// Has versions removed that no read at or after the safe point can see: nodes do that by themselves, replica by
+    /// replica (`crate::gc`), once they have heard of it from PD. One that this node has not heard of is refused.
+    pub fn gc(&self, safe_point: Timestamp) -> Result<(), CommandError> {
+        let known = self.0.safe_point.get();
+        if safe_point > known {
+            let reason = format!("the placement driver's safe point is {known}, as far as this node knows");
+            return Err(RegionError::ServerIsBusy { reason, backoff_ms: 1000 }.into());
         }
+        Ok(())
     }
 
-    /// Removes a range of user keys, with all versions and locks and without a trace.
+    /// Removes a range of user keys, with all versions and locks and without a trace: part by part, so that it may stop
+    /// half-way.
     pub async fn delete_range(&self, ctx: &RegionContext, range: &KeyRange) -> Result<(), CommandError> {
-        let view = self.0.replication.snapshot(ctx).await?;
-        let range = encode_range(range).intersect(&view.region.range);
-        let mut batch = WriteBatch::new();
         for cf in [Cf::Lock, Cf::Write, Cf::Default] {
-            batch.delete_range(cf, range.clone());
+            let mut rest = encode_range(range);
+            loop {
+                let view = self.0.replication.snapshot(ctx).await?;
+                let whole = rest.intersect(&view.region.range);
+                let mut keys = view.engine.scan(cf, &whole, Direction::Forward);
+                if keys.next().transpose().map_err(TxnError::from)?.is_none() {
+                    break;
+                }
+                let end = keys.nth(DELETE_RANGE_KEYS - 2).transpose().map_err(TxnError::from)?;
+                drop(keys);
+                let part = match &end {
+                    Some((key, _)) => KeyRange::new(whole.start, key.as_ref()),
+                    None => whole,
+                };
+                let ctx = RegionContext { term: view.term, ..ctx.clone() };
+                drop(view);
+                let mut batch = WriteBatch::new();
+                batch.delete_range(cf, part);
+                self.0.replication.write(&ctx, batch).await?;
+                match end {
+                    Some((key, _)) => rest.start = key.to_vec(),
+                    None => break,
+                }
+            }
         }
-        Ok(self.0.replication.write(ctx, batch).await?)
+        Ok(())
     }
 
     /// Locks keys, waiting for other transactions' locks if asked to. `waits_first` is false for a transaction that
@@ -565,6 +638,9 @@ impl<R: Replication> Storage<R> {
         cmd: PessimisticLock,
         wait: LockWait,
     ) -> Result<Vec<LockedKey>, CommandError> {
+        for ts in [cmd.start_ts, cmd.for_update_ts] {
+            self.not_ahead(ts).await?;
+        }
         let keys: Vec<Key> = cmd.keys.iter().map(|(key, _)| key.clone()).collect();
         let bytes = key_bytes(&keys);
         let wait = match wait {
@@ -584,6 +660,7 @@ impl<R: Replication> Storage<R> {
                     {
                         return Err(rolled_back(&cmd, key));
                     }
+                    self.0.safe_point.check(cmd.start_ts)?;
                     match pessimistic_lock(&view.engine, &cmd) {
                         Err(TxnError::Mvcc(MvccError::KeyIsLocked(info)))
                             if deadline.is_some_and(|d| d > Instant::now()) =>
@@ -850,6 +927,7 @@ impl<R: Replication> Storage<R> {
         drop(view);
         match oracle.timestamp().await {
             Ok(ts) => {
+                self.0.pd_time.note(ts);
                 self.0.manager.update_max_ts(ts);
                 self.0.covered.lock().insert(ctx.region_id, now);
                 Ok(true)

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use codec::timestamp::Timestamp;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -78,6 +79,10 @@ enum Delivery {
         life: u64,
         done: Box<dyn FnOnce(&SimEngine) -> Msg<SimEngine> + Send>,
     },
+    /// The store hears of a safe point.
+    SafePoint(Timestamp),
+    /// The store drops versions before it.
+    Collect(Timestamp),
 }
 
 /// Everything but the clients.
@@ -188,6 +193,8 @@ impl World {
             match what {
                 Delivery::Message(message) => node.receive(message),
                 Delivery::Job { life, done } => node.finish_job(life, done),
+                Delivery::SafePoint(safe_point) => node.hear_safe_point(safe_point),
+                Delivery::Collect(safe_point) => node.collect_garbage(safe_point),
             }
         }
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
@@ -196,6 +203,29 @@ impl World {
         }
         self.pd_round();
         self.draw_fault();
+    }
+
+    /// PD has a new safe point: every store hears of it within the time between two questions, and drops what is before it
+    /// some time after that.
+    pub fn move_safe_point(&mut self, safe_point: Timestamp) {
+        self.note(format!("the safe point is {safe_point}"));
+        self.pd.safe_point = safe_point;
+        let ids: Vec<u64> = self.nodes.keys().copied().collect();
+        for id in ids {
+            let hear = Duration::from_millis(self.rng.random_range(0..2_000));
+            let collect = Duration::from_millis(self.rng.random_range(2_000..5_000));
+            self.deliver_after(hear, id, Delivery::SafePoint(safe_point));
+            self.deliver_after(collect, id, Delivery::Collect(safe_point));
+        }
+    }
+
+    /// Every store drops what is before the safe point, now.
+    pub fn collect_garbage(&mut self) {
+        let safe_point = self.pd.safe_point;
+        for node in self.nodes.values_mut() {
+            node.hear_safe_point(safe_point);
+            node.collect_garbage(safe_point);
+        }
     }
 
     /// From now on things go wrong.
@@ -278,9 +308,10 @@ impl World {
     pub fn restart(&mut self, id: u64) {
         self.note(format!("store {id} starts"));
         let seed = self.rng.random();
-        let pd = self.pd.oracle();
+        let (pd, safe_point) = (self.pd.oracle(), self.pd.safe_point);
         if let Some(node) = self.nodes.get_mut(&id) {
             node.start(seed, pd);
+            node.hear_safe_point(safe_point);
         }
     }
 

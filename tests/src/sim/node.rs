@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use codec::timestamp::Timestamp;
 use engine::Engine;
 use engine::memory::MemoryEngine;
 use protobuf::Message as _;
 use rand::Rng;
+use storage_node::gc::collect_step;
 use storage_node::raftstore::StoreConfig;
 use storage_node::raftstore::handle::{Clock, RaftStoreHandle, Shared};
 use storage_node::raftstore::log::MemoryLog;
@@ -131,7 +133,7 @@ impl Node {
         let Some(running) = &mut self.running else { return };
         match message {
             // As the worker for PD does: the locks in memory go first.
-            Msg::PdCommand(command) if command.transfer_leader.is_some() => {
+            Msg::PdCommand(command) if pd::moves_leader(&command, self.id) => {
                 let (storage, shared) = (running.storage.clone(), Arc::clone(&running.shared));
                 running.commands.spawn(async move {
                     let _ = storage.hand_over_locks(&pd::context_of(&command)).await;
@@ -146,6 +148,27 @@ impl Node {
         if life == self.life && self.running.is_some() {
             let message = done(&self.engine);
             self.receive(message);
+        }
+    }
+
+    pub(super) fn hear_safe_point(&mut self, safe_point: Timestamp) {
+        if let Some(running) = &self.running {
+            running.storage.safe_point().raise(safe_point);
+        }
+    }
+
+    /// Drops versions before a safe point from every replica whose data is whole.
+    pub(super) fn collect_garbage(&mut self, safe_point: Timestamp) {
+        let Some(running) = &self.running else { return };
+        assert!(running.storage.safe_point().get() >= safe_point, "versions go that may be read");
+        let mut replicas: Vec<_> = running.shared.delegates.read().values().map(|d| d.state()).collect();
+        replicas.retain(|replica| replica.valid);
+        replicas.sort_by_key(|replica| replica.region.id);
+        for replica in replicas {
+            let mut range = replica.region.range.clone();
+            while let Some(next) = collect_step(&self.engine, &range, safe_point).expect("memory can be read").next {
+                range.start = next;
+            }
         }
     }
 

@@ -79,6 +79,8 @@ pub struct SimPd {
     pub cluster: Cluster,
     /// The placement rules.
     pub rules: RuleSet,
+    /// Versions before it may be gone.
+    pub safe_point: Timestamp,
     controller: Controller,
     oracle: Arc<Oracle>,
     next_id: u64,
@@ -98,6 +100,7 @@ impl SimPd {
         SimPd {
             cluster,
             rules: RuleSet::new(stores.min(3) as u32, &[]),
+            safe_point: Timestamp::ZERO,
             controller: Controller::default(),
             oracle: Arc::new(Oracle(Mutex::new(state))),
             next_id: 100,
@@ -429,7 +432,7 @@ impl PdClient for SimPdClient {
     }
 
     async fn gc_safe_point(&self) -> Result<Timestamp> {
-        Ok(Timestamp(0))
+        self.ask(|world| world.pd.safe_point).await
     }
 
     async fn update_gc_safe_point(&self, _: Timestamp) -> Result<Timestamp> {

@@ -67,6 +67,8 @@ impl Trace {
             Delivery::Message(message) => {
                 self.add(at, format_args!("message to store {to}"), format!("{message:?}").as_bytes());
             }
+            Delivery::SafePoint(ts) => self.add(at, format_args!("safe point to store {to}"), &ts.0.to_be_bytes()),
+            Delivery::Collect(ts) => self.add(at, format_args!("garbage of store {to}"), &ts.0.to_be_bytes()),
             Delivery::Job { life, .. } => self.add(at, format_args!("job of store {to}"), &life.to_be_bytes()),
         }
     }

@@ -387,8 +387,12 @@ impl Tester {
         let condition = query.filter.sql();
         let plain = query.sql("", Some(&condition));
         let answer = rows(&mut self.conn, &plain).await;
+        // What is refused by its name is no wrong answer.
+        if answer.as_ref().is_err_and(|e| e.starts_with("1235")) {
+            return None;
+        }
         if let Err(e) = &answer
-            && ["1064", "1235", "1105", "1054"].iter().any(|code| e.starts_with(code))
+            && ["1064", "1105", "1054"].iter().any(|code| e.starts_with(code))
         {
             return Some(format!("{plain};\n    fails with {e}"));
         }

@@ -352,6 +352,29 @@ async fn wait_for_voters(client: &Client, what: &str, holds: impl Fn(&[u64]) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_split_loses_no_pessimistic_lock() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client().await;
+    put(&client, &[("k1", "0"), ("k2", "0"), ("k3", "0")]).await;
+    let mut txn = pessimistic(&client).await;
+    for key in ["k1", "k2", "k3"] {
+        lock(&mut txn, key, LockWait::Default).await.unwrap();
+        txn.put(key.into(), b"1".to_vec()).unwrap();
+    }
+    client.split_region(vec![b"k2".to_vec(), b"k3".to_vec()]).await.unwrap();
+    let mut other = pessimistic(&client).await;
+    for key in ["k1", "k2", "k3"] {
+        assert!(
+            matches!(lock(&mut other, key, LockWait::NoWait).await, Err(Error::LockNoWait { .. })),
+            "{key} is free"
+        );
+    }
+    txn.commit().await.unwrap();
+    assert_eq!(get(&client, "k3").await.as_deref(), Some("1"));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_planned_move_of_leadership_loses_no_pessimistic_lock() {
     let cluster = Cluster::start(1, 3).await;
     let client = cluster.client().await;

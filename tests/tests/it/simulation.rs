@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Cf, Direction, Engine, Snapshot};
-use kv_client::{Client, ClientOptions};
+use kv_client::{Client, ClientOptions, Timestamp};
 use parking_lot::Mutex;
 use placement_driver::cluster::model::PeerRole;
 use tests::sim::bank::{self, Ledger, Told};
@@ -21,6 +21,9 @@ const STORES: u64 = 3;
 const CLIENTS: u32 = 4;
 /// Virtual time with faults.
 const STORM: Duration = Duration::from_secs(20);
+/// How long versions live, and transactions at most.
+const LIFE_MS: i64 = 2000;
+const MAX_WAIT_MS: i64 = 4000;
 /// Virtual time after the healing within which everything must have settled.
 const CALM: Duration = Duration::from_secs(90);
 
@@ -96,6 +99,7 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }));
+    tasks.push(tokio::task::spawn_local(collect_forever(client.clone(), Arc::clone(&world), Rc::clone(&stop))));
     tokio::time::sleep(STORM).await;
 
     world.lock().heal();
@@ -112,7 +116,13 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
     if let Ok(count) = bank::check_ledger(&client, &ledger).await {
         stored = count;
     }
-    until(&world, CALM, "replicas that agree", replicas_agree).await;
+    until(&world, CALM, "replicas that agree", |world| {
+        // Each store drops garbage by itself: they agree once all of it is gone.
+        world.collect_garbage();
+        replicas_agree(world)
+    })
+    .await;
+    assert!(world.lock().pd.safe_point > Timestamp::ZERO, "no garbage was ever collected");
 
     over.set(true);
     engine_room.await.expect("the world ends well");
@@ -121,10 +131,30 @@ async fn drive(seed: u64, world: SharedWorld) -> Run {
     Run { trace: world.lock().trace.hash(), told, stored }
 }
 
+/// Collects garbage as the SQL tier does, with a life so short that it meets what is under way.
+async fn collect_forever(client: Client, world: SharedWorld, stop: Rc<Cell<bool>>) {
+    let before = |now: Timestamp, ms: i64| Timestamp::compose(now.physical() - ms, 0);
+    while !stop.get() {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let turn = async {
+            let now = client.timestamp().await?;
+            let oldest = client.oldest(before(now, MAX_WAIT_MS));
+            let wanted = before(now, LIFE_MS);
+            let safe_point = oldest.map_or(wanted, |oldest| oldest.min(wanted));
+            if safe_point > world.lock().pd.safe_point {
+                client.resolve_locks_before(safe_point, Some(2)).await?;
+                world.lock().move_safe_point(safe_point);
+            }
+            Ok::<(), kv_client::Error>(())
+        };
+        let _ = turn.await; // unavailable is fine
+    }
+}
+
 /// Waits in virtual time for a state of the world.
-async fn until(world: &SharedWorld, within: Duration, what: &str, holds: impl Fn(&World) -> bool) {
+async fn until(world: &SharedWorld, within: Duration, what: &str, holds: impl Fn(&mut World) -> bool) {
     let deadline = tokio::time::Instant::now() + within;
-    while !holds(&world.lock()) {
+    while !holds(&mut world.lock()) {
         assert!(tokio::time::Instant::now() < deadline, "no {what} after {within:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -134,6 +134,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "owner",
             "auto_analyze",
+            "reconcile",
             "analyze",
             "worker",
             "backfill",
@@ -142,6 +143,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "alter",
             "exec",
             "queue",
+            "gc",
             "check",
             "domain",
             "coordinator",

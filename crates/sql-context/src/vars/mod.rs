@@ -10,6 +10,7 @@
 //! (see `sql-ddl`) and hands them to [`GlobalVars::install`]. What statements read all the time is kept
 //! decoded, in [`Settings`] and [`ServerSettings`]; names are looked up when something is set or shown.
 
+mod duration;
 mod mode;
 mod settings;
 mod table;
@@ -24,7 +25,7 @@ use sql_base::SqlError;
 use sql_parser::LexMode;
 
 pub use mode::{parse_sql_mode, sql_mode_text};
-pub use settings::{CompletionType, ServerSettings, Settings};
+pub use settings::{ClusteredIndex, CompletionType, GcSettings, ServerSettings, Settings};
 pub use table::{Kind, Scope, SystemVariable, VARIABLES, find};
 
 /// What the server tells of itself in `@@version`.

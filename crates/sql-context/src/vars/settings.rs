@@ -11,6 +11,7 @@ use sql_base::memory::MACHINE_BYTES;
 
 use query::context::TimeZone;
 
+use super::duration::parse_duration;
 use super::{SYSTEM_ZONE, parse_sql_mode, parse_time_zone};
 
 /// What follows a plain `COMMIT` or `ROLLBACK`.
@@ -22,6 +23,17 @@ pub enum CompletionType {
     Chain,
     /// The connection's end.
     Release,
+}
+
+/// Which primary keys are CLUSTERED where a definition does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusteredIndex {
+    /// None.
+    Off,
+    /// All.
+    On,
+    /// Those of one integer column.
+    IntOnly,
 }
 
 /// A session's.
@@ -77,6 +89,8 @@ pub struct Settings {
     pub sql_safe_updates: bool,
     /// Tables need a primary key.
     pub sql_require_primary_key: bool,
+    /// `tidb_enable_clustered_index`.
+    pub clustered_index: ClusteredIndex,
     /// AUTO_INCREMENT values are `offset`, `offset + increment`, …
     pub auto_increment_increment: u64,
     /// See `auto_increment_increment`.
@@ -135,6 +149,11 @@ impl Settings {
             temporary_table_bytes: usize::try_from(number("tidb_tmp_table_max_size")).unwrap_or(usize::MAX),
             sql_safe_updates: flag("sql_safe_updates"),
             sql_require_primary_key: flag("sql_require_primary_key"),
+            clustered_index: match of("tidb_enable_clustered_index") {
+                "OFF" => ClusteredIndex::Off,
+                "INT_ONLY" => ClusteredIndex::IntOnly,
+                _ => ClusteredIndex::On,
+            },
             auto_increment_increment: number("auto_increment_increment").max(1),
             auto_increment_offset: number("auto_increment_offset").max(1),
             max_allowed_packet: number("max_allowed_packet"),
@@ -176,6 +195,23 @@ pub struct ServerSettings {
     pub memory_limit_spares: usize,
     /// Operators write to disk what they have no memory for.
     pub spill: bool,
+    /// How long old versions are kept.
+    pub gc: GcSettings,
+}
+
+/// How long old versions are kept, and how they are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GcSettings {
+    /// They are collected at all.
+    pub enabled: bool,
+    /// A version is kept for so long after it was replaced.
+    pub life_time: Duration,
+    /// Time between two runs.
+    pub run_interval: Duration,
+    /// Regions whose locks are resolved at once; `None` for as many as there are stores.
+    pub concurrency: Option<usize>,
+    /// How long a transaction keeps what it may read from being collected.
+    pub max_wait: Duration,
 }
 
 /// A limit of the server's memory: bytes, perhaps in `KB` to `TB`, or a part of the machine's as `80%`; 0 for none. The inner
@@ -229,6 +265,13 @@ impl ServerSettings {
             memory_limit_spares: usize::try_from(number("tidb_server_memory_limit_sess_min_size"))
                 .unwrap_or(usize::MAX),
             spill: flag("tidb_enable_tmp_storage_on_oom"),
+            gc: GcSettings {
+                enabled: flag("tidb_gc_enable"),
+                life_time: parse_duration(of("tidb_gc_life_time")).unwrap_or_default(),
+                run_interval: parse_duration(of("tidb_gc_run_interval")).unwrap_or_default(),
+                concurrency: Some(number("tidb_gc_concurrency") as usize).filter(|n| *n > 0),
+                max_wait: Duration::from_secs(number("tidb_gc_max_wait_time")),
+            },
         }
     }
 }

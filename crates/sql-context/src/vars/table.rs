@@ -1,8 +1,11 @@
 //! Every system variable, sorted by name.
 
+use std::time::Duration;
+
 use codec::types::Collation;
 use sql_base::SqlError;
 
+use super::duration::{duration_text, parse_duration};
 use super::mode::{check_done, parse_sql_mode, sql_mode_text};
 use super::parse_time_zone;
 use super::settings::parse_memory_limit;
@@ -43,6 +46,8 @@ pub enum Kind {
     Collation,
     /// `SYSTEM`, `UTC` or an offset.
     TimeZone,
+    /// A duration (`10m0s`) in whole seconds; values outside are clipped.
+    Duration(u64, u64),
     /// Bytes, or a part of the machine's memory.
     MemoryLimit,
 }
@@ -103,6 +108,10 @@ impl SystemVariable {
                 Err(_) if trimmed.eq_ignore_ascii_case("off") => "0".into(),
                 Err(_) => return Err(SqlError::WrongTypeForVariable(self.name.into())),
             },
+            Kind::Duration(min, max) => match parse_duration(trimmed) {
+                Some(duration) => duration_text(Duration::from_secs(duration.as_secs().clamp(min, max))),
+                None => return Err(SqlError::WrongTypeForVariable(self.name.into())),
+            },
             Kind::Float => match trimmed.parse::<f64>() {
                 Ok(v) if v.is_finite() => trimmed.to_owned(),
                 _ => return Err(SqlError::WrongTypeForVariable(self.name.into())),
@@ -156,15 +165,14 @@ const FIXED: &[&str] = &[
     "tidb_capture_plan_baselines", "tidb_constraint_check_in_place", "tidb_constraint_check_in_place_pessimistic",
     "tidb_ddl_enable_fast_reorg", "tidb_disable_txn_auto_retry", "tidb_dml_type", "tidb_enable_1pc",
     "tidb_enable_amend_pessimistic_txn", "tidb_enable_async_commit",
-    "tidb_enable_clustered_index", "tidb_enable_column_tracking", "tidb_enable_ddl", "tidb_enable_exchange_partition",
+    "tidb_enable_column_tracking", "tidb_enable_ddl", "tidb_enable_exchange_partition",
     "tidb_enable_extended_stats", "tidb_enable_fast_analyze", "tidb_enable_foreign_key", "tidb_enable_index_merge",
     "tidb_enable_list_partition", "tidb_enable_local_txn", "tidb_enable_metadata_lock",
     "tidb_enable_mutation_checker", "tidb_enable_null_aware_anti_join", "tidb_enable_ordered_result_mode",
     "tidb_enable_outer_join_reorder", "tidb_enable_pipelined_window_function", "tidb_enable_plan_replayer_capture",
     "tidb_enable_row_level_checksum", "tidb_enable_table_partition", "tidb_enable_telemetry",
     "tidb_enable_top_sql", "tidb_enable_window_function", "tidb_enforce_mpp",
-    "tidb_evolve_plan_baselines", "tidb_gc_concurrency", "tidb_gc_enable", "tidb_gc_life_time",
-    "tidb_gc_run_interval", "tidb_gc_scan_lock_mode", "tidb_general_log", "tidb_guarantee_linearizability",
+    "tidb_evolve_plan_baselines", "tidb_gc_scan_lock_mode", "tidb_general_log", "tidb_guarantee_linearizability",
     "tidb_memory_usage_alarm_ratio", "tidb_opt_write_row_id", "tidb_placement_mode", "tidb_read_staleness",
     "tidb_record_plan_in_slow_log", "tidb_redact_log", "tidb_replica_read", "tidb_row_format_version",
     "tidb_snapshot", "tidb_super_read_only", "tidb_sysdate_is_now",
@@ -545,7 +553,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_enable_auto_increment_in_generated", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_enable_cascades_planner", Scope::Both, Kind::Bool, "OFF"),
     var("tidb_enable_chunk_rpc", Scope::Both, Kind::Bool, "ON"),
-    var("tidb_enable_clustered_index", Scope::Both, Kind::Enum(&["OFF", "ON", "INT_ONLY"]), "INT_ONLY"),
+    var("tidb_enable_clustered_index", Scope::Both, Kind::Enum(&["OFF", "ON", "INT_ONLY"]), "ON"),
     var("tidb_enable_collect_execution_info", Scope::Both, Kind::Bool, "ON"),
     var("tidb_enable_column_tracking", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_enable_ddl", Scope::Global, Kind::Bool, "ON"),
@@ -592,9 +600,10 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("tidb_expensive_query_time_threshold", Scope::Global, Kind::Int(10, 2147483647), "60"),
     var("tidb_force_priority", Scope::Both, Kind::Enum(&["NO_PRIORITY", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED"]), "NO_PRIORITY"),
     var("tidb_gc_concurrency", Scope::Global, Kind::Int(-1, 256), "-1"),
-    var("tidb_gc_enable", Scope::Global, Kind::Bool, "OFF"),
-    var("tidb_gc_life_time", Scope::Global, Kind::Text, "10m0s"),
-    var("tidb_gc_run_interval", Scope::Global, Kind::Text, "10m0s"),
+    var("tidb_gc_enable", Scope::Global, Kind::Bool, "ON"),
+    var("tidb_gc_life_time", Scope::Global, Kind::Duration(10, 31_536_000), "10m0s"),
+    var("tidb_gc_max_wait_time", Scope::Global, Kind::Int(10, 31536000), "86400"),
+    var("tidb_gc_run_interval", Scope::Global, Kind::Duration(10, 31_536_000), "10m0s"),
     var("tidb_gc_scan_lock_mode", Scope::Global, Kind::Text, "LEGACY"),
     var("tidb_general_log", Scope::Global, Kind::Bool, "OFF"),
     var("tidb_guarantee_linearizability", Scope::Both, Kind::Bool, "ON"),

@@ -1,43 +1,98 @@
-//! INSERT, REPLACE, UPDATE, DELETE.
+//! INSERT, REPLACE, UPDATE, DELETE: the steps of [`sql_planner::change`], done.
 //!
-//! Rows to change are found by a query plan over the table with all its columns and the row handle; their new values
-//! are computed column by column over batches, fitted into the column types ([`sql_catalog::convert`]), and written
-//! ([`crate::writer`]). [`insert`] makes new rows, [`change`] changes and removes those that it finds, [`fitting`] is
-//! what both do to values, [`through`] what views have to say.
+//! Rows to change are found by a query plan over the table with all its columns and the row handle; new values are fitted into
+//! the column types ([`sql_catalog::convert`]), and written ([`crate::writer`]). [`insert`] makes new rows, [`change`] changes
+//! and removes those that it finds, [`fitting`] is what both do to values, [`check`] what views have to say.
+//!
+//! A prepared change is planned once for the types of its values, as a query is ([`crate::plan_cache`]).
 
 mod change;
+mod check;
 mod fitting;
 mod insert;
-mod through;
+
+use std::sync::Arc;
 
 use codec::datum::Datum;
 use sql_base::SqlError;
-use sql_catalog::{ColumnInfo, TableInfo, TableKind};
-use sqlparser::ast;
+use sql_base::outcome::Outcome;
+use sql_catalog::TableInfo;
+use sql_context::ExecContext;
+use sql_parser::Statement;
+use sql_planner::binder::{Binder, Tree};
+use sql_planner::change::Action;
+use sql_planner::inputs::{Input, Kept};
+use sql_planner::optimize::optimize;
+use sql_planner::plan::Physical;
 
 use self::fitting::Fitting;
+use crate::env::Env;
+use crate::plan_cache::{Body, PlanKey, values_of};
+use crate::planned::settings;
+use crate::runtime::Value;
+use crate::statement::will_lock;
 
-pub(super) use change::{delete, plan_delete, plan_update, update};
-pub(super) use insert::insert;
-
-fn unsupported<T>(what: &str) -> Result<T, SqlError> {
-    Err(SqlError::NotSupported(what.to_owned()))
+/// A change, planned.
+pub(crate) struct ChangePlan {
+    /// Its rows.
+    pub(crate) physical: Arc<Physical>,
+    /// What is done with them.
+    pub(crate) action: Action,
+    /// Tables that lock clauses of its subqueries lock.
+    locked: Vec<Arc<TableInfo>>,
 }
 
-fn writable(database: &str, table: &TableInfo, operation: &'static str) -> Result<(), SqlError> {
-    if table.kind == TableKind::Memory {
-        let _ = database;
-        return Err(SqlError::NotUpdatable { table: table.name.original.clone(), operation });
+/// The tree of a statement that changes rows; `None` of all others.
+pub(crate) fn tree(statement: &Statement) -> Option<Tree<'_>> {
+    match statement {
+        Statement::Insert(insert) => Some(Tree::Insert(insert)),
+        Statement::Update { with, update } => Some(Tree::Update(with.as_deref(), update)),
+        Statement::Delete { with, delete, ignore } => {
+            Some(Tree::Delete { with: with.as_deref(), delete, ignore: *ignore })
+        }
+        _ => None,
     }
-    Ok(())
 }
 
-fn column_name(name: &ast::ObjectName) -> Result<String, SqlError> {
-    Ok(sql_planner::binder::name_parts(name)?.pop().unwrap_or_default())
+/// Binds and plans a change, to `keep` the plan or to run it once; and what it asks of each run.
+pub(crate) fn plan(ctx: &mut ExecContext<'_>, tree: Tree<'_>, keep: bool) -> Result<(ChangePlan, Vec<Kept>), SqlError> {
+    let env = if keep { Env::kept(ctx, true) } else { Env::new(ctx, true) };
+    let bound = Binder::new(&env).bind_change(tree)?;
+    let physical = Arc::new(optimize(bound.rows, &settings(ctx.server, &env.eval)));
+    // Only now is it known of which values something was made.
+    let inputs = bound.inputs.into_iter().map(Input::kept).collect();
+    Ok((ChangePlan { physical, action: bound.action, locked: bound.locked }, inputs))
 }
 
-fn find_column<'t>(table: &'t TableInfo, name: &str, clause: &str) -> Result<&'t ColumnInfo, SqlError> {
-    table.column(name).ok_or_else(|| SqlError::UnknownColumn { column: name.to_owned(), clause: clause.to_owned() })
+/// Runs a change, with a plan that was kept if there is one.
+pub(crate) async fn execute(
+    ctx: &mut ExecContext<'_>,
+    tree: Tree<'_>,
+    mut key: Option<PlanKey<'_>>,
+) -> Result<Outcome, SqlError> {
+    if let Some((Body::Change(plan), values)) = key.as_mut().and_then(|key| key.find(ctx, true)) {
+        ctx.session.plan_from_cache = true;
+        return run(ctx, &plan, values).await;
+    }
+    // What cannot be planned without its values is planned with them, and not kept.
+    if let Some(key) = &mut key
+        && let Ok((plan, inputs)) = plan(ctx, tree, true)
+    {
+        let (plan, values) = (Arc::new(plan), values_of(&inputs, ctx)?);
+        key.keep(ctx, inputs, Body::Change(plan.clone()));
+        return run(ctx, &plan, values).await;
+    }
+    let (plan, _) = plan(ctx, tree, false)?;
+    run(ctx, &plan, Vec::new()).await
+}
+
+async fn run(ctx: &mut ExecContext<'_>, plan: &ChangePlan, values: Vec<(usize, Value)>) -> Result<Outcome, SqlError> {
+    will_lock(ctx, &plan.locked);
+    match &plan.action {
+        Action::Insert(insert) => insert::insert(ctx, &plan.physical, insert, values).await,
+        Action::Update(change) => change::update(ctx, &plan.physical, change, values).await,
+        Action::Delete(change) => change::delete(ctx, &plan.physical, change, values).await,
+    }
 }
 
 /// ON UPDATE CURRENT_TIMESTAMP of columns that the statement does not set.

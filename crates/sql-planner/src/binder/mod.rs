@@ -8,8 +8,9 @@
 //! What WITH names and what reads itself is in `recursion`, views are in `views`, the levels of WITH ROLLUP in `rollup`.
 //!
 //! Here are the binder's state and the looking up of names. Read on in this order: `tables`, FROM; `queries`, what is around
-//! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`.
+//! blocks; `select`, a block; `windows`, what is computed over its rows; `expressions`; `changes`, INSERT, UPDATE and DELETE.
 
+mod changes;
 mod dependence;
 mod expressions;
 mod queries;
@@ -32,6 +33,7 @@ use sqlparser::ast;
 
 use super::inputs::{Input, Source};
 use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
+pub use changes::Tree;
 pub use expressions::has_aggregate;
 use recursion::Cte;
 pub use select::check_clauses;
@@ -195,16 +197,11 @@ pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), Sq
     }
 }
 
-/// Calls a function on the scans of a query's own tables, and on those of its derived tables too with `inside`.
-fn each_scan(
-    plan: &mut Plan,
-    inside: bool,
-    f: &mut impl FnMut(&mut Scan) -> Result<(), SqlError>,
-) -> Result<(), SqlError> {
+/// Calls a function on the scans of a query's tables, those of its derived tables and views too.
+fn each_scan(plan: &mut Plan, f: &mut impl FnMut(&mut Scan) -> Result<(), SqlError>) -> Result<(), SqlError> {
     match plan {
-        Plan::Scan(scan) if inside || !scan.inside => f(scan),
-        Plan::Scan(_) => Ok(()),
-        plan => plan.inputs_mut().into_iter().try_for_each(|input| each_scan(input, inside, f)),
+        Plan::Scan(scan) => f(scan),
+        plan => plan.inputs_mut().into_iter().try_for_each(|input| each_scan(input, f)),
     }
 }
 

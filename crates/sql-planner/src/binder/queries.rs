@@ -73,7 +73,7 @@ impl Binder<'_> {
     }
 
     /// Has the rows of the query's tables locked, those of table `of` or all. Tables of subqueries and derived tables are
-    /// not among them, as in MySQL: they have clauses of their own.
+    /// not among them, as in MySQL: they have clauses of their own. Those of views are, whatever the view does with its rows.
     fn lock_scans(
         &mut self,
         plan: &mut Plan,
@@ -82,7 +82,10 @@ impl Binder<'_> {
     ) -> Result<(), SqlError> {
         let (columns, locked) = (&mut self.columns, &mut self.locked);
         let before = locked.len();
-        each_scan(plan, false, &mut |scan| {
+        each_scan(plan, &mut |scan| {
+            if scan.derived {
+                return Ok(());
+            }
             let (in_database, called) = match &scan.view {
                 Some((database, alias)) => (database, alias),
                 None => (&scan.database, &scan.alias),

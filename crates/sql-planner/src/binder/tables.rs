@@ -84,6 +84,7 @@ impl Binder<'_> {
             join_hint: JoinHint::default(),
             lock: None,
             inside: false,
+            derived: false,
             view: None,
             estimate: statistics::PSEUDO_ROWS,
             known: Arc::default(),
@@ -229,8 +230,9 @@ impl Binder<'_> {
         alias: &str,
         names: &[String],
     ) -> Result<(Plan, Vec<Visible>), SqlError> {
-        each_scan(&mut bound.plan, true, &mut |scan| {
+        each_scan(&mut bound.plan, &mut |scan| {
             scan.inside = true;
+            scan.derived = true;
             Ok(())
         })?;
         if !names.is_empty() && names.len() != bound.columns.len() {

@@ -61,6 +61,13 @@ pub struct BoundView {
     pub unchecked: bool,
 }
 
+impl BoundView {
+    /// `db.view`.
+    pub fn whole_name(&self) -> String {
+        format!("{}.{}", self.database, self.name)
+    }
+}
+
 /// The binder's knowledge of views.
 #[derive(Default)]
 pub(super) struct Views {
@@ -259,7 +266,7 @@ impl Binder<'_> {
             };
         }
         let called = (database.to_owned(), alias.to_owned());
-        each_scan(&mut plan, true, &mut |scan| {
+        each_scan(&mut plan, &mut |scan| {
             scan.view = Some(called.clone());
             scan.inside |= !writable.change;
             Ok(())

@@ -3,7 +3,9 @@
 //! ```sql
 //! CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, c VARCHAR(20), d DATETIME, e DECIMAL(10,2), KEY ab (a, b), UNIQUE c (c));
 //! CREATE TABLE u (id BIGINT PRIMARY KEY, t_id INT, v INT NOT NULL, w VARCHAR(20), KEY t_id (t_id), UNIQUE vw (v, w));
-//! CREATE TABLE p (a INT, b INT, s VARCHAR(50), n INT, PRIMARY KEY (a, b), KEY s (s(4)));
+//! CREATE TABLE p (a INT, b INT, s VARCHAR(50), n INT, PRIMARY KEY (a, b) NONCLUSTERED, KEY s (s(4)));
+//! CREATE TABLE k (s VARCHAR(20) COLLATE utf8mb4_general_ci, a INT, v INT, w VARCHAR(20), n INT, PRIMARY KEY (s, a) CLUSTERED,
+//!                 KEY v (v), UNIQUE w (w));
 //! CREATE TABLE g (id BIGINT UNSIGNED PRIMARY KEY, ts TIMESTAMP, y YEAR, j JSON, f DOUBLE, ci VARCHAR(10) COLLATE utf8mb4_general_ci,
 //!                 KEY ts (ts), KEY ci (ci), KEY f (f));
 //! CREATE TABLE n (x INT, y INT);
@@ -93,6 +95,20 @@ pub(crate) fn schema() -> Arc<Schema> {
         ],
         &[("ts", false, &[("ts", None)]), ("ci", false, &[("ci", None)]), ("f", false, &[("f", None)])],
     );
+    let ci = FieldType::varchar(20).with_collation(Collation::UTF8MB4_GENERAL_CI);
+    let k = TableInfo {
+        is_common_handle: true,
+        ..TableInfo::clone(&table(
+            15,
+            "k",
+            &[("s", not_null(ci)), ("a", not_null(int())), ("v", int()), ("w", text(20)), ("n", int())],
+            &[
+                ("PRIMARY", true, &[("s", None), ("a", None)]),
+                ("v", false, &[("v", None)]),
+                ("w", true, &[("w", None)]),
+            ],
+        ))
+    };
     let n = table(14, "n", &[("x", int()), ("y", int())], &[]);
     let info = DatabaseInfo {
         id: 1,
@@ -102,5 +118,5 @@ pub(crate) fn schema() -> Arc<Schema> {
         state: SchemaState::Public,
         policy: None,
     };
-    Arc::new(Schema::new(1, [Arc::new(Database::new(info, [t, u, p, g, n]))], []))
+    Arc::new(Schema::new(1, [Arc::new(Database::new(info, [t, u, p, g, n, Arc::new(k)]))], []))
 }

@@ -17,7 +17,7 @@ use sql_catalog::Schema;
 use sql_ddl::placement::pd::PdHttp;
 
 use crate::cluster::Server;
-use crate::cluster::statements::{Ended, Sums};
+use crate::cluster::statements::{Slow, Sums};
 
 type Rows = Vec<Vec<Datum>>;
 
@@ -435,25 +435,26 @@ fn moment(at: &DateTime<Utc>, digits: u8) -> Datum {
 }
 
 pub(super) fn slow_queries(server: &Server) -> Rows {
-    let row = |(digest, ended): (String, Ended)| {
+    let row = |slow: Slow| {
+        let took = slow.took;
         vec![
-            moment(&ended.began, 6),
-            Datum::UInt(ended.start_ts),
-            s(ended.user),
-            s(ended.host),
-            Datum::UInt(ended.connection),
-            Datum::Float(ended.took.as_secs_f64()),
-            s(ended.database),
-            s(digest),
-            int(ended.memory),
-            int(ended.disk),
-            int(ended.rows),
-            Datum::Int(i64::from(ended.ok)),
-            Datum::Int(i64::from(ended.plan_from_cache)),
-            int(ended.trips.pd),
-            int(ended.trips.storage),
-            int(ended.trips.away()),
-            s(ended.text),
+            moment(&took.began, 6),
+            Datum::UInt(slow.start_ts),
+            s(slow.user),
+            s(slow.host),
+            Datum::UInt(slow.connection),
+            Datum::Float(took.time.as_secs_f64()),
+            s(slow.database),
+            s(slow.digest),
+            int(took.memory),
+            int(took.disk),
+            int(took.rows),
+            Datum::Int(i64::from(took.ok)),
+            Datum::Int(i64::from(took.plan_from_cache)),
+            int(took.trips.pd),
+            int(took.trips.storage),
+            int(took.trips.away()),
+            s(slow.text),
         ]
     };
     server.statements().slow_ones().into_iter().map(row).collect()
@@ -468,7 +469,7 @@ pub(super) fn statements_summary(server: &Server) -> Rows {
             s(sums.kind),
             s(sums.database),
             s(sums.digest),
-            s(sums.normalized),
+            s(&*sums.normalized),
             s(sums.user),
             Datum::UInt(sums.count),
             Datum::UInt(sums.errors),
@@ -515,6 +516,62 @@ pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
         ]
     };
     Ok(queued.into_iter().chain(finished).flat_map(sql_ddl::job::Job::listed).map(row).collect())
+}
+
+/// A timestamp as the rows of `mysql.tidb` show one: UTC to the millisecond.
+fn gc_time(ts: u64) -> String {
+    let time = match ts {
+        0 => None,
+        ts => chrono::DateTime::from_timestamp_millis(Timestamp(ts).physical()),
+    };
+    time.map_or_else(String::new, |time| time.format("%Y%m%d-%H:%M:%S%.3f +0000").to_string())
+}
+
+/// `mysql.tidb`: how far garbage collection has come, and its settings, under the names by which tools look for them.
+pub(super) async fn cluster_variables(server: &Server) -> Result<Rows, SqlError> {
+    let domain = server.domain()?;
+    let state = domain.gc_state().await?;
+    let servers = domain.servers().await?;
+    let leader = servers.iter().find(|info| info.id == state.leader);
+    let variable = |name: &str| sql_context::vars::find(name).map_or_else(String::new, |v| server.globals().get(v));
+    let enabled = variable("tidb_gc_enable") == "ON";
+    let concurrency = variable("tidb_gc_concurrency");
+    let automatic = concurrency.parse::<i64>().is_ok_and(|n| n <= 0);
+    let rows: [(&str, String, &str); 12] = [
+        ("bootstrapped", "True".into(), "Bootstrap flag. Do not delete."),
+        ("tikv_gc_leader_uuid", state.leader.clone(), "Current GC worker leader UUID. (DO NOT EDIT)"),
+        (
+            "tikv_gc_leader_desc",
+            leader.map_or_else(String::new, |info| format!("host:{}, port:{}", info.ip, info.port)),
+            "Host name and pid of current GC leader. (DO NOT EDIT)",
+        ),
+        ("tikv_gc_enable", enabled.to_string(), "Current GC enable status"),
+        ("tikv_gc_run_interval", variable("tidb_gc_run_interval"), "GC run interval, at least 10s, in Go format."),
+        (
+            "tikv_gc_life_time",
+            variable("tidb_gc_life_time"),
+            "All versions within life time will not be collected by GC, at least 10s, in Go format.",
+        ),
+        ("tikv_gc_last_run_time", gc_time(state.last_run), "The time when last GC starts. (DO NOT EDIT)"),
+        (
+            "tikv_gc_safe_point",
+            gc_time(state.safe_point),
+            "All versions after safe point can be accessed. (DO NOT EDIT)",
+        ),
+        (
+            "tikv_gc_auto_concurrency",
+            automatic.to_string(),
+            "Let TiDB pick the concurrency automatically. If set false, tikv_gc_concurrency will be used",
+        ),
+        ("tikv_gc_concurrency", concurrency, "How many goroutines used to do GC parallel, [1, 256], default 2"),
+        ("tikv_gc_mode", "distributed".into(), "Mode of GC, \"central\" or \"distributed\""),
+        (
+            "tikv_gc_scan_lock_mode",
+            variable("tidb_gc_scan_lock_mode").to_lowercase(),
+            "Mode of scanning locks, \"physical\" or \"legacy\"",
+        ),
+    ];
+    Ok(rows.into_iter().map(|(name, value, comment)| vec![s(name), s(value), s(comment)]).collect())
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ async fn rows(
         "cluster_info" => cluster::cluster_info(server).await?,
         "tidb_servers_info" => cluster::servers_info(server).await?,
         "ddl_jobs" => cluster::ddl_jobs(server).await?,
+        "tidb" => cluster::cluster_variables(server).await?,
         _ => Vec::new(),
     };
     assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);

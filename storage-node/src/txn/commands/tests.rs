@@ -758,15 +758,30 @@ fn garbage_collection_keeps_what_reads_after_the_safe_point_see() {
     };
     for safe_point in [5, 55, 102, 110] {
         let before = reads(&db, safe_point);
-        let (changes, next) = gc::step(&db.engine.snapshot(), &KeyRange::default(), Timestamp(safe_point)).unwrap();
-        assert_eq!(next, None);
-        db.engine.write(changes.batch).unwrap();
+        let step = gc::step(&db.engine.snapshot(), &KeyRange::default(), Timestamp(safe_point)).unwrap();
+        assert_eq!(step.next, None);
+        db.engine.write(step.changes.batch).unwrap();
         assert_eq!(reads(&db, safe_point), before, "safe point {safe_point}");
     }
     assert_eq!(db.writes("a"), ["92 put@91"]);
     assert!(db.writes("b").is_empty() && db.writes("c").is_empty() && db.writes("d").is_empty());
     let values = db.engine.snapshot().scan(engine::Cf::Default, &KeyRange::default(), engine::Direction::Forward);
     assert_eq!(values.count(), 1);
+}
+
+/// Steps until the end; after each one `check` looks at what is there.
+fn collect(db: &Db, safe_point: u64, mut check: impl FnMut(&Db)) {
+    let mut range = KeyRange::default();
+    for _ in 0..100 {
+        let step = gc::step(&db.engine.snapshot(), &range, Timestamp(safe_point)).unwrap();
+        assert!(step.changes.batch.modifies.len() <= gc::GC_STEP_RECORDS + 4);
+        db.engine.write(step.changes.batch).unwrap();
+        check(db);
+        let Some(next) = step.next else { return };
+        assert!(next >= range.start, "it goes back");
+        range.start = next;
+    }
+    panic!("it does not end");
 }
 
 #[test]
@@ -780,18 +795,63 @@ fn garbage_collection_goes_in_steps_and_ends() {
         db.put(&format!("k{n:04}=2"), 3, 4);
     }
     for safe_point in [2, 1000, 10_000] {
-        let mut range = KeyRange::default();
-        let mut steps = 0;
-        loop {
-            let (changes, next) = gc::step(&db.engine.snapshot(), &range, Timestamp(safe_point)).unwrap();
-            assert!(changes.batch.modifies.len() <= 2 * gc::GC_STEP_RECORDS + 2);
-            db.engine.write(changes.batch).unwrap();
-            steps += 1;
-            assert!(steps < 20, "it does not end");
-            let Some(next) = next else { break };
-            range.start = next;
-        }
+        collect(&db, safe_point, |_| {});
     }
     assert_eq!(db.writes("hot").len(), 1);
     assert_eq!(db.writes("k1499"), ["4 put@3"]);
+}
+
+#[test]
+fn a_deleted_row_does_not_come_back_when_a_step_of_garbage_collection_ends_within_its_versions() {
+    let mut db = Db::default();
+    let long = "x".repeat(300);
+    // Each takes three removals: two records and a value.
+    let rows: Vec<String> = (0..400).map(|n| format!("k{n:03}")).collect();
+    for row in &rows {
+        db.put(&format!("{row}={long}"), 1, 2);
+        db.put(row, 3, 4);
+    }
+    // And one whose versions alone fill steps.
+    for n in 0..1200u64 {
+        db.put(&format!("z={long}"), 10 * n + 11, 10 * n + 12);
+    }
+    db.put("z", 20_001, 20_002);
+    let deleted: Vec<&str> = rows.iter().map(String::as_str).chain(["z"]).collect();
+    collect(&db, 30_000, |db| {
+        for row in &deleted {
+            assert_eq!(db.get(row, 30_000).unwrap(), None, "{row} is back");
+        }
+    });
+    assert!(deleted.iter().all(|row| db.writes(row).is_empty()));
+    let values = db.engine.snapshot().scan(engine::Cf::Default, &KeyRange::default(), engine::Direction::Forward);
+    assert_eq!(values.count(), 0);
+}
+
+#[test]
+fn a_step_of_garbage_collection_is_bounded_where_there_is_nothing_to_remove() {
+    let mut db = Db::default();
+    for n in 0..3000u64 {
+        db.put(&format!("hot={n}"), 2 * n + 11, 2 * n + 12);
+    }
+    let step = gc::step(&db.engine.snapshot(), &KeyRange::default(), Timestamp(5)).unwrap();
+    assert_eq!((step.read, step.newer), (gc::GC_STEP_RECORDS, gc::GC_STEP_RECORDS));
+    assert!(step.next.is_some() && step.changes.batch.is_empty());
+    collect(&db, 5, |_| {});
+    assert_eq!(db.writes("hot").len(), 3000);
+}
+
+#[test]
+fn a_version_marked_by_a_late_rollback_does_not_come_back_after_its_delete_was_collected() {
+    let mut db = Db::default();
+    db.put("a=1", 1, 5);
+    db.put("a", 6, 8);
+    // The rollback of the transaction that started at 5 reads the version committed at 5, then all versions go, and
+    // its record is written after that.
+    let late = rollback::cleanup(&db.engine.snapshot(), &key("a"), Timestamp(5), Timestamp::ZERO);
+    collect(&db, 10, |_| {});
+    assert!(db.writes("a").is_empty());
+    db.apply(late).unwrap();
+    assert_eq!(db.get("a", 20).unwrap(), None);
+    collect(&db, 10, |_| {});
+    assert!(db.writes("a").is_empty());
 }

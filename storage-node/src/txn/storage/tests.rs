@@ -458,3 +458,101 @@ fn a_follower_asked_to_read_at_a_timestamp_sends_to_the_leader_who_has_to_know_o
     assert!(matches!(refused, Err(CommandError::Region(RegionError::NotLeader { .. }))), "{refused:?}");
     assert_eq!(get(Isolation::ReadCommitted).unwrap(), None, "whoever reads the newest, whatever it is, may");
 }
+
+fn is_too_old<T>(result: &Result<T, CommandError>) -> bool {
+    matches!(result, Err(CommandError::Txn(TxnError::BelowSafePoint { .. })))
+}
+
+#[tokio::test]
+async fn nothing_is_read_or_written_before_the_safe_point() {
+    let (storage, ctx) = storage();
+    storage.prewrite(&ctx, put("a", "1", 5)).await.unwrap();
+    storage.commit(&ctx, vec![key("a")], Timestamp(5), Timestamp(8)).await.unwrap();
+    storage.safe_point().raise(Timestamp(20));
+    storage.safe_point().raise(Timestamp(15));
+    let old = ReadParams::at(Timestamp(19));
+    assert!(is_too_old(&storage.get(&ctx, b"a", &old).await));
+    assert!(is_too_old(&storage.batch_get(&ctx, vec![b"a".to_vec()], &old).await));
+    let all = KeyRange::default();
+    assert!(is_too_old(&storage.scan(&ctx, &all, 10, old.clone(), ScanOptions::default()).await));
+    assert!(is_too_old(&storage.view(&ctx, std::slice::from_ref(&all), old).await));
+    // A write would not see the record that keeps it out.
+    assert!(is_too_old(&storage.prewrite(&ctx, put("b", "1", 19)).await));
+    assert!(is_too_old(&storage.pessimistic_lock(&ctx, lock("b", 19, 30), LockWait::No).await));
+    for ts in [20, 21] {
+        let read = storage.get(&ctx, b"a", &ReadParams::at(Timestamp(ts))).await.unwrap();
+        assert_eq!(read.unwrap(), "1");
+    }
+    storage.prewrite(&ctx, put("b", "1", 20)).await.unwrap();
+    assert!(storage.gc(Timestamp(20)).is_ok());
+    assert!(matches!(storage.gc(Timestamp(21)), Err(CommandError::Region(RegionError::ServerIsBusy { .. }))));
+}
+
+/// PD at a fixed time, which counts how often it is asked.
+struct CountedClock(i64, Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl TimestampOracle for CountedClock {
+    async fn timestamp(&self) -> Result<Timestamp, String> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Ok(Timestamp::compose(self.0, 0))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_in_the_future_does_not_make_commits_invisible() {
+    let bare = Bare::new(MemoryEngine::new());
+    let ctx = bare.context();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let oracle = CountedClock(1_000_000, asked.clone());
+    let storage = Storage::new(bare, Some(Arc::new(oracle)), StorageOptions::default());
+    let at = |ms| Timestamp::compose(ms, 0);
+    let refused = |result: Result<(), CommandError>| {
+        assert!(matches!(&result, Err(CommandError::Txn(TxnError::Invalid(_)))), "{result:?}");
+    };
+    for future in [Timestamp(u64::MAX - 1), at(1_003_000)] {
+        refused(storage.get(&ctx, b"a", &ReadParams::at(future)).await.map(drop));
+        refused(storage.note_read(future).await);
+        refused(storage.check_secondary_locks(&ctx, vec![key("a")], future).await.map(drop));
+        refused(storage.commit(&ctx, vec![key("a")], at(1), future).await);
+        let status = CheckTxnStatus {
+            primary: key("a"),
+            lock_ts: at(1),
+            caller_start_ts: future,
+            current_ts: at(2),
+            rollback_if_not_exist: false,
+            force_sync_commit: false,
+            resolving_pessimistic_lock: false,
+            verify_is_primary: false,
+        };
+        refused(storage.check_txn_status(&ctx, status).await.map(drop));
+        refused(storage.prewrite(&ctx, Prewrite { start_ts: future, ..put("a", "1", 0) }).await.map(drop));
+    }
+    assert!(storage.concurrency().max_ts() < at(1_003_000));
+    // What PD has given out is taken without asking it each time; at no time in particular is no time.
+    let before = asked.load(Ordering::Relaxed);
+    for ts in [at(999_000), at(1_000_500), Timestamp::MAX] {
+        storage.get(&ctx, b"a", &ReadParams::at(ts)).await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), before);
+    let one_phase = Prewrite { one_phase: true, start_ts: at(1_000_100), ..put("a", "1", 0) };
+    let committed = storage.prewrite(&ctx, one_phase).await.unwrap().one_phase_commit_ts;
+    assert!(committed > at(1_000_100) && committed < at(1_001_000), "{committed}");
+}
+
+#[tokio::test]
+async fn a_range_is_removed_part_by_part() {
+    let (storage, ctx) = storage();
+    let keys: Vec<String> = (0..DELETE_RANGE_KEYS + 10).map(|n| format!("k{n:06}")).collect();
+    let mut batch = WriteBatch::new();
+    for k in &keys {
+        batch.put(Cf::Write, key(k).at(Timestamp(5)), "x");
+    }
+    batch.put(Cf::Lock, key("k000001").encoded(), "x");
+    batch.put(Cf::Write, key("z").at(Timestamp(5)), "x");
+    storage.replication().write(&ctx, batch).await.unwrap();
+    storage.delete_range(&ctx, &KeyRange::new(*b"k", *b"l")).await.unwrap();
+    let view = storage.replication().engine().clone();
+    let left = |cf| engine::Engine::snapshot(&view).scan(cf, &KeyRange::default(), Direction::Forward).count();
+    assert_eq!((left(Cf::Write), left(Cf::Lock)), (1, 0));
+}

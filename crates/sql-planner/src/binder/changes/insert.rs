@@ -1,0 +1,375 @@
+//! INSERT and REPLACE: which columns, and their values.
+
+use std::collections::HashMap;
+
+use codec::datum::Datum;
+use query::expr::Expr;
+use query::infer;
+use sql_base::SqlError;
+use sql_catalog::ColumnInfo;
+use sqlparser::ast;
+
+use super::super::{Binder, BoundView, Visible, has_aggregate, table_name, unsupported};
+use super::{column_name, column_of, find_column, is_default, widen, writable};
+use crate::change::{Action, Bound, Check, Conflict, Insert, Target, Value, no_rows};
+use crate::plan::{ColId, Logical, Plan};
+
+/// A view that rows are inserted through, into one of its tables.
+struct Through {
+    view: BoundView,
+    target: Target,
+    check: Option<Check>,
+}
+
+impl Through {
+    /// Binds the view. `columns` are the names that values are given for.
+    fn bind(binder: &mut Binder<'_>, insert: &ast::Insert, columns: &[String]) -> Result<Through, SqlError> {
+        let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
+        let (mut plan, _) = binder.bind_table(name)?;
+        let mut targets = Vec::new();
+        widen(&mut plan, binder, &mut targets);
+        let view = binder.bound_views().first().cloned();
+        let view = view.ok_or_else(|| SqlError::internal("binder", "a view that is none"))?;
+        let operation = if insert.replace_into { "REPLACE" } else { "INSERT" };
+        let refused = || SqlError::NotInsertable { table: view.alias.clone(), operation };
+        if !view.writable.insert {
+            return Err(refused());
+        }
+        if columns.is_empty() && targets.len() > 1 {
+            return Err(SqlError::ViewNoFields(view.whole_name()));
+        }
+        let mut at = 0;
+        for (i, name) in columns.iter().enumerate() {
+            let id = column_of(&view, name)?;
+            let own = targets.iter().position(|t| t.ids.contains(&id)).ok_or_else(refused)?;
+            if i > 0 && own != at {
+                return Err(SqlError::ViewManyTables(view.whole_name()));
+            }
+            at = own;
+        }
+        let target = if at < targets.len() { targets.swap_remove(at) } else { return Err(refused()) };
+        let check = Check::of(&view)?;
+        // A row of one table says nothing of those that it is joined with.
+        if check
+            .iter()
+            .flat_map(|check| &check.conditions)
+            .flat_map(Expr::columns)
+            .any(|id| targets.iter().any(|other| other.ids.contains(&id)))
+        {
+            return Err(refused());
+        }
+        Ok(Through { view, target, check })
+    }
+
+    /// The table's column that is a column of the view.
+    fn column(&self, name: &str) -> Result<&ColumnInfo, SqlError> {
+        let id = column_of(&self.view, name)?;
+        let offset = self.target.ids.iter().position(|own| *own == id);
+        offset
+            .map(|offset| &self.target.table.columns[offset])
+            .ok_or_else(|| SqlError::ViewManyTables(self.view.whole_name()))
+    }
+
+    /// The table's columns as the view shows them.
+    fn as_shown(&self, columns: Vec<Visible>) -> Vec<Visible> {
+        let shown = |v: Visible| {
+            let offset = self.target.table.column(&v.org_name)?.offset;
+            let (column, _) = self.view.columns.iter().find(|(_, id)| *id == Some(self.target.ids[offset]))?;
+            let table = if v.table.is_empty() { String::new() } else { self.view.alias.clone() };
+            Some(Visible { name: column.name.clone(), table, database: self.view.database.clone(), ..v })
+        };
+        columns.into_iter().filter_map(shown).collect()
+    }
+
+    /// Where the columns that the check reads are in a row of the table.
+    fn positions(&self) -> HashMap<ColId, usize> {
+        self.target.ids.iter().enumerate().map(|(offset, id)| (*id, offset)).collect()
+    }
+}
+
+impl Binder<'_> {
+    /// INSERT and REPLACE.
+    pub(super) fn bind_insert(mut self, insert: &ast::Insert) -> Result<Bound, SqlError> {
+        if insert.overwrite
+            || insert.partitioned.is_some()
+            || insert.returning.is_some()
+            || !insert.after_columns.is_empty()
+        {
+            return unsupported("this INSERT clause");
+        }
+        let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
+        let binder = &mut self;
+        let (database, table) = binder.find_table(name)?;
+        writable(&table, "INSERT")?;
+        let mut through = None;
+        if table.view.is_some() {
+            let assigned = insert.assignments.iter().map(|a| match &a.target {
+                ast::AssignmentTarget::ColumnName(n) => column_name(n),
+                ast::AssignmentTarget::Tuple(_) => unsupported("row assignment"),
+            });
+            let columns = insert.columns.iter().map(column_name).chain(assigned).collect::<Result<Vec<_>, _>>()?;
+            through = Some(Through::bind(binder, insert, &columns)?);
+        }
+        let check = through.as_mut().and_then(|through| through.check.take());
+        let check_at = through.as_ref().map(Through::positions).unwrap_or_default();
+        let (database, table) = match &through {
+            Some(through) => (through.target.database.clone(), through.target.table.clone()),
+            None => (database, table),
+        };
+        let alias = table.name.original.clone();
+        let find = |name: &str| match &through {
+            Some(through) => through.column(name),
+            None => find_column(&table, name, "field list"),
+        };
+        let as_shown = |columns: Vec<Visible>| match &through {
+            Some(through) => through.as_shown(columns),
+            None => columns,
+        };
+
+        // Columns that values are given for.
+        let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if insert.assignments.is_empty() {
+            match insert.columns.is_empty() {
+                true => match &through {
+                    Some(through) => through
+                        .view
+                        .columns
+                        .iter()
+                        .map(|(c, _)| Ok((find(&c.name)?, None)))
+                        .collect::<Result<_, SqlError>>()?,
+                    None => table.public_columns().map(|c| (c, None)).collect(),
+                },
+                false => insert
+                    .columns
+                    .iter()
+                    .map(|n| Ok((find(&column_name(n)?)?, None)))
+                    .collect::<Result<_, SqlError>>()?,
+            }
+        } else {
+            insert
+                .assignments
+                .iter()
+                .map(|a| {
+                    let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
+                    Ok((find(&column_name(n)?)?, Some(&a.value)))
+                })
+                .collect::<Result<_, SqlError>>()?
+        };
+        for (i, (c, _)) in assigned.iter().enumerate() {
+            if assigned[..i].iter().any(|(o, _)| o.id == c.id) {
+                return Err(SqlError::ColumnSpecifiedTwice(c.name.original.clone()));
+            }
+        }
+
+        // Values may name columns of the row given before them; unset ones read as their default.
+        let (_, visible, _) = binder.scan(&database, &table, &alias, false);
+        let visible = as_shown(visible);
+        let row_ids: HashMap<ColId, usize> =
+            visible.iter().filter_map(|v| Some((v.id, table.column(&v.org_name)?.offset))).collect();
+        binder.open(visible.clone());
+        let mut sources: Vec<Vec<Value>> = Vec::new();
+        let mut query_plan = None;
+        // Columns of the query: those that are inserted, and those that only ON DUPLICATE KEY UPDATE may read.
+        let mut source_columns: Vec<Visible> = Vec::new();
+        let bind_value = |binder: &mut Binder<'_>, e: &ast::Expr, column: &ColumnInfo| -> Result<Value, SqlError> {
+            if is_default(e) {
+                return Ok(Value::Default);
+            }
+            if let ast::Expr::Function(f) = e
+                && f.name.to_string().eq_ignore_ascii_case("default")
+            {
+                // The default of another column is another value.
+                let own = match &f.args {
+                    ast::FunctionArguments::List(list) => match &list.args[..] {
+                        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(i)))] => {
+                            column.name.matches(&i.value)
+                        }
+                        _ => false,
+                    },
+                    _ => false,
+                };
+                return if own { Ok(Value::Default) } else { unsupported("DEFAULT(…) of another column") };
+            }
+            Ok(Value::Expr(infer::exact(binder.bind_expr(e)?)))
+        };
+        if !insert.assignments.is_empty() {
+            let mut row = Vec::new();
+            for (c, e) in &assigned {
+                if let Some(e) = e {
+                    row.push(bind_value(binder, e, c)?);
+                }
+            }
+            sources.push(row);
+        } else {
+            match insert.source.as_deref() {
+                // `INSERT INTO t VALUES ()`
+                None => sources.push(assigned.iter().map(|_| Value::Default).collect()),
+                Some(ast::Query { body, with: None, order_by: None, limit_clause: None, .. })
+                    if matches!(**body, ast::SetExpr::Values(_)) =>
+                {
+                    if let ast::SetExpr::Values(values) = &**body {
+                        for (i, row) in values.rows.iter().enumerate() {
+                            let row = &row.content;
+                            if row.is_empty() && (insert.columns.is_empty() || assigned.is_empty()) {
+                                sources.push(assigned.iter().map(|_| Value::Default).collect());
+                                continue;
+                            }
+                            if row.len() != assigned.len() {
+                                return Err(SqlError::ColumnCountMismatch(i as u64 + 1));
+                            }
+                            let row = row.iter().zip(&assigned).map(|(e, (c, _))| bind_value(binder, e, c));
+                            sources.push(row.collect::<Result<_, _>>()?);
+                        }
+                    }
+                }
+                Some(query) => {
+                    binder.close()?;
+                    let with_tables = insert.on.as_ref().and_then(|_| with_all_columns(query));
+                    let bound = binder.bind_query(with_tables.as_ref().unwrap_or(query))?;
+                    let items =
+                        bound.columns.iter().position(|c| c.name == END_OF_ITEMS).unwrap_or(bound.columns.len());
+                    if items != assigned.len() {
+                        return Err(SqlError::ColumnCountMismatch(1));
+                    }
+                    binder.open(visible.clone());
+                    source_columns = bound.columns;
+                    query_plan = Some(bound.plan);
+                }
+            }
+        }
+        binder.close()?;
+
+        // ON DUPLICATE KEY UPDATE sees the old row as the table's columns and the new one through VALUES() or an alias.
+        let mut on_duplicate: Vec<(usize, Expr)> = Vec::new();
+        let mut old_ids: HashMap<ColId, usize> = HashMap::new();
+        let width = table.columns.len();
+        match &insert.on {
+            None => {}
+            Some(ast::OnInsert::DuplicateKeyUpdate(assignments)) => {
+                let (_, old_visible, _) = binder.scan(&database, &table, &alias, false);
+                let (_, new_visible, _) = binder.scan(&database, &table, "", false);
+                let (old_visible, new_visible) = (as_shown(old_visible), as_shown(new_visible));
+                for v in &old_visible {
+                    old_ids.insert(v.id, table.column(&v.org_name).map_or(0, |c| c.offset));
+                }
+                let mut all = old_visible;
+                for mut v in new_visible {
+                    old_ids.insert(v.id, width + table.column(&v.org_name).map_or(0, |c| c.offset));
+                    binder.inserted.insert(v.name.to_lowercase(), v.id);
+                    if let Some(row_alias) = &insert.insert_alias {
+                        let at = assigned.iter().position(|(c, _)| c.name.matches(&v.org_name));
+                        if let (Some(names), Some(at)) = (&row_alias.col_aliases, at)
+                            && let Some(n) = names.get(at)
+                        {
+                            v.name = n.value.clone();
+                        }
+                        v.table = column_name(&row_alias.row_alias)?;
+                        v.database = String::new();
+                        v.merged = row_alias.col_aliases.is_none();
+                        all.push(v);
+                    }
+                }
+                all.extend(source_columns.iter().skip(assigned.len()).cloned());
+                binder.open(all);
+                for a in assignments {
+                    let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
+                    let column = find(&column_name(n)?)?;
+                    let e = if is_default(&a.value) {
+                        let text = sql_catalog::row::default_text(column, &binder.env.eval().time_zone);
+                        text.map_or_else(Expr::null, |t| crate::expr::parameter(Datum::Bytes(t), binder.env.eval()))
+                    } else {
+                        infer::exact(binder.bind_expr(&a.value)?)
+                    };
+                    on_duplicate.push((column.offset, e));
+                }
+                binder.close()?;
+            }
+            Some(_) => return unsupported("ON CONFLICT"),
+        }
+
+        if let Some(plan) = query_plan.take() {
+            let read: Vec<ColId> = on_duplicate.iter().flat_map(|(_, e)| e.columns()).collect();
+            let mut at = 2 * width;
+            let mut ids: Vec<ColId> = source_columns.iter().map(|v| v.id).collect();
+            for id in ids.split_off(assigned.len()) {
+                if read.contains(&id) {
+                    old_ids.insert(id, at);
+                    at += 1;
+                    ids.push(id);
+                }
+            }
+            query_plan = Some(match ids.len() == source_columns.len() {
+                true => plan,
+                false => {
+                    let exprs = ids.iter().map(|id| (binder.columns.expr(*id), *id)).collect();
+                    Plan::Project { input: Box::new(plan), exprs }
+                }
+            });
+        }
+        let of_query = query_plan.is_some();
+        let bound = Insert {
+            offsets: assigned.iter().map(|(c, _)| c.offset).collect(),
+            values: (!of_query).then_some(sources),
+            row_ids,
+            ignore: insert.ignore,
+            check,
+            check_at,
+            conflict: match (&insert.on, insert.replace_into, insert.ignore) {
+                (Some(_), ..) => Conflict::Update(on_duplicate),
+                (None, true, _) => Conflict::Replace,
+                (None, false, true) => Conflict::Skip,
+                (None, false, false) => Conflict::Refuse,
+            },
+            conflict_at: old_ids,
+            view: through.as_ref().map(|through| through.view.whole_name()),
+            counts: insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_))),
+            table: table.clone(),
+        };
+        let Binder { columns, subqueries, locked, inputs, .. } = self;
+        let rows = match query_plan {
+            Some(plan) => Logical { plan, subqueries, columns },
+            None => no_rows(subqueries, columns),
+        };
+        Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs })
+    }
+}
+
+/// The name of a column that comes after a query's own items. Nothing that is written can be called so.
+const END_OF_ITEMS: &str = "\0";
+
+/// The query with all columns of its tables after its own items: ON DUPLICATE KEY UPDATE may name them. Only where each of
+/// its rows is one of the tables', or of their join.
+fn with_all_columns(query: &ast::Query) -> Option<ast::Query> {
+    let mut query = query.clone();
+    let ast::SetExpr::Select(select) = &mut *query.body else { return None };
+    let plain_items = select.projection.iter().all(|item| match item {
+        ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. } => !has_aggregate(e),
+        _ => true,
+    });
+    let grouped = !matches!(&select.group_by, ast::GroupByExpr::Expressions(list, _) if list.is_empty());
+    if !plain_items || grouped || select.having.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let mut names = Vec::new();
+    for from in &select.from {
+        for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
+            names.push(match factor {
+                ast::TableFactor::Table { alias: Some(alias), .. }
+                | ast::TableFactor::Derived { alias: Some(alias), .. } => alias.name.value.clone(),
+                ast::TableFactor::Table { name, .. } => match table_name(name).ok()?.1 {
+                    dual if dual.eq_ignore_ascii_case("dual") => continue,
+                    name => name,
+                },
+                _ => return None,
+            });
+        }
+    }
+    let end = ast::Expr::Value(ast::Value::Null.with_empty_span());
+    let alias = ast::Ident::new(END_OF_ITEMS);
+    select.projection.push(ast::SelectItem::ExprWithAlias { expr: end, alias });
+    select.projection.extend(names.into_iter().map(|name| {
+        let name = ast::ObjectName::from(vec![ast::Ident::with_quote('`', name)]);
+        let kind = ast::SelectItemQualifiedWildcardKind::ObjectName(name);
+        ast::SelectItem::QualifiedWildcard(kind, Default::default())
+    }));
+    Some(query)
+}

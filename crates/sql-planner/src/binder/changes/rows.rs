@@ -1,0 +1,211 @@
+//! UPDATE and DELETE: which rows, and what is set.
+
+use std::collections::HashMap;
+
+use query::expr::Expr;
+use query::infer;
+use sql_base::SqlError;
+use sqlparser::ast;
+
+use super::super::{Binder, BoundView, Visible, is_desc, name_parts, unsupported};
+use super::{column_name, column_of, is_default, view_of, widen, writable};
+use crate::change::{Action, Bound, Change, Check, Target, Value, keep_columns};
+use crate::plan::{Logical, Plan, SortKey};
+
+/// Tables of a FROM clause in which all columns and handles of the tables are wanted.
+fn bind_targets(
+    binder: &mut Binder<'_>,
+    from: &[ast::TableWithJoins],
+) -> Result<(Plan, Vec<Visible>, Vec<Target>), SqlError> {
+    let (mut plan, visible) = binder.bind_from(from)?;
+    let mut targets = Vec::new();
+    widen(&mut plan, binder, &mut targets);
+    Ok((plan, visible, targets))
+}
+
+/// Whether the rows are those of one table, possibly fewer.
+fn is_single(plan: &Plan) -> bool {
+    match plan {
+        Plan::Scan(_) => true,
+        Plan::Filter { input, .. } | Plan::Project { input, .. } => is_single(input),
+        _ => false,
+    }
+}
+
+fn bind_tail(
+    binder: &mut Binder<'_>,
+    mut plan: Plan,
+    selection: Option<&ast::Expr>,
+    order: &[ast::OrderByExpr],
+    limit: Option<&ast::Expr>,
+) -> Result<Plan, SqlError> {
+    if let Some(e) = selection {
+        let mut conditions = Vec::new();
+        binder.bind_condition(e)?.split_and(&mut conditions);
+        plan = binder.place_applies(plan);
+        plan = Plan::Filter { input: Box::new(plan), conditions };
+    }
+    if !order.is_empty() {
+        let keys = order
+            .iter()
+            .map(|o| Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: is_desc(o)? }))
+            .collect::<Result<Vec<_>, SqlError>>()?;
+        plan = Plan::Sort { input: Box::new(plan), keys, limit: None };
+    }
+    if let Some(e) = limit {
+        let count = binder.row_count(e)?;
+        plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
+    }
+    Ok(plan)
+}
+
+impl Binder<'_> {
+    /// UPDATE.
+    pub(super) fn bind_update(mut self, update: &ast::Update) -> Result<Bound, SqlError> {
+        if update.from.is_some() || update.returning.is_some() {
+            return unsupported("this UPDATE clause");
+        }
+        let from = [update.table.clone()];
+        let (plan, visible, mut targets) = bind_targets(&mut self, &from)?;
+        let views = self.bound_views().to_vec();
+        let single = is_single(&plan);
+        if matches!(plan, Plan::Memory { .. }) {
+            return Err(SqlError::NotUpdatable { table: update.table.relation.to_string(), operation: "UPDATE" });
+        }
+        self.open(visible.clone());
+        let plan = bind_tail(&mut self, plan, update.selection.as_ref(), &update.order_by, update.limit.as_ref())?;
+        let mut assignments = Vec::new();
+        // Views that are written through, and the table of each that is.
+        let mut written: Vec<(&BoundView, usize)> = Vec::new();
+        for a in &update.assignments {
+            let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
+            let parts = name_parts(n)?;
+            let unknown = || SqlError::UnknownColumn { column: parts.join("."), clause: "field list".into() };
+            let name = parts.last().ok_or_else(unknown)?;
+            let table_part = parts.len().checked_sub(2).map(|i| &parts[i]);
+            let mut found = visible.iter().filter(|v| {
+                v.name.eq_ignore_ascii_case(name) && table_part.is_none_or(|t| v.table.eq_ignore_ascii_case(t))
+            });
+            let v = found.next().ok_or_else(unknown)?;
+            if found.next().is_some() {
+                return Err(SqlError::AmbiguousColumn { column: parts.join("."), clause: "field list".into() });
+            }
+            let not_updatable = || SqlError::NotUpdatable { table: v.table.clone(), operation: "UPDATE" };
+            let view = view_of(&views, v);
+            let id = match view {
+                Some(view) if !view.writable.change => return Err(not_updatable()),
+                Some(view) => column_of(view, &v.name)?,
+                None => v.id,
+            };
+            let (target, offset) = targets
+                .iter()
+                .enumerate()
+                .find_map(|(i, t)| t.ids.iter().position(|column| *column == id).map(|o| (i, o)))
+                .ok_or_else(not_updatable)?;
+            if let Some(view) = view {
+                match written.iter().find(|(other, _)| std::ptr::eq(*other, view)) {
+                    Some((_, other)) if *other != target => {
+                        return Err(SqlError::ViewManyTables(view.whole_name()));
+                    }
+                    Some(_) => {}
+                    None => written.push((view, target)),
+                }
+            }
+            let value = match is_default(&a.value) {
+                true => Value::Default,
+                false => Value::Expr(infer::exact(self.bind_expr(&a.value)?)),
+            };
+            assignments.push((target, offset, value));
+        }
+        let plan = self.place_applies(plan);
+        self.close()?;
+        // Only the tables that are set.
+        let used: Vec<bool> = (0..targets.len()).map(|i| assignments.iter().any(|a| a.0 == i)).collect();
+        let mut renumber = HashMap::new();
+        let mut kept = Vec::new();
+        for (i, t) in targets.drain(..).enumerate() {
+            if used[i] {
+                renumber.insert(i, kept.len());
+                kept.push(t);
+            }
+        }
+        for a in &mut assignments {
+            a.0 = renumber[&a.0];
+        }
+        for t in &kept {
+            writable(&t.table, "UPDATE")?;
+        }
+        let checks =
+            written.iter().filter_map(|(view, _)| Check::of(view).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let mut values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.expr()).collect();
+        values.extend(checks.iter().flat_map(|check| &check.conditions));
+        let plan = keep_columns(plan, &kept, &values, &self.columns);
+        let (ignore, limited) = (matches!(update.or, Some(ast::SqliteOnConflict::Ignore)), update.limit.is_some());
+        let change = Change { targets: kept, assignments, checks, single, ignore, limited };
+        Ok(self.bound(plan, Action::Update(change)))
+    }
+
+    /// DELETE.
+    pub(super) fn bind_delete(mut self, delete: &ast::Delete, ignore: bool) -> Result<Bound, SqlError> {
+        if delete.returning.is_some() {
+            return Err(SqlError::NotSupported("this DELETE clause".into()));
+        }
+        let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+        // `DELETE a FROM …` names tables before FROM; `DELETE FROM a USING …` in it.
+        let (sources, named): (&[ast::TableWithJoins], Vec<String>) = match (&delete.using, delete.tables.is_empty()) {
+            (Some(using), _) => {
+                let mut names = Vec::new();
+                for f in from {
+                    if let ast::TableFactor::Table { name, .. } = &f.relation {
+                        names.push(column_name(name)?);
+                    }
+                }
+                (using, names)
+            }
+            (None, false) => (from, delete.tables.iter().map(column_name).collect::<Result<_, _>>()?),
+            (None, true) => (from, Vec::new()),
+        };
+        let (plan, visible, mut targets) = bind_targets(&mut self, sources)?;
+        let single = is_single(&plan);
+        if named.is_empty() && targets.is_empty() && self.bound_views().is_empty() {
+            return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
+        }
+        for view in self.bound_views() {
+            if !named.is_empty() && !named.iter().any(|n| view.alias.eq_ignore_ascii_case(n)) {
+                continue;
+            }
+            if !view.writable.change {
+                return Err(SqlError::NotUpdatable { table: view.alias.clone(), operation: "DELETE" });
+            }
+            if targets.iter().filter(|t| t.alias.eq_ignore_ascii_case(&view.alias)).count() > 1 {
+                return Err(SqlError::ViewDeleteJoin(view.whole_name()));
+            }
+        }
+        if matches!(plan, Plan::Memory { .. }) {
+            return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
+        }
+        if !named.is_empty() {
+            for n in &named {
+                if !targets.iter().any(|t| t.alias.eq_ignore_ascii_case(n)) {
+                    return Err(SqlError::UnknownTable(n.clone()));
+                }
+            }
+            targets.retain(|t| named.iter().any(|n| t.alias.eq_ignore_ascii_case(n)));
+        }
+        for t in &targets {
+            writable(&t.table, "DELETE")?;
+        }
+        self.open(visible);
+        let plan = bind_tail(&mut self, plan, delete.selection.as_ref(), &delete.order_by, delete.limit.as_ref())?;
+        self.close()?;
+        let plan = keep_columns(plan, &targets, &[], &self.columns);
+        let limited = delete.limit.is_some();
+        let change = Change { targets, assignments: Vec::new(), checks: Vec::new(), single, ignore, limited };
+        Ok(self.bound(plan, Action::Delete(change)))
+    }
+
+    fn bound(self, plan: Plan, action: Action) -> Bound {
+        let Binder { columns, subqueries, locked, inputs, .. } = self;
+        Bound { rows: Logical { plan, subqueries, columns }, action, locked, inputs }
+    }
+}
