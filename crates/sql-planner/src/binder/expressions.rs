@@ -1,6 +1,6 @@
 //! Expressions: operators, functions, aggregates and subqueries.
 
-use codec::types::{Collation, FieldType, TypeCode, flags};
+use codec::types::{Collation, FieldType, flags};
 use query::error::EvalError;
 use query::expr::{CmpOp, Expr, Sql};
 use sql_base::SqlError;
