@@ -4,6 +4,7 @@
 
 use codec::datum::Datum;
 use codec::row::{RowColumn, RowDecoder, encode_row_v2};
+use codec::table::Handle;
 use codec::types::{FieldType, TypeCode};
 use divan::{Bencher, black_box};
 
@@ -47,7 +48,7 @@ fn decode(bencher: Bencher<'_, '_>, which: &str) {
     let columns = if which == "many" { many() } else { sysbench() };
     let row = encoded(&columns);
     let wanted =
-        columns.iter().map(|(id, _, ty)| RowColumn { id: *id, ty: ty.clone(), is_handle: false, default: Datum::Null });
+        columns.iter().map(|(id, _, ty)| RowColumn { id: *id, ty: ty.clone(), in_key: None, default: Datum::Null });
     let decoder = RowDecoder::new(wanted.collect());
-    bencher.bench(|| decoder.decode(black_box(&row), 1).expect("the row"));
+    bencher.bench(|| decoder.decode(black_box(&row), &Handle::Int(1)).expect("the row"));
 }

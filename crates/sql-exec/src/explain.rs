@@ -296,7 +296,17 @@ mod tests {
     use super::*;
 
     fn line(depth: usize, name: &str, number: usize) -> Line {
-        Line { depth, number, rows: Some(2.0), info: format!("info {number}"), ..change(name) }
+        Line {
+            lead: String::new(),
+            depth,
+            name: name.into(),
+            number,
+            rows: Some(2.0),
+            task: "root".into(),
+            object: String::new(),
+            info: format!("info {number}"),
+            done_by: DoneBy::Node(Default::default()),
+        }
     }
 
     #[test]

@@ -86,7 +86,12 @@ pub(crate) async fn execute(
     run(ctx, &plan, Vec::new()).await
 }
 
-async fn run(ctx: &mut ExecContext<'_>, plan: &ChangePlan, values: Vec<(usize, Value)>) -> Result<Outcome, SqlError> {
+/// Does what a plan says, with the values of its parameters.
+pub(crate) async fn run(
+    ctx: &mut ExecContext<'_>,
+    plan: &ChangePlan,
+    values: Vec<(usize, Value)>,
+) -> Result<Outcome, SqlError> {
     will_lock(ctx, &plan.locked);
     match &plan.action {
         Action::Insert(insert) => insert::insert(ctx, &plan.physical, insert, values).await,
