@@ -23,8 +23,7 @@ use sql_context::{ExecContext, type_of_datum};
 use sql_planner::expr::parameter_type;
 use sql_planner::inputs::{Kept, Source};
 
-use crate::dml::ChangePlan;
-use crate::planned::QueryPlan;
+use crate::planned::{ChangePlan, QueryPlan};
 use crate::point::PointPlan;
 use crate::runtime::Value;
 

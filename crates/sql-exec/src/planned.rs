@@ -11,6 +11,7 @@ use sql_base::SqlError;
 use sql_base::outcome::ColumnMeta;
 use sql_catalog::TableInfo;
 use sql_context::{ExecContext, Level, Services};
+use sql_planner::change::Action;
 use sql_planner::optimize::Settings;
 use sql_planner::plan::{Physical, Plan, Taken};
 
@@ -60,6 +61,16 @@ pub(crate) struct QueryPlan {
     pub(crate) locked: Vec<Arc<TableInfo>>,
     /// What the statement says without effect: numbers and texts for `SHOW WARNINGS`.
     pub(crate) notes: Vec<(Level, u16, String)>,
+}
+
+/// A change, planned.
+pub(crate) struct ChangePlan {
+    /// Its rows.
+    pub(crate) physical: Arc<Physical>,
+    /// What is done with them.
+    pub(crate) action: Action,
+    /// Tables that lock clauses of its subqueries lock.
+    pub(crate) locked: Vec<Arc<TableInfo>>,
 }
 
 /// A statement with all that its run needs: ready for operators.

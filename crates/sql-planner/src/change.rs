@@ -15,10 +15,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use query::expr::Expr;
-use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, TableInfo};
 
-use crate::binder::BoundView;
 use crate::plan::{ColId, Columns, Logical, Plan, Subquery};
 
 /// A table that the statement changes: its columns' numbers by offset, and its handle's.
@@ -43,20 +41,6 @@ pub struct Check {
     pub view: String,
     /// What has to be true, over columns of tables.
     pub conditions: Vec<Expr>,
-}
-
-impl Check {
-    /// That of a view; `None` where anything may be written.
-    pub fn of(view: &BoundView) -> Result<Option<Check>, SqlError> {
-        if view.unchecked {
-            return Err(SqlError::NotSupported(format!(
-                "a change through view '{}', whose CHECK OPTION has a subquery that depends on the row",
-                view.whole_name()
-            )));
-        }
-        let check = Check { view: view.whole_name(), conditions: view.checks.clone() };
-        Ok((!check.conditions.is_empty()).then_some(check))
-    }
 }
 
 /// Where a column's value comes from.

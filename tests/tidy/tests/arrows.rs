@@ -83,6 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "common_conditions",
             "aggregate",
             "window",
+            "change",
             "inputs",
             "ranges",
             "expr",
@@ -98,9 +99,9 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "explain",
             "select",
+            "dml",
             "plan_cache",
             "point",
-            "dml",
             "planned",
             "subqueries",
             "point_lock",

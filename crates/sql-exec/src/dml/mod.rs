@@ -23,24 +23,13 @@ use sql_planner::binder::{Binder, Tree};
 use sql_planner::change::Action;
 use sql_planner::inputs::{Input, Kept};
 use sql_planner::optimize::optimize;
-use sql_planner::plan::Physical;
 
 use self::fitting::Fitting;
 use crate::env::Env;
 use crate::plan_cache::{Body, PlanKey, values_of};
-use crate::planned::settings;
+use crate::planned::{ChangePlan, settings};
 use crate::runtime::Value;
 use crate::statement::will_lock;
-
-/// A change, planned.
-pub(crate) struct ChangePlan {
-    /// Its rows.
-    pub(crate) physical: Arc<Physical>,
-    /// What is done with them.
-    pub(crate) action: Action,
-    /// Tables that lock clauses of its subqueries lock.
-    locked: Vec<Arc<TableInfo>>,
-}
 
 /// The tree of a statement that changes rows; `None` of all others.
 pub(crate) fn tree(statement: &Statement) -> Option<Tree<'_>> {

@@ -26,6 +26,7 @@ use sql_parser::canonical::Names;
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 
+use super::super::change::Check;
 use super::super::plan::{ColId, Plan, Subquery, bind_values};
 use super::{Binder, Bound, Visible, each_scan, unsupported};
 
@@ -65,6 +66,18 @@ impl BoundView {
     /// `db.view`.
     pub fn whole_name(&self) -> String {
         format!("{}.{}", self.database, self.name)
+    }
+
+    /// What rows written through it have to be; `None` where anything may be written.
+    pub fn check(&self) -> Result<Option<Check>, SqlError> {
+        if self.unchecked {
+            return Err(SqlError::NotSupported(format!(
+                "a change through view '{}', whose CHECK OPTION has a subquery that depends on the row",
+                self.whole_name()
+            )));
+        }
+        let check = Check { view: self.whole_name(), conditions: self.checks.clone() };
+        Ok((!check.conditions.is_empty()).then_some(check))
     }
 }
 

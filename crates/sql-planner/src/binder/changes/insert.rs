@@ -48,7 +48,7 @@ impl Through {
             at = own;
         }
         let target = if at < targets.len() { targets.swap_remove(at) } else { return Err(refused()) };
-        let check = Check::of(&view)?;
+        let check = view.check()?;
         // A row of one table says nothing of those that it is joined with.
         if check
             .iter()

@@ -9,7 +9,7 @@ use sqlparser::ast;
 
 use super::super::{Binder, BoundView, Visible, is_desc, name_parts, unsupported};
 use super::{column_name, column_of, is_default, view_of, widen, writable};
-use crate::change::{Action, Bound, Change, Check, Target, Value, keep_columns};
+use crate::change::{Action, Bound, Change, Target, Value, keep_columns};
 use crate::plan::{Logical, Plan, SortKey};
 
 /// Tables of a FROM clause in which all columns and handles of the tables are wanted.
@@ -135,8 +135,7 @@ impl Binder<'_> {
         for t in &kept {
             writable(&t.table, "UPDATE")?;
         }
-        let checks =
-            written.iter().filter_map(|(view, _)| Check::of(view).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let checks = written.iter().filter_map(|(view, _)| view.check().transpose()).collect::<Result<Vec<_>, _>>()?;
         let mut values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.expr()).collect();
         values.extend(checks.iter().flat_map(|check| &check.conditions));
         let plan = keep_columns(plan, &kept, &values, &self.columns);
