@@ -467,6 +467,19 @@ fn point_cost(scan: &Scan, index: &IndexInfo) -> f64 {
     if scan.table.is_clustered_by(index) { 0.5 } else { 1.5 }
 }
 
+/// `count` entries of a unique index, read by their keys.
+fn entries(
+    scan: &Scan,
+    index: &IndexInfo,
+    count: usize,
+    access: Access,
+    consumed: HashSet<usize>,
+    ordered: Option<bool>,
+) -> Choice {
+    let estimate = (count as f64).min((scan.known.rows() / 2.0).max(1.0));
+    Choice { access, consumed, estimate, result: None, ordered, cost: estimate * point_cost(scan, index) }
+}
+
 fn index_access(
     scan: &Scan,
     index: &IndexInfo,
@@ -483,18 +496,9 @@ fn index_access(
         return Some(empty(keys.consumed, desc));
     }
     if keys.are_entries(index) {
-        let n = (keys.combos.len() as f64).min((scan.known.rows() / 2.0).max(1.0));
-        let ordered = (keys.combos.len() == 1).then_some(desc);
+        let (count, ordered) = (keys.combos.len(), (keys.combos.len() == 1).then_some(desc));
         let access = Access::PointIndex { index: index.id, keys: keys.combos };
-        let consumed = keys.consumed;
-        return Some(Choice {
-            access,
-            consumed,
-            estimate: n,
-            result: None,
-            ordered,
-            cost: n * point_cost(scan, index),
-        });
+        return Some(entries(scan, index, count, access, keys.consumed, ordered));
     }
     let ordered = keys.combos.len() == 1 && index_ordered(scan, index, keys.combos[0].len(), wanted);
     let covering = covers(scan, index);
@@ -574,16 +578,8 @@ fn late_index_access(
         Access::Late(Box::new(late_keys(path, filters, &used, &consumed)))
     };
     if whole && index.unique {
-        let n = (combos as f64).min((scan.known.rows() / 2.0).max(1.0));
         let (access, ordered) = (of(true, false), (one && combos == 1).then_some(desc));
-        return Some(Choice {
-            access,
-            consumed,
-            estimate: n,
-            result: None,
-            ordered,
-            cost: n * point_cost(scan, index),
-        });
+        return Some(entries(scan, index, combos, access, consumed, ordered));
     }
     let ordered = one && index_ordered(scan, index, fixed, wanted);
     let covering = covers(scan, index);
