@@ -1,4 +1,5 @@
-//! Plans of a session that are kept for the next time: those of prepared queries and changes, by their text.
+//! Plans of a session that are kept for the next time: those of queries and changes that are prepared, or that come again as
+//! text with other literals, by their text.
 //!
 //! ```text
 //!   "SELECT … WHERE id = ?"  ->  for BIGINT            Point: one row by key, nothing is bound or planned
@@ -125,7 +126,9 @@ impl PlanKey<'_> {
         cache.uses += 1;
         let uses = cache.uses;
         let fits = |plan: &&mut Plan| {
-            (points || matches!(plan.body, Body::Query(_))) && plan.surroundings.are_of(ctx) && takes(&plan.inputs, ctx)
+            (points || !matches!(plan.body, Body::Point(_)))
+                && plan.surroundings.are_of(ctx)
+                && takes(&plan.inputs, ctx)
         };
         let plan = cache.plans.get_mut(self.text)?.iter_mut().find(fits)?;
         plan.used = uses;
@@ -178,6 +181,30 @@ impl PlanCache {
         }
         self.count -= 1;
     }
+}
+
+/// A statement's plan of one kind with the values of this run: a kept one, or one that is made now and kept. What cannot be
+/// planned without its values is planned with them, and not kept.
+pub(crate) fn find_or_plan<P>(
+    ctx: &mut ExecContext<'_>,
+    mut key: Option<PlanKey<'_>>,
+    (as_body, of_body): (fn(Arc<P>) -> Body, fn(Body) -> Option<Arc<P>>),
+    plan: impl Fn(&mut ExecContext<'_>, bool) -> Result<(P, Vec<Kept>), SqlError>,
+) -> Result<(Arc<P>, Vec<(usize, Value)>), SqlError> {
+    if let Some((body, values)) = key.as_mut().and_then(|key| key.find(ctx, false))
+        && let Some(plan) = of_body(body)
+    {
+        ctx.session.plan_from_cache = true;
+        return Ok((plan, values));
+    }
+    if let Some(key) = &mut key
+        && let Ok((plan, inputs)) = plan(ctx, true)
+    {
+        let (plan, values) = (Arc::new(plan), values_of(&inputs, ctx)?);
+        key.keep(ctx, inputs, as_body(plan.clone()));
+        return Ok((plan, values));
+    }
+    Ok((Arc::new(plan(ctx, false)?.0), Vec::new()))
 }
 
 /// The value of an input and its type.

@@ -16,7 +16,7 @@ use sql_planner::plan::{Columns, Logical, NodeId, Plan};
 use sqlparser::ast;
 
 use crate::env::Env;
-use crate::plan_cache::{Body, PlanKey, values_of};
+use crate::plan_cache::{Body, PlanKey, find_or_plan};
 use crate::planned::{Planned, QueryPlan, Reads, begin, settings};
 use crate::runtime::{Operator, Runtime, Value};
 use crate::statement::{collect_context, lock_rows, will_lock};
@@ -54,22 +54,11 @@ pub(crate) async fn by_key(
 pub(crate) async fn select(
     ctx: &mut ExecContext<'_>,
     query: &ast::Query,
-    mut key: Option<PlanKey<'_>>,
+    key: Option<PlanKey<'_>>,
 ) -> Result<ResultSet, SqlError> {
-    if let Some((Body::Query(plan), values)) = key.as_mut().and_then(|key| key.find(ctx, false)) {
-        ctx.session.plan_from_cache = true;
-        return run(ctx, &plan, values).await;
-    }
-    // What cannot be planned without its values is planned with them, and not kept.
-    if let Some(key) = &mut key
-        && let Ok((plan, inputs)) = plan(ctx, query, true)
-    {
-        let (plan, values) = (Arc::new(plan), values_of(&inputs, ctx)?);
-        key.keep(ctx, inputs, Body::Query(plan.clone()));
-        return run(ctx, &plan, values).await;
-    }
-    let (plan, _) = plan(ctx, query, false)?;
-    run(ctx, &plan, Vec::new()).await
+    let of_body = |body| if let Body::Query(plan) = body { Some(plan) } else { None };
+    let (plan, values) = find_or_plan(ctx, key, (Body::Query, of_body), |ctx, keep| plan(ctx, query, keep))?;
+    run(ctx, &plan, values).await
 }
 
 /// Binds and plans a query, to `keep` the plan or to run it once; and what it asks of each run.

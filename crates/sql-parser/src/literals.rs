@@ -335,7 +335,6 @@ mod tests {
         let long = format!("SELECT 1 FROM t WHERE a = '{}'", "x".repeat(TEXT_BYTES_MAX));
         assert_eq!(generalised(&long), None);
         let many = format!("SELECT 1 FROM t WHERE a IN (1{})", ",1".repeat(PARAMETERS_MAX + 1));
-        let kept = generalised(&many);
-        assert!(kept.is_none_or(|(key, _)| key == many));
+        check(&many, &many, "");
     }
 }

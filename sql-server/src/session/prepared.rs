@@ -1,7 +1,7 @@
 //! Prepared statements: those of the binary protocol, by number, and those of `PREPARE`, by name.
 //!
-//! A statement is parsed once, when it is prepared; each execution gives it values. A query is planned once as well, as far
-//! as the values allow: `sql_exec::plan_cache`.
+//! A statement is parsed once, when it is prepared; each execution gives it values. A query or a change is planned once as
+//! well, as far as the values allow: `sql_exec::plan_cache`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

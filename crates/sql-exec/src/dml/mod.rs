@@ -26,7 +26,7 @@ use sql_planner::optimize::optimize;
 
 use self::fitting::Fitting;
 use crate::env::Env;
-use crate::plan_cache::{Body, PlanKey, values_of};
+use crate::plan_cache::{Body, PlanKey, find_or_plan};
 use crate::planned::{ChangePlan, settings};
 use crate::runtime::Value;
 use crate::statement::will_lock;
@@ -57,22 +57,11 @@ pub(crate) fn plan(ctx: &mut ExecContext<'_>, tree: Tree<'_>, keep: bool) -> Res
 pub(crate) async fn execute(
     ctx: &mut ExecContext<'_>,
     tree: Tree<'_>,
-    mut key: Option<PlanKey<'_>>,
+    key: Option<PlanKey<'_>>,
 ) -> Result<Outcome, SqlError> {
-    if let Some((Body::Change(plan), values)) = key.as_mut().and_then(|key| key.find(ctx, true)) {
-        ctx.session.plan_from_cache = true;
-        return run(ctx, &plan, values).await;
-    }
-    // What cannot be planned without its values is planned with them, and not kept.
-    if let Some(key) = &mut key
-        && let Ok((plan, inputs)) = plan(ctx, tree, true)
-    {
-        let (plan, values) = (Arc::new(plan), values_of(&inputs, ctx)?);
-        key.keep(ctx, inputs, Body::Change(plan.clone()));
-        return run(ctx, &plan, values).await;
-    }
-    let (plan, _) = plan(ctx, tree, false)?;
-    run(ctx, &plan, Vec::new()).await
+    let of_body = |body| if let Body::Change(plan) = body { Some(plan) } else { None };
+    let (plan, values) = find_or_plan(ctx, key, (Body::Change, of_body), |ctx, keep| plan(ctx, tree, keep))?;
+    run(ctx, &plan, values).await
 }
 
 /// Does what a plan says, with the values of its parameters.
