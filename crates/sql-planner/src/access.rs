@@ -46,7 +46,7 @@ pub struct Choice {
     cost: f64,
 }
 
-/// Intersection of what all filters say about a column: intervals, and which filters that were.
+/// Intersection of what all filters say about a column: intervals, and which filters they make true.
 fn column_intervals(
     filters: &[Expr],
     id: ColId,
@@ -56,20 +56,19 @@ fn column_intervals(
     let mut intervals: Option<Vec<Interval>> = None;
     let mut used = Vec::new();
     for (i, f) in filters.iter().enumerate() {
-        match ranges::restriction(f, id, zone) {
-            None => {}
-            Some(Restriction::Never) => {
-                used.push(i);
-                intervals = Some(Vec::new());
-            }
-            Some(Restriction::Exact(list)) => {
-                used.push(i);
-                intervals = Some(match intervals {
-                    None => list,
-                    Some(old) => ranges::intersect(&old, &list, ty),
-                });
-            }
+        let (list, exact) = match ranges::restriction(f, id, zone) {
+            None => continue,
+            Some(Restriction::Never) => (Vec::new(), true),
+            Some(Restriction::Exact(list)) => (list, true),
+            Some(Restriction::Within(list)) => (list, false),
+        };
+        if exact {
+            used.push(i);
         }
+        intervals = Some(match intervals {
+            None => list,
+            Some(old) => ranges::intersect(&old, &list, ty),
+        });
     }
     (intervals, used)
 }
@@ -270,6 +269,7 @@ fn handle_ranges(intervals: &[Interval], unsigned: bool) -> Option<Vec<(i64, i64
     let mut out = Vec::new();
     for i in intervals {
         let low = match &i.low {
+            Bound::After(_) => return None,
             Bound::Open | Bound::Excluded(Datum::Null) => i64::MIN,
             Bound::Included(d) => d.as_i64()?,
             Bound::Excluded(d) => match d.as_i64()?.checked_add(1) {
@@ -278,6 +278,7 @@ fn handle_ranges(intervals: &[Interval], unsigned: bool) -> Option<Vec<(i64, i64
             },
         };
         let high = match &i.high {
+            Bound::After(_) => return None,
             Bound::Open => i64::MAX,
             Bound::Included(d) => d.as_i64()?,
             Bound::Excluded(d) => match d.as_i64()?.checked_sub(1) {
@@ -336,20 +337,20 @@ fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &Ti
         }
         let cut = match part.length {
             Some(n) => {
-                // The index holds a prefix: equal values have equal prefixes, and nothing more is known.
-                if intervals.iter().any(|i| i.as_point().is_none()) {
-                    keys.whole = false;
-                    break;
-                }
-                for i in &mut intervals {
-                    if let Some(Datum::Bytes(b)) = i.as_point() {
-                        *i = Interval::point(Datum::Bytes(
-                            table::index_prefix_of(b, &column.field_type, n as usize).to_vec(),
-                        ));
+                // The index holds a prefix, so the rows have to be looked at as well.
+                if intervals.iter().all(|i| i.as_point().is_some()) {
+                    for i in &mut intervals {
+                        if let Some(Datum::Bytes(b)) = i.as_point() {
+                            *i = Interval::point(Datum::Bytes(
+                                table::index_prefix_of(b, &column.field_type, n as usize).to_vec(),
+                            ));
+                        }
                     }
+                    // Different values may have one prefix.
+                    intervals = ranges::union(intervals, &column.field_type);
+                } else {
+                    intervals = ranges::of_prefixes(&intervals, &column.field_type, n as usize);
                 }
-                // Different values may have one prefix.
-                intervals = ranges::union(intervals, &column.field_type);
                 true
             }
             None => {
@@ -535,10 +536,6 @@ fn late_index_access(
             whole = false;
             break;
         };
-        if part.length.is_some() && outline.points.is_none() {
-            whole = false;
-            break;
-        }
         late |= positions.iter().any(|i| filters[*i].is_of_run());
         let sure = |i: &&usize| of_column(i).is_some_and(|o| o.sure);
         if part.length.is_none() && reliable {
