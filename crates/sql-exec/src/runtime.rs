@@ -17,8 +17,8 @@ use query::expr::{CmpOp, Expr, Func};
 use query::types::EvalType;
 use sql_base::memory::{Held, Limits, ServerMemory, StatementMemory};
 use sql_base::{Interrupt, SqlError};
-use sql_planner::access::settle;
-use sql_planner::plan::{Access, ColId, Columns, Lock, NodeId, Plan, Scan};
+use sql_planner::access::{settle, settle_merge};
+use sql_planner::plan::{Access, ColId, Columns, LateKeys, Lock, MergePart, NodeId, Plan, Scan};
 
 use crate::measure::Meters;
 use crate::reader::Reader;
@@ -175,10 +175,22 @@ impl Runtime {
 
     /// The keys that a scan reads in this run.
     pub fn access<'s>(&self, scan: &'s Scan) -> Result<Cow<'s, Access>, SqlError> {
-        let Access::Late(late) = &scan.access else { return Ok(Cow::Borrowed(&scan.access)) };
-        let conditions = late.conditions.iter().map(|c| self.settled(c)).collect::<Result<Vec<_>, _>>()?;
-        let access = settle(scan, late, conditions, &self.zone);
-        access.map(Cow::Owned).ok_or_else(|| SqlError::internal("plan", "a condition chooses no keys after all"))
+        let late = |late: &LateKeys| {
+            let conditions = late.conditions.iter().map(|c| self.settled(c)).collect::<Result<Vec<_>, _>>()?;
+            let access = settle(scan, late, conditions, &self.zone);
+            access.ok_or_else(|| SqlError::internal("plan", "a condition chooses no keys after all"))
+        };
+        Ok(match &scan.access {
+            Access::Late(keys) => Cow::Owned(late(keys)?),
+            Access::Merge(merge) => {
+                let part = |part: &MergePart| match &part.access {
+                    Access::Late(keys) => Ok(MergePart { access: late(keys)?, ..*part }),
+                    _ => Ok(part.clone()),
+                };
+                Cow::Owned(settle_merge(merge.all, merge.parts.iter().map(part).collect::<Result<_, SqlError>>()?))
+            }
+            access => Cow::Borrowed(access),
+        })
     }
 
     /// Values of an expression for a batch.

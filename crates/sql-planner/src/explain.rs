@@ -1,5 +1,6 @@
 //! A plan as EXPLAIN shows it: a tree in TiDB's columns.
 
+use codec::datum::Datum;
 use query::expr::{Expr, Named};
 use sql_catalog::TableInfo;
 
@@ -7,9 +8,10 @@ use super::access::EVERYTHING;
 use super::change::{self, Action};
 use super::estimate::estimate;
 use super::plan::{
-    Access, ColId, Columns, Frame, JoinKind, LateKeys, NodeId, Path, Physical, Plan, Scan, SortKey, Subquery,
-    SubqueryKind, WindowCall, WindowFunc,
+    Access, ColId, Columns, Frame, JoinKind, LateKeys, MergePart, NodeId, Path, Physical, Plan, Scan, SortKey,
+    Subquery, SubqueryKind, WindowCall, WindowFunc,
 };
+use super::ranges::{self, Interval};
 
 /// What the printer asks.
 struct Names<'a> {
@@ -140,6 +142,18 @@ fn window(partition: &[Expr], order: &[SortKey], calls: &[(WindowCall, ColId)], 
 /// Which conditions choose the keys of a run.
 fn decided_by(late: &LateKeys, rt: &Names<'_>) -> String {
     format!("decided by [{}]", list(&late.conditions, rt))
+}
+
+/// Ranges of handles in words.
+fn handle_words(list: &[(i64, i64)]) -> String {
+    let end = |v: i64, low| match v {
+        i64::MIN if low => "-inf".to_owned(),
+        i64::MAX if !low => "+inf".to_owned(),
+        v => v.to_string(),
+    };
+    let ranges: Vec<String> =
+        list.iter().take(8).map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false))).collect();
+    ranges.join(", ")
 }
 
 impl Lines {
@@ -290,6 +304,39 @@ impl Lines {
         self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, infos[1]);
     }
 
+    /// A part of an index merge: what leads to handles.
+    fn merged(
+        &mut self,
+        lead: &str,
+        part: &MergePart,
+        (object, table): (&dyn Fn(i64) -> String, &str),
+        pseudo: &str,
+        rt: &Names<'_>,
+    ) {
+        let (name, object, range) = match &part.access {
+            Access::Index { index, words, .. } => ("IndexRangeScan", object(*index), words.clone()),
+            Access::PointIndex { index, keys } => {
+                let values = |key: &Vec<Datum>| {
+                    ranges::words(&key[..key.len() - 1], &[Interval::point(key[key.len() - 1].clone())])
+                };
+                let some: Vec<String> = keys.iter().take(8).filter(|key| !key.is_empty()).map(values).collect();
+                ("IndexRangeScan", object(*index), some.join(", "))
+            }
+            Access::Late(late) => match late.path {
+                Path::Index { index, .. } => ("IndexRangeScan", object(index), decided_by(late, rt)),
+                Path::Handle { .. } => ("TableRangeScan", table.to_owned(), decided_by(late, rt)),
+            },
+            Access::Handles(list) => ("TableRangeScan", table.to_owned(), handle_words(list)),
+            Access::PointHandles(list) => {
+                let list: Vec<(i64, i64)> = list.iter().map(|h| (*h, *h)).collect();
+                ("TableRangeScan", table.to_owned(), handle_words(&list))
+            }
+            Access::Full | Access::Empty | Access::Merge(_) => ("TableFullScan", table.to_owned(), String::new()),
+        };
+        let info = format!("range:{range}, keep order:false{pseudo}");
+        self.push(lead.to_owned(), &format!("{name}(Build)"), Some(part.rows), "cop[tikv]", &object, &info);
+    }
+
     fn scan(&mut self, scan: &Scan, at: NodeId, rt: &Names<'_>, first: &str, rest: &str) {
         let rows = Some(scan.estimate);
         let table = format!("table:{}", scan.alias);
@@ -361,6 +408,14 @@ impl Lines {
                 let range = format!("range:{}, {order}", decided_by(late, rt));
                 self.lookup(lead, &rest, rows, (&index, &table), [&range, &of_rows]);
             }
+            Access::Merge(merge) => {
+                let kind = if merge.all { "intersection" } else { "union" };
+                self.push(lead, "IndexMerge", rows, "root", "", &format!("type: {kind}"));
+                for part in &merge.parts {
+                    self.merged(&format!("{rest}├─"), part, (&object, &table), pseudo, rt);
+                }
+                self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, &of_rows);
+            }
             access => {
                 let of_rows = |index: i64| scan.table.clustered_index().is_some_and(|key| key.id == index);
                 let of_index = match access {
@@ -389,17 +444,7 @@ impl Lines {
                         (name, object, format!("range:{}, ", decided_by(late, rt)))
                     }
                     Access::Handles(list) => {
-                        let end = |v: i64, low| match v {
-                            i64::MIN if low => "-inf".to_owned(),
-                            i64::MAX if !low => "+inf".to_owned(),
-                            v => v.to_string(),
-                        };
-                        let ranges: Vec<String> = list
-                            .iter()
-                            .take(8)
-                            .map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false)))
-                            .collect();
-                        ("TableRangeScan", table.clone(), format!("range:{}, ", ranges.join(", ")))
+                        ("TableRangeScan", table.clone(), format!("range:{}, ", handle_words(list)))
                     }
                     _ => ("TableFullScan", table.clone(), String::new()),
                 };

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `USE_INDEX(t, i, …)`, `FORCE_INDEX`, `INDEX` | only these indexes, or the table itself where none is named |
 //! | `IGNORE_INDEX(t, i, …)`, `NO_INDEX` | all but these |
+//! | `USE_INDEX_MERGE(t, i, …)`, `INDEX_MERGE` | several of these indexes together, or any, where that is possible |
+//! | `NO_INDEX_MERGE(t, i, …)` | none of these together with others; none of the table, or of any |
 //! | `HASH_JOIN(t, …)`, `NO_INDEX_JOIN` | these tables are not looked up |
 //! | `INL_JOIN(t, …)`, `INL_HASH_JOIN`, `NO_HASH_JOIN` | these tables are looked up by the rows joined to them, if a key allows |
 //! | `LEADING(t, …)`, `JOIN_ORDER`, `JOIN_PREFIX` | these tables are joined first, in this order |
@@ -33,6 +35,8 @@ fn wish(name: &str) -> Option<Wish> {
     Some(match name.to_ascii_uppercase().as_str() {
         "USE_INDEX" | "FORCE_INDEX" | "INDEX" => Wish::Index(IndexHint::Use),
         "IGNORE_INDEX" | "NO_INDEX" => Wish::Index(IndexHint::Ignore),
+        "USE_INDEX_MERGE" | "INDEX_MERGE" => Wish::Index(IndexHint::Merge),
+        "NO_INDEX_MERGE" => Wish::Index(IndexHint::Apart),
         "HASH_JOIN" | "NO_INDEX_JOIN" => Wish::Lookup(false),
         "INL_JOIN" | "INL_HASH_JOIN" | "NO_HASH_JOIN" => Wish::Lookup(true),
         "LEADING" | "JOIN_ORDER" | "JOIN_PREFIX" => Wish::Order,
@@ -61,6 +65,9 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
         };
         match wish {
             Wish::Never(why) => warnings.push(inapplicable(why)),
+            Wish::Index(IndexHint::Apart) if args.is_empty() => {
+                each_scan(plan, &mut |scan| scan.hints.push((IndexHint::Apart, Vec::new())));
+            }
             Wish::Index(kind) => {
                 let Some((table, indexes)) = args.split_first() else {
                     warnings.push(inapplicable("it names no table"));
@@ -74,7 +81,7 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
                     let table = || scan.table.name.original.clone();
                     warnings
                         .extend(gone.into_iter().map(|key| SqlError::NoSuchKey { key: key.clone(), table: table() }));
-                    let wanted = !there.is_empty() || (indexes.is_empty() && kind == IndexHint::Use);
+                    let wanted = !there.is_empty() || (indexes.is_empty() && kind != IndexHint::Ignore);
                     if wanted {
                         scan.hints.push((kind, there.into_iter().cloned().collect()));
                     }

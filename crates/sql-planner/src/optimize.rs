@@ -26,8 +26,8 @@ use super::decorrelate::Decorrelate;
 use super::estimate::{LOOKUP_ROW, LOOKUP_START, estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{
-    Access, ColId, Columns, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery, SubqueryKind,
-    bind_values, reads_only,
+    Access, ColId, Columns, IndexHint, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery,
+    SubqueryKind, bind_values, reads_only,
 };
 use super::{common_conditions, join_order, unnest, window};
 
@@ -241,6 +241,8 @@ impl Rules<'_> {
         scan.filters = std::mem::take(&mut scan.pushed.filters);
         scan.filters.append(&mut scan.residual);
         scan.filters.push(keys.clone());
+        // The keys are one index's: another would have to be read anew for each batch of them.
+        scan.hints.push((IndexHint::Apart, Vec::new()));
         // That the keys are looked up is settled, however many rows they have.
         let known = std::mem::take(&mut scan.known);
         let (mut scan, _) = self.place_scan(scan, &[], None);

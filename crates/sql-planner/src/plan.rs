@@ -371,8 +371,28 @@ pub enum Access {
         /// The entries have every wanted column: rows are not fetched.
         covering: bool,
     },
+    /// Rows to which several of the other ways lead together, each row once.
+    Merge(Box<Merge>),
     /// Keys that depend on what is known when the plan is run: then [`crate::access::settle`] makes one of the others of it.
     Late(Box<LateKeys>),
+}
+
+/// Several ways to the rows of one table, followed up to the rows' handles (index merge).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merge {
+    /// A row must be found on all of them; else on any.
+    pub all: bool,
+    /// The ways, two at least: keys, or entries that need not have every wanted column.
+    pub parts: Vec<MergePart>,
+}
+
+/// A way of a [`Merge`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MergePart {
+    /// Its keys.
+    pub access: Access,
+    /// Rough number of rows that it leads to.
+    pub rows: f64,
 }
 
 /// How to find keys when the plan is run.
@@ -411,16 +431,26 @@ impl Access {
         match self {
             Access::Empty | Access::PointHandles(_) | Access::PointIndex { .. } => true,
             Access::Late(late) => matches!(late.path, Path::Handle { points } | Path::Index { points, .. } if points),
-            Access::Full | Access::Handles(_) | Access::Index { .. } => false,
+            Access::Full | Access::Handles(_) | Access::Index { .. } | Access::Merge(_) => false,
         }
     }
 
-    /// Whether rows are looked up by what ranges of an index lead to.
+    /// Whether rows are looked up by what ranges of indexes lead to.
     pub fn is_lookup(&self) -> bool {
         match self {
+            Access::Merge(_) => true,
             Access::Index { covering, .. } => !covering,
             Access::Late(late) => matches!(late.path, Path::Index { points: false, covering: false, .. }),
             _ => false,
+        }
+    }
+
+    /// Calls `f` on the conditions that the run makes keys of.
+    fn each_expr(&mut self, f: &mut dyn FnMut(&mut Expr)) {
+        match self {
+            Access::Late(late) => late.conditions.iter_mut().for_each(f),
+            Access::Merge(merge) => merge.parts.iter_mut().for_each(|part| part.access.each_expr(f)),
+            _ => {}
         }
     }
 }
@@ -472,7 +502,7 @@ pub struct Scan {
     pub pushed: Pushed,
     /// Conditions that this server checks on the rows.
     pub residual: Vec<Expr>,
-    /// Names of indexes from USE INDEX (`Some(true, …)`) or IGNORE INDEX.
+    /// What is said of indexes, and their names.
     pub hints: Vec<(IndexHint, Vec<String>)>,
     /// What hints say of its part in joins.
     pub join_hint: JoinHint,
@@ -517,13 +547,17 @@ pub enum Taken {
     Skip,
 }
 
-/// `USE`, `FORCE` or `IGNORE INDEX`.
+/// `USE`, `FORCE` or `IGNORE INDEX`, and hints about several indexes together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IndexHint {
     /// Only these.
     Use,
     /// All but these.
     Ignore,
+    /// Several of these together, or any where none is named.
+    Merge,
+    /// None of these together with others, or none at all where none is named.
+    Apart,
 }
 
 impl Scan {
@@ -902,9 +936,7 @@ impl Plan {
                 scan.filters.iter_mut().for_each(&mut *f);
                 scan.residual.iter_mut().for_each(&mut *f);
                 scan.pushed.filters.iter_mut().for_each(&mut *f);
-                if let Access::Late(late) = &mut scan.access {
-                    late.conditions.iter_mut().for_each(&mut *f);
-                }
+                scan.access.each_expr(f);
                 if let Some(agg) = &mut scan.pushed.aggregate {
                     agg.group.iter_mut().for_each(|g| f(&mut g.0));
                     agg.aggs.iter_mut().for_each(|a| calls(&mut a.0, f));

@@ -560,7 +560,7 @@ fn strings_fit(from: &FieldType, column: &FieldType) -> bool {
 }
 
 /// What AND or OR joins, through all levels.
-fn parts(e: &Expr, func: Func) -> Vec<&Expr> {
+pub(crate) fn parts(e: &Expr, func: Func) -> Vec<&Expr> {
     let mut out = Vec::new();
     let mut rest = vec![e];
     while let Some(e) = rest.pop() {
