@@ -8,7 +8,7 @@ use super::access::EVERYTHING;
 use super::change::{self, Action};
 use super::estimate::estimate;
 use super::plan::{
-    Access, ColId, Columns, Frame, JoinKind, LateKeys, MergePart, NodeId, Path, Physical, Plan, Scan, SortKey,
+    Access, ColId, Columns, Frame, JoinKind, JoinWay, LateKeys, MergePart, NodeId, Path, Physical, Plan, Scan, SortKey,
     Subquery, SubqueryKind, WindowCall, WindowFunc,
 };
 use super::ranges::{self, Interval};
@@ -203,7 +203,7 @@ impl Lines {
                 let exprs: Vec<Expr> = exprs.iter().map(|e| e.0.clone()).collect();
                 self.push(lead, "Projection", rows, "root", "", &list(&exprs, rt));
             }
-            Plan::Join { kind, equal, other, lookup, .. } => {
+            Plan::Join { kind, equal, other, way, .. } => {
                 let kind = match kind {
                     JoinKind::Inner => "inner join",
                     JoinKind::Left => "left outer join",
@@ -225,14 +225,12 @@ impl Lines {
                 if !other.is_empty() {
                     info.push(format!("other cond:{}", list(other, rt)));
                 }
-                self.push(
-                    lead,
-                    if lookup.is_some() { "IndexJoin" } else { "HashJoin" },
-                    rows,
-                    "root",
-                    "",
-                    &info.join(", "),
-                );
+                let name = match way {
+                    JoinWay::Hash => "HashJoin",
+                    JoinWay::Lookup(_) => "IndexJoin",
+                    JoinWay::Merge => "MergeJoin",
+                };
+                self.push(lead, name, rows, "root", "", &info.join(", "));
             }
             Plan::Aggregate { group, aggs, .. } => {
                 let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();

@@ -8,6 +8,8 @@
 //! | `NO_INDEX_MERGE(t, i, …)` | none of these together with others; none of the table, or of any |
 //! | `HASH_JOIN(t, …)`, `NO_INDEX_JOIN` | these tables are not looked up |
 //! | `INL_JOIN(t, …)`, `INL_HASH_JOIN`, `NO_HASH_JOIN` | these tables are looked up by the rows joined to them, if a key allows |
+//! | `MERGE_JOIN(t, …)` | these tables are read in the order of the columns that join them, or sorted, and merged |
+//! | `NO_MERGE_JOIN(t, …)` | they are not |
 //! | `LEADING(t, …)`, `JOIN_ORDER`, `JOIN_PREFIX` | these tables are joined first, in this order |
 //! | `STRAIGHT_JOIN()`, `JOIN_FIXED_ORDER()` | tables are joined in the order of FROM |
 //!
@@ -27,8 +29,7 @@ enum Wish {
     Lookup(bool),
     Order,
     AsWritten,
-    /// There is no such way here.
-    Never(&'static str),
+    Merge(bool),
 }
 
 fn wish(name: &str) -> Option<Wish> {
@@ -41,7 +42,8 @@ fn wish(name: &str) -> Option<Wish> {
         "INL_JOIN" | "INL_HASH_JOIN" | "NO_HASH_JOIN" => Wish::Lookup(true),
         "LEADING" | "JOIN_ORDER" | "JOIN_PREFIX" => Wish::Order,
         "STRAIGHT_JOIN" | "JOIN_FIXED_ORDER" => Wish::AsWritten,
-        "MERGE_JOIN" => Wish::Never("there is no merge join"),
+        "MERGE_JOIN" | "TIDB_SMJ" => Wish::Merge(true),
+        "NO_MERGE_JOIN" => Wish::Merge(false),
         _ => return None,
     })
 }
@@ -64,7 +66,6 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
             hint: written.clone(),
         };
         match wish {
-            Wish::Never(why) => warnings.push(inapplicable(why)),
             Wish::Index(IndexHint::Apart) if args.is_empty() => {
                 each_scan(plan, &mut |scan| scan.hints.push((IndexHint::Apart, Vec::new())));
             }
@@ -92,6 +93,12 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
             }
             Wish::Lookup(lookup) => {
                 let missing = each_named(plan, &args, |scan, _| scan.join_hint.lookup = Some(lookup));
+                if !missing.is_empty() {
+                    warnings.push(absent(&missing));
+                }
+            }
+            Wish::Merge(merge) => {
+                let missing = each_named(plan, &args, |scan, _| scan.join_hint.merge = Some(merge));
                 if !missing.is_empty() {
                     warnings.push(absent(&missing));
                 }

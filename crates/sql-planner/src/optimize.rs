@@ -26,10 +26,12 @@ use super::decorrelate::Decorrelate;
 use super::estimate::{LOOKUP_ROW, LOOKUP_START, estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{
-    Access, ColId, Columns, IndexHint, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery,
-    SubqueryKind, bind_values, reads_only,
+    Access, ColId, Columns, IndexHint, JoinKind, JoinWay, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey,
+    Subquery, SubqueryKind, bind_values, reads_only,
 };
 use super::{common_conditions, join_order, unnest, window};
+
+mod merge_join;
 
 /// What plans depend on beside statement and schema.
 #[derive(Debug, Clone)]
@@ -132,9 +134,11 @@ impl Rules<'_> {
             }
             Plan::Project { input, exprs } => Plan::Project { input: Box::new(self.place(*input, limit)), exprs },
             Plan::Join { kind, left, right, equal, other, .. } => {
+                // As it was, a scan may still be read in another order.
+                let unplaced = [&*left, &*right].map(|side| bare_scan(side).cloned());
                 let left = self.place(*left, None);
                 let right = self.place(*right, None);
-                self.place_join(kind, left, right, equal, other)
+                self.place_join(kind, (left, right), unplaced, equal, other)
             }
             Plan::Aggregate { input, group, aggs, merge } => {
                 let input = self.place(*input, None);
@@ -183,7 +187,18 @@ impl Rules<'_> {
         Subquery { plan: self.optimize(subquery.plan), ..subquery }
     }
 
-    fn place_join(&self, kind: JoinKind, left: Plan, right: Plan, equal: Vec<(Expr, Expr)>, other: Vec<Expr>) -> Plan {
+    fn place_join(
+        &self,
+        kind: JoinKind,
+        (left, right): (Plan, Plan),
+        unplaced: [Option<Scan>; 2],
+        equal: Vec<(Expr, Expr)>,
+        other: Vec<Expr>,
+    ) -> Plan {
+        let merged = self.place_merge(kind, (&left, &right), &unplaced, (&equal, &other));
+        if let Some((plan, true)) = merged {
+            return plan;
+        }
         let (l, r) = (estimate(&left), estimate(&right));
         let wish = |side: &Plan| bare_scan(side).and_then(|scan| scan.join_hint.lookup);
         // What is to be looked up goes to the right, and what is not goes to the left, whichever is larger.
@@ -217,16 +232,18 @@ impl Rules<'_> {
             && let Some(scan) = self.place_lookup(scan, &equal[pair].1)
         {
             let right = Box::new(Plan::Scan(Box::new(scan)));
-            return Plan::Join { kind, left: Box::new(left), right, equal, other, lookup };
+            return Plan::Join { kind, left: Box::new(left), right, equal, other, way: JoinWay::Lookup(pair) };
         }
-        let lookup = None;
+        if let Some((plan, _)) = merged {
+            return plan;
+        }
         // A hash table over the smaller side.
         let (left, right, equal) = if kind == JoinKind::Inner && l < r {
             (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
         } else {
             (left, right, equal)
         };
-        Plan::Join { kind, left: Box::new(left), right: Box::new(right), equal, other, lookup }
+        Plan::Join { kind, left: Box::new(left), right: Box::new(right), equal, other, way: JoinWay::Hash }
     }
 
     /// A scan of whose rows those are read that have some values in a column: a parameter with the number of the column,
@@ -508,8 +525,8 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             let input = push_down(*input, down.collect());
             filter(Plan::Project { input: Box::new(input), exprs }, stay)
         }
-        Plan::Join { kind, left, right, equal, other, lookup } => {
-            push_join(kind, *left, *right, equal, other, lookup, conditions)
+        Plan::Join { kind, left, right, equal, other, way } => {
+            push_join(kind, *left, *right, equal, other, way, conditions)
         }
         Plan::Aggregate { input, group, aggs, merge } => {
             let (down, stay) = partition(conditions, |c| {
@@ -624,7 +641,7 @@ fn push_join(
     right: Plan,
     mut equal: Vec<(Expr, Expr)>,
     on: Vec<Expr>,
-    lookup: Option<usize>,
+    way: JoinWay,
     conditions: Vec<Expr>,
 ) -> Plan {
     let l: HashSet<ColId> = left.outputs().into_iter().collect();
@@ -673,7 +690,7 @@ fn push_join(
         right: Box::new(push_down(right, to_right)),
         equal,
         other,
-        lookup,
+        way,
     };
     filter(join, above)
 }
@@ -736,7 +753,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             });
             Plan::Union { inputs: inputs.collect(), ids }
         }
-        Plan::Join { kind, left, right, equal, other, lookup } => {
+        Plan::Join { kind, left, right, equal, other, way } => {
             let mut below = needed.clone();
             for (a, b) in &equal {
                 need(a, &mut below);
@@ -749,7 +766,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
                 right: Box::new(prune(*right, &below)),
                 equal,
                 other,
-                lookup,
+                way,
             }
         }
         Plan::Aggregate { input, group, aggs, merge } => {

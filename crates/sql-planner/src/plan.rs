@@ -128,6 +128,18 @@ impl JoinKind {
     }
 }
 
+/// How a join finds the right side's rows for those of the left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JoinWay {
+    /// By a hash table of them.
+    #[default]
+    Hash,
+    /// They are looked up by this pair of the equal ones, a batch of left rows at a time.
+    Lookup(usize),
+    /// Both sides come in the order of the equal pairs, upwards.
+    Merge,
+}
+
 /// An aggregate function call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AggCall {
@@ -525,6 +537,8 @@ pub struct Scan {
 pub struct JoinHint {
     /// Whether it is to be looked up; nothing is said: the cheaper way.
     pub lookup: Option<bool>,
+    /// Whether it is to be read in the order of the keys and merged; likewise.
+    pub merge: Option<bool>,
     /// Its place among the tables that are joined first.
     pub place: Option<usize>,
 }
@@ -714,8 +728,8 @@ pub enum Plan {
         equal: Vec<(Expr, Expr)>,
         /// Other conditions on a pair.
         other: Vec<Expr>,
-        /// Look rows of the right side up by this pair of `equal`, a batch of left rows at a time.
-        lookup: Option<usize>,
+        /// How rows of the right side are found.
+        way: JoinWay,
     },
     /// Groups.
     Aggregate {

@@ -14,7 +14,7 @@ use sql_catalog::row;
 use sql_context::ExecContext;
 use sql_planner::change::{Change, Check, Target, Value as Set};
 use sql_planner::optimize::positions;
-use sql_planner::plan::{Access, ColId, NodeId, Physical, Plan};
+use sql_planner::plan::{Access, ColId, JoinWay, NodeId, Physical, Plan};
 
 use super::check;
 use super::fitting::Fitting;
@@ -110,7 +110,7 @@ async fn find_rows<'c>(
 fn uses_keys(plan: &Plan) -> bool {
     match plan {
         Plan::Scan(scan) => scan.access != Access::Full,
-        Plan::Join { left, lookup: Some(_), .. } => uses_keys(left),
+        Plan::Join { left, way: JoinWay::Lookup(_), .. } => uses_keys(left),
         _ => plan.inputs().into_iter().all(uses_keys),
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use query::expr::{CmpOp, Func};
 use query::types::EvalType;
 use sql_base::memory::Limits;
-use sql_planner::plan::{AggCall, Columns, JoinKind};
+use sql_planner::plan::{AggCall, Columns, JoinKind, JoinWay};
 
 use super::*;
 use crate::testing::statement;
@@ -99,7 +99,7 @@ fn join(kind: JoinKind, equal: bool, other: bool) -> Plan {
         right: Box::new(table(1)),
         equal: if equal { vec![(column(LEFT[1]), column(RIGHT[1]))] } else { Vec::new() },
         other: if other { vec![less] } else { Vec::new() },
-        lookup: None,
+        way: JoinWay::Hash,
     }
 }
 

@@ -464,7 +464,8 @@ mod tests {
     #[test]
     fn a_work_table_is_joined_but_not_grouped_and_not_optional() {
         let table = || Box::new(Plan::WorkTable { number: 7, alias: "w".into(), ids: vec![1] });
-        let join = |kind, left, right| Plan::Join { kind, left, right, equal: vec![], other: vec![], lookup: None };
+        let join =
+            |kind, left, right| Plan::Join { kind, left, right, equal: vec![], other: vec![], way: Default::default() };
         let one = || Box::new(Plan::One);
         assert!(matches!(way_to(&join(JoinKind::Left, table(), one()), 7), Some(Ok(()))));
         assert!(matches!(way_to(&join(JoinKind::Inner, one(), table()), 7), Some(Ok(()))));
