@@ -23,7 +23,7 @@ use sql_planner::plan::{
 use crate::keys::key_bytes;
 use crate::measure::Measured;
 use crate::runtime::{Fixed, Operator, Runtime, Value, filter_batch};
-use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, sort, window};
+use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, shared, sort, window};
 
 type Input = Box<dyn Operator>;
 
@@ -146,6 +146,7 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let inputs_at = (0..recursive.inputs.len()).map(below).collect();
             cte::build(recursive, inputs_at, build, at, rt)
         }
+        Plan::Cte(cte) => shared::build(rt.shared(cte.number)?, rt.columns.types(&cte.ids), build, rt),
         Plan::WorkTable { number, ids, .. } => {
             let types = rt.columns.types(ids);
             let rows = rt.work_table(*number).into_iter();

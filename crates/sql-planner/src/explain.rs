@@ -98,6 +98,12 @@ pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, action: Op
     for (subquery, at) in physical.subqueries.iter().zip(physical.subquery_nodes()) {
         lines.subquery(subquery, at, &names);
     }
+    for (cte, at) in physical.shared.iter().zip(physical.shared_nodes()) {
+        let rows = Some(estimate(&cte.plan));
+        let info = format!("CTE_{}, evaluated once", cte.number);
+        lines.push(String::new(), "CTE", rows, "root", &format!("CTE:{}", cte.name), &info);
+        lines.node(&cte.plan, at, &names, "└─", "  ");
+    }
     lines.rows
 }
 
@@ -273,6 +279,13 @@ impl Lines {
                 let limit = recursive.limit.map_or(String::new(), |n| format!(", limit:{n}"));
                 let object = format!("CTE:{}", recursive.name);
                 self.push(lead, "RecursiveCTE", rows, "root", &object, &format!("{union}{limit}"));
+            }
+            Plan::Cte(cte) => {
+                let object = match cte.alias == cte.name {
+                    true => format!("CTE:{}", cte.name),
+                    false => format!("CTE:{} AS {}", cte.name, cte.alias),
+                };
+                self.push(lead, "CTEFullScan", rows, "root", &object, &format!("data:CTE_{}", cte.number));
             }
             Plan::WorkTable { alias, .. } => {
                 self.push(lead, "CTETable", rows, "root", &format!("CTE:{alias}"), "rows of the last round");
@@ -515,7 +528,7 @@ mod tests {
         };
         let group = vec![(columns.expr(of_rounds), key)];
         let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
-        let physical = Physical { plan, subqueries: Vec::new(), columns: columns.into() };
+        let physical = Physical { plan, columns: columns.into(), ..Physical::default() };
         let seen: Vec<String> =
             lines(&physical, &|_| false, None).iter().map(|line| line.columns(false).join("|")).collect();
         assert_eq!(

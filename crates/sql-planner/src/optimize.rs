@@ -1,6 +1,7 @@
 //! Rules that make a bound plan cheap ([`optimize`]), in this order:
 //!
-//! 1. subqueries that are conditions become joins ([`unnest`]);
+//! 1. CTEs that are named once take the place of their names ([`shared`]), subqueries that are conditions become joins
+//!    ([`unnest`]);
 //! 2. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
 //! 3. inner joins are ordered ([`join_order`]);
 //! 4. columns and window functions that nobody reads are not computed ([`prune`]);
@@ -26,10 +27,10 @@ use super::decorrelate::Decorrelate;
 use super::estimate::{LOOKUP_ROW, LOOKUP_START, estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{
-    Access, ColId, Columns, IndexHint, JoinKind, JoinWay, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey,
-    Subquery, SubqueryKind, bind_values, reads_only,
+    Access, ColId, Columns, IndexHint, JoinKind, JoinWay, Logical, Path, Physical, Plan, PushedAgg, Scan, Shared,
+    SortKey, Subquery, SubqueryKind, bind_values, reads_only,
 };
-use super::{common_conditions, join_order, unnest, window};
+use super::{common_conditions, join_order, shared, unnest, window};
 
 mod merge_join;
 
@@ -44,22 +45,52 @@ pub struct Settings {
 
 /// The plan of a statement.
 pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
-    let Logical { mut plan, subqueries, columns } = logical;
+    let Logical { mut plan, mut subqueries, shared, columns } = logical;
     let columns: Arc<Columns> = columns.into();
     let rules = Rules { zone: &settings.zone, statistics: &settings.statistics, columns: &columns };
+    let mut shared = shared::merge_single(&mut plan, &mut subqueries, shared, &columns);
     let slots = slots(&subqueries, &columns);
-    let reads = unnest::reads(&mut plan);
-    plan = unnest::unnest(plan, &reads);
-    let subqueries = subqueries.into_iter().map(|mut subquery| {
-        let reads = unnest::reads(&mut subquery.plan);
-        subquery.plan = unnest::unnest(subquery.plan, &reads);
+    let unnested = |plan: &mut Plan| {
+        let reads = unnest::reads(plan);
+        *plan = unnest::unnest(std::mem::take(plan), &reads);
+    };
+    unnested(&mut plan);
+    subqueries.iter_mut().for_each(|subquery| unnested(&mut subquery.plan));
+    shared.iter_mut().for_each(|cte| unnested(&mut cte.plan));
+    if !shared.is_empty() {
+        ask_inside(&mut plan, &mut subqueries, &mut shared);
+    }
+    let mut rows = HashMap::new();
+    for cte in &mut shared {
+        shared::tell_rows(&mut cte.plan, &rows);
+        cte.plan.each_expr(&mut |e| bind_values(e, &slots));
+        cte.plan = rules.optimize(std::mem::take(&mut cte.plan));
+        rows.insert(cte.number, estimate(&cte.plan));
+    }
+    for subquery in &mut subqueries {
+        shared::tell_rows(&mut subquery.plan, &rows);
         subquery.each_expr(&mut |e| bind_values(e, &slots));
-        Subquery { plan: rules.optimize(subquery.plan), ..subquery }
-    });
-    let subqueries = subqueries.collect();
+        subquery.plan = rules.optimize(std::mem::take(&mut subquery.plan));
+    }
+    shared::tell_rows(&mut plan, &rows);
     plan.each_expr(&mut |e| bind_values(e, &slots));
     let plan = rules.optimize(plan);
-    Physical { plan, subqueries, columns }
+    Physical { plan, subqueries, shared, columns }
+}
+
+/// Moves what all who name a CTE ask of its rows into it.
+fn ask_inside(plan: &mut Plan, subqueries: &mut [Subquery], ctes: &mut [Shared]) {
+    let mut asked = HashMap::new();
+    let readers = std::iter::once(plan).chain(subqueries.iter_mut().map(|s| &mut s.plan));
+    for reader in readers {
+        *reader = push_down(std::mem::take(reader), Vec::new());
+        shared::collect(reader, ctes, &mut asked);
+    }
+    for at in (0..ctes.len()).rev() {
+        let conditions = shared::ask_inside(ctes[at].number, &mut asked).into_iter().collect();
+        ctes[at].plan = push_down(std::mem::take(&mut ctes[at].plan), conditions);
+        shared::collect(&ctes[at].plan, ctes, &mut asked);
+    }
 }
 
 /// The parameters that stand for what subqueries answer, by the columns that stood for it.
@@ -735,7 +766,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             recursive.inputs = inputs.collect();
             Plan::Recursive(recursive)
         }
-        table @ Plan::WorkTable { .. } => table,
+        table @ (Plan::WorkTable { .. } | Plan::Cte(_)) => table,
         Plan::Repeat { input, times } => {
             let mut below = needed.clone();
             need(&times, &mut below);

@@ -26,6 +26,8 @@ pub struct Logical {
     pub plan: Plan,
     /// Subqueries that depend on no row, in the order in which they are run.
     pub subqueries: Vec<Subquery>,
+    /// CTEs that [`Plan::Cte`]s name; each names only those before it.
+    pub shared: Vec<Shared>,
     /// All columns.
     pub columns: Columns,
 }
@@ -37,6 +39,8 @@ pub struct Physical {
     pub plan: Plan,
     /// Subqueries that are run first, in this order. Their answers are the values of parameters.
     pub subqueries: Vec<Subquery>,
+    /// CTEs that are named more than once; each names only those before it. They are run when their rows are first asked for.
+    pub shared: Vec<Shared>,
     /// All columns.
     pub columns: Arc<Columns>,
 }
@@ -45,14 +49,19 @@ impl Physical {
     /// Every base table that is read.
     pub fn tables(&self) -> Vec<Arc<TableInfo>> {
         let mut tables = Vec::new();
-        self.plan.tables(&mut tables);
-        self.subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+        self.plans().for_each(|plan| plan.tables(&mut tables));
         tables
+    }
+
+    /// Its plan, then those of its subqueries and of what is shared.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let subqueries = self.subqueries.iter().map(|s| &s.plan);
+        std::iter::once(&self.plan).chain(subqueries).chain(self.shared.iter().map(|s| &s.plan))
     }
 
     /// Whether a base table is read with (`locked`) or without a lock clause.
     pub fn reads(&self, locked: bool) -> bool {
-        self.plan.reads(locked) || self.subqueries.iter().any(|s| s.plan.reads(locked))
+        self.plans().any(|plan| plan.reads(locked))
     }
 }
 
@@ -72,6 +81,16 @@ impl Columns {
     pub fn add(&mut self, name: impl Into<String>, ty: FieldType) -> ColId {
         self.list.push((name.into(), ty));
         self.list.len() - 1
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// Has messages call a column so.
@@ -676,6 +695,34 @@ pub struct Recursive {
     pub limit: Option<u64>,
 }
 
+/// A CTE, for all who name it.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Its number in the statement.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub ids: Vec<ColId>,
+    /// Its rows, whose columns are these.
+    pub plan: Plan,
+}
+
+/// A CTE where it is named.
+#[derive(Debug, Clone)]
+pub struct Cte {
+    /// Which.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// What it is called here.
+    pub alias: String,
+    /// Numbers that its columns have here.
+    pub ids: Vec<ColId>,
+    /// Rough number of rows.
+    pub rows: f64,
+}
+
 /// A plan.
 #[derive(Debug, Clone, Default)]
 pub enum Plan {
@@ -792,6 +839,8 @@ pub enum Plan {
     },
     /// Rounds of a query until one adds nothing.
     Recursive(Box<Recursive>),
+    /// The rows of a [`Shared`] CTE.
+    Cte(Box<Cte>),
     /// The rows that the last round added.
     WorkTable {
         /// Of which recursive query.
@@ -836,6 +885,7 @@ impl Plan {
                 ids.clone()
             }
             Plan::Recursive(recursive) => recursive.ids.clone(),
+            Plan::Cte(cte) => cte.ids.clone(),
             Plan::Expand { input, group, level } => {
                 let mut ids = input.outputs();
                 ids.extend(group.iter().map(|g| g.1));
@@ -883,7 +933,7 @@ impl Plan {
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
-            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } | Plan::Cte(_) => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
             | Plan::Expand { input, .. }
@@ -918,7 +968,7 @@ impl Plan {
     pub fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
-            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } | Plan::Cte(_) => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
             | Plan::Expand { input, .. }
@@ -1005,7 +1055,8 @@ impl Plan {
 }
 
 /// The number of a plan's node, in the order in which EXPLAIN shows them: first a node, then all below it from the first to the
-/// last. The nodes of subqueries that are run first follow those of the plan.
+/// last. The nodes of subqueries that are run first follow those of the plan, and those of shared
+/// CTEs are the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeId(pub usize);
 
@@ -1019,16 +1070,25 @@ impl NodeId {
 impl Physical {
     /// The numbers of the first nodes of its subqueries.
     pub fn subquery_nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.subqueries.iter().scan(self.plan.nodes(), |next, subquery| {
+        self.first_nodes().skip(1).take(self.subqueries.len())
+    }
+
+    /// The numbers of the first nodes of what is shared.
+    pub fn shared_nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.first_nodes().skip(1 + self.subqueries.len())
+    }
+
+    fn first_nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.plans().scan(0, |next, plan| {
             let first = NodeId(*next);
-            *next += subquery.plan.nodes();
+            *next += plan.nodes();
             Some(first)
         })
     }
 
     /// How many nodes it has.
     pub fn nodes(&self) -> usize {
-        self.plan.nodes() + self.subqueries.iter().map(|s| s.plan.nodes()).sum::<usize>()
+        self.plans().map(Plan::nodes).sum()
     }
 }
 
@@ -1087,7 +1147,7 @@ mod tests {
         let subquery = Subquery { slot: 0, kind: SubqueryKind::Exists, plan: limit(Plan::One) };
         let apply = Plan::Apply { input: Box::new(limit(Plan::One)), subquery: Box::new(subquery.clone()) };
         assert_eq!(NodeId(0).below(&apply, 1), NodeId(3));
-        let physical = Physical { plan, subqueries: vec![subquery.clone(), subquery], columns: Arc::default() };
+        let physical = Physical { plan, subqueries: vec![subquery.clone(), subquery], ..Physical::default() };
         assert_eq!(physical.subquery_nodes().collect::<Vec<_>>(), [NodeId(7), NodeId(9)]);
         assert_eq!(physical.nodes(), 11);
     }

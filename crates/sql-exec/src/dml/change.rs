@@ -59,6 +59,7 @@ async fn find_rows<'c>(
     let with_values = |mut rt: Runtime| {
         rt.memory = memory.clone();
         rt.meters = meters_of(physical);
+        rt.share(physical);
         values.iter().for_each(|(id, value)| rt.set_param(*id, value.clone()));
         Arc::new(rt)
     };
