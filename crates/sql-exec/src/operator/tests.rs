@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use query::expr::{CmpOp, Func};
 use query::types::EvalType;
 use sql_base::memory::Limits;
-use sql_planner::plan::{AggCall, Columns, Cte, JoinKind, Physical, Shared};
+use sql_planner::plan::{AggCall, Columns, Cte, Frame, JoinKind, Physical, Recursive, Shared, WindowCall, WindowFunc};
 
 use super::*;
 use crate::testing::statement;
@@ -256,6 +256,45 @@ fn without_leave_to_write_the_quota_is_an_error_that_names_it() {
         match run(&plan, &[&a, &b], limits) {
             Err(error @ SqlError::MemoryQuota(1)) => assert!(error.to_string().contains("tidb_mem_quota_query")),
             other => panic!("{:?}", other.map(|(rows, _)| rows.len())),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_to_disk_ends_with_the_quota_by_name() {
+    let rows = many(4000, 3000, 1);
+    let call = WindowCall {
+        func: WindowFunc::RowNumber,
+        args: Vec::new(),
+        frame: Frame::whole(),
+        ty: sql_planner::window::number_type(),
+    };
+    let window = Plan::Window {
+        input: Box::new(table(0)),
+        partition: Vec::new(),
+        order: Vec::new(),
+        calls: vec![(call, RESULTS[1])],
+    };
+    let recursive = Plan::Recursive(Box::new(Recursive {
+        name: "r".into(),
+        number: 7,
+        ids: LEFT.to_vec(),
+        inputs: vec![table(0), Plan::WorkTable { number: 7, alias: "r".into(), ids: LEFT.to_vec() }],
+        distinct: false,
+        limit: None,
+    }));
+    let one_group = match aggregate() {
+        Plan::Aggregate { input, mut aggs, merge, .. } => {
+            aggs.truncate(1);
+            aggs[0].0 = AggCall { args: vec![column(LEFT[1])], distinct: true, ..aggs[0].0.clone() };
+            Plan::Aggregate { input, group: Vec::new(), aggs, merge }
+        }
+        plan => plan,
+    };
+    for plan in [window, recursive, one_group] {
+        match run(&plan, &[&rows], LITTLE) {
+            Err(error @ SqlError::MemoryQuota(1)) => assert_eq!(error.code().0, 8175),
+            other => panic!("{:?} of {plan:?}", other.map(|(rows, _)| rows.len())),
         }
     }
 }
