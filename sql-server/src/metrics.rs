@@ -18,11 +18,11 @@ pub(crate) static RETRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     net::metrics::counters("sql_server_statement_retries_total", "Statements run again after a conflict", &["mode"])
 });
 
-/// Queries whose plans may be kept: those that found theirs (`hit`), and those that had to be planned (`miss`).
+/// Queries and changes whose plans may be kept: those that found theirs (`hit`), and those that had to be planned (`miss`).
 pub(crate) static PLANS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     net::metrics::counters(
         "sql_server_plan_cache_total",
-        "Queries that are prepared or come again, by whether their plan was kept",
+        "Queries and changes that are prepared or come again, by whether their plan was kept",
         &["result"],
     )
 });

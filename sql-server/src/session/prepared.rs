@@ -168,11 +168,7 @@ impl Session {
     /// the current one by now: that one is given.
     fn enter_prepared(&mut self, source: &Source) -> Option<Option<String>> {
         self.plan_key = self.state.vars.settings().prepared_plan_cache.then(|| source.plan_key.clone());
-        let reads = matches!(
-            source.parsed.statement,
-            Statement::Query(_) | Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. }
-        );
-        (reads && self.state.database.as_deref() != source.database.as_deref())
+        (is_planned(&source.parsed.statement) && self.state.database.as_deref() != source.database.as_deref())
             .then(|| std::mem::replace(&mut self.state.database, source.database.as_deref().map(str::to_owned)))
     }
 
@@ -186,7 +182,7 @@ impl Session {
 
     /// Counts whether a statement that may have a plan found it.
     pub(super) fn count_plan(&self, statement: &Statement) {
-        if matches!(statement, Statement::Query(_)) && self.plan_key.is_some() {
+        if is_planned(statement) && self.plan_key.is_some() {
             let result = if self.state.plan_from_cache { "hit" } else { "miss" };
             metrics::PLANS.with_label_values(&[result]).inc();
         }
@@ -232,4 +228,12 @@ impl Session {
             None => Err(SqlError::UnknownStatement { name: name.into(), command: "DEALLOCATE PREPARE" }),
         }
     }
+}
+
+/// Whether a statement is one that has a plan.
+fn is_planned(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_) | Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. }
+    )
 }
