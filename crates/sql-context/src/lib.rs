@@ -16,6 +16,7 @@
 //! Not here: who decides what a statement does (`sql-server`'s session), planning, reading rows.
 
 mod context;
+mod duplicates;
 mod evaluation;
 mod services;
 mod state;
@@ -26,6 +27,7 @@ mod user_locks;
 pub mod vars;
 
 pub use context::ExecContext;
+pub use duplicates::Duplicates;
 pub use evaluation::{eval_context, time_zone};
 pub use services::{Services, VirtualRows};
 pub use state::{Identity, Level, SessionState, Variables, Warning, type_of_datum};

@@ -98,7 +98,7 @@ impl SessionState {
         let used: Vec<UsedTable> =
             self.txn.used.iter().map(|(id, revision)| UsedTable { id: *id, revision: *revision }).collect();
         let schema = self.txn.schema.clone();
-        let mut duplicates = std::mem::take(&mut self.txn.duplicates);
+        let duplicates = std::mem::take(&mut self.txn.duplicates);
         let changes = std::mem::take(&mut self.txn.changes);
         let Some(mut txn) = self.txn.reset() else { return Ok(()) };
         if txn.is_readonly() {
@@ -138,10 +138,10 @@ impl SessionState {
                 }
                 // A duplicate that only the commit found. Its key says which columns and values, as far as the collation
                 // keeps them.
-                if let kv_client::Error::KeyExists { key } = &e
-                    && let Some(duplicate) = duplicates.remove(key)
+                if let (kv_client::Error::KeyExists { key }, Ok(client)) = (&e, server.kv())
+                    && let Some(duplicate) = duplicates.first(key, None, &client).await
                 {
-                    return Err(duplicate);
+                    return Err(duplicate.clone());
                 }
                 if let (kv_client::Error::KeyExists { key }, Some(schema)) = (&e, &schema) {
                     let zone = time_zone(self);

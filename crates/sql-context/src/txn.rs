@@ -1,6 +1,6 @@
 //! The transaction of a session: what it remembers of it. How it begins and ends is in `transaction`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use codec::timestamp::Timestamp;
@@ -8,6 +8,7 @@ use kv_client::{Stage, Transaction};
 use sql_base::SqlError;
 use sql_catalog::{RowChanges, Schema, TableInfo, TableKind};
 
+use crate::duplicates::Duplicates;
 use crate::services::Services;
 
 /// The transaction of a session.
@@ -32,7 +33,7 @@ pub struct TxnState {
     /// Rows that it has changed, by table: a few, so they are looked through.
     pub(crate) changes: Vec<(i64, RowChanges)>,
     /// What to say of keys that its commit finds to exist.
-    pub duplicates: HashMap<Vec<u8>, SqlError>,
+    pub(crate) duplicates: Duplicates,
     /// What `SET TRANSACTION …` said.
     pub next: NextTransaction,
 }
@@ -56,6 +57,13 @@ pub struct NextTransaction {
 }
 
 impl TxnState {
+    /// Remembers what to say of keys that only the commit finds to exist.
+    pub fn remember_duplicates(&mut self, found: Duplicates) {
+        if let Some(txn) = &self.kv {
+            self.duplicates.extend(found, txn.buffer());
+        }
+    }
+
     /// Its start timestamp, 0 if it has none yet.
     pub fn start_ts(&self) -> u64 {
         self.kv.as_ref().map_or(0, |t| t.start_ts().0)

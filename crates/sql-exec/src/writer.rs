@@ -8,17 +8,17 @@
 //! ([`TableInfo::maintained_indexes`]).
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::table::{self, Handle, PhysicalTableId};
 use codec::types::TypeCode;
-use kv_client::{LockOptions, LockWait, Transaction};
+use kv_client::{Client, LockOptions, LockWait, Transaction};
 use query::context::{Occurs, TimeZone};
 use sql_base::SqlError;
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
+use sql_context::Duplicates;
 
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
@@ -29,7 +29,7 @@ pub(crate) struct Writer {
     /// Keys to be locked when the statement ends.
     keys: Vec<Vec<u8>>,
     /// Error for each key that may turn out to exist.
-    duplicates: HashMap<Vec<u8>, SqlError>,
+    duplicates: Duplicates,
     /// Rows so far.
     changes: RowChanges,
 }
@@ -38,11 +38,11 @@ impl Writer {
     /// For a table.
     pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
         let at = table.physical_id();
-        Writer { table, at, zone, keys: Vec::new(), duplicates: HashMap::new(), changes: RowChanges::default() }
+        Writer { table, at, zone, keys: Vec::new(), duplicates: Duplicates::default(), changes: RowChanges::default() }
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
-    pub(crate) fn into_duplicates(self) -> HashMap<Vec<u8>, SqlError> {
+    pub(crate) fn into_duplicates(self) -> Duplicates {
         self.duplicates
     }
 
@@ -53,7 +53,7 @@ impl Writer {
 
     fn error(&self, e: kv_client::Error) -> SqlError {
         match &e {
-            kv_client::Error::KeyExists { key } => match self.duplicates.get(key) {
+            kv_client::Error::KeyExists { key } => match self.duplicates.of(key) {
                 Some(d) => d.clone(),
                 None => e.into(),
             },
@@ -75,7 +75,7 @@ impl Writer {
         index: Option<&IndexInfo>,
         row: &[Datum],
     ) -> Result<(), SqlError> {
-        self.duplicates.insert(key.clone(), row::duplicate_row(&self.table, index, row, &self.zone));
+        self.duplicates.add(key.clone(), row::duplicate_row(&self.table, index, row, &self.zone));
         txn.insert(key.clone(), value).map_err(|e| self.error(e))?;
         self.keys.push(key);
         Ok(())
@@ -214,8 +214,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the statement: locks what it changed, which also finds duplicates.
-    pub(crate) async fn finish(&mut self, txn: &mut Transaction, wait: LockWait) -> Result<(), SqlError> {
+    /// Ends the statement: locks what it changed, which also finds duplicates; of several the first is told.
+    pub(crate) async fn finish(
+        &mut self,
+        txn: &mut Transaction,
+        client: &Client,
+        wait: LockWait,
+    ) -> Result<(), SqlError> {
         self.check_room(txn)?;
         let mut keys = std::mem::take(&mut self.keys);
         // Rows that were locked when they were read need nothing more, unless a pending insert is still to be checked.
@@ -223,8 +228,14 @@ impl Writer {
         if !txn.is_pessimistic() || keys.is_empty() {
             return Ok(());
         }
-        txn.lock_keys(keys, LockOptions { wait, ..LockOptions::default() }).await.map_err(|e| self.error(e))?;
-        Ok(())
+        match txn.lock_keys(keys, LockOptions { wait, ..LockOptions::default() }).await {
+            Ok(_) => Ok(()),
+            Err(kv_client::Error::KeyExists { key }) => {
+                let first = self.duplicates.first(&key, Some(txn.buffer()), client).await;
+                Err(first.cloned().unwrap_or_else(|| kv_client::Error::KeyExists { key }.into()))
+            }
+            Err(e) => Err(self.error(e)),
+        }
     }
 
     /// Whether a temporary table is no larger than it may be. Its bytes are counted only when all that is pending would

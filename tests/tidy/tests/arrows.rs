@@ -93,7 +93,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "sql-context",
-        &["context", "transaction", "evaluation", "state", "temporary", "txn", "user_locks", "services", "vars"],
+        &[
+            "context",
+            "transaction",
+            "evaluation",
+            "state",
+            "temporary",
+            "txn",
+            "duplicates",
+            "user_locks",
+            "services",
+            "vars",
+        ],
     ),
     (
         "sql-exec",

@@ -249,11 +249,12 @@ pub(super) async fn update(
         ctx.auto_ids(&target.table)?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
     let counts: Vec<_> = writers.iter().map(Writer::changes).collect();
+    let client = ctx.server.kv()?;
     for mut w in writers {
         let txn = ctx.txn().await?;
-        w.finish(txn, wait).await?;
+        w.finish(txn, &client, wait).await?;
         if !txn.is_pessimistic() {
-            ctx.session.txn.duplicates.extend(w.into_duplicates());
+            ctx.session.txn.remember_duplicates(w.into_duplicates());
         }
     }
     counts.into_iter().for_each(|c| ctx.session.txn.count_changes(c));
@@ -296,9 +297,10 @@ pub(super) async fn delete(
             }
         }
     }
+    let client = ctx.server.kv()?;
     for w in &mut writers {
         let txn = ctx.txn().await?;
-        w.finish(txn, wait).await?;
+        w.finish(txn, &client, wait).await?;
     }
     writers.iter().for_each(|w| ctx.session.txn.count_changes(w.changes()));
     collect_context(ctx, &found.rt);

@@ -154,6 +154,7 @@ pub(super) async fn insert(
     let wait = lock_wait(ctx.session, false);
     let zone = fitting.zone.clone();
     let mut writer = Writer::new(table.clone(), zone.clone());
+    let client = ctx.server.kv()?;
     let (mut affected, mut unchanged) = (0, 0);
     let mut duplicates = 0;
     // The first id that was generated for a row which is there now, and the id of the last row inserted or updated.
@@ -168,11 +169,11 @@ pub(super) async fn insert(
             }
             last_id = auto_value(row);
         }
-        writer.finish(txn, wait).await?;
+        writer.finish(txn, &client, wait).await?;
         let pessimistic = txn.is_pessimistic();
         ctx.session.txn.count_changes(writer.changes());
         if !pessimistic {
-            ctx.session.txn.duplicates.extend(writer.into_duplicates());
+            ctx.session.txn.remember_duplicates(writer.into_duplicates());
         }
     } else {
         // Everything that may be in the way is read (and locked) at once.
@@ -278,7 +279,7 @@ pub(super) async fn insert(
                 continue 'rows;
             }
         }
-        writer.finish(txn, wait).await?;
+        writer.finish(txn, &client, wait).await?;
         ctx.session.txn.count_changes(writer.changes());
     }
     let said_id = collect_context(ctx, &rt);
