@@ -177,9 +177,8 @@ impl<E: Engine> Node<E> {
         bootstrap(&engine, &*pd, &me).await?;
         until_reached(|| pd.put_store(me.clone())).await.context("register the store")?;
 
-        let started = Instant::now();
-        // Zero means "no lease" to readers, so that time begins after it.
-        let clock: crate::raftstore::handle::Clock = Arc::new(move || 1 + started.elapsed().as_nanos() as u64);
+        // Leases are counted by it, so it runs while the machine sleeps. Zero means "no lease" to readers.
+        let clock: crate::raftstore::handle::Clock = Arc::new(|| 1 + net::clock::since_boot().as_nanos() as u64);
         let cfg = config.store_config();
         let tick = Duration::from_nanos(cfg.tick_nanos);
         let shared = Shared::new(me.id, engine, clock, cfg.entry_bytes_max);

@@ -10,6 +10,7 @@
 //! Nothing here knows a Meridian message. Servers take listeners and `Channels` from outside, so that a whole
 //! cluster also runs inside one process: ending one server's token closes exactly its connections.
 
+pub mod clock;
 pub mod config;
 mod dial;
 mod failover;
