@@ -210,11 +210,18 @@ impl<E: Engine> Node<E> {
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
         let routes =
             tonic::service::Routes::new(service.into_server()).add_service(DeadlockService::default().into_server());
-        let options = ServeOptions { tls: config.security.is_set().then(|| config.security.clone()), grace: GRACE };
+        let tls = config.security.is_set().then(|| config.security.clone());
+        let local = me.address == addr.to_string();
+        let options = ServeOptions { tls, grace: GRACE, local };
         let mut tasks = vec![serve(listener, net::grpc::router(routes), options, stop.clone())];
         if let Some(listener) = status_listener {
             let options = ServeOptions { grace: GRACE, ..ServeOptions::default() };
-            tasks.push(serve(listener, status_router(handle.clone(), me.clone()), options, stop.clone()));
+            tasks.push(serve(
+                listener,
+                status_router(handle.clone(), me.clone(), local.then(|| net::local::name(addr))),
+                options,
+                stop.clone(),
+            ));
         }
         tracing::info!(store = me.id, %addr, labels = ?config.labels, "storage node serves");
         Ok(Node { addr, status_addr, handle, driver: Some(driver), failure, stop, tasks })
@@ -388,8 +395,14 @@ struct Status<E: Engine> {
     started: Instant,
 }
 
-fn status_router<E: Engine>(handle: RaftStoreHandle<E>, me: metapb::Store) -> axum::Router {
-    let status = Arc::new(Status { handle, me, started: Instant::now() });
+    /// What gRPC is offered on beside its port, for callers on this machine.
+    unix_socket: Option<String>,
+fn status_router<E: Engine>(
+    handle: RaftStoreHandle<E>,
+    me: metapb::Store,
+    unix_socket: Option<String>,
+) -> axum::Router {
+    let status = Arc::new(Status { handle, me, unix_socket, started: Instant::now() });
     axum::Router::new()
         .route("/status", get(status_page::<E>))
         .route("/health", get(|| async { axum::Json(serde_json::json!({ "health": true })) }))
@@ -424,6 +437,7 @@ async fn status_page<E: Engine>(State(status): State<Arc<Status<E>>>) -> axum::J
         "version": env!("CARGO_PKG_VERSION"),
         "labels": labels,
         "uptime_seconds": status.started.elapsed().as_secs(),
+        "unix_socket": status.unix_socket,
         "region_count": regions.len(),
         "leader_count": leaders,
         "resident_bytes": net::metrics::resident_bytes(),

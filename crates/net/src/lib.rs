@@ -17,6 +17,7 @@ mod failover;
 pub mod grpc;
 pub mod http;
 pub mod logging;
+pub mod local;
 pub mod metrics;
 pub mod shutdown;
 
