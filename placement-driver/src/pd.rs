@@ -188,6 +188,7 @@ impl Pd {
             let data_error = |source| StartError::Data { path: config.data_dir.display().to_string(), source };
             Some(Metastore::start(Some(&dir), options, channels.clone()).map_err(data_error)?)
         } else {
+                quota_bytes: config.quota_backend_bytes.0,
             None
         };
         let shared = Arc::new(Shared {

@@ -48,6 +48,10 @@ const CHECKPOINT_BYTES: u64 = 16 << 20;
 const HISTORY_MS: u64 = 3_600_000;
 const HISTORY_REVISIONS: i64 = 100_000;
 const HISTORY_CHECK_TICKS: u64 = 600;
+/// How often the leader notes how far history is, and looks whether it takes too much of the quota: 1 s.
+const HISTORY_NOTE_TICKS: u64 = 10;
+/// History that is kept in that case: a minute.
+const PRESSED_HISTORY_MS: u64 = 60_000;
 /// Requests waiting for the member's thread. When full, a caller is refused with "too many requests".
 const INPUTS_MAX: usize = 4_096;
 /// Proposals kept while there is no leader. More are refused with "no leader".
@@ -163,11 +167,13 @@ pub struct Core {
     ticks: u64,
     /// (time, revision) pairs, for compaction.
     history: VecDeque<(u64, i64)>,
+    /// Bytes that the state may take in memory.
+    quota_bytes: u64,
 }
 
 impl Core {
-    /// A member `id` over its log.
-    pub fn new(id: u64, wal: Wal, single: bool) -> Result<Core, raft::Error> {
+    /// A member `id` over its log. `quota_bytes`: what the state may take in memory.
+    pub fn new(id: u64, wal: Wal, single: bool, quota_bytes: u64) -> Result<Core, raft::Error> {
         let shared_state = wal.shared();
         let (applied, revision) = {
             let applied = shared_state.read();
@@ -214,6 +220,7 @@ impl Core {
             reads_confirmed: Vec::new(),
             ticks: 0,
             history: VecDeque::new(),
+            quota_bytes,
         })
     }
 
@@ -264,7 +271,7 @@ impl Core {
                 tracing::debug!(lease = id, "metastore: lease expired");
                 self.propose_own(Command::LeaseRevoke(LeaseRevokeRequest { id }));
             }
-            if self.ticks.is_multiple_of(HISTORY_CHECK_TICKS) {
+            if self.ticks.is_multiple_of(HISTORY_NOTE_TICKS) {
                 self.limit_history(now_ms);
             }
         }
@@ -421,19 +428,22 @@ impl Core {
             let applied = self.shared.state.read();
             (applied.state.revision(), applied.state.compacted())
         };
+    /// Has history forgotten that is too old or too long; every minute, or at once where the store takes more than half of
+    /// its quota: keys that change often may not raise the alarm by what they were before.
         self.history.push_back((now_ms, revision));
-        let mut target = revision - HISTORY_REVISIONS;
-        while let Some((at, old)) = self.history.front().copied()
-            && now_ms.saturating_sub(at) >= HISTORY_MS
-        {
-            target = target.max(old);
-            self.history.pop_front();
+        let pressed = bytes > self.quota_bytes / 2;
+        if !pressed && !self.ticks.is_multiple_of(HISTORY_CHECK_TICKS) {
+            return;
         }
         if target > compacted {
             self.propose_own(Command::Compaction(CompactionRequest { revision: target, physical: false }));
         }
     }
 
+        let kept_ms = if pressed { PRESSED_HISTORY_MS } else { HISTORY_MS };
+        let old = self.history.partition_point(|(at, _)| now_ms.saturating_sub(*at) >= kept_ms);
+        let forgotten = self.history.drain(..old).next_back().map_or(0, |(_, revision)| revision);
+        let target = forgotten.max(revision - HISTORY_REVISIONS);
     fn ask_reads(&mut self, now_ms: u64) {
         // Without a leader they wait for one, or for their callers to give up.
         if self.reads_new.is_empty() || self.node.raft.leader_id == raft::INVALID_ID {
