@@ -49,6 +49,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// What the data directory holds.
+    #[error("data directory {0}")]
+    Format(#[from] net::format::FormatError),
     /// A port.
     #[error("listener: {0}")]
     Listener(#[from] io::Error),
@@ -178,17 +181,19 @@ impl Pd {
         let peer_address = listeners.peer.local_addr()?;
         let channels = Channels::new(ChannelOptions { source: config.source_address, ..ChannelOptions::default() });
         let metastore = if config.external_etcd.is_empty() {
+            let used = config.data_dir.join("meta").exists();
+            net::format::of_directory(&config.data_dir, "placement driver", net::format::NEWEST, used)?;
             let options = Options {
                 name: config.name.clone(),
                 members: config.members()?,
                 peer_urls: vec![config.advertise_peer_urls.clone()],
                 client_urls: vec![config.advertise_client_urls.clone()],
+                quota_bytes: config.quota_backend_bytes.0,
             };
             let dir = config.data_dir.join("meta");
             let data_error = |source| StartError::Data { path: config.data_dir.display().to_string(), source };
             Some(Metastore::start(Some(&dir), options, channels.clone()).map_err(data_error)?)
         } else {
-                quota_bytes: config.quota_backend_bytes.0,
             None
         };
         let shared = Arc::new(Shared {

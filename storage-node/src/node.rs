@@ -30,7 +30,7 @@ use crate::raftstore::driver::{Driver, Outside};
 use crate::raftstore::handle::{RaftStoreHandle, Shared};
 use crate::raftstore::log::{DiskLog, RaftLog};
 use crate::raftstore::msg::Effects;
-use crate::raftstore::pd::{BeforeTransfer, DiskUse, PdWorker};
+use crate::raftstore::pd::{BeforeTransfer, DiskUse, FORMAT_KIND, PdWorker};
 use crate::raftstore::store::{self, Store};
 use crate::raftstore::transport::Transport;
 use crate::replication::{Epoch, Peer, PeerRole, Region};
@@ -128,16 +128,18 @@ impl Node<FjallEngine> {
             worker_threads: config.engine.background_threads,
             ..FjallOptions::default()
         };
-        let (engine, log) = tokio::task::spawn_blocking(move || open(&dir, options)).await??;
+        let newest = config.format;
+        let (engine, log) = tokio::task::spawn_blocking(move || open(&dir, options, newest)).await??;
         Node::start_with(config, parts, engine, log).await
     }
 }
 
 /// Opens both halves of a store. One without the other is not a store: without its log it does not know what it voted for
 /// and acknowledged, and would help others to forget it, too.
-fn open(dir: &Path, options: FjallOptions) -> anyhow::Result<(FjallEngine, DiskLog)> {
+fn open(dir: &Path, options: FjallOptions, newest: u32) -> anyhow::Result<(FjallEngine, DiskLog)> {
     std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let (db, raft) = (dir.join("db"), dir.join("raft"));
+    net::format::of_directory(dir, FORMAT_KIND, newest, db.exists() || raft.exists())?;
     let had_log = std::fs::read_dir(&raft).is_ok_and(|mut files| files.next().is_some());
     let engine = FjallEngine::open(&db, options).context("open the storage engine")?;
     let known = store::read_ident(&engine)?.is_some();
@@ -186,7 +188,7 @@ impl<E: Engine> Node<E> {
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Handle::current();
         let transport = Transport::new(runtime.clone(), shared.clone(), pd.clone(), channels.clone(), stop.clone());
-        let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0 };
+        let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0, format: config.format };
         let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
         let before_transfer = before_transfer(storage.clone());
         storage.safe_point().raise(until_reached(|| pd.gc_safe_point()).await.context("the safe point")?);
@@ -308,6 +310,7 @@ fn describe(config: &Config, addr: SocketAddr, status: Option<SocketAddr>) -> me
     metapb::Store {
         address: config.advertised(addr),
         status_address: status.map(|s| config.advertised_status(s)).unwrap_or_default(),
+        meridian_format: config.format,
         labels: config
             .labels
             .iter()
@@ -392,11 +395,11 @@ const FIRST_EPOCH: Epoch = Epoch { conf_ver: 1, version: 1 };
 struct Status<E: Engine> {
     handle: RaftStoreHandle<E>,
     me: metapb::Store,
+    /// What gRPC is offered on beside its port, for callers on this machine.
+    unix_socket: Option<String>,
     started: Instant,
 }
 
-    /// What gRPC is offered on beside its port, for callers on this machine.
-    unix_socket: Option<String>,
 fn status_router<E: Engine>(
     handle: RaftStoreHandle<E>,
     me: metapb::Store,
@@ -434,10 +437,10 @@ async fn status_page<E: Engine>(State(status): State<Arc<Status<E>>>) -> axum::J
     axum::Json(serde_json::json!({
         "store": status.me.id,
         "address": status.me.address,
+        "unix_socket": status.unix_socket,
         "version": env!("CARGO_PKG_VERSION"),
         "labels": labels,
         "uptime_seconds": status.started.elapsed().as_secs(),
-        "unix_socket": status.unix_socket,
         "region_count": regions.len(),
         "leader_count": leaders,
         "resident_bytes": net::metrics::resident_bytes(),
@@ -456,7 +459,7 @@ mod tests {
 
     /// Why a directory is refused.
     fn refused(dir: &Path) -> String {
-        match open(dir, FjallOptions::default()) {
+        match open(dir, FjallOptions::default(), net::format::NEWEST) {
             Ok(_) => panic!("half a store was opened"),
             Err(e) => e.to_string(),
         }
@@ -466,14 +469,14 @@ mod tests {
     fn half_a_store_is_not_opened() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         {
-            let (engine, log) = open(dir.path(), FjallOptions::default()).expect("a new store");
+            let (engine, log) = open(dir.path(), FjallOptions::default(), net::format::NEWEST).expect("a new store");
             store::write_ident(&engine, StoreIdent { cluster_id: 1, store_id: 2 }).expect("on disk");
             let mut batch = LogBatchWrites { sync: true, ..Default::default() };
             let state = proto::meridian_raft::LogState { peer_id: 3, term: 7, vote: 3, ..Default::default() };
             batch.push(9, LogWrite::State(state));
             log.write(batch).expect("on disk");
         }
-        drop(open(dir.path(), FjallOptions::default()).expect("a whole store"));
+        drop(open(dir.path(), FjallOptions::default(), net::format::NEWEST).expect("a whole store"));
         let away = |half: &str| (dir.path().join(half), dir.path().join("away"));
         for (half, words) in [("raft", "the raft log of this store is gone"), ("db", "the data of this store is gone")]
         {
@@ -483,6 +486,6 @@ mod tests {
             let _ = std::fs::remove_dir_all(&from);
             std::fs::rename(&to, &from).expect("on one file system");
         }
-        drop(open(dir.path(), FjallOptions::default()).expect("whole again"));
+        drop(open(dir.path(), FjallOptions::default(), net::format::NEWEST).expect("whole again"));
     }
 }

@@ -14,10 +14,11 @@ pub mod clock;
 pub mod config;
 mod dial;
 mod failover;
+pub mod format;
 pub mod grpc;
 pub mod http;
-pub mod logging;
 pub mod local;
+pub mod logging;
 pub mod metrics;
 pub mod shutdown;
 
