@@ -19,6 +19,16 @@ pub enum Position {
     After(String),
 }
 
+/// What becomes of the policy of a database. An `Option` in another would not do: in JSON, both `None`s are `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// It has none.
+    Detach,
+    /// It has this one.
+    Attach(PolicyRef),
+}
+
 /// What a schema change does. Names have been resolved and definitions checked against the schema that the statement
 /// saw; a step checks again what may have changed since.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,8 +42,8 @@ pub enum Action {
     AlterDatabase {
         /// Default character set and collation of tables to come.
         charset: Option<(String, String)>,
-        /// Policy of tables to come; the inner `None` detaches.
-        policy: Option<Option<PolicyRef>>,
+        /// Policy of tables to come.
+        policy: Option<PolicyChange>,
     },
     /// CREATE TABLE.
     CreateTable(Box<TableInfo>),

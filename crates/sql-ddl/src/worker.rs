@@ -21,7 +21,7 @@ use sql_catalog::{
 
 use super::backfill;
 use super::domain::Domain;
-use super::job::{Action, Job, JobError, JobState, Rename};
+use super::job::{Action, Job, JobError, JobState, PolicyChange, Rename};
 use super::step::{self, Next};
 use crate::placement::{self, rules};
 
@@ -265,11 +265,12 @@ impl Step<'_, '_> {
                 if let Some((charset, collate)) = charset {
                     (info.charset, info.collate) = (charset, collate);
                 }
-                if let Some(policy) = policy {
-                    if let Some(policy) = &policy {
+                match policy {
+                    Some(PolicyChange::Attach(policy)) => {
                         self.policy(policy.id, policy.name.as_str()).await?;
                     }
-                    info.policy = policy;
+                    Some(PolicyChange::Detach) => info.policy = None,
+                    None => {}
                 }
                 self.meta.put_database(&info).await?;
                 self.changed.push(Changed::Database(info.id));
