@@ -75,6 +75,7 @@ impl Statement<'_> {
                 let (database, table) = self.writable_table(name)?;
                 self.run_on_table(&database, &table, Action::TruncateTable { new_id: 0 }).await
             }
+            Ddl::RecoverTable { dropped, name } => self.recover_table(dropped, name.as_deref()).await,
             Ddl::RenameTable(renames) => self.rename_tables(renames).await,
             Ddl::AlterTable { table, actions, algorithm } => self.alter_table(table, actions, *algorithm).await,
             Ddl::CreateIndex { if_not_exists, table, index } => {

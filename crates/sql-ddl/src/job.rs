@@ -60,6 +60,13 @@ pub enum Action {
     DropView,
     /// DROP TABLE.
     DropTable,
+    /// RECOVER TABLE, FLASHBACK TABLE: the table of a dropped range is there again.
+    RecoverTable {
+        /// The range.
+        range: i64,
+        /// The table's name from now on.
+        name: String,
+    },
     /// TRUNCATE TABLE: the same definition under a new id.
     TruncateTable {
         /// The new id.
@@ -224,6 +231,7 @@ impl Action {
             Action::CreateView { .. } => "create view",
             Action::AlterView(_) => "alter view",
             Action::DropView => "drop view",
+            Action::RecoverTable { .. } => "recover table",
             Action::TruncateTable { .. } => "truncate table",
             Action::RenameTables(renames) if renames.len() > 1 => "rename tables",
             Action::RenameTables(_) => "rename table",

@@ -178,6 +178,15 @@ impl std::fmt::Display for TableName {
     }
 }
 
+/// A table that was dropped, or emptied by TRUNCATE.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Dropped {
+    /// The last of this name.
+    Table(TableName),
+    /// The one that this job dropped.
+    ByJob(u64),
+}
+
 /// Definitions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ddl {
@@ -237,6 +246,13 @@ pub enum Ddl {
     },
     /// `TRUNCATE [TABLE]`.
     TruncateTable(TableName),
+    /// `RECOVER TABLE`, `FLASHBACK TABLE … [TO name]` (TiDB).
+    RecoverTable {
+        /// Which.
+        dropped: Dropped,
+        /// Its name from now on; the one it had if absent.
+        name: Option<String>,
+    },
     /// `RENAME TABLE a TO b, …`.
     RenameTable(Vec<(TableName, TableName)>),
     /// `ALTER TABLE`.

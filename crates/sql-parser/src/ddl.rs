@@ -5,9 +5,9 @@ use sqlparser::ast::{Expr, UnaryOperator, Value};
 use sqlparser::tokenizer::Token;
 
 use super::{
-    Algorithm, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Generated, IndexDef,
-    IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser, TableOptions,
-    TypeKind, ViewMode,
+    Algorithm, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Dropped, Generated,
+    IndexDef, IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser,
+    TableOptions, TypeKind, ViewMode,
 };
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.
@@ -168,6 +168,20 @@ impl StatementParser<'_> {
     pub(super) fn truncate(&mut self) -> Parsed<Statement> {
         self.eat("TABLE");
         Ok(Statement::Ddl(Ddl::TruncateTable(self.table_name()?)))
+    }
+
+    /// `RECOVER TABLE t`, `RECOVER TABLE BY JOB n`, `FLASHBACK TABLE t [TO name]`.
+    pub(super) fn recover(&mut self, word: &str) -> Parsed<Statement> {
+        if !self.eat("TABLE") {
+            return self.refuse(word);
+        }
+        if word == "RECOVER" && self.eat("BY JOB") {
+            let job = self.unsigned()?;
+            return Ok(Statement::Ddl(Ddl::RecoverTable { dropped: Dropped::ByJob(job), name: None }));
+        }
+        let dropped = Dropped::Table(self.table_name()?);
+        let name = if word == "FLASHBACK" && self.eat("TO") { Some(self.name()?) } else { None };
+        Ok(Statement::Ddl(Ddl::RecoverTable { dropped, name }))
     }
 
     pub(super) fn rename(&mut self) -> Parsed<Statement> {
