@@ -1,7 +1,7 @@
 //! Which statement is it? The first word decides; small statements are read here, families in the files beside.
 
+use crate::grammar::Token;
 use sql_base::SqlError;
-use sqlparser::tokenizer::Token;
 
 use super::{
     Admin, Begin, Completion, Explain, Parsed, PrepareSource, SplitBy, SplitTable, Statement, StatementParser,
