@@ -606,7 +606,7 @@ fn flatten<'a>(
     r: &mut Vec<&'a ast::Expr>,
 ) -> Result<(), SqlError> {
     match (row_items(left), row_items(right)) {
-        (Some(a), Some(b)) if a.len() == b.len() => a.into_iter().zip(b).try_for_each(|(a, b)| flatten(a, b, l, r)),
+        (Some(a), Some(b)) if a.len() == b.len() => a.iter().zip(b).try_for_each(|(a, b)| flatten(a, b, l, r)),
         (Some(a), _) => Err(SqlError::OperandColumns(a.len())),
         (None, Some(_)) => Err(SqlError::OperandColumns(1)),
         (None, None) => {
