@@ -44,6 +44,7 @@ mod rollup;
 pub mod runtime;
 pub mod scan;
 mod select;
+mod shared;
 mod sort;
 mod spill;
 pub mod statement;
@@ -100,12 +101,14 @@ async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sql_parser::ast::Expr]) -> 
     binder.open(Vec::new());
     let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
     binder.close()?;
-    let (subqueries, columns, locked) = (binder.subqueries, binder.columns, binder.locked);
-    let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(ctx.server, &env.eval));
+    let Binder { subqueries, shared, columns, locked, .. } = binder;
+    let physical = optimize(Logical { plan: Plan::One, subqueries, shared, columns }, &settings(ctx.server, &env.eval));
     will_lock(ctx, &locked);
     let cx = eval_context(ctx.session, false);
     let (columns, tables) = (physical.columns.clone(), physical.tables());
-    let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
+    let rt = query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?;
+    rt.share(&physical);
+    let rt = Arc::new(rt);
     let values = run_subqueries(&physical, &rt).await?;
     for mut e in bound {
         values.apply_expr(&mut e)?;

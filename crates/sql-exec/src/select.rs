@@ -70,9 +70,9 @@ fn plan(ctx: &mut ExecContext<'_>, query: &ast::Query, keep: bool) -> Result<(Qu
     if count != u64::MAX && query.limit.is_none() {
         plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
     }
-    let Binder { columns, subqueries, inputs, locked, notes, warnings, .. } = binder;
+    let Binder { columns, subqueries, shared, inputs, locked, notes, warnings, .. } = binder;
     let meta = metas(&visible, &columns, &ctx.schema).into();
-    let physical = optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &env.eval));
+    let physical = optimize(Logical { plan, subqueries, shared, columns }, &settings(ctx.server, &env.eval));
     let notes = notes.into_iter().map(|note| (Level::Note, note));
     let notes = notes.chain(warnings.into_iter().map(|warning| (Level::Warning, warning)));
     let notes = notes.map(|(level, e)| (level, e.code().0, e.to_string())).collect();

@@ -7,7 +7,7 @@ use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::batch::Batch;
-use query::context::EvalContext;
+use query::context::{EvalContext, sql_mode};
 use query::error::EvalError;
 use query::expr::{ArithOp, BitOp, CmpOp, Expr, Func};
 use query::infer;
@@ -100,7 +100,7 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
         }
         "like" => {
             let escape = match args.get(2).map(Expr::as_const) {
-                None => None,
+                None | Some(Some(Datum::Null)) => (cx.sql_mode & sql_mode::NO_BACKSLASH_ESCAPES == 0).then_some('\\'),
                 Some(Some(Datum::Bytes(b))) if b.len() <= 4 => {
                     std::str::from_utf8(b).ok().and_then(|s| s.chars().next())
                 }
@@ -383,6 +383,19 @@ pub fn column_in_any(e: &Expr) -> Option<(usize, &FieldType, &[Expr])> {
     let Func::In(domain, collation) = call.func else { return None };
     let (index, ty) = strip_cast(call.args.first()?)?;
     (orders_as(domain, collation, ty) && call.args[1..].iter().all(is_known)).then_some((index, ty, &call.args[1..]))
+}
+
+/// The column of `column LIKE pattern`, its type, the pattern, and what takes the next character of the pattern as it is. The
+/// pattern may be such that only the run knows it.
+pub fn column_like(e: &Expr) -> Option<(usize, &FieldType, &Expr, Option<char>)> {
+    let Expr::Call(call) = e else { return None };
+    let Func::Like(collation) = call.func else { return None };
+    let [Expr::Column { index, ty, .. }, pattern, Expr::Const { value: escape, .. }] = &call.args[..] else {
+        return None;
+    };
+    let escape = escape.as_i64().and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32).filter(|c| *c != '\0');
+    let fits = ty.tp.is_string() && orders_as(EvalType::String, collation, ty);
+    (fits && is_known(pattern)).then_some((*index, ty, pattern, escape))
 }
 
 /// The column of `column IS NULL`.

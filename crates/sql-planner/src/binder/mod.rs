@@ -32,7 +32,7 @@ use sql_catalog::{Schema, TableInfo};
 use sql_parser::ast;
 
 use super::inputs::{Input, Source};
-use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
+use super::plan::{AggCall, ColId, Columns, Plan, Scan, Shared, Subquery};
 pub use changes::Tree;
 pub use expressions::has_aggregate;
 use recursion::Cte;
@@ -117,6 +117,10 @@ pub struct Binder<'a> {
     pub columns: Columns,
     /// Subqueries to run first, in this order.
     pub subqueries: Vec<Subquery>,
+    /// CTEs that are bound, for all who name them.
+    pub shared: Vec<Shared>,
+    /// Where they are defined, and their columns.
+    sources: Vec<recursion::Source>,
     /// Parameters and variables, if the plan is to be kept.
     pub inputs: Vec<Input>,
     blocks: Vec<Block>,
@@ -199,6 +203,8 @@ impl<'a> Binder<'a> {
             env,
             columns: Columns::default(),
             subqueries: Vec::new(),
+            shared: Vec::new(),
+            sources: Vec::new(),
             inputs: Vec::new(),
             blocks: Vec::new(),
             ctes: Vec::new(),

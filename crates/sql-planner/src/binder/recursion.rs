@@ -8,7 +8,8 @@
 //!                  └─ Project(n + 1) ── Filter(n < 3) ── WorkTable r, the rows of the last round
 //! ```
 //!
-//! A name is bound anew wherever it stands. Whether a query block of a CTE reads the CTE is seen when it is bound: it is
+//! What a name means is bound where it first stands, and shared with other places ([`crate::shared`]); anew wherever it
+//! stands if it reads columns around it, or asks for that (`MERGE()`). Whether a query block of a CTE reads the CTE is seen when it is bound: it is
 //! tried with a name that gives up when it is met ([`Cte::Unknown`]). Blocks before the first that meets it are the seed;
 //! their columns are the CTE's, and the others are bound with the work table under the name.
 //!
@@ -22,7 +23,7 @@ use codec::types::{Collation, FieldType, TypeCode, flags};
 use sql_base::SqlError;
 use sql_parser::ast;
 
-use super::super::plan::{JoinKind, Plan, Recursive};
+use super::super::plan::{self, ColId, JoinKind, Plan, Recursive, Shared};
 use super::{Binder, Bound, MAX_DEPTH, Visible, unsupported};
 
 /// What a name of WITH means.
@@ -59,6 +60,12 @@ pub(super) struct WorkTable {
     columns: Vec<(String, FieldType)>,
     /// The binder's depth in the FROM of the recursive block: deeper is a subquery.
     depth: usize,
+}
+
+/// A CTE that is bound, and may be named again: its number, and its columns.
+pub(super) struct Source {
+    cte: Arc<CteQuery>,
+    columns: Vec<Visible>,
 }
 
 /// A query block of a CTE.
@@ -99,11 +106,15 @@ impl Binder<'_> {
     pub(super) fn bind_cte(&mut self, cte: Cte, alias: &str) -> Result<(Plan, Vec<Visible>), SqlError> {
         match cte {
             Cte::Query(cte) => {
+                if let Some(number) = self.sources.iter().position(|source| Arc::ptr_eq(&source.cte, &cte)) {
+                    return Ok(self.name_again(number, alias));
+                }
+                let first = self.columns.len();
                 let hidden = self.ctes.split_off(cte.level);
                 let bound = self.bind_cte_query(&cte, alias);
                 self.ctes.truncate(cte.level);
                 self.ctes.extend(hidden);
-                bound
+                Ok(self.share(cte, bound?, first, alias))
             }
             Cte::Unknown => {
                 self.named_itself = true;
@@ -132,6 +143,51 @@ impl Binder<'_> {
         }
     }
 
+    /// Has others share a CTE that was bound, unless it depends on where it stands. Its columns are those from `first` on.
+    fn share(
+        &mut self,
+        source: Arc<CteQuery>,
+        (mut plan, columns): (Plan, Vec<Visible>),
+        first: ColId,
+        alias: &str,
+    ) -> (Plan, Vec<Visible>) {
+        let mut outside = false;
+        plan.each_expr(&mut |e| outside |= e.columns().iter().any(|id| *id < first));
+        if outside || reads_outer_round(&plan, &mut Vec::new()) || asks_to_merge(&source.query) {
+            return (plan, columns);
+        }
+        let number = self.shared.len();
+        let name = source.name.clone();
+        let ids: Vec<ColId> = columns.iter().map(|c| c.id).collect();
+        self.sources.push(Source { cte: source, columns: columns.clone() });
+        // Only what is seen of it has a number elsewhere.
+        let exprs = ids.iter().map(|id| (self.columns.expr(*id), *id)).collect();
+        let plan = if plan.outputs() == ids { plan } else { Plan::Project { input: Box::new(plan), exprs } };
+        self.shared.push(Shared { number, name: name.clone(), ids: ids.clone(), plan });
+        let rows = statistics::PSEUDO_ROWS;
+        (Plan::Cte(Box::new(plan::Cte { number, name, alias: alias.to_owned(), ids, rows })), columns)
+    }
+
+    /// A CTE that was bound, under new numbers.
+    fn name_again(&mut self, number: usize, alias: &str) -> (Plan, Vec<Visible>) {
+        let mut columns = self.sources[number].columns.clone();
+        for c in &mut columns {
+            let name = format!("{alias}.{}", c.name);
+            c.id = self.columns.add(name, self.columns.ty(c.id).clone());
+            c.table = alias.to_owned();
+            self.columns.call_in_messages(c.id, format!("`{alias}`.`{}`", c.name));
+        }
+        let ids = columns.iter().map(|c| c.id).collect();
+        let (name, rows) = (self.shared[number].name.clone(), statistics::PSEUDO_ROWS);
+        (Plan::Cte(Box::new(plan::Cte { number, name, alias: alias.to_owned(), ids, rows })), columns)
+    }
+
+    /// Forgets what was shared since there were so many.
+    fn forget_shared(&mut self, count: usize) {
+        self.shared.truncate(count);
+        self.sources.truncate(count);
+    }
+
     fn bind_cte_query(&mut self, cte: &CteQuery, alias: &str) -> Result<(Plan, Vec<Visible>), SqlError> {
         if cte.recursive && cte.plain.get().is_none() {
             if self.depth >= MAX_DEPTH {
@@ -140,6 +196,7 @@ impl Binder<'_> {
             // Like any derived table, it does not see the columns of the block that it stands in.
             let own = self.blocks.pop();
             let (subqueries, locked, levels) = (self.subqueries.len(), self.locked.len(), self.ctes.len());
+            let shared = self.shared.len();
             self.depth += 1;
             let bound = self.bind_recursive(cte);
             self.depth -= 1;
@@ -152,6 +209,7 @@ impl Binder<'_> {
             let _ = cte.plain.set(());
             self.subqueries.truncate(subqueries);
             self.locked.truncate(locked);
+            self.forget_shared(shared);
         }
         self.derived(&cte.query, alias, &cte.columns)
     }
@@ -263,6 +321,7 @@ impl Binder<'_> {
     /// A query block of a CTE, unless it reads the CTE.
     fn try_seed(&mut self, body: &ast::SetExpr) -> Result<Option<Bound>, SqlError> {
         let (subqueries, locked, levels) = (self.subqueries.len(), self.locked.len(), self.ctes.len());
+        let shared = self.shared.len();
         let outside = std::mem::take(&mut self.named_itself);
         let bound = self.bind_set(body);
         let named = std::mem::replace(&mut self.named_itself, outside);
@@ -271,6 +330,7 @@ impl Binder<'_> {
                 self.subqueries.truncate(subqueries);
                 self.locked.truncate(locked);
                 self.ctes.truncate(levels);
+                self.forget_shared(shared);
                 Ok(None)
             }
             bound => bound.map(Some),
@@ -304,6 +364,25 @@ impl Binder<'_> {
             }
         }
     }
+}
+
+/// Whether rows of a round are read whose rounds are not in the plan; `own` are those around it.
+fn reads_outer_round(plan: &Plan, own: &mut Vec<usize>) -> bool {
+    match plan {
+        Plan::WorkTable { number, .. } => !own.contains(number),
+        plan => {
+            if let Plan::Recursive(recursive) = plan {
+                own.push(recursive.number);
+            }
+            plan.below().into_iter().any(|p| reads_outer_round(p, own))
+        }
+    }
+}
+
+/// Whether a CTE is to take the place of its name everywhere (`MERGE()`).
+fn asks_to_merge(query: &ast::Query) -> bool {
+    let ast::SetExpr::Select(select) = &*query.body else { return false };
+    select.optimizer_hints.iter().any(|hint| hint.text.trim_start().to_ascii_uppercase().starts_with("MERGE("))
 }
 
 /// What a query is that is only parentheses around another.
@@ -453,7 +532,8 @@ mod tests {
     #[test]
     fn a_work_table_is_joined_but_not_grouped_and_not_optional() {
         let table = || Box::new(Plan::WorkTable { number: 7, alias: "w".into(), ids: vec![1] });
-        let join = |kind, left, right| Plan::Join { kind, left, right, equal: vec![], other: vec![], lookup: None };
+        let join =
+            |kind, left, right| Plan::Join { kind, left, right, equal: vec![], other: vec![], way: Default::default() };
         let one = || Box::new(Plan::One);
         assert!(matches!(way_to(&join(JoinKind::Left, table(), one()), 7), Some(Ok(()))));
         assert!(matches!(way_to(&join(JoinKind::Inner, one(), table()), 7), Some(Ok(()))));

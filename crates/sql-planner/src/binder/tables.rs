@@ -327,7 +327,7 @@ impl Binder<'_> {
                 right: Box::new(right),
                 equal: Vec::new(),
                 other,
-                lookup: None,
+                way: Default::default(),
             };
             for subquery in above {
                 plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
@@ -367,7 +367,7 @@ impl Binder<'_> {
                         right: Box::new(plan),
                         equal: Vec::new(),
                         other: Vec::new(),
-                        lookup: None,
+                        way: Default::default(),
                     };
                     (join, all)
                 }

@@ -286,10 +286,10 @@ impl Binder<'_> {
             counts: matches!(&insert.source, ast::InsertSource::Query(q) if !matches!(q.body, ast::SetExpr::Values(_))),
             table: table.clone(),
         };
-        let Binder { columns, subqueries, locked, inputs, .. } = self;
+        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
         let rows = match query_plan {
-            Some(plan) => Logical { plan, subqueries, columns },
-            None => no_rows(subqueries, columns),
+            Some(plan) => Logical { plan, subqueries, shared, columns },
+            None => no_rows(subqueries, shared, columns),
         };
         Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs })
     }

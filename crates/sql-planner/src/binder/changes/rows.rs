@@ -184,7 +184,7 @@ impl Binder<'_> {
     }
 
     fn bound(self, plan: Plan, action: Action) -> Bound {
-        let Binder { columns, subqueries, locked, inputs, .. } = self;
-        Bound { rows: Logical { plan, subqueries, columns }, action, locked, inputs }
+        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
+        Bound { rows: Logical { plan, subqueries, shared, columns }, action, locked, inputs }
     }
 }
