@@ -381,8 +381,8 @@ fn reads_outer_round(plan: &Plan, own: &mut Vec<usize>) -> bool {
 
 /// Whether a CTE is to take the place of its name everywhere (`MERGE()`).
 fn asks_to_merge(query: &ast::Query) -> bool {
-    let ast::SetExpr::Select(select) = &*query.body else { return false };
-    select.optimizer_hints.iter().any(|hint| hint.text.trim_start().to_ascii_uppercase().starts_with("MERGE("))
+    let ast::SetExpr::Select(select) = &query.body else { return false };
+    select.hints.iter().any(|hint| hint.name.eq_ignore_ascii_case("MERGE"))
 }
 
 /// What a query is that is only parentheses around another.
