@@ -1,10 +1,11 @@
-//! The suite that every engine passes: order, atomicity, snapshots, ranges, and what a crash leaves.
+//! The suite that every engine passes, hot ranges above or not: order, atomicity, snapshots, ranges, and what a crash leaves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
 use engine::disk::{FjallEngine, FjallOptions};
+use engine::hot::{HotEngine, HotOptions};
 use engine::memory::MemoryEngine;
 use engine::{Cf, Direction, Engine, EngineError, KEY_BYTES_MAX, KeyRange, Modify, Snapshot, WriteBatch};
 use proptest::prelude::*;
@@ -76,6 +77,39 @@ impl Subject for Disk {
     }
 }
 
+/// Hot ranges above another subject's engine, loaded as they are read.
+struct Hot<S: Subject> {
+    below: S,
+    engine: Option<HotEngine<S::Engine>>,
+}
+
+impl<S: Subject> Hot<S> {
+    fn above(below: &S) -> Option<HotEngine<S::Engine>> {
+        Some(HotEngine::new(below.engine(), HotOptions::default()).unwrap())
+    }
+}
+
+impl<S: Subject> Subject for Hot<S> {
+    type Engine = HotEngine<S::Engine>;
+    fn new() -> Self {
+        let below = S::new();
+        Hot { engine: Self::above(&below), below }
+    }
+    fn engine(&self) -> Self::Engine {
+        self.engine.clone().unwrap()
+    }
+    fn crash(&mut self) {
+        drop(self.engine.take());
+        self.below.crash();
+        self.engine = Self::above(&self.below);
+    }
+    fn reopen(&mut self) {
+        drop(self.engine.take());
+        self.below.reopen();
+        self.engine = Self::above(&self.below);
+    }
+}
+
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -94,6 +128,8 @@ macro_rules! suite {
     ($($name:ident),* $(,)?) => {
         mod memory { $(#[test] fn $name() { super::$name::<super::Memory>(); })* }
         mod disk { $(#[test] fn $name() { super::$name::<super::Disk>(); })* }
+        mod hot_above_memory { $(#[test] fn $name() { super::$name::<super::Hot<super::Memory>>(); })* }
+        mod hot_above_disk { $(#[test] fn $name() { super::$name::<super::Hot<super::Disk>>(); })* }
     };
 }
 
