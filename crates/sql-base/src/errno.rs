@@ -154,6 +154,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         GroupingNotInGroupBy(_) => (3602, "HY000"),
         DerivedNeedsAlias => (1248, "42000"),
         ViewColumnCount => (1353, "HY000"),
+        CannotUser { .. } => (1396, "HY000"),
         WrongObject { .. } => (1347, "HY000"),
         NotUpdatableColumn(_) => (1348, "HY000"),
         ViewSelectVariable => (1351, "HY000"),

@@ -708,6 +708,14 @@ pub enum SqlError {
     /// A view that only one session could read.
     #[error("View's SELECT refers to a temporary table '{0}'")]
     ViewSelectTemporary(String),
+    /// A statement on an account that is not there.
+    #[error("Operation {operation} failed for {user}")]
+    CannotUser {
+        /// The statement.
+        operation: &'static str,
+        /// `'user'@'host'`.
+        user: String,
+    },
     /// A table where a view is wanted, or the other way round.
     #[error("'{object}' is not {expected}")]
     WrongObject {

@@ -24,11 +24,13 @@ mod transaction;
 mod txn;
 mod user_locks;
 pub mod vars;
+mod virtual_rows;
 
 pub use context::ExecContext;
 pub use evaluation::{eval_context, time_zone};
-pub use services::{Services, VirtualRows};
+pub use services::Services;
 pub use state::{Identity, Level, SessionState, Variables, Warning, type_of_datum};
 pub use temporary::TemporaryTables;
 pub use txn::{NextTransaction, TxnState};
 pub use user_locks::SessionLocks;
+pub use virtual_rows::{VirtualRead, VirtualRows};

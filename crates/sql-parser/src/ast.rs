@@ -724,7 +724,7 @@ pub enum AlterAction {
     Refused(String),
 }
 
-/// `SHOW …` (the filter applies to the rows that the statement would give).
+/// `SHOW …`: the rows of a query, which the filter is put around.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Show {
     /// What.
@@ -740,8 +740,8 @@ pub struct Show {
 pub enum ShowFilter {
     /// Pattern over the first column.
     Like(String),
-    /// Condition over the result's columns.
-    Where(ast::Expr),
+    /// Condition over the result's columns, as written.
+    Where(String),
 }
 
 /// What to show.
@@ -993,8 +993,8 @@ pub enum Admin {
     ShowDdlJobs {
         /// How many.
         limit: Option<u64>,
-        /// Condition.
-        filter: Option<ast::Expr>,
+        /// Condition over the result's columns.
+        filter: Option<ShowFilter>,
     },
     /// `ADMIN SHOW DDL JOB QUERIES id, …`.
     ShowDdlJobQueries(Vec<u64>),

@@ -311,8 +311,7 @@ impl StatementParser<'_> {
             Admin::ShowDdlJobQueries(ids(self)?)
         } else if self.eat("SHOW DDL JOBS") {
             let limit = if matches!(self.peek(), Token::Number(..)) { Some(self.unsigned()?) } else { None };
-            let filter = if self.eat("WHERE") { Some(self.expr()?) } else { None };
-            Admin::ShowDdlJobs { limit, filter }
+            Admin::ShowDdlJobs { limit, filter: self.show_condition()? }
         } else if self.eat("SHOW DDL") {
             Admin::ShowDdl
         } else if self.eat("CANCEL DDL JOBS") {

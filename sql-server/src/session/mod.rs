@@ -1,13 +1,12 @@
 //! One connection's statements, one at a time.
 //!
 //! [`Session::execute`] takes a parsed statement and gives an [`Outcome`]. It decides who does the work (executor, DDL,
-//! `SHOW`, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can
+//! ADMIN, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can
 //! be interrupted by `KILL` or `max_execution_time` at any await outside of a commit.
 //!
 //! The wire is not known here: tests and tools run statements on a session directly.
 
 mod constant;
-pub mod filter;
 mod prepared;
 mod set;
 mod show;
@@ -30,6 +29,7 @@ use tracing::Instrument as _;
 
 use crate::cluster::statements::digest;
 use crate::cluster::{ConnectionInfo, Server, Slow, Took};
+use crate::admin::Told;
 use crate::metrics;
 pub use prepared::{ParamType, Prepared, PreparedId, Source};
 
@@ -400,9 +400,9 @@ impl Session {
             Statement::Prepare { name, source } => Box::pin(self.prepare_named(name, source)).await,
             Statement::Execute { name, using } => Box::pin(self.execute_named(name, using)).await,
             Statement::Deallocate(name) => self.deallocate_named(name),
-            Statement::Show(show) => Box::pin(self.show(show)).await.map(Outcome::Rows),
+            Statement::Show(show) => Box::pin(self.show(show, params)).await,
             Statement::Describe { table, column } => {
-                Box::pin(self.describe(table, column.as_deref())).await.map(Outcome::Rows)
+                Box::pin(self.show(&show::described(table, column.as_deref()), &[])).await
             }
             Statement::Kill { id, query_only } => self.kill(*id, *query_only),
             Statement::Flush(things) => flush(things),
@@ -416,11 +416,16 @@ impl Session {
             Statement::MaintainTable { op: "check", .. } => Box::pin(self.run_definition(statement, text)).await,
             Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
             Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
-            Statement::Ddl(_)
-            | Statement::Admin(_)
-            | Statement::SplitTable(_)
-            | Statement::AnalyzeTable(_)
-            | Statement::DropStats(_) => Box::pin(self.run_definition(statement, text)).await,
+            Statement::Admin(admin) => {
+                let server = Arc::clone(&self.server);
+                match crate::admin::show::admin(&server, admin) {
+                    Some(query) => Box::pin(self.run_shown(query, params)).await,
+                    None => Box::pin(self.run_definition(statement, text)).await,
+                }
+            }
+            Statement::Ddl(_) | Statement::SplitTable(_) | Statement::AnalyzeTable(_) | Statement::DropStats(_) => {
+                Box::pin(self.run_definition(statement, text)).await
+            }
         }
     }
 
@@ -605,13 +610,20 @@ impl Session {
             schema,
             params: &[],
         };
-        let outcome = tokio::select! {
+        let told = tokio::select! {
             biased;
             result = define(&self.server, &mut ctx, statement, text) => result,
             () = interrupt.killed() => Err(interrupt.reason()),
         };
         self.forget_dropped_database();
-        outcome
+        match told? {
+            Defined::Outcome(outcome) => Ok(outcome),
+            Defined::Told(Told::Done) => Ok(Outcome::ok()),
+            Defined::Told(Told::Rows(table, rows)) => {
+                let server = Arc::clone(&self.server);
+                self.run_shown(crate::admin::show::told(&server, table, rows), &[]).await
+            }
+        }
     }
 
     /// After `DROP DATABASE` of the current one there is none.
@@ -669,15 +681,15 @@ async fn define(
     ctx: &mut ExecContext<'_>,
     statement: &Statement,
     text: &str,
-) -> Result<Outcome, SqlError> {
+) -> Result<Defined, SqlError> {
     match statement {
-        Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await,
-        Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await,
-        Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Outcome::Rows),
-        Statement::AnalyzeTable(analyze) => crate::admin::analyze_tables(server, ctx, analyze).await.map(Outcome::Rows),
-        Statement::DropStats(tables) => crate::admin::drop_stats(server, ctx, tables).await,
+        Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await.map(Defined::Outcome),
+        Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await.map(Defined::Told),
+        Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Defined::Told),
+        Statement::AnalyzeTable(analyze) => crate::admin::analyze_tables(server, ctx, analyze).await.map(Defined::Told),
+        Statement::DropStats(tables) => crate::admin::drop_stats(server, ctx, tables).await.map(Defined::Told),
         Statement::MaintainTable { op: "check", tables } => {
-            crate::admin::check_tables(server, ctx, tables).await.map(Outcome::Rows)
+            crate::admin::check_tables(server, ctx, tables).await.map(Defined::Told)
         }
         other => Err(SqlError::NotSupported(kind_name(other).to_owned())),
     }
@@ -690,6 +702,12 @@ fn kind_name(statement: &Statement) -> &'static str {
         Statement::Update { .. } => "UPDATE",
         Statement::Delete { .. } => "DELETE",
         Statement::Explain(_) => "EXPLAIN",
+/// What came of a definition or an administrative statement.
+enum Defined {
+    Outcome(Outcome),
+    Told(Told),
+}
+
         Statement::Do(_) => "DO",
         Statement::Ddl(_) => "DDL",
         Statement::Show(_) | Statement::Describe { .. } => "SHOW",
@@ -712,13 +730,4 @@ async fn describe_statement(
     statement: &Statement,
 ) -> Result<Vec<sql_base::outcome::ColumnMeta>, SqlError> {
     sql_exec::describe(ctx, statement).await
-}
-
-/// `SHOW` of what is in the catalogue.
-async fn show_catalog(
-    server: &Server,
-    ctx: &mut ExecContext<'_>,
-    kind: &sql_parser::ShowKind,
-) -> Result<ResultSet, SqlError> {
-    crate::admin::show::execute(server, ctx, kind).await
 }

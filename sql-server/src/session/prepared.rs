@@ -104,6 +104,10 @@ impl Session {
             _ => Vec::new(),
         };
         let source: Arc<str> = text.into();
+            Statement::Show(show) => self.describe_show(show, parsed.params).await?,
+            Statement::Describe { table, column } => {
+                self.describe_show(&super::show::described(table, column.as_deref()), 0).await?
+            }
         let plan_key = match mode == sql_parser::LexMode::default() {
             true => source.clone(),
             false => format!("{mode:?} {text}").into(),
@@ -221,7 +225,7 @@ impl Session {
         let source = prepared.source.clone();
         let values: Vec<Datum> = using.iter().map(|v| self.state.user_variable(v).0).collect();
         let database = self.enter_prepared(&source);
-        let result = self.run_parsed(&source.parsed, &source.text, &values).await;
+        let result = self.run_parsed(&source.parsed, &source.text, &values, None).await;
         self.leave_prepared(&source, database);
         result
     }

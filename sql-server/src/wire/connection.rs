@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use codec::datum::Datum;
 use codec::types::TypeCode;
 use futures::StreamExt;
@@ -537,7 +538,7 @@ impl Connection {
         let last = pieces.len() - 1;
         for (at, piece) in pieces.into_iter().enumerate() {
             let more = at < last;
-            let result = session.execute_text(piece, sql).await;
+            let result = session.execute_text(piece, sql, self).await;
             if !self.put_outcome(session, result, false, more).await? {
                 return Ok(());
             }

@@ -27,7 +27,7 @@ pub mod capability {
     pub const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
     pub const DEPRECATE_EOF: u32 = 1 << 24;
 
-    /// What the server can do (`SSL` is added when it can). Not: compression, local infile, session tracking.
+    /// What the server can do (`SSL` is added when it can). Not: compression, session tracking.
     pub const SERVER: u32 = LONG_PASSWORD
         | FOUND_ROWS
         | LONG_FLAG

@@ -92,7 +92,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "sql-context",
-        &["context", "transaction", "evaluation", "state", "temporary", "txn", "user_locks", "services", "vars"],
+        &[
+            "context",
+            "virtual_rows",
+            "transaction",
+            "evaluation",
+            "state",
+            "temporary",
+            "txn",
+            "user_locks",
+            "services",
+            "vars",
+        ],
     ),
     (
         "sql-exec",
