@@ -29,7 +29,7 @@ mod virtual_rows;
 pub use context::ExecContext;
 pub use evaluation::{eval_context, time_zone};
 pub use services::Services;
-pub use state::{Identity, Level, SessionState, Variables, Warning, type_of_datum};
+pub use state::{Identity, Level, Loaded, SessionState, Variables, Warning, type_of_datum};
 pub use temporary::TemporaryTables;
 pub use txn::{NextTransaction, TxnState};
 pub use user_locks::SessionLocks;

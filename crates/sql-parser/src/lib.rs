@@ -25,8 +25,10 @@ mod dialect;
 mod digest;
 mod dml;
 mod headers;
+mod into;
 mod lexer;
 mod literals;
+mod load;
 mod set;
 mod shorthand;
 mod show;
@@ -154,6 +156,7 @@ impl Piece {
         check_chains(&self.tokens)?;
         let defines_view = views::defines_view(&self.tokens);
         let check_option = views::take_check_option(&mut self.tokens);
+        let into = into::take_variables(&mut self.tokens)?;
         shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
         // Parameters are numbered from 1 in the order of the text, whatever order the tree is read in.
@@ -181,6 +184,9 @@ impl Piece {
                         with.cte_tables.iter_mut().for_each(|cte| headers::name_items(&parser, &mut cte.query));
                     }
                     _ => {}
+                }
+                if let Some(variables) = into {
+                    statement = Statement::SelectInto { query: Box::new(statement), variables };
                 }
                 let warnings = parser.warnings;
                 Ok(ParsedStatement { statement, start: self.start, end: self.end, params, warnings, settings })

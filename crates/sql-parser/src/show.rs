@@ -217,7 +217,7 @@ impl StatementParser<'_> {
         if self.is("PARTITION") {
             return self.unsupported("SHOW TABLE PARTITION REGIONS");
         }
-        let index = if self.eat("INDEX") { Some(self.name()?) } else { None };
+        let index = if self.eat("INDEX") { Some(self.any_word()?) } else { None };
         if self.is("DISTRIBUTIONS") {
             return Ok(None);
         }

@@ -77,6 +77,7 @@ impl StatementParser<'_> {
             "SPLIT" => self.split(),
             "DO" => Ok(Statement::Do(self.comma_separated(|s| s.expr())?)),
             "GRANT" | "REVOKE" => self.refuse(&word),
+            "LOAD" if self.is("DATA") => self.load_data(),
             "CALL" | "HANDLER" | "LOAD" | "IMPORT" | "INSTALL" | "UNINSTALL" | "XA" | "HELP" | "SIGNAL"
             | "RESIGNAL" | "GET" | "PURGE" | "CHANGE" | "STOP" | "RESET" | "BINLOG" | "CACHE" | "CLONE" | "RESTART"
             | "SHUTDOWN" | "BACKUP" | "RESTORE" | "RECOVER" | "FLASHBACK" | "TRACE" | "PLAN" | "BATCH"
@@ -116,8 +117,10 @@ impl StatementParser<'_> {
             self.eat_any(&["EXTENDED", "PARTITIONS"]);
         }
         if self.eat("FOR CONNECTION") {
-            let _ = self.unsigned()?;
-            return self.unsupported("EXPLAIN FOR CONNECTION");
+            if analyze || self.depth > 1 {
+                return self.unexpected();
+            }
+            return Ok(Statement::ExplainConnection { id: self.unsigned()?, format });
         }
         let begins = ["SELECT", "WITH", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE", "ALTER"];
         if *self.peek() == Token::LParen || begins.iter().any(|w| self.is(w)) {
@@ -290,7 +293,7 @@ impl StatementParser<'_> {
         }
         self.expect("TABLE")?;
         let table = self.table_name()?;
-        let index = if self.eat("INDEX") { Some(self.name()?) } else { None };
+        let index = if self.eat("INDEX") { Some(self.any_word()?) } else { None };
         let row = |s: &mut Self| s.parenthesized(|s| s.comma_separated(|s| s.expr()));
         let by = if self.eat("BETWEEN") {
             let lower = row(self)?;

@@ -7,6 +7,9 @@
 //! The wire is not known here: tests and tools run statements on a session directly.
 
 mod constant;
+mod explain;
+mod into;
+mod load;
 mod prepared;
 mod set;
 mod show;
@@ -27,10 +30,11 @@ use sql_exec::plan_cache::{PlanCache, PlanKey};
 use sql_parser::{Completion, ParsedStatement, Statement};
 use tracing::Instrument as _;
 
+use crate::admin::Told;
 use crate::cluster::statements::digest;
 use crate::cluster::{ConnectionInfo, Server, Slow, Took};
-use crate::admin::Told;
 use crate::metrics;
+pub use load::LocalFiles;
 pub use prepared::{ParamType, Prepared, PreparedId, Source};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
@@ -178,6 +182,17 @@ impl Session {
         text: &str,
         params: &[Datum],
     ) -> Result<Outcome, SqlError> {
+        self.execute_with(parsed, text, params, None).await
+    }
+
+    /// The same for a client that may have files to send.
+    async fn execute_with(
+        &mut self,
+        parsed: &ParsedStatement,
+        text: &str,
+        params: &[Datum],
+        files: Option<&mut dyn LocalFiles>,
+    ) -> Result<Outcome, SqlError> {
         self.begin_statement(&parsed.statement, text);
         let span = tracing::debug_span!(
             "statement",
@@ -200,7 +215,7 @@ impl Session {
         });
         let began = Instant::now();
         let trips = Arc::clone(&self.trips);
-        let result = trips.of(self.run_parsed(parsed, text, params).instrument(span)).await;
+        let result = trips.of(self.run_parsed(parsed, text, params, files).instrument(span)).await;
         self.end_statement(&parsed.statement, began.elapsed(), result)
     }
 
@@ -278,6 +293,7 @@ impl Session {
         parsed: &ParsedStatement,
         text: &str,
         params: &[Datum],
+        files: Option<&mut dyn LocalFiles>,
     ) -> Result<Outcome, SqlError> {
         // What hints set holds for this statement.
         let own = (!parsed.settings.variables.is_empty()).then(|| self.state.vars.clone());
@@ -290,7 +306,7 @@ impl Session {
             Some(ms) => Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero()),
             None => self.state.vars.settings().max_execution_time,
         };
-        let result = Box::pin(self.dispatch(&parsed.statement, text, params)).await;
+        let result = Box::pin(self.dispatch(&parsed.statement, text, params, files)).await;
         if let Some(own) = own {
             self.state.vars = own;
         }
@@ -344,7 +360,13 @@ impl Session {
         result
     }
 
-    async fn dispatch(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
+    async fn dispatch(
+        &mut self,
+        statement: &Statement,
+        text: &str,
+        params: &[Datum],
+        files: Option<&mut dyn LocalFiles>,
+    ) -> Result<Outcome, SqlError> {
         // Rare statements have futures of their own on the heap: inside of this one they would make it large for all.
         match statement {
             Statement::Query(query) => {
@@ -356,6 +378,11 @@ impl Session {
             Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. } | Statement::Explain(_) => {
                 self.run(statement, params).await
             }
+            Statement::SelectInto { query, variables } => Box::pin(self.select_into(query, variables, params)).await,
+            Statement::ExplainConnection { id, format } => {
+                Box::pin(self.explain_connection(*id, format.as_deref())).await
+            }
+            Statement::LoadData(load) => Box::pin(self.load(load, files)).await,
             Statement::Do(exprs) if exprs.is_empty() => Ok(Outcome::ok()),
             Statement::Do(_) => self.run(statement, params).await,
             Statement::Set(items) => {
@@ -651,6 +678,7 @@ fn is_diagnostic(statement: &Statement) -> bool {
     match statement {
         Statement::Show(show) => matches!(show.kind, Warnings | Errors | CountWarnings | CountErrors),
         Statement::Query(query) => constant::reads_diagnostics(query),
+        Statement::SelectInto { query, .. } => is_diagnostic(query),
         _ => false,
     }
 }
@@ -675,6 +703,12 @@ async fn execute(
     sql_exec::execute(ctx, statement, key).await
 }
 
+/// What came of a definition or an administrative statement.
+enum Defined {
+    Outcome(Outcome),
+    Told(Told),
+}
+
 /// Definitions and administration.
 async fn define(
     server: &Server,
@@ -697,17 +731,12 @@ async fn define(
 
 fn kind_name(statement: &Statement) -> &'static str {
     match statement {
-        Statement::Query(_) => "SELECT",
+        Statement::Query(_) | Statement::SelectInto { .. } => "SELECT",
         Statement::Insert(_) => "INSERT",
         Statement::Update { .. } => "UPDATE",
         Statement::Delete { .. } => "DELETE",
-        Statement::Explain(_) => "EXPLAIN",
-/// What came of a definition or an administrative statement.
-enum Defined {
-    Outcome(Outcome),
-    Told(Told),
-}
-
+        Statement::LoadData(_) => "LOAD DATA",
+        Statement::Explain(_) | Statement::ExplainConnection { .. } => "EXPLAIN",
         Statement::Do(_) => "DO",
         Statement::Ddl(_) => "DDL",
         Statement::Show(_) | Statement::Describe { .. } => "SHOW",

@@ -93,7 +93,10 @@ impl Session {
             return Err(SqlError::TooManyPlaceholders);
         }
         match &parsed.statement {
-            Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_) => {
+            Statement::Prepare { .. }
+            | Statement::Execute { .. }
+            | Statement::Deallocate(_)
+            | Statement::LoadData(_) => {
                 return Err(SqlError::UnsupportedPrepare);
             }
             Statement::Unsupported(what) => return Err(SqlError::NotSupported(what.clone())),
@@ -101,13 +104,13 @@ impl Session {
         }
         let columns = match &parsed.statement {
             Statement::Query(_) => self.describe_query(&parsed.statement, parsed.params).await?,
-            _ => Vec::new(),
-        };
-        let source: Arc<str> = text.into();
             Statement::Show(show) => self.describe_show(show, parsed.params).await?,
             Statement::Describe { table, column } => {
                 self.describe_show(&super::show::described(table, column.as_deref()), 0).await?
             }
+            _ => Vec::new(),
+        };
+        let source: Arc<str> = text.into();
         let plan_key = match mode == sql_parser::LexMode::default() {
             true => source.clone(),
             false => format!("{mode:?} {text}").into(),
@@ -174,7 +177,11 @@ impl Session {
         self.plan_key = self.state.vars.settings().prepared_plan_cache.then(|| source.plan_key.clone());
         let reads = matches!(
             source.parsed.statement,
-            Statement::Query(_) | Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. }
+            Statement::Query(_)
+                | Statement::SelectInto { .. }
+                | Statement::Insert(_)
+                | Statement::Update { .. }
+                | Statement::Delete { .. }
         );
         (reads && self.state.database.as_deref() != source.database.as_deref())
             .then(|| std::mem::replace(&mut self.state.database, source.database.as_deref().map(str::to_owned)))

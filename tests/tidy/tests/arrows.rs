@@ -33,6 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "ddl",
             "dml",
             "headers",
+            "into",
+            "load",
             "shorthand",
             "views",
             "canonical",
