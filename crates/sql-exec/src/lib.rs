@@ -16,7 +16,7 @@
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 //!
 //! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query`
-//! for expressions and batches, and `sqlparser`, whose trees [`point`] matches.
+//! for expressions and batches, and `sql-parser`, whose trees [`point`] matches.
 //!
 //! Not here: which statement is run when, retries and the transaction's end (`sql-server`'s session), definitions
 //! (`sql-ddl`), the rows of virtual tables ([`sql_context::VirtualRows`]).
@@ -94,7 +94,7 @@ pub async fn execute(
 }
 
 /// Computes expressions for what they do.
-async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sqlparser::ast::Expr]) -> Result<Outcome, SqlError> {
+async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sql_parser::ast::Expr]) -> Result<Outcome, SqlError> {
     let env = Env::new(ctx, false);
     let mut binder = Binder::new(&env);
     binder.open(Vec::new());

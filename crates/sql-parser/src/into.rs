@@ -3,9 +3,8 @@
 //! MySQL has it before FROM, before a lock clause and at the end. Not here: INTO in a subquery, and files, which are refused.
 
 use sql_base::SqlError;
-use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::is_word;
+use crate::grammar::{Token, TokenWithSpan, is_word};
 
 /// Takes the variables' names (without `@`, lower case); none if there is no such clause.
 pub(super) fn take_variables(tokens: &mut Vec<TokenWithSpan>) -> Result<Option<Vec<String>>, SqlError> {

@@ -1,7 +1,8 @@
 //! `LOAD DATA …`.
 
 use sql_base::SqlError;
-use sqlparser::tokenizer::Token;
+
+use crate::grammar::{Token, Word};
 
 use super::{FileFormat, LoadConflict, LoadData, LoadTarget, LoadValue, Parsed, Statement, StatementParser, offset};
 
@@ -170,7 +171,7 @@ impl StatementParser<'_> {
 }
 
 /// The name of a user variable, in lower case.
-fn variable(word: &sqlparser::tokenizer::Word) -> Option<String> {
+fn variable(word: &Word) -> Option<String> {
     let name = word.value.strip_prefix('@').filter(|name| !name.starts_with('@'))?;
     word.quote_style.is_none().then(|| name.to_lowercase())
 }

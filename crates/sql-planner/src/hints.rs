@@ -15,7 +15,7 @@
 //! Not here: hints that are settings of the statement (the parser), and those that nobody knows (8061, the parser).
 
 use sql_base::SqlError;
-use sqlparser::ast::OptimizerHint;
+use sql_parser::ast::Hint;
 
 use crate::plan::{IndexHint, Plan, Scan};
 
@@ -43,13 +43,12 @@ fn wish(name: &str) -> Option<Wish> {
 }
 
 /// Writes hints into the scans of a block's FROM; what cannot be followed is returned as warnings.
-pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
+pub fn apply(hints: &[Hint], plan: &mut Plan) -> Vec<SqlError> {
     let mut warnings = Vec::new();
     let mut ordered = false;
-    for hint in hints {
-        let Some((name, rest)) = hint.text.split_once('(') else { continue };
+    for Hint { name, argument } in hints {
         let Some(wish) = wish(name) else { continue };
-        let args: Vec<String> = arguments(rest.strip_suffix(')').unwrap_or(rest));
+        let args: Vec<String> = arguments(argument);
         let written = format!("/*+ {}({}) */", name.to_ascii_uppercase(), args.join(", "));
         let inapplicable = |why: &str| SqlError::HintInapplicable {
             hint: written.clone(),

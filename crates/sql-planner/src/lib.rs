@@ -7,8 +7,8 @@
 //! definitions of views; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`inputs`] is what a plan
 //! that is kept asks of each run; [`change`] is what a statement does with rows.
 //!
-//! May import `sql-base`, `sql-parser` for the text of views, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
-//! whose trees are bound.
+//! May import `sql-base`, `sql-parser` for the trees that are bound and the text of views, `sql-catalog` for the schema and
+//! the shape of index keys, `codec` and `query`.
 //!
 //! Nothing here reads a key or a clock: what a statement knows beside its text comes in through
 //! [`binder::Environment`]. Not here: sessions, transactions, operators.

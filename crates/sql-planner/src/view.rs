@@ -10,8 +10,8 @@ use codec::types::{FieldType, TypeCode, flags};
 use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, Schema, TableInfo, ViewAlgorithm};
+use sql_parser::ast::{self, Place};
 use sql_parser::canonical::{AsWritten, query_text};
-use sqlparser::ast;
 
 use super::binder::{Binder, Environment};
 use super::plan::{ColId, Plan};
@@ -107,9 +107,8 @@ pub fn define(
 }
 
 /// A table's whole name.
-fn whole_name(database: &str, table: &TableInfo) -> ast::ObjectName {
-    let part = |name: &str| ast::Ident::with_quote('`', name);
-    ast::ObjectName::from(vec![part(database), part(table.name.as_str())])
+fn whole_name(database: &str, table: &TableInfo) -> ast::Name {
+    ast::Name(vec![ast::Ident::quoted(database), ast::Ident::quoted(table.name.as_str())])
 }
 
 /// Whether a view reads tables of another database, itself or through other views.
@@ -167,15 +166,15 @@ fn refuse_variables(query: &ast::Query) -> Result<(), SqlError> {
 struct AnyNames;
 
 impl sql_parser::canonical::Names for AnyNames {
-    fn column(&self, _: sqlparser::tokenizer::Span) -> Option<Vec<String>> {
+    fn column(&self, _: Place) -> Option<Vec<String>> {
         None
     }
 
-    fn star(&self, _: sqlparser::tokenizer::Span) -> Option<Vec<(Vec<String>, String)>> {
+    fn star(&self, _: Place) -> Option<Vec<(Vec<String>, String)>> {
         Some(Vec::new())
     }
 
-    fn database(&self, _: sqlparser::tokenizer::Span) -> Option<String> {
+    fn database(&self, _: Place) -> Option<String> {
         None
     }
 }

@@ -31,10 +31,8 @@ fn plan(sql: &str) -> Result<String, SqlError> {
     let mut binder = Binder::new(&env);
     let tree = match &parsed.statement {
         Statement::Insert(insert) => Some(Tree::Insert(insert)),
-        Statement::Update { with, update } => Some(Tree::Update(with.as_deref(), update)),
-        Statement::Delete { with, delete, ignore } => {
-            Some(Tree::Delete { with: with.as_deref(), delete, ignore: *ignore })
-        }
+        Statement::Update(update) => Some(Tree::Update(update)),
+        Statement::Delete(delete) => Some(Tree::Delete(delete)),
         _ => None,
     };
     let (logical, action) = match (&parsed.statement, tree) {

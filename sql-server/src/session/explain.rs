@@ -22,7 +22,7 @@ impl Session {
         let parsed = sql_parser::parse_one(text.as_bytes(), self.state.vars.lex_mode())?;
         let explained = matches!(
             parsed.statement,
-            Statement::Query(_) | Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. }
+            Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_)
         );
         if !explained {
             return Err(SqlError::NotExplainable);

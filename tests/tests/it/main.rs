@@ -7,6 +7,7 @@ mod column_changes;
 mod connections;
 mod differential;
 mod faults;
+mod formats;
 mod gc;
 mod global_variables;
 mod golden;

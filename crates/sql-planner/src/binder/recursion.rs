@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::plan::{JoinKind, Plan, Recursive};
 use super::{Binder, Bound, MAX_DEPTH, Visible, unsupported};
@@ -72,7 +72,7 @@ impl Binder<'_> {
     /// Makes the names of a WITH known.
     pub fn open_with(&mut self, with: &ast::With) -> Result<(), SqlError> {
         let first = self.ctes.len();
-        for cte in &with.cte_tables {
+        for cte in &with.ctes {
             let name = cte.alias.name.value.clone();
             let key = name.to_lowercase();
             if self.ctes[first..].iter().any(|level| level.contains_key(&key)) {
@@ -81,7 +81,7 @@ impl Binder<'_> {
             let cte = CteQuery {
                 name,
                 query: (*cte.query).clone(),
-                columns: cte.alias.columns.iter().map(|c| c.name.value.clone()).collect(),
+                columns: cte.alias.columns.iter().map(|c| c.value.clone()).collect(),
                 level: self.ctes.len(),
                 recursive: with.recursive,
                 plain: OnceLock::new(),
@@ -169,7 +169,7 @@ impl Binder<'_> {
             self.open_with(with)?;
         }
         let mut parts = Vec::new();
-        take_apart(&query.body, true, &mut parts)?;
+        take_apart(&query.body, true, &mut parts);
 
         let mut seeds = Vec::new();
         for part in &parts {
@@ -192,7 +192,7 @@ impl Binder<'_> {
             (0, _) => return Err(SqlError::RecursionNeedsSeed(cte.name.clone())),
             _ => {}
         }
-        if query.order_by.is_some() {
+        if !query.order_by.is_empty() {
             return unsupported("ORDER BY over UNION in recursive Common Table Expression");
         }
         // A UNION DISTINCT counts for everything to its left.
@@ -242,7 +242,7 @@ impl Binder<'_> {
             inputs.push(bound.plan);
         }
 
-        let limit = self.bind_limit(query.limit_clause.as_ref())?;
+        let limit = self.bind_limit(query.limit.as_ref())?;
         let ids: Vec<_> = columns.iter().map(|(name, ty)| self.columns.add(name.clone(), ty.clone())).collect();
         let visible = columns.iter().zip(&ids).map(|((name, _), id)| self.computed(*id, name.clone())).collect();
         let mut plan = Plan::Recursive(Box::new(Recursive {
@@ -282,16 +282,17 @@ impl Binder<'_> {
         const ROWS: &str = "ORDER BY / LIMIT / SELECT DISTINCT in recursive query block of Common Table Expression";
         loop {
             match body {
-                ast::SetExpr::Query(query) if query.order_by.is_some() || query.limit_clause.is_some() => {
+                ast::SetExpr::Query(query) if !query.order_by.is_empty() || query.limit.is_some() => {
                     return unsupported(ROWS);
                 }
-                ast::SetExpr::Query(query) if query.locks.is_empty() => {
+                ast::SetExpr::Query(query) if !query.locks.is_empty() => return unsupported(body.to_string()),
+                ast::SetExpr::Query(query) => {
                     if let Some(with) = &query.with {
                         self.open_with(with)?;
                     }
                     body = &query.body;
                 }
-                ast::SetExpr::Select(select) if matches!(select.distinct, None | Some(ast::Distinct::All)) => {
+                ast::SetExpr::Select(select) if !select.distinct => {
                     return Ok(select);
                 }
                 ast::SetExpr::Select(_) => return unsupported(ROWS),
@@ -299,7 +300,7 @@ impl Binder<'_> {
                     return unsupported("right nested recursive query blocks, in Common Table Expression");
                 }
                 ast::SetExpr::SetOperation { .. } => return Err(SqlError::RecursionNotUnion),
-                other => return unsupported(other.to_string()),
+                other @ ast::SetExpr::Values(_) => return unsupported(other.to_string()),
             }
         }
     }
@@ -307,12 +308,9 @@ impl Binder<'_> {
 
 /// What a query is that is only parentheses around another.
 fn in_parentheses(query: &ast::Query) -> Option<&ast::Query> {
-    match &*query.body {
+    match &query.body {
         ast::SetExpr::Query(inner)
-            if query.with.is_none()
-                && query.order_by.is_none()
-                && query.limit_clause.is_none()
-                && query.locks.is_empty() =>
+            if query.with.is_none() && query.order_by.is_empty() && query.limit.is_none() && query.locks.is_empty() =>
         {
             Some(inner)
         }
@@ -322,14 +320,14 @@ fn in_parentheses(query: &ast::Query) -> Option<&ast::Query> {
 
 /// The query blocks of a chain of UNIONs from left to right; `all` is what is before the first. Parentheses on the right
 /// are opened where that changes no row.
-fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) -> Result<(), SqlError> {
+fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) {
     // A long UNION is deep on its left.
     let mut rights = Vec::new();
     let mut body = body;
     loop {
         match body {
-            ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } => {
-                rights.push((is_all(*set_quantifier)?, &**right));
+            ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, all, right } => {
+                rights.push((*all, &**right));
                 body = left;
             }
             ast::SetExpr::Query(query) if query.with.is_none() && is_union(query) => body = &query.body,
@@ -341,7 +339,7 @@ fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) ->
         match right {
             ast::SetExpr::Query(query) if query.with.is_none() && is_union(query) => {
                 let before = out.len();
-                take_apart(&query.body, all, out)?;
+                take_apart(&query.body, all, out);
                 if all && out[before..].iter().any(|part| !part.all) {
                     out.truncate(before);
                     out.push(Part { body: right, all });
@@ -352,22 +350,12 @@ fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) ->
             _ => out.push(Part { body: right, all }),
         }
     }
-    Ok(())
 }
 
 /// A UNION with nothing around it.
 fn is_union(query: &ast::Query) -> bool {
-    let union = matches!(&*query.body, ast::SetExpr::SetOperation { op: ast::SetOperator::Union, .. });
-    union && query.order_by.is_none() && query.limit_clause.is_none() && query.locks.is_empty()
-}
-
-/// Whether a set operation keeps rows that are there already.
-pub(super) fn is_all(quantifier: ast::SetQuantifier) -> Result<bool, SqlError> {
-    match quantifier {
-        ast::SetQuantifier::All => Ok(true),
-        ast::SetQuantifier::None | ast::SetQuantifier::Distinct => Ok(false),
-        other => unsupported(other.to_string()),
-    }
+    let union = matches!(&query.body, ast::SetExpr::SetOperation { op: ast::SetOperator::Union, .. });
+    union && query.order_by.is_empty() && query.limit.is_none() && query.locks.is_empty()
 }
 
 /// The type in which rows are kept between rounds: the seed's, which may be NULL. NULL alone is the empty string's.
@@ -417,17 +405,18 @@ pub(super) fn alias_of(plan: &Plan) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use query::expr::{CmpOp, Expr};
-    use sqlparser::dialect::MySqlDialect;
-    use sqlparser::parser::Parser;
 
     use super::super::super::optimize::{filter, push_down};
     use super::*;
 
     fn parts(sql: &str) -> Vec<(String, bool)> {
-        let query = Parser::new(&MySqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        // Names of columns, which have no other.
+        let named = sql.replace('1', "a").replace('2', "b").replace('3', "c").replace("LIMIT a", "LIMIT 1");
+        let query = sql_parser::parse_query(&named).unwrap();
         let mut parts = Vec::new();
-        take_apart(&query.body, true, &mut parts).unwrap();
-        parts.iter().map(|part| (part.body.to_string().replace("SELECT ", ""), part.all)).collect()
+        take_apart(&query.body, true, &mut parts);
+        let numbered = |text: String| text.replace('a', "1").replace('b', "2").replace('c', "3");
+        parts.iter().map(|part| (numbered(part.body.to_string().replace("SELECT ", "")), part.all)).collect()
     }
 
     fn named(list: &[(&str, bool)]) -> Vec<(String, bool)> {
