@@ -2,9 +2,8 @@
 
 use sql_base::SqlError;
 
-use crate::grammar::{Token, Word};
-
 use super::{FileFormat, LoadConflict, LoadData, LoadTarget, LoadValue, Parsed, Statement, StatementParser, offset};
+use crate::grammar::{Token, Word};
 
 impl StatementParser<'_> {
     /// After `LOAD`, if `DATA` is next.
