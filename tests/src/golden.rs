@@ -11,6 +11,7 @@
 //! A block is comments, statements (`>` begins one, it may go on over several lines and ends with `;`), a line of
 //! dashes and the results up to a blank line. `a> SELECT …` runs on the connection called `a`; a bare `>` on the first
 //! one. Results of one block follow each other in the order of its statements. Timestamps in TiDB's errors are written as `N`.
+//! The files of `LOAD DATA LOCAL` contain their names, so that a script shows both.
 //! `UPDATE=1` writes what was seen into the script; the change is then reviewed as a diff.
 //!
 //! The same scripts run against another MySQL server as a witness. A block whose result differs there by design says
@@ -21,8 +22,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Row, Value};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use mysql_async::prelude::{GlobalHandler, Queryable};
+use mysql_async::{Conn, InfileData, LocalInfileError, Opts, OptsBuilder, Row, Value};
 
 /// Errors from here on are TiDB's own; some name timestamps.
 const TIDB_ERRORS: u16 = 8000;
@@ -91,10 +95,21 @@ fn print(blocks: &[Block]) -> String {
     text
 }
 
+/// Files that contain their names.
+struct Named;
+
+impl GlobalHandler for Named {
+    fn handle(&self, name: &[u8]) -> BoxFuture<'static, Result<InfileData, LocalInfileError>> {
+        let content = Bytes::copy_from_slice(name);
+        Box::pin(async move { Ok(futures::stream::iter([Ok(content)]).boxed()) })
+    }
+}
+
 /// Runs a script against a server. `witness` is set when that server is not ours.
 pub async fn run(script: &Path, server: &Opts, witness: bool) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(script).with_context(|| format!("read {}", script.display()))?;
     let blocks = parse(&text).with_context(|| format!("parse {}", script.display()))?;
+    let server: Opts = OptsBuilder::from_opts(server.clone()).local_infile_handler(Some(Named)).into();
     let mut connections: BTreeMap<String, Conn> = BTreeMap::new();
     let mut seen = Vec::new();
     for block in &blocks {
@@ -152,6 +167,9 @@ async fn execute(connection: &mut Conn, statement: &str) -> anyhow::Result<Strin
         }
         if result.warnings() > 0 {
             let _ = write!(text, "{}{} warnings", if text.is_empty() { "" } else { ", " }, result.warnings());
+        }
+        if statement.starts_with("LOAD DATA") {
+            let _ = write!(text, "{}{}", if text.is_empty() { "" } else { ": " }, result.info());
         }
     } else {
         let rows: Vec<Row> = match result.collect().await {

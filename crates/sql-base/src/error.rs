@@ -708,6 +708,14 @@ pub enum SqlError {
     /// A view that only one session could read.
     #[error("View's SELECT refers to a temporary table '{0}'")]
     ViewSelectTemporary(String),
+    /// A statement on an account that is not there.
+    #[error("Operation {operation} failed for {user}")]
+    CannotUser {
+        /// The statement.
+        operation: &'static str,
+        /// `'user'@'host'`.
+        user: String,
+    },
     /// A table where a view is wanted, or the other way round.
     #[error("'{object}' is not {expected}")]
     WrongObject {
@@ -852,6 +860,41 @@ pub enum SqlError {
     /// Wrong number of parameters.
     #[error("Incorrect arguments to {0}")]
     WrongParameters(&'static str),
+    /// `SELECT … INTO` of more than one row.
+    #[error("Result consisted of more than one row")]
+    TooManyRows,
+    /// `SELECT … INTO` of no row.
+    #[error("No data - zero rows fetched, selected, or processed")]
+    NoData,
+    /// `SELECT … INTO` a name that is no user variable.
+    #[error("Undeclared variable: {0}")]
+    UndeclaredVariable(String),
+    /// The session that `EXPLAIN FOR CONNECTION` names runs something else.
+    #[error("EXPLAIN FOR CONNECTION command is supported only for SELECT/UPDATE/INSERT/DELETE/REPLACE")]
+    NotExplainable,
+    /// LOAD DATA LOCAL where one of the two sides does not have it.
+    #[error("Loading local data is disabled; this must be enabled on both the client and server sides")]
+    LocalInfileDisabled,
+    /// Quotes or escapes of more than one byte in a file.
+    #[error("Field separator argument is not what is expected; check the manual")]
+    WrongFieldTerminators,
+    /// A line of a file has no field for some column.
+    #[error("Row {0} doesn't contain data for all columns")]
+    TooFewFields(u64),
+    /// A line of a file has more fields than there are columns.
+    #[error("Row {0} was truncated; it contained more data than there were input columns")]
+    TooManyFields(u64),
+    /// NULL in a file for a column that takes none.
+    #[error("Column set to default value; NULL supplied to NOT NULL column '{column}' at row {row}")]
+    NullToNotNull {
+        /// Column.
+        column: String,
+        /// Row, from 1.
+        row: u64,
+    },
+    /// The client does not send what it was asked for.
+    #[error("Got an error reading communication packets")]
+    NetRead,
     /// A statement that can't be prepared.
     #[error("This command is not supported in the prepared statement protocol yet")]
     UnsupportedPrepare,

@@ -1,16 +1,23 @@
 //! The tables that the server computes when they are read: MySQL's and TiDB's names, columns, order and types.
 //!
 //! They are part of every [`crate::Schema`], marked [`TableKind::Memory`], so names resolve as they do for other
-//! tables. Not here: their rows, which are the server's matter.
+//! tables. Those of SHOW and ADMIN that no schema has are in [`internal`]. Not here: their rows, which are the server's
+//! matter.
+
+mod internal;
 
 use std::sync::{Arc, LazyLock};
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
 
-use crate::{ColumnInfo, Database, DatabaseInfo, SchemaState, TableInfo, TableKind};
+use crate::{ColumnInfo, Database, DatabaseInfo, Schema, SchemaState, TableInfo, TableKind};
 
 /// Ids of computed databases and tables start here, far above any that is given out.
 const FIRST_ID: i64 = 1 << 62;
+/// Those of `performance_schema`.
+const FIRST_ID_PERFORMANCE: i64 = FIRST_ID + 1000;
+/// Those of tables that no schema has.
+const FIRST_ID_INTERNAL: i64 = FIRST_ID + 2000;
 
 /// Types of columns, as short as the tables below need them.
 enum T {
@@ -110,8 +117,8 @@ const TABLES: &[(&str, Columns)] = &[
             ("COLLATION_NAME", S(32)),
             ("COLUMN_TYPE", L),
             ("COLUMN_KEY", S(3)),
-            ("EXTRA", S(45)),
-            ("PRIVILEGES", S(80)),
+            ("EXTRA", S(256)),
+            ("PRIVILEGES", S(154)),
             ("COLUMN_COMMENT", S(1024)),
             ("GENERATION_EXPRESSION", L),
             ("SRS_ID", U),
@@ -469,6 +476,39 @@ const TABLES: &[(&str, Columns)] = &[
         ],
     ),
     (
+        "ANALYZE_STATUS",
+        &[
+            ("TABLE_SCHEMA", S(64)),
+            ("TABLE_NAME", S(64)),
+            ("PARTITION_NAME", S(64)),
+            ("JOB_INFO", S(512)),
+            ("PROCESSED_ROWS", U),
+            ("START_TIME", W),
+            ("END_TIME", W),
+            ("STATE", S(64)),
+            ("FAIL_REASON", S(2048)),
+            ("INSTANCE", S(512)),
+            ("PROCESS_ID", U),
+        ],
+    ),
+    // Always empty.
+    (
+        "PLUGINS",
+        &[
+            ("PLUGIN_NAME", S(64)),
+            ("PLUGIN_VERSION", S(20)),
+            ("PLUGIN_STATUS", S(10)),
+            ("PLUGIN_TYPE", S(80)),
+            ("PLUGIN_TYPE_VERSION", S(20)),
+            ("PLUGIN_LIBRARY", S(64)),
+            ("PLUGIN_LIBRARY_VERSION", S(20)),
+            ("PLUGIN_AUTHOR", S(64)),
+            ("PLUGIN_DESCRIPTION", L),
+            ("PLUGIN_LICENSE", S(80)),
+            ("LOAD_OPTION", S(64)),
+        ],
+    ),
+    (
         "VIEWS",
         &[
             ("TABLE_CATALOG", S(512)),
@@ -668,6 +708,16 @@ const TABLES: &[(&str, Columns)] = &[
     ),
 ];
 
+/// Names of what is set, and values.
+const SETTINGS: Columns = &[("VARIABLE_NAME", S(64)), ("VARIABLE_VALUE", S(1024))];
+
+const PERFORMANCE_TABLES: &[(&str, Columns)] = &[
+    ("global_status", SETTINGS),
+    ("global_variables", SETTINGS),
+    ("session_status", SETTINGS),
+    ("session_variables", SETTINGS),
+];
+
 /// Computed tables of the stored database `mysql`.
 const MYSQL_TABLES: &[(&str, Columns)] =
     &[("tidb", &[("VARIABLE_NAME", S(64)), ("VARIABLE_VALUE", S(1024)), ("COMMENT", S(1024))])];
@@ -675,28 +725,49 @@ const MYSQL_TABLES: &[(&str, Columns)] =
 /// The computed tables of a stored database, by its name in lower case.
 pub fn tables_in(database: &str) -> Vec<Arc<TableInfo>> {
     let tables = if database == "mysql" { MYSQL_TABLES } else { &[] };
-    let first = FIRST_ID + 1 + TABLES.len() as i64;
-    tables.iter().zip(first..).map(|((name, columns), id)| Arc::new(table(id, name, columns))).collect()
+    numbered(tables, FIRST_ID + 1 + TABLES.len() as i64).collect()
 }
 
-static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(define);
+static DATABASES: LazyLock<Vec<Arc<Database>>> = LazyLock::new(|| {
+    vec![
+        define(FIRST_ID, "information_schema", TABLES),
+        define(FIRST_ID_PERFORMANCE, "performance_schema", PERFORMANCE_TABLES),
+    ]
+});
 
 /// The databases whose tables are computed.
 pub fn databases() -> Vec<Arc<Database>> {
     DATABASES.clone()
 }
 
-fn define() -> Vec<Arc<Database>> {
+/// A schema of those databases and no others: of statements that name nothing else, which so need no cluster.
+pub fn schema() -> Arc<Schema> {
+    static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::new(0, databases(), [])));
+    SCHEMA.clone()
+}
+
+/// A computed table that no schema has, by its name: what only SHOW and ADMIN tell.
+pub fn internal(name: &str) -> Option<Arc<TableInfo>> {
+    static INTERNAL: LazyLock<Vec<Arc<TableInfo>>> =
+        LazyLock::new(|| numbered(internal::TABLES, FIRST_ID_INTERNAL).collect());
+    INTERNAL.iter().find(|table| table.name.matches(name)).cloned()
+}
+
+fn define(id: i64, name: &str, tables: &'static [(&str, Columns)]) -> Arc<Database> {
     let info = DatabaseInfo {
-        id: FIRST_ID,
-        name: "information_schema".into(),
+        id,
+        name: name.into(),
         charset: "utf8mb4".into(),
         collate: "utf8mb4_bin".into(),
         state: SchemaState::Public,
         policy: None,
     };
-    let tables = TABLES.iter().zip(FIRST_ID + 1..).map(|((name, columns), id)| Arc::new(table(id, name, columns)));
-    vec![Arc::new(Database::new(info, tables))]
+    Arc::new(Database::new(info, numbered(tables, id + 1)))
+}
+
+/// Tables, with ids from `first` on.
+fn numbered(tables: &'static [(&str, Columns)], first: i64) -> impl Iterator<Item = Arc<TableInfo>> {
+    tables.iter().zip(first..).map(|((name, columns), id)| Arc::new(table(id, name, columns)))
 }
 
 fn table(id: i64, name: &str, columns: Columns) -> TableInfo {
@@ -718,10 +789,11 @@ mod tests {
     #[test]
     fn names_are_unique_and_every_table_has_columns() {
         let databases = databases();
-        let tables: Vec<_> = databases[0].tables().collect();
-        assert_eq!(tables.len(), TABLES.len());
-        for table in tables {
+        assert_eq!(databases[0].tables().count(), TABLES.len());
+        let internal: Vec<_> = internal::TABLES.iter().filter_map(|(name, _)| internal(name)).collect();
+        for table in databases.iter().flat_map(|database| database.tables()).chain(&internal) {
             let mut names: Vec<_> = table.columns.iter().map(|column| &column.name.lower).collect();
+            assert!(!names.is_empty(), "{}", table.name);
             names.sort();
             names.dedup();
             assert_eq!(names.len(), table.columns.len(), "{}", table.name);

@@ -1,7 +1,7 @@
 //! What a statement may use while it runs.
 //!
 //! The session makes one for each statement and hands it to whoever does the work: the executor (queries, changes,
-//! `EXPLAIN`, `DO`, columns for `PREPARE`), DDL, ADMIN, and SHOW, whose rows the session filters afterwards.
+//! `EXPLAIN`, `DO`, columns for `PREPARE`, and SHOW, which is a query), DDL and ADMIN.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_catalog::{AutoIds, Schema, TableInfo, TableKind};
 
-use crate::services::{Services, VirtualRows};
+use crate::services::Services;
 use crate::state::{Level, SessionState};
+use crate::virtual_rows::VirtualRows;
 
 /// One statement's surroundings.
 pub struct ExecContext<'a> {

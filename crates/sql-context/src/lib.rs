@@ -25,12 +25,14 @@ mod transaction;
 mod txn;
 mod user_locks;
 pub mod vars;
+mod virtual_rows;
 
 pub use context::ExecContext;
 pub use duplicates::Duplicates;
 pub use evaluation::{eval_context, time_zone};
-pub use services::{Services, VirtualRows};
-pub use state::{Identity, Level, SessionState, Variables, Warning, type_of_datum};
+pub use services::Services;
+pub use state::{Identity, Level, Loaded, SessionState, Variables, Warning, type_of_datum};
 pub use temporary::TemporaryTables;
 pub use txn::{NextTransaction, TxnState};
 pub use user_locks::SessionLocks;
+pub use virtual_rows::{VirtualRead, VirtualRows};

@@ -3,13 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use codec::datum::Datum;
 use kv_client::Client;
-use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_base::memory::ServerMemory;
-use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache, TableInfo};
+use sql_catalog::{AutoIds, Schema, SchemaCache, StatisticsCache};
 
 use crate::vars::GlobalVars;
 
@@ -41,16 +38,4 @@ pub trait Services: Send + Sync {
     fn schema(&self) -> Result<Arc<Schema>, SqlError> {
         Ok(self.schemas()?.current())
     }
-}
-
-/// The tables that the server computes when they are read ([`sql_catalog::virtual_tables`]).
-#[async_trait]
-pub trait VirtualRows: Send + Sync {
-    /// The rows of such a table, each with a value for every column in order. `zone` is the reader's.
-    async fn virtual_rows(
-        &self,
-        schema: &Arc<Schema>,
-        table: &TableInfo,
-        zone: &TimeZone,
-    ) -> Result<Vec<Vec<Datum>>, SqlError>;
 }

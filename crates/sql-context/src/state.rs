@@ -1,6 +1,7 @@
 //! What a session remembers between statements.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,6 +61,15 @@ pub struct Identity {
     pub host: String,
 }
 
+/// Rows of a file, as an INSERT of some of them has to know.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// Rows of the file that were inserted before.
+    pub rows: u64,
+    /// Those of the INSERT's columns that the file has no fields for in these rows.
+    pub missing: Range<usize>,
+}
+
 /// A session's state, as statements see it.
 pub struct SessionState {
     /// Connection id.
@@ -92,6 +102,8 @@ pub struct SessionState {
     pub statement_text: String,
     /// How long it may take if it is a query.
     pub time_limit: Option<Duration>,
+    /// Whose rows the INSERT that runs inserts, if LOAD DATA runs it.
+    pub loaded: Option<Loaded>,
     /// What the running statement holds, once something is counted for it.
     pub memory: OnceLock<Arc<StatementMemory>>,
     /// The transaction.
@@ -123,6 +135,7 @@ impl SessionState {
             statement_start: Utc::now(),
             statement_text: String::new(),
             time_limit: None,
+            loaded: None,
             memory: OnceLock::new(),
             txn: TxnState::default(),
             user_locks: None,

@@ -1,6 +1,5 @@
 //! From a plan to one whose operators can be built.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_base::outcome::ColumnMeta;
 use sql_catalog::TableInfo;
-use sql_context::{ExecContext, Level, Services};
+use sql_context::{ExecContext, Level, Services, VirtualRead};
 use sql_planner::change::Action;
 use sql_planner::optimize::Settings;
 use sql_planner::plan::{Physical, Plan, Taken};
@@ -22,32 +21,32 @@ use crate::runtime::{Runtime, Value};
 use crate::statement::{lock_wait, overlay_of, query_runtime, reader_of, runtime};
 use crate::subqueries::{SubqueryValues, run_subqueries};
 
-/// Reads the tables that the server computes.
+/// Reads the tables that the server computes: each once, with the columns that any part of the statement reads of it.
 pub(crate) async fn load_memory_tables(
-    ctx: &mut ExecContext<'_>,
+    ctx: &ExecContext<'_>,
     physical: &Physical,
 ) -> Result<HashMap<(String, String), Arc<Vec<Vec<Datum>>>>, SqlError> {
-    fn find(plan: &Plan, out: &mut Vec<(String, Arc<TableInfo>)>) {
-        if let Plan::Memory { table, database, .. } = plan {
-            out.push((database.clone(), table.clone()));
+    type Wanted = HashMap<(String, String), (Arc<TableInfo>, Vec<usize>)>;
+    fn find(plan: &Plan, out: &mut Wanted) {
+        if let Plan::Memory { table, database, columns } = plan {
+            let key = (database.to_lowercase(), table.name.lower.clone());
+            let (_, wanted) = out.entry(key).or_insert_with(|| (table.clone(), Vec::new()));
+            wanted.extend(columns.iter().map(|c| c.0));
         }
         if let Plan::Apply { subquery, .. } = plan {
             find(&subquery.plan, out);
         }
         plan.inputs().into_iter().for_each(|p| find(p, out));
     }
-    let mut wanted = Vec::new();
+    let mut wanted = Wanted::new();
     physical.plans().for_each(|plan| find(plan, &mut wanted));
     let mut out = HashMap::new();
-    for (database, table) in wanted {
-        let key = (database.to_lowercase(), table.name.lower.clone());
-        if let Entry::Vacant(entry) = out.entry(key) {
-            // Nobody is told of temporary tables there, as in MySQL.
-            let schema = ctx.session.txn.stored_schema().unwrap_or(&ctx.schema);
-            let zone = sql_context::time_zone(ctx.session);
-            let rows = ctx.virtual_rows.virtual_rows(schema, &table, &zone).await?;
-            entry.insert(Arc::new(rows));
-        }
+    for (key, (table, columns)) in wanted {
+        // Nobody is told of temporary tables there, as in MySQL.
+        let schema = ctx.session.txn.stored_schema().unwrap_or(&ctx.schema);
+        let read = VirtualRead { schema, session: ctx.session, columns: &columns };
+        let rows = ctx.virtual_rows.virtual_rows(&table, read).await?;
+        out.insert(key, Arc::new(rows));
     }
     Ok(out)
 }

@@ -18,24 +18,30 @@ pub type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// What a statement reads from.
 #[derive(Clone)]
 pub struct Reader {
-    snapshot: Snapshot,
+    /// None for a statement that reads no stored table.
+    snapshot: Option<Snapshot>,
     overlay: Arc<Overlay>,
 }
 
 impl Reader {
     /// A snapshot alone.
     pub fn new(snapshot: Snapshot) -> Reader {
-        Reader { snapshot, overlay: Arc::default() }
+        Reader { snapshot: Some(snapshot), overlay: Arc::default() }
     }
 
     /// A snapshot under pending writes.
     pub fn with_overlay(snapshot: Snapshot, overlay: Overlay) -> Reader {
-        Reader { snapshot, overlay: Arc::new(overlay) }
+        Reader { snapshot: Some(snapshot), overlay: Arc::new(overlay) }
+    }
+
+    /// Of a statement that reads no stored table: it needs neither a cluster nor a timestamp.
+    pub fn of_nothing() -> Reader {
+        Reader { snapshot: None, overlay: Arc::default() }
     }
 
     /// The snapshot.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    pub fn snapshot(&self) -> Result<&Snapshot, SqlError> {
+        self.snapshot.as_ref().ok_or_else(|| SqlError::internal("reader", "the statement reads no stored table"))
     }
 
     /// Whether pending writes touch the table.
@@ -65,7 +71,7 @@ impl Reader {
             overlay.get_or_insert_with(|| (*self.overlay).clone()).insert(entry.key, Some(entry.value));
         }
         Ok(match overlay {
-            Some(overlay) => Reader::with_overlay(self.snapshot.clone(), overlay),
+            Some(overlay) => Reader { snapshot: self.snapshot.clone(), overlay: Arc::new(overlay) },
             None => self.clone(),
         })
     }
@@ -81,10 +87,10 @@ impl Reader {
     /// Values of keys, in their order.
     pub async fn batch_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, SqlError> {
         if self.overlay.is_empty() {
-            return Ok(self.snapshot.batch_get(keys).await?);
+            return Ok(self.snapshot()?.batch_get(keys).await?);
         }
         let asked: Vec<Vec<u8>> = keys.iter().filter(|k| !self.overlay.contains_key(*k)).cloned().collect();
-        let mut got = self.snapshot.batch_get(&asked).await?.into_iter();
+        let mut got = self.snapshot()?.batch_get(&asked).await?.into_iter();
         Ok(keys
             .iter()
             .map(|k| match self.overlay.get(k) {
@@ -103,7 +109,7 @@ impl Reader {
         limit: usize,
         reverse: bool,
     ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<(Vec<u8>, Vec<u8>)>), SqlError> {
-        let committed = self.snapshot.scan(&start, &end, limit, reverse, false).await?;
+        let committed = self.snapshot()?.scan(&start, &end, limit, reverse, false).await?;
         let complete = committed.len() < limit;
         // The overlay is merged over the part of the range that was read.
         let (low, high, rest) = match (complete, committed.last()) {

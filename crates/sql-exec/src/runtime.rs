@@ -160,8 +160,8 @@ impl Runtime {
     }
 
     /// The timestamp at which rows were read that are to be locked.
-    pub fn locked_at(&self) -> Timestamp {
-        self.locking.get().map_or(&self.reader, |l| &l.reader).snapshot().ts()
+    pub fn locked_at(&self) -> Result<Timestamp, SqlError> {
+        Ok(self.locking.get().map_or(&self.reader, |l| &l.reader).snapshot()?.ts())
     }
 
     /// The evaluation context. Evaluation never waits, so nobody waits long for it.

@@ -364,7 +364,7 @@ fn pushed_reader(
     request.dag.collect_execution_summaries = rt.meters.is_some();
     Ok(Box::new(PushedReader {
         rt: rt.clone(),
-        stream: rt.reader_of(scan).snapshot().coprocessor(request),
+        stream: rt.reader_of(scan).snapshot()?.coprocessor(request),
         shape: pushdown::Shape::of(scan, sent, rt),
         names,
         filters,

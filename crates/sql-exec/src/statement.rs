@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use codec::timestamp::Timestamp;
 use kv_client::Snapshot;
 use query::context::EvalContext;
 use sql_base::SqlError;
@@ -82,15 +81,18 @@ pub(crate) fn check_definitions(ctx: &ExecContext<'_>, tables: &[Arc<TableInfo>]
     if all { Ok(()) } else { Err(SqlError::SchemaChanged) }
 }
 
-/// What a query reads from.
+/// What a query reads from. One that reads no stored table neither begins a transaction nor fixes what it sees.
 pub(crate) async fn reader_of(
     ctx: &mut ExecContext<'_>,
     tables: &[Arc<TableInfo>],
     current: bool,
 ) -> Result<Reader, SqlError> {
+    if tables.is_empty() && !current {
+        return Ok(Reader::of_nothing());
+    }
     if ctx.is_autocommit() && !current {
         let client = ctx.server.kv()?;
-        let ts = if tables.is_empty() { Timestamp::MAX } else { client.timestamp().await? };
+        let ts = client.timestamp().await?;
         return Ok(Reader::new(client.snapshot(ts).with_private(ctx.session.temporary.rows())));
     }
     let snapshot = snapshot_of(ctx, current).await?;
@@ -164,7 +166,7 @@ pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result
             continue;
         }
         let wait = lock_wait(ctx.session, taken != Taken::Wait);
-        let options = kv_client::LockOptions { wait, for_update_ts: Some(rt.locked_at()), ..Default::default() };
+        let options = kv_client::LockOptions { wait, for_update_ts: Some(rt.locked_at()?), ..Default::default() };
         match ctx.txn().await?.lock_keys(keys, options).await {
             Ok(_) => {}
             Err(kv_client::Error::LockNoWait { taken: keys, .. }) if taken == Taken::Skip => return Ok(keys),

@@ -83,14 +83,15 @@ pub(crate) struct Lexed {
 /// All tokens of the input.
 pub(crate) fn tokenize(sql: &[u8], mode: LexMode) -> Result<Lexed, LexError> {
     let tokens = Vec::with_capacity(sql.len() / 4 + 4);
-    let mut lexer = Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens, hints: Vec::new() };
+    let mut lexer = Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens, rest: Vec::new(), hints: Vec::new() };
     lexer.run()?;
     Ok(Lexed { tokens: lexer.tokens, hints: lexer.hints })
 }
 
 /// The tokens of the input up to one that is none.
 pub(crate) fn readable(sql: &[u8], mode: LexMode) -> Vec<TokenWithSpan> {
-    let mut lexer = Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens: Vec::new(), hints: Vec::new() };
+    let mut lexer =
+        Lexer { sql, at: 0, line: 1, mode, in_comment: false, tokens: Vec::new(), rest: Vec::new(), hints: Vec::new() };
     let _ = lexer.run();
     lexer.tokens
 }
@@ -121,6 +122,8 @@ struct Lexer<'a> {
     /// Inside an executable comment, whose `*/` is still to come.
     in_comment: bool,
     tokens: Vec<TokenWithSpan>,
+    /// Tokens that stand for the same text as the one before them, to be put behind it.
+    rest: Vec<Token>,
     hints: Vec<Hint>,
 }
 
@@ -135,6 +138,8 @@ impl Lexer<'_> {
             let from = Location { line, column: start as u64 + 1 };
             let to = Location { line: self.line, column: self.at as u64 + 1 };
             self.tokens.push(TokenWithSpan::at(token, from, to));
+            let rest = std::mem::take(&mut self.rest).into_iter();
+            self.tokens.extend(rest.map(|token| TokenWithSpan::at(token, from, to)));
         }
         if self.in_comment {
             return Err(self.error_at(self.sql.len()));
@@ -340,10 +345,22 @@ impl Lexer<'_> {
     fn string_of(&mut self, set: Charset, quote: u8) -> Result<Token, LexError> {
         let bytes = self.quoted_bytes(quote)?;
         let sent = self.mode.client.encode(&bytes);
-        Ok(match set.decode(&sent) {
+        Ok(self.text_of(set, &sent))
+    }
+
+    /// A literal of bytes in that character set. Where its characters have other bytes than in UTF-8 it is what
+    /// `CONVERT(text USING set)` gives: the literals of the grammar know no character set.
+    fn text_of(&mut self, set: Charset, bytes: &[u8]) -> Token {
+        let text = match set.decode(bytes) {
             Ok(text) if set != Charset::Binary => string_token(text.into_owned()),
-            _ => binary_string(&sent),
-        })
+            _ => return binary_string(bytes),
+        };
+        if set.is_utf8() || bytes.is_ascii() {
+            return text;
+        }
+        let name = word(set.name().to_owned(), None);
+        self.rest = vec![Token::LParen, text, Token::make_keyword("USING"), name, Token::RParen];
+        Token::make_keyword("CONVERT")
     }
 
     fn quoted_bytes(&mut self, quote: u8) -> Result<Vec<u8>, LexError> {
@@ -495,12 +512,29 @@ impl Lexer<'_> {
             match (self.peek(0), self.peek(1)) {
                 (b'\'', _) => return self.string_of(set, b'\''),
                 (b'"', _) if !self.mode.ansi_quotes => return self.string_of(set, b'"'),
-                (b'x' | b'X', b'\'') => return self.hex_string(),
-                (b'0', b'x') => return self.number_or_word(),
+                (b'x' | b'X', b'\'') => {
+                    let literal = self.hex_string()?;
+                    return Ok(self.hex_of(set, literal));
+                }
+                (b'0', b'x') => {
+                    let literal = self.number_or_word()?;
+                    return Ok(self.hex_of(set, literal));
+                }
                 _ => (self.at, self.line) = (at, line),
             }
         }
         self.bare_word()
+    }
+
+    /// A literal in hexadecimal behind an introducer: text, but of `_binary`.
+    fn hex_of(&mut self, set: Charset, literal: Token) -> Token {
+        match &literal {
+            Token::HexStringLiteral(digits) if set != Charset::Binary => {
+                let even = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits.clone() };
+                sql_base::unhex(&even).map_or(literal, |bytes| self.text_of(set, &bytes))
+            }
+            _ => literal,
+        }
     }
 
     fn hex_string(&mut self) -> Result<Token, LexError> {

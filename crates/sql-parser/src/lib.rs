@@ -24,8 +24,10 @@ mod digest;
 mod dml;
 mod grammar;
 mod headers;
+mod into;
 mod lexer;
 mod literals;
+mod load;
 mod set;
 mod shorthand;
 mod show;
@@ -155,6 +157,7 @@ impl Piece {
         check_chains(&self.tokens)?;
         let defines_view = views::defines_view(&self.tokens);
         let check_option = views::take_check_option(&mut self.tokens);
+        let into = into::take_variables(&mut self.tokens)?;
         shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
         let params = number_parameters(&mut self.tokens);
@@ -174,6 +177,9 @@ impl Piece {
                     Statement::Update(update) => headers::name_items_of_with(&parser, update.with.as_mut()),
                     Statement::Delete(delete) => headers::name_items_of_with(&parser, delete.with.as_mut()),
                     _ => {}
+                }
+                if let Some(variables) = into {
+                    statement = Statement::SelectInto { query: Box::new(statement), variables };
                 }
                 let warnings = parser.warnings;
                 Ok(ParsedStatement { statement, start: self.start, end: self.end, params, warnings, settings })

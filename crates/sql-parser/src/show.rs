@@ -8,16 +8,24 @@ impl StatementParser<'_> {
     pub(super) fn show(&mut self) -> Parsed<Statement> {
         let kind = self.show_kind()?;
         let Some(kind) = kind else { return self.refuse("SHOW") };
-        let filter = if self.eat("LIKE") {
-            Some(ShowFilter::Like(self.string()?))
-        } else if self.eat("WHERE") {
-            Some(ShowFilter::Where(self.expr()?))
-        } else {
-            None
+        let filter = match self.eat("LIKE") {
+            true => Some(ShowFilter::Like(self.string()?)),
+            false => self.show_condition()?,
         };
         let limited = matches!(kind, ShowKind::Warnings | ShowKind::Errors | ShowKind::Profiles);
         let limit = if limited { self.limit_clause()? } else { None };
         Ok(Statement::Show(Show { kind, filter, limit }))
+    }
+
+    /// `[WHERE expr]`: as it was written, because it is a condition of a query that is made of the statement.
+    pub(super) fn show_condition(&mut self) -> Parsed<Option<ShowFilter>> {
+        if !self.eat("WHERE") {
+            return Ok(None);
+        }
+        let from = self.here();
+        self.expr()?;
+        let text = String::from_utf8_lossy(&self.sql[from..self.here()]);
+        Ok(Some(ShowFilter::Where(text.into_owned())))
     }
 
     /// `[LIMIT [offset,] count]` or `LIMIT count OFFSET offset`.
@@ -209,7 +217,7 @@ impl StatementParser<'_> {
         if self.is("PARTITION") {
             return self.unsupported("SHOW TABLE PARTITION REGIONS");
         }
-        let index = if self.eat("INDEX") { Some(self.name()?) } else { None };
+        let index = if self.eat("INDEX") { Some(self.any_word()?) } else { None };
         if self.is("DISTRIBUTIONS") {
             return Ok(None);
         }

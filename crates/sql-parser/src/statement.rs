@@ -78,6 +78,7 @@ impl StatementParser<'_> {
             "DO" => Ok(Statement::Do(self.comma_separated(|s| s.expr())?)),
             "RECOVER" | "FLASHBACK" => self.recover(&word),
             "GRANT" | "REVOKE" => self.refuse(&word),
+            "LOAD" if self.is("DATA") => self.load_data(),
             "CALL" | "HANDLER" | "LOAD" | "IMPORT" | "INSTALL" | "UNINSTALL" | "XA" | "HELP" | "SIGNAL"
             | "RESIGNAL" | "GET" | "PURGE" | "CHANGE" | "STOP" | "RESET" | "BINLOG" | "CACHE" | "CLONE" | "RESTART"
             | "SHUTDOWN" | "BACKUP" | "RESTORE" | "TRACE" | "PLAN" | "BATCH" | "CALIBRATE" | "CANCEL" | "PAUSE"
@@ -117,8 +118,10 @@ impl StatementParser<'_> {
             self.eat_any(&["EXTENDED", "PARTITIONS"]);
         }
         if self.eat("FOR CONNECTION") {
-            let _ = self.unsigned()?;
-            return self.unsupported("EXPLAIN FOR CONNECTION");
+            if analyze || self.depth > 1 {
+                return self.unexpected();
+            }
+            return Ok(Statement::ExplainConnection { id: self.unsigned()?, format });
         }
         let begins = ["SELECT", "WITH", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE", "ALTER"];
         if *self.peek() == Token::LParen || begins.iter().any(|w| self.is(w)) {
@@ -291,7 +294,7 @@ impl StatementParser<'_> {
         }
         self.expect("TABLE")?;
         let table = self.table_name()?;
-        let index = if self.eat("INDEX") { Some(self.name()?) } else { None };
+        let index = if self.eat("INDEX") { Some(self.any_word()?) } else { None };
         let row = |s: &mut Self| s.parenthesized(|s| s.comma_separated(|s| s.expr()));
         let by = if self.eat("BETWEEN") {
             let lower = row(self)?;
@@ -312,8 +315,7 @@ impl StatementParser<'_> {
             Admin::ShowDdlJobQueries(ids(self)?)
         } else if self.eat("SHOW DDL JOBS") {
             let limit = if matches!(self.peek(), Token::Number(..)) { Some(self.unsigned()?) } else { None };
-            let filter = if self.eat("WHERE") { Some(self.expr()?) } else { None };
-            Admin::ShowDdlJobs { limit, filter }
+            Admin::ShowDdlJobs { limit, filter: self.show_condition()? }
         } else if self.eat("SHOW DDL") {
             Admin::ShowDdl
         } else if self.eat("CANCEL DDL JOBS") {

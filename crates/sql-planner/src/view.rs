@@ -106,10 +106,32 @@ pub fn define(
     Ok(Definition { select, columns: columns.iter().cloned().zip(types).collect(), updatable: writable.change, merges })
 }
 
+/// A table's whole name.
+fn whole_name(database: &str, table: &TableInfo) -> ast::Name {
+    ast::Name(vec![ast::Ident::quoted(database), ast::Ident::quoted(table.name.as_str())])
+}
+
+/// Whether a view reads tables of another database, itself or through other views.
+pub fn reads_other_databases(env: &Definitions<'_>, database: &str, view: &TableInfo) -> Result<bool, SqlError> {
+    fn reads(plan: &Plan, own: &str) -> bool {
+        let other = |name: &str| !name.eq_ignore_ascii_case(own);
+        let here = match plan {
+            Plan::Scan(scan) => other(&scan.database),
+            Plan::Memory { database, .. } => other(database),
+            Plan::Apply { subquery, .. } => reads(&subquery.plan, own),
+            _ => false,
+        };
+        here || plan.inputs().into_iter().any(|input| reads(input, own))
+    }
+    let mut binder = Binder::new(env);
+    let (plan, _) = binder.bind_table(&whole_name(database, view))?;
+    Ok(reads(&plan, database) || binder.subqueries.iter().any(|subquery| reads(&subquery.plan, database)))
+}
+
 /// A view as a table of what it shows now, and whether UPDATE and DELETE may go through it.
 pub fn as_shown(env: &Definitions<'_>, database: &str, view: &TableInfo) -> Result<(TableInfo, bool), SqlError> {
     let mut binder = Binder::new(env);
-    let name = ast::Name(vec![ast::Ident::quoted(database), ast::Ident::quoted(view.name.as_str())]);
+    let name = whole_name(database, view);
     let (plan, columns) = binder.bind_table(&name)?;
     let bound = binder.bound_views().first();
     let mut shown = view.clone();

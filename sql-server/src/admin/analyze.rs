@@ -1,15 +1,15 @@
 //! ANALYZE TABLE and DROP STATS as statements: names, options, and what a client is told.
 
 use sql_base::SqlError;
-use sql_base::outcome::{Outcome, ResultSet};
 use sql_catalog::transact;
 use sql_context::ExecContext;
 use sql_ddl::analyze::{self, AnalyzeOptions, Asked};
 use sql_parser::{AnalyzeColumns, AnalyzeOption, AnalyzeTable, TableName};
 use statistics::SamplingMethod;
 
-use super::show::{result, s, text};
-use super::statements::stored_table;
+use super::Told;
+use super::infoschema::s;
+use super::names::Names;
 use crate::cluster::Server;
 
 /// What options may be at most, as in TiDB.
@@ -22,7 +22,7 @@ pub async fn analyze_tables(
     server: &Server,
     ctx: &mut ExecContext<'_>,
     statement: &AnalyzeTable,
-) -> Result<ResultSet, SqlError> {
+) -> Result<Told, SqlError> {
     let options = options(&statement.options)?;
     if statement.indexes.is_some() {
         ctx.warn(&SqlError::Other(
@@ -34,11 +34,7 @@ pub async fn analyze_tables(
     }
     let mut rows = Vec::new();
     for name in &statement.tables {
-        let database = match (&name.database, &ctx.session.database) {
-            (Some(database), _) | (None, Some(database)) => database.clone(),
-            (None, None) => return Err(SqlError::NoDatabaseSelected),
-        };
-        let shown = format!("{database}.{}", name.name);
+        let shown = Names::of(ctx).shown(name)?;
         let mut tell = |kind: &str, message: String| {
             rows.push(vec![s(shown.as_str()), s("analyze"), s(kind), s(message)]);
         };
@@ -51,7 +47,7 @@ pub async fn analyze_tables(
             }
         }
     }
-    Ok(result(vec![text("Table", 128), text("Op", 10), text("Msg_type", 10), text("Msg_text", 2048)], rows))
+    Ok(Told::Rows("maintenance", rows))
 }
 
 async fn analyze_one(
@@ -61,7 +57,7 @@ async fn analyze_one(
     statement: &AnalyzeTable,
     options: AnalyzeOptions,
 ) -> Result<(), SqlError> {
-    let (database, table) = stored_table(ctx, name)?;
+    let (database, table) = Names::of(ctx).stored_table(name)?;
     for index in statement.indexes.iter().flatten() {
         if !table.has_key(index) {
             return Err(SqlError::NoSuchKey { key: index.clone(), table: table.name.original.clone() });
@@ -116,12 +112,12 @@ fn options(said: &[(AnalyzeOption, f64)]) -> Result<AnalyzeOptions, SqlError> {
 }
 
 /// DROP STATS: what is known of the tables' values is forgotten; their rows are still counted.
-pub async fn drop_stats(server: &Server, ctx: &ExecContext<'_>, names: &[TableName]) -> Result<Outcome, SqlError> {
+pub async fn drop_stats(server: &Server, ctx: &ExecContext<'_>, names: &[TableName]) -> Result<Told, SqlError> {
     let domain = server.domain()?;
-    let tables = names.iter().map(|name| stored_table(ctx, name)).collect::<Result<Vec<_>, _>>()?;
+    let tables = names.iter().map(|name| Names::of(ctx).stored_table(name)).collect::<Result<Vec<_>, _>>()?;
     for (_, table) in tables {
         transact!(domain.kv(), |meta| meta.delete_statistics(table.id, false).await)?;
     }
     domain.statistics().refresh().await?;
-    Ok(Outcome::ok())
+    Ok(Told::Done)
 }

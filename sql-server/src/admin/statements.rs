@@ -1,91 +1,63 @@
-//! ADMIN statements, SPLIT TABLE and CHECK TABLE.
-
-use std::sync::Arc;
+//! What ADMIN does, SPLIT TABLE and CHECK TABLE. What ADMIN shows is in [`super::show`].
 
 use codec::datum::Datum;
 use codec::table::Handle;
 use query::context::TimeZone;
 use sql_base::SqlError;
-use sql_base::outcome::{ColumnMeta, Outcome, ResultSet};
-use sql_catalog::{Database, IndexInfo, TableInfo, TableKind};
+use sql_catalog::{IndexInfo, TableInfo};
 use sql_catalog::{convert, row};
 use sql_context::{ExecContext, eval_context};
 use sql_ddl::check;
-use sql_ddl::job::Job;
 use sql_parser::ast::{Expr, Literal, UnaryOp};
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sql_planner::view::{Definitions, as_shown};
 
-use super::infoschema::time_of;
-use super::show::{self, number, result, s, text};
+use super::Told;
+use super::infoschema::{Rows, s};
+use super::names::Names;
 use crate::cluster::Server;
 
-/// Finished jobs that ADMIN SHOW DDL JOBS lists when it is not told how many.
-const JOBS_SHOWN: u64 = 10;
-/// Finished jobs among which a query is looked up by job.
-const JOBS_SEARCHED: usize = 10_000;
 /// Regions that one SPLIT may make.
 const SPLIT_REGIONS_MAX: u64 = 1000;
 
-/// Runs an ADMIN statement.
-pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, admin: &Admin) -> Result<Outcome, SqlError> {
+/// Runs an ADMIN statement that does something.
+pub async fn execute(server: &Server, ctx: &ExecContext<'_>, admin: &Admin) -> Result<Told, SqlError> {
     match admin {
-        Admin::ShowDdl => show_ddl(server).await.map(Outcome::Rows),
-        Admin::ShowDdlJobs { filter: Some(_), .. } => {
-            Err(SqlError::NotSupported("ADMIN SHOW DDL JOBS WHERE (use information_schema.ddl_jobs)".into()))
-        }
-        Admin::ShowDdlJobs { limit, filter: None } => {
-            show_jobs(server, limit.unwrap_or(JOBS_SHOWN)).await.map(Outcome::Rows)
-        }
-        Admin::ShowDdlJobQueries(ids) => show_queries(server, ids).await.map(Outcome::Rows),
-        Admin::CancelDdlJobs(ids) => cancel(server, ids).await.map(Outcome::Rows),
+        Admin::CancelDdlJobs(ids) => Ok(Told::Rows("cancelled_jobs", cancel(server, ids).await?)),
         Admin::CheckTable(tables) => {
             for name in tables {
                 check_one(server, ctx, name, None).await?;
             }
-            Ok(Outcome::ok())
+            Ok(Told::Done)
         }
-        Admin::CheckIndex { table, index } => check_one(server, ctx, table, Some(index)).await.map(|()| Outcome::ok()),
+        Admin::CheckIndex { table, index } => {
+            check_one(server, ctx, table, Some(index)).await?;
+            Ok(Told::Done)
+        }
         Admin::ChecksumTable(_) => Err(SqlError::NotSupported("ADMIN CHECKSUM TABLE".into())),
-        Admin::ShowNextRowId(name) => show::next_row_id(ctx, name).await.map(Outcome::Rows),
         Admin::Refused(what) => Err(SqlError::NotSupported(what.clone())),
+        Admin::ShowDdl | Admin::ShowDdlJobs { .. } | Admin::ShowDdlJobQueries(_) | Admin::ShowNextRowId(_) => {
+            Err(SqlError::internal("ADMIN", "what shows something is a query"))
+        }
     }
 }
 
 async fn check_one(
     server: &Server,
-    ctx: &mut ExecContext<'_>,
+    ctx: &ExecContext<'_>,
     name: &TableName,
     index: Option<&str>,
 ) -> Result<(), SqlError> {
-    let (_, table) = stored_table(ctx, name)?;
+    let (_, table) = Names::of(ctx).stored_table(name)?;
     check::check_table(&*server.domain()?, &table, index).await
 }
 
-pub(super) fn stored_table(
-    ctx: &ExecContext<'_>,
-    name: &TableName,
-) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
-    let (database, table) = show::base_table(ctx, name)?;
-    if table.kind == TableKind::Memory {
-        return Err(SqlError::NotSupported(format!("this statement on the computed table '{}'", table.name)));
-    }
-    Ok((database, table))
-}
-
 /// CHECK TABLE: a row for each table, whatever is found.
-pub async fn check_tables(
-    server: &Server,
-    ctx: &mut ExecContext<'_>,
-    names: &[TableName],
-) -> Result<ResultSet, SqlError> {
+pub async fn check_tables(server: &Server, ctx: &ExecContext<'_>, names: &[TableName]) -> Result<Told, SqlError> {
     let mut rows = Vec::new();
     for name in names {
-        let shown = match (&name.database, &ctx.session.database) {
-            (Some(database), _) | (None, Some(database)) => format!("{database}.{}", name.name),
-            (None, None) => return Err(SqlError::NoDatabaseSelected),
-        };
-        let checked = match show::table(ctx, name) {
+        let shown = Names::of(ctx).shown(name)?;
+        let checked = match Names::of(ctx).table(name) {
             // Nothing but its definition can be wrong with a view.
             Ok((database, table)) if table.view.is_some() => {
                 let eval = eval_context(ctx.session, false);
@@ -100,106 +72,24 @@ pub async fn check_tables(
         };
         rows.push(vec![s(shown), s("check"), s(kind), s(message)]);
     }
-    Ok(result(vec![text("Table", 128), text("Op", 10), text("Msg_type", 10), text("Msg_text", 1024)], rows))
+    Ok(Told::Rows("maintenance", rows))
 }
 
-async fn show_ddl(server: &Server) -> Result<ResultSet, SqlError> {
-    let domain = server.domain()?;
-    let owner = domain.owner().await?.unwrap_or_default();
-    let servers = domain.servers().await?;
-    let address = servers.iter().find(|server| server.id == owner);
-    let address = address.map_or(String::new(), |server| format!("{}:{}", server.ip, server.port));
-    let (queued, _) = domain.jobs(0).await?;
-    let running: Vec<_> = queued
-        .iter()
-        .rev()
-        .map(|job| format!("ID:{}, Type:{}, State:{}", job.id, job.action.name(), job.state.as_str()))
-        .collect();
-    let queries: Vec<_> = queued.iter().rev().map(|job| job.query.clone()).collect();
-    let columns = vec![
-        number("SCHEMA_VER"),
-        text("OWNER_ID", 64),
-        text("OWNER_ADDRESS", 32),
-        text("RUNNING_JOBS", 256),
-        text("SELF_ID", 64),
-        text("QUERY", 256),
-    ];
-    let row = vec![
-        Datum::Int(domain.schemas().current().version()),
-        s(owner),
-        s(address),
-        s(running.join("\n")),
-        s(domain.server().id.as_str()),
-        s(queries.join("\n")),
-    ];
-    Ok(result(columns, vec![row]))
-}
-
-async fn show_jobs(server: &Server, limit: u64) -> Result<ResultSet, SqlError> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (queued, finished) = server.domain()?.jobs(limit).await?;
-    let datetime = |name: &str| ColumnMeta::computed(name, codec::types::FieldType::datetime(0));
-    let columns = vec![
-        number("JOB_ID"),
-        text("DB_NAME", 64),
-        text("TABLE_NAME", 64),
-        text("JOB_TYPE", 64),
-        text("SCHEMA_STATE", 64),
-        number("SCHEMA_ID"),
-        number("TABLE_ID"),
-        number("ROW_COUNT"),
-        datetime("CREATE_TIME"),
-        datetime("START_TIME"),
-        datetime("END_TIME"),
-        text("STATE", 64),
-        text("COMMENTS", 1024),
-    ];
-    let rows = queued.into_iter().chain(finished).flat_map(Job::listed).map(|(job, kind)| {
-        vec![
-            Datum::Int(job.id),
-            s(job.schema_name.as_str()),
-            s(job.table_name.as_str()),
-            s(kind),
-            s(job.schema_state.to_string()),
-            Datum::Int(job.schema_id),
-            Datum::Int(job.table_id),
-            Datum::Int(job.rows()),
-            time_of(job.create_ts),
-            time_of(job.start_ts),
-            time_of(job.finish_ts),
-            s(job.state.as_str()),
-            s(job.error.map_or(String::new(), |error| error.message)),
-        ]
-    });
-    Ok(result(columns, rows.collect()))
-}
-
-async fn show_queries(server: &Server, ids: &[u64]) -> Result<ResultSet, SqlError> {
-    let (queued, finished) = server.domain()?.jobs(JOBS_SEARCHED).await?;
-    let wanted = |id: i64| u64::try_from(id).is_ok_and(|id| ids.contains(&id));
-    let rows = queued.into_iter().chain(finished).filter(|job| wanted(job.id)).map(|job| vec![s(job.query)]);
-    Ok(result(vec![text("QUERY", 256)], rows.collect()))
-}
-
-async fn cancel(server: &Server, ids: &[u64]) -> Result<ResultSet, SqlError> {
+async fn cancel(server: &Server, ids: &[u64]) -> Result<Rows, SqlError> {
     let ids: Vec<i64> = ids.iter().map(|id| i64::try_from(*id).unwrap_or(i64::MAX)).collect();
     let outcome = server.domain()?.cancel_jobs(&ids).await?;
     let rows = outcome.into_iter().map(|(id, refused)| {
         let told = refused.map_or("successful".to_owned(), |error| format!("error: [ddl:{}]{error}", error.code().0));
         vec![s(id.to_string()), s(told)]
     });
-    Ok(result(vec![text("JOB_ID", 64), text("RESULT", 128)], rows.collect()))
+    Ok(rows.collect())
 }
 
 // ---- SPLIT TABLE ----
 
 /// Runs SPLIT TABLE.
-pub async fn split_table(
-    server: &Server,
-    ctx: &mut ExecContext<'_>,
-    split: &SplitTable,
-) -> Result<ResultSet, SqlError> {
-    let (_, table) = stored_table(ctx, &split.table)?;
+pub async fn split_table(server: &Server, ctx: &ExecContext<'_>, split: &SplitTable) -> Result<Told, SqlError> {
+    let (_, table) = Names::of(ctx).stored_table(&split.table)?;
     let index = match &split.index {
         Some(name) if !table.has_key(name) => {
             return Err(SqlError::NoSuchKey { key: name.clone(), table: table.name.original.clone() });
@@ -235,12 +125,8 @@ pub async fn split_table(
         }
     };
     let made = server.domain()?.kv().split_region(keys).await?;
-    let columns = vec![
-        number("TOTAL_SPLIT_REGION"),
-        ColumnMeta::computed("SCATTER_FINISH_RATIO", codec::types::FieldType::double()),
-    ];
     // Regions are not scattered by the split: the schedulers of PD spread them.
-    Ok(result(columns, vec![vec![Datum::Int(made.len() as i64), Datum::Float(1.0)]]))
+    Ok(Told::Rows("split", vec![vec![Datum::Int(made.len() as i64), Datum::Float(1.0)]]))
 }
 
 /// The key that a point names: of a row by its number, of an index entry by its leading values.

@@ -1,13 +1,15 @@
 //! One connection's statements, one at a time.
 //!
 //! [`Session::execute`] takes a parsed statement and gives an [`Outcome`]. It decides who does the work (executor, DDL,
-//! `SHOW`, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can
+//! ADMIN, or the session itself), wraps it in the transaction's rules (see `sql-context`), retries conflicts, and can
 //! be interrupted by `KILL` or `max_execution_time` at any await outside of a commit.
 //!
 //! The wire is not known here: tests and tools run statements on a session directly.
 
 mod constant;
-pub mod filter;
+mod explain;
+mod into;
+mod load;
 mod prepared;
 mod set;
 mod show;
@@ -28,9 +30,11 @@ use sql_exec::plan_cache::{PlanCache, PlanKey};
 use sql_parser::{Completion, ParsedStatement, Statement};
 use tracing::Instrument as _;
 
+use crate::admin::Told;
 use crate::cluster::statements::digest;
 use crate::cluster::{ConnectionInfo, Server, Slow, Took};
 use crate::metrics;
+pub use load::LocalFiles;
 pub use prepared::{ParamType, Prepared, PreparedId, Source};
 
 /// How often a pessimistic statement is run again because rows changed between its read and its lock. Each time it reads
@@ -178,6 +182,17 @@ impl Session {
         text: &str,
         params: &[Datum],
     ) -> Result<Outcome, SqlError> {
+        self.execute_with(parsed, text, params, None).await
+    }
+
+    /// The same for a client that may have files to send.
+    async fn execute_with(
+        &mut self,
+        parsed: &ParsedStatement,
+        text: &str,
+        params: &[Datum],
+        files: Option<&mut dyn LocalFiles>,
+    ) -> Result<Outcome, SqlError> {
         self.begin_statement(&parsed.statement, text);
         let span = tracing::debug_span!(
             "statement",
@@ -200,7 +215,7 @@ impl Session {
         });
         let began = Instant::now();
         let trips = Arc::clone(&self.trips);
-        let result = trips.of(self.run_parsed(parsed, text, params).instrument(span)).await;
+        let result = trips.of(self.run_parsed(parsed, text, params, files).instrument(span)).await;
         self.end_statement(&parsed.statement, began.elapsed(), result)
     }
 
@@ -278,6 +293,7 @@ impl Session {
         parsed: &ParsedStatement,
         text: &str,
         params: &[Datum],
+        files: Option<&mut dyn LocalFiles>,
     ) -> Result<Outcome, SqlError> {
         // What hints set holds for this statement.
         let own = (!parsed.settings.variables.is_empty()).then(|| self.state.vars.clone());
@@ -290,7 +306,7 @@ impl Session {
             Some(ms) => Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero()),
             None => self.state.vars.settings().max_execution_time,
         };
-        let result = Box::pin(self.dispatch(&parsed.statement, text, params)).await;
+        let result = Box::pin(self.dispatch(&parsed.statement, text, params, files)).await;
         if let Some(own) = own {
             self.state.vars = own;
         }
@@ -344,7 +360,13 @@ impl Session {
         result
     }
 
-    async fn dispatch(&mut self, statement: &Statement, text: &str, params: &[Datum]) -> Result<Outcome, SqlError> {
+    async fn dispatch(
+        &mut self,
+        statement: &Statement,
+        text: &str,
+        params: &[Datum],
+        files: Option<&mut dyn LocalFiles>,
+    ) -> Result<Outcome, SqlError> {
         // Rare statements have futures of their own on the heap: inside of this one they would make it large for all.
         match statement {
             Statement::Query(query) => {
@@ -356,6 +378,11 @@ impl Session {
             Statement::Insert(_) | Statement::Update { .. } | Statement::Delete { .. } | Statement::Explain(_) => {
                 self.run(statement, params).await
             }
+            Statement::SelectInto { query, variables } => Box::pin(self.select_into(query, variables, params)).await,
+            Statement::ExplainConnection { id, format } => {
+                Box::pin(self.explain_connection(*id, format.as_deref())).await
+            }
+            Statement::LoadData(load) => Box::pin(self.load(load, files)).await,
             Statement::Do(exprs) if exprs.is_empty() => Ok(Outcome::ok()),
             Statement::Do(_) => self.run(statement, params).await,
             Statement::Set(items) => {
@@ -400,9 +427,9 @@ impl Session {
             Statement::Prepare { name, source } => Box::pin(self.prepare_named(name, source)).await,
             Statement::Execute { name, using } => Box::pin(self.execute_named(name, using)).await,
             Statement::Deallocate(name) => self.deallocate_named(name),
-            Statement::Show(show) => Box::pin(self.show(show)).await.map(Outcome::Rows),
+            Statement::Show(show) => Box::pin(self.show(show, params)).await,
             Statement::Describe { table, column } => {
-                Box::pin(self.describe(table, column.as_deref())).await.map(Outcome::Rows)
+                Box::pin(self.show(&show::described(table, column.as_deref()), &[])).await
             }
             Statement::Kill { id, query_only } => self.kill(*id, *query_only),
             Statement::Flush(things) => flush(things),
@@ -416,11 +443,16 @@ impl Session {
             Statement::MaintainTable { op: "check", .. } => Box::pin(self.run_definition(statement, text)).await,
             Statement::MaintainTable { op, .. } => Err(SqlError::NotSupported(format!("{} TABLE", op.to_uppercase()))),
             Statement::Unsupported(what) => Err(SqlError::NotSupported(what.clone())),
-            Statement::Ddl(_)
-            | Statement::Admin(_)
-            | Statement::SplitTable(_)
-            | Statement::AnalyzeTable(_)
-            | Statement::DropStats(_) => Box::pin(self.run_definition(statement, text)).await,
+            Statement::Admin(admin) => {
+                let server = Arc::clone(&self.server);
+                match crate::admin::show::admin(&server, admin) {
+                    Some(query) => Box::pin(self.run_shown(query, params)).await,
+                    None => Box::pin(self.run_definition(statement, text)).await,
+                }
+            }
+            Statement::Ddl(_) | Statement::SplitTable(_) | Statement::AnalyzeTable(_) | Statement::DropStats(_) => {
+                Box::pin(self.run_definition(statement, text)).await
+            }
         }
     }
 
@@ -605,13 +637,20 @@ impl Session {
             schema,
             params: &[],
         };
-        let outcome = tokio::select! {
+        let told = tokio::select! {
             biased;
             result = define(&self.server, &mut ctx, statement, text) => result,
             () = interrupt.killed() => Err(interrupt.reason()),
         };
         self.forget_dropped_database();
-        outcome
+        match told? {
+            Defined::Outcome(outcome) => Ok(outcome),
+            Defined::Told(Told::Done) => Ok(Outcome::ok()),
+            Defined::Told(Told::Rows(table, rows)) => {
+                let server = Arc::clone(&self.server);
+                self.run_shown(crate::admin::show::told(&server, table, rows), &[]).await
+            }
+        }
     }
 
     /// After `DROP DATABASE` of the current one there is none.
@@ -639,6 +678,7 @@ fn is_diagnostic(statement: &Statement) -> bool {
     match statement {
         Statement::Show(show) => matches!(show.kind, Warnings | Errors | CountWarnings | CountErrors),
         Statement::Query(query) => constant::reads_diagnostics(query),
+        Statement::SelectInto { query, .. } => is_diagnostic(query),
         _ => false,
     }
 }
@@ -663,21 +703,27 @@ async fn execute(
     sql_exec::execute(ctx, statement, key).await
 }
 
+/// What came of a definition or an administrative statement.
+enum Defined {
+    Outcome(Outcome),
+    Told(Told),
+}
+
 /// Definitions and administration.
 async fn define(
     server: &Server,
     ctx: &mut ExecContext<'_>,
     statement: &Statement,
     text: &str,
-) -> Result<Outcome, SqlError> {
+) -> Result<Defined, SqlError> {
     match statement {
-        Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await,
-        Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await,
-        Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Outcome::Rows),
-        Statement::AnalyzeTable(analyze) => crate::admin::analyze_tables(server, ctx, analyze).await.map(Outcome::Rows),
-        Statement::DropStats(tables) => crate::admin::drop_stats(server, ctx, tables).await,
+        Statement::Ddl(ddl) => sql_ddl::execute(&*server.domain()?, ctx, ddl, text).await.map(Defined::Outcome),
+        Statement::Admin(admin) => crate::admin::execute(server, ctx, admin).await.map(Defined::Told),
+        Statement::SplitTable(split) => crate::admin::split_table(server, ctx, split).await.map(Defined::Told),
+        Statement::AnalyzeTable(analyze) => crate::admin::analyze_tables(server, ctx, analyze).await.map(Defined::Told),
+        Statement::DropStats(tables) => crate::admin::drop_stats(server, ctx, tables).await.map(Defined::Told),
         Statement::MaintainTable { op: "check", tables } => {
-            crate::admin::check_tables(server, ctx, tables).await.map(Outcome::Rows)
+            crate::admin::check_tables(server, ctx, tables).await.map(Defined::Told)
         }
         other => Err(SqlError::NotSupported(kind_name(other).to_owned())),
     }
@@ -685,11 +731,12 @@ async fn define(
 
 fn kind_name(statement: &Statement) -> &'static str {
     match statement {
-        Statement::Query(_) => "SELECT",
+        Statement::Query(_) | Statement::SelectInto { .. } => "SELECT",
         Statement::Insert(_) => "INSERT",
         Statement::Update { .. } => "UPDATE",
         Statement::Delete { .. } => "DELETE",
-        Statement::Explain(_) => "EXPLAIN",
+        Statement::LoadData(_) => "LOAD DATA",
+        Statement::Explain(_) | Statement::ExplainConnection { .. } => "EXPLAIN",
         Statement::Do(_) => "DO",
         Statement::Ddl(_) => "DDL",
         Statement::Show(_) | Statement::Describe { .. } => "SHOW",
@@ -712,13 +759,4 @@ async fn describe_statement(
     statement: &Statement,
 ) -> Result<Vec<sql_base::outcome::ColumnMeta>, SqlError> {
     sql_exec::describe(ctx, statement).await
-}
-
-/// `SHOW` of what is in the catalogue.
-async fn show_catalog(
-    server: &Server,
-    ctx: &mut ExecContext<'_>,
-    kind: &sql_parser::ShowKind,
-) -> Result<ResultSet, SqlError> {
-    crate::admin::show::execute(server, ctx, kind).await
 }

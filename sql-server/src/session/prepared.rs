@@ -93,7 +93,10 @@ impl Session {
             return Err(SqlError::TooManyPlaceholders);
         }
         match &parsed.statement {
-            Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_) => {
+            Statement::Prepare { .. }
+            | Statement::Execute { .. }
+            | Statement::Deallocate(_)
+            | Statement::LoadData(_) => {
                 return Err(SqlError::UnsupportedPrepare);
             }
             Statement::Unsupported(what) => return Err(SqlError::NotSupported(what.clone())),
@@ -101,6 +104,10 @@ impl Session {
         }
         let columns = match &parsed.statement {
             Statement::Query(_) => self.describe_query(&parsed.statement, parsed.params).await?,
+            Statement::Show(show) => self.describe_show(show, parsed.params).await?,
+            Statement::Describe { table, column } => {
+                self.describe_show(&super::show::described(table, column.as_deref()), 0).await?
+            }
             _ => Vec::new(),
         };
         let source: Arc<str> = text.into();
@@ -168,7 +175,9 @@ impl Session {
     /// the current one by now: that one is given.
     fn enter_prepared(&mut self, source: &Source) -> Option<Option<String>> {
         self.plan_key = self.state.vars.settings().prepared_plan_cache.then(|| source.plan_key.clone());
-        (is_planned(&source.parsed.statement) && self.state.database.as_deref() != source.database.as_deref())
+        let statement = &source.parsed.statement;
+        let reads = is_planned(statement) || matches!(statement, Statement::SelectInto { .. });
+        (reads && self.state.database.as_deref() != source.database.as_deref())
             .then(|| std::mem::replace(&mut self.state.database, source.database.as_deref().map(str::to_owned)))
     }
 
@@ -217,7 +226,7 @@ impl Session {
         let source = prepared.source.clone();
         let values: Vec<Datum> = using.iter().map(|v| self.state.user_variable(v).0).collect();
         let database = self.enter_prepared(&source);
-        let result = self.run_parsed(&source.parsed, &source.text, &values).await;
+        let result = self.run_parsed(&source.parsed, &source.text, &values, None).await;
         self.leave_prepared(&source, database);
         result
     }

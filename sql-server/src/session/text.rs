@@ -19,7 +19,7 @@ use sql_base::SqlError;
 use sql_base::outcome::Outcome;
 use sql_parser::{LexMode, Literal, ParsedStatement, Piece};
 
-use super::Session;
+use super::{LocalFiles, Session};
 
 /// The texts that a session remembers, by what [`Piece::generalise`] leaves of them and how they were read.
 #[derive(Default)]
@@ -35,12 +35,17 @@ struct Read {
 }
 
 impl Session {
-    /// Runs one statement of a text.
+    /// Runs one statement of a text. `files` are the client's.
     ///
     /// # Errors
     ///
     /// Those of its grammar, which are noted for `SHOW WARNINGS`, and those of the statement.
-    pub async fn execute_text(&mut self, piece: Piece, sql: &[u8]) -> Result<Outcome, SqlError> {
+    pub async fn execute_text(
+        &mut self,
+        piece: Piece,
+        sql: &[u8],
+        files: &mut dyn LocalFiles,
+    ) -> Result<Outcome, SqlError> {
         let text = String::from_utf8_lossy(&sql[piece.start..piece.end]).into_owned();
         let Read { parsed, values, key } = match self.read(piece, sql) {
             Ok(read) => read,
@@ -50,7 +55,7 @@ impl Session {
             }
         };
         self.plan_key = key;
-        let result = self.execute(&parsed, &text, &values).await;
+        let result = self.execute_with(&parsed, &text, &values, Some(files)).await;
         self.count_plan(&parsed.statement);
         self.plan_key = None;
         result

@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use codec::datum::Datum;
 use codec::types::TypeCode;
 use futures::StreamExt;
@@ -33,7 +34,7 @@ use super::tls::{self, TlsAcceptor};
 use super::value::read_param;
 use crate::accounts::auth::{self, Plugin, Verifier};
 use crate::cluster::{ConnectionInfo, Server};
-use crate::session::{ParamType, Session, Source};
+use crate::session::{LocalFiles, ParamType, Session, Source};
 
 /// A response is written out once it has this many bytes, so that a large result doesn't fill the memory.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -537,7 +538,7 @@ impl Connection {
         let last = pieces.len() - 1;
         for (at, piece) in pieces.into_iter().enumerate() {
             let more = at < last;
-            let result = session.execute_text(piece, sql).await;
+            let result = session.execute_text(piece, sql, self).await;
             if !self.put_outcome(session, result, false, more).await? {
                 return Ok(());
             }
@@ -702,6 +703,29 @@ impl Connection {
         } else {
             response::put_text_row(&mut self.writer, row, columns);
             Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl LocalFiles for Connection {
+    fn may_send(&self) -> bool {
+        self.capabilities & capability::LOCAL_FILES != 0
+    }
+
+    async fn open(&mut self, name: &[u8]) -> Result<(), SqlError> {
+        let out = self.writer.begin();
+        out.push(0xFB);
+        out.extend_from_slice(name);
+        self.writer.end();
+        self.flush().await.map_err(|_| SqlError::NetRead)
+    }
+
+    /// An empty packet ends the file.
+    async fn read(&mut self) -> Result<Option<Vec<u8>>, SqlError> {
+        match tokio::time::timeout(self.net_read_timeout, self.read_packet()).await {
+            Ok(Ok(Some(piece))) => Ok((!piece.is_empty()).then_some(piece)),
+            Ok(Ok(None) | Err(_)) | Err(_) => Err(SqlError::NetRead),
         }
     }
 }

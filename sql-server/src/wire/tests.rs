@@ -141,6 +141,14 @@ async fn statements_without_a_cluster() {
     assert_eq!(client.errno("").await, 1065);
     assert_eq!(client.errno("GRANT ALL ON *.* TO x").await, 1235);
     assert_eq!(client.errno("KILL 99").await, 1094);
+    assert_eq!(client.errno("EXPLAIN FOR CONNECTION 99").await, 1094);
+    // What the session knows by itself is shown as any other rows are.
+    let own = "SHOW SESSION VARIABLES WHERE Variable_name IN ('wait_timeout', 'port') AND Value > 5000";
+    assert_eq!(client.rows(own).await, [["wait_timeout", "28800"]]);
+    assert_eq!(client.rows("SHOW PROCESSLIST").await.len(), 1);
+    assert_eq!(client.errno("SHOW TABLES FROM t").await, 9001);
+    assert_eq!(client.errno("LOAD DATA INFILE 'x' INTO TABLE t").await, 1290);
+    assert_eq!(client.errno("LOAD DATA LOCAL INFILE 'x' INTO TABLE t").await, 3948);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod analyze;
 mod auto_ids;
 mod bad_input;
 mod column_changes;
+mod connections;
 mod differential;
 mod faults;
 mod formats;

@@ -33,6 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "ddl",
             "dml",
             "headers",
+            "into",
+            "load",
             "shorthand",
             "views",
             "canonical",
@@ -95,6 +97,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sql-context",
         &[
             "context",
+            "virtual_rows",
             "transaction",
             "evaluation",
             "state",

@@ -195,6 +195,8 @@ pub struct ServerSettings {
     pub memory_limit_spares: usize,
     /// Operators write to disk what they have no memory for.
     pub spill: bool,
+    /// LOAD DATA LOCAL may ask clients for files.
+    pub local_infile: bool,
     /// How long old versions are kept.
     pub gc: GcSettings,
 }
@@ -265,6 +267,7 @@ impl ServerSettings {
             memory_limit_spares: usize::try_from(number("tidb_server_memory_limit_sess_min_size"))
                 .unwrap_or(usize::MAX),
             spill: flag("tidb_enable_tmp_storage_on_oom"),
+            local_infile: flag("local_infile"),
             gc: GcSettings {
                 enabled: flag("tidb_gc_enable"),
                 life_time: parse_duration(of("tidb_gc_life_time")).unwrap_or_default(),

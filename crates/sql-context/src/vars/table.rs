@@ -155,7 +155,7 @@ const FIXED: &[&str] = &[
     "default_collation_for_utf8mb4", "default_password_lifetime", "default_storage_engine",
     "default_tmp_storage_engine", "default_week_format", "enforce_gtid_consistency", "event_scheduler",
     "explicit_defaults_for_timestamp", "general_log", "gtid_mode", "init_connect", "init_slave", "innodb_support_xa",
-    "insert_id", "lc_messages", "lc_time_names", "local_infile", "log_queries_not_using_indexes",
+    "insert_id", "lc_messages", "lc_time_names", "log_queries_not_using_indexes",
     "log_slow_admin_statements", "long_query_time", "max_join_size", "max_user_connections", "offline_mode",
     "password_history", "password_require_current", "password_reuse_interval", "profiling", "resultset_metadata",
     "session_track_gtids", "session_track_schema", "session_track_state_change", "session_track_system_variables",
@@ -459,7 +459,7 @@ pub const VARIABLES: &[SystemVariable] = &[
     var("require_secure_transport", Scope::Global, Kind::Bool, "OFF"),
     var("resultset_metadata", Scope::Session, Kind::Enum(&["FULL", "NONE"]), "FULL"),
     var("secure_auth", Scope::Global, Kind::Bool, "ON"),
-    var("secure_file_priv", Scope::ReadOnly, Kind::Text, ""),
+    var("secure_file_priv", Scope::ReadOnly, Kind::CharsetOrNull, ""),
     var("server_id", Scope::Global, Kind::Int(0, 4294967295), "0"),
     var("server_id_bits", Scope::ReadOnly, Kind::Text, "32"),
     var("server_uuid", Scope::ReadOnly, Kind::Text, "00000000-0000-0000-0000-000000000000"),
@@ -764,7 +764,8 @@ mod tests {
         let accept = |name: &str, value| find(name).unwrap().accept(value).map_err(|e| e.code().0);
         assert_eq!(accept("tidb_replica_read", "follower"), Err(1235));
         assert_eq!(accept("tidb_replica_read", "LEADER"), Ok("leader".into()));
-        assert_eq!(accept("local_infile", "1"), Err(1235));
+        assert_eq!(accept("local_infile", "1"), Ok("ON".into()));
+        assert_eq!(accept("general_log", "1"), Err(1235));
         assert_eq!(accept("unique_checks", "0"), Ok("OFF".into()));
         assert_eq!(accept("foreign_key_checks", "0"), Ok("OFF".into()));
         assert_eq!(accept("foreign_key_checks", "1"), Ok("ON".into()));

@@ -99,8 +99,8 @@ async fn find_rows<'c>(
             }
         }
         if !keys.is_empty() {
-            let options =
-                kv_client::LockOptions { wait, for_update_ts: Some(rt.reader.snapshot().ts()), ..Default::default() };
+            let for_update_ts = Some(rt.reader.snapshot()?.ts());
+            let options = kv_client::LockOptions { wait, for_update_ts, ..Default::default() };
             ctx.txn().await?.lock_keys(keys, options).await?;
         }
     }

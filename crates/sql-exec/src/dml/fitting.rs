@@ -15,6 +15,10 @@ pub(super) struct Fitting {
     pub(super) zone: TimeZone,
     strict: bool,
     ignore: bool,
+    /// Values come from a file.
+    file: bool,
+    /// The row that is made, from 1.
+    pub(super) row: u64,
     no_zero_date: bool,
     /// NO_AUTO_VALUE_ON_ZERO.
     pub(super) zero_is_value: bool,
@@ -33,6 +37,8 @@ impl Fitting {
             zone: now.time_zone.clone(),
             strict: now.is_strict(),
             ignore,
+            file: ctx.session.loaded.is_some(),
+            row: 1,
             no_zero_date: mode & query::context::sql_mode::NO_ZERO_DATE != 0,
             zero_is_value: mode & NO_AUTO_VALUE_ON_ZERO != 0,
             now,
@@ -103,12 +109,35 @@ impl Fitting {
         if !d.is_null() || !column.field_type.is_not_null() {
             return Ok(d);
         }
-        let error = SqlError::ColumnCannotBeNull(column.name.original.clone());
+        if self.file && column.field_type.tp == TypeCode::Timestamp {
+            return Ok(self.empty(column));
+        }
+        let error = match self.file {
+            true => SqlError::NullToNotNull { column: column.name.original.clone(), row: self.row },
+            false => SqlError::ColumnCannotBeNull(column.name.original.clone()),
+        };
         if self.ignore || (!self.strict && !single) {
             self.warnings.push((true, error));
-            return Ok(implicit_default(&column.field_type));
+            return Ok(if self.file { self.empty(column) } else { implicit_default(&column.field_type) });
         }
         Err(error)
+    }
+
+    /// What a column holds that a line of a file has no field for: its default only if that is NULL, else what is nothing
+    /// for its type. Who reads the file tells of it.
+    pub(super) fn missing(&self, column: &ColumnInfo) -> Datum {
+        let null = matches!(column.default, ColumnDefault::None | ColumnDefault::Null);
+        if null && !column.field_type.is_not_null() { Datum::Null } else { self.empty(column) }
+    }
+
+    /// What is nothing for the type of a column that takes no NULL; for a TIMESTAMP that is now.
+    fn empty(&self, column: &ColumnInfo) -> Datum {
+        let ty = &column.field_type;
+        match ty.tp {
+            TypeCode::Timestamp if ty.is_not_null() => self.now(ty),
+            TypeCode::Enum => Datum::Enum(0),
+            _ => implicit_default(ty),
+        }
     }
 
     pub(super) fn report(self, ctx: &mut ExecContext<'_>) -> u64 {

@@ -12,7 +12,7 @@ use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
 use sql_catalog::row;
 use sql_catalog::{AutoIdKind, ColumnDefault, TableInfo};
-use sql_context::ExecContext;
+use sql_context::{ExecContext, Loaded};
 use sql_planner::change::{Conflict, Insert, Value as Source};
 use sql_planner::plan::{NodeId, Physical};
 
@@ -49,8 +49,10 @@ pub(super) async fn insert(
     let width = table.columns.len();
 
     // Rows of a SELECT, or expressions evaluated one by one.
+    // Of a file these are perhaps not the first rows.
+    let Loaded { rows: rows_before, missing } = ctx.session.loaded.clone().unwrap_or_default();
     let mut fitting = Fitting::new(ctx, insert.ignore);
-    let unnamed = table.public_columns().filter(|c| !insert.offsets.contains(&c.offset));
+    let unnamed = table.public_columns().filter(|c| rows_before == 0 && !insert.offsets.contains(&c.offset));
     fitting.check_unnamed(unnamed).map_err(|e| match (e, &insert.view) {
         (SqlError::NoDefaultValue(_), Some(view)) => SqlError::ViewNoDefault(view.clone()),
         (e, _) => e,
@@ -101,11 +103,13 @@ pub(super) async fn insert(
             check = insert.check.as_ref().map(|check| check::of_run(check, &values)).transpose()?;
             let single = sources.len() == 1;
             for (n, source) in sources.iter().enumerate() {
-                let row_number = n as u64 + 1;
+                let row_number = rows_before + n as u64 + 1;
+                fitting.row = row_number;
                 let mut row: Vec<Option<Datum>> = vec![None; width];
-                for (offset, s) in insert.offsets.iter().zip(source) {
+                for (place, (offset, s)) in insert.offsets.iter().zip(source).enumerate() {
                     let column = &table.columns[*offset];
                     let d = match s {
+                        Source::Default if missing.contains(&place) => fitting.missing(column),
                         Source::Default => fitting.default(column)?,
                         Source::Expr(e) => {
                             let e = values.of_run(e)?;
@@ -189,7 +193,7 @@ pub(super) async fn insert(
         known.extend(all.into_iter().zip(values));
         let decoder = row::full_decoder(table);
         'rows: for (n, (row, id)) in new_rows.iter().zip(&ids).enumerate() {
-            let row_number = n as u64 + 1;
+            let row_number = rows_before + n as u64 + 1;
             let (handle, fresh) = (&id.handle, id.fresh);
             loop {
                 // The first key that is in the way: the primary key before the others.

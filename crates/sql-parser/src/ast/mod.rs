@@ -30,6 +30,13 @@ pub use types::CastType;
 pub enum Statement {
     /// `SELECT`, `VALUES`, `TABLE`, `WITH … SELECT`, set operations; with `FOR UPDATE`/`FOR SHARE` inside.
     Query(Box<Query>),
+    /// `SELECT … INTO @a, …`.
+    SelectInto {
+        /// Without that clause, a [`Statement::Query`].
+        query: Box<Statement>,
+        /// Names without `@`, lower case.
+        variables: Vec<String>,
+    },
     /// `INSERT` and `REPLACE`.
     Insert(Box<Insert>),
     /// `UPDATE`.
@@ -42,6 +49,13 @@ pub enum Statement {
     Show(Show),
     /// `EXPLAIN`/`DESCRIBE`/`DESC` of a statement.
     Explain(Explain),
+    /// `EXPLAIN [FORMAT = …] FOR CONNECTION id`.
+    ExplainConnection {
+        /// Connection id.
+        id: u64,
+        /// `FORMAT`, lower case.
+        format: Option<String>,
+    },
     /// `EXPLAIN`/`DESCRIBE`/`DESC` of a table: the same rows as `SHOW COLUMNS`.
     Describe {
         /// The table.
@@ -109,6 +123,8 @@ pub enum Statement {
     },
     /// `SPLIT TABLE … BETWEEN … REGIONS n` or `BY (…), …`.
     SplitTable(SplitTable),
+    /// `LOAD DATA …`.
+    LoadData(Box<LoadData>),
     /// `DO expr, …`.
     Do(Vec<Expr>),
     /// `CREATE`, `ALTER` or `DROP USER`, `GRANT`, `REVOKE`, … : understood far enough to be refused by name.
@@ -738,7 +754,7 @@ pub enum AlterAction {
     Refused(String),
 }
 
-/// `SHOW …` (the filter applies to the rows that the statement would give).
+/// `SHOW …`: the rows of a query, which the filter is put around.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Show {
     /// What.
@@ -754,8 +770,8 @@ pub struct Show {
 pub enum ShowFilter {
     /// Pattern over the first column.
     Like(String),
-    /// Condition over the result's columns.
-    Where(Expr),
+    /// Condition over the result's columns, as written.
+    Where(String),
 }
 
 /// What to show.
@@ -1007,8 +1023,8 @@ pub enum Admin {
     ShowDdlJobs {
         /// How many.
         limit: Option<u64>,
-        /// Condition.
-        filter: Option<Expr>,
+        /// Condition over the result's columns.
+        filter: Option<ShowFilter>,
     },
     /// `ADMIN SHOW DDL JOB QUERIES id, …`.
     ShowDdlJobQueries(Vec<u64>),
@@ -1056,4 +1072,82 @@ pub enum SplitBy {
     },
     /// `BY (…), (…)`.
     Points(Vec<Vec<Expr>>),
+}
+
+/// `LOAD DATA [LOCAL] INFILE …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadData {
+    /// The client reads the file.
+    pub local: bool,
+    /// Its name.
+    pub file: String,
+    /// `REPLACE` or `IGNORE`.
+    pub conflict: Option<LoadConflict>,
+    /// Where the rows go.
+    pub table: TableName,
+    /// `CHARACTER SET`, lower case.
+    pub charset: Option<String>,
+    /// How the file is read.
+    pub format: FileFormat,
+    /// `IGNORE n LINES`.
+    pub skip: u64,
+    /// Where fields go, in the order of the file; none: to the columns of the table.
+    pub targets: Vec<LoadTarget>,
+    /// `SET`.
+    pub set: Vec<LoadValue>,
+}
+
+/// What becomes of rows of a file whose keys are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LoadConflict {
+    Replace,
+    Ignore,
+}
+
+/// `FIELDS …` and `LINES …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFormat {
+    /// What ends a field.
+    pub terminated: Vec<u8>,
+    /// What may be around a field.
+    pub enclosed: Option<u8>,
+    /// What makes the next character an ordinary one, or a special one.
+    pub escaped: Option<u8>,
+    /// What comes before a line's fields; anything before that is left out.
+    pub starting: Vec<u8>,
+    /// What ends a line.
+    pub line_terminated: Vec<u8>,
+}
+
+impl Default for FileFormat {
+    fn default() -> Self {
+        FileFormat {
+            terminated: b"\t".to_vec(),
+            enclosed: None,
+            escaped: Some(b'\\'),
+            starting: Vec::new(),
+            line_terminated: b"\n".to_vec(),
+        }
+    }
+}
+
+/// Where a field of a file goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadTarget {
+    /// To a column.
+    Column(String),
+    /// To a user variable (name without `@`, lower case).
+    Variable(String),
+}
+
+/// `column = expr` of `LOAD DATA … SET`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadValue {
+    /// Column.
+    pub column: String,
+    /// The expression as written, with `?` for each of `fields`.
+    pub text: String,
+    /// The fields that it reads, as numbers of [`LoadData::targets`].
+    pub fields: Vec<usize>,
 }

@@ -103,6 +103,11 @@ impl Grammar<'_> {
         self.p.token_at(self.p.index() + n)
     }
 
+    /// The number of the next token from the start.
+    pub(crate) fn index(&self) -> usize {
+        self.p.index()
+    }
+
     /// The token of this number from the start.
     pub(crate) fn token_at(&self, at: usize) -> &TokenWithSpan {
         self.p.token_at(at)

@@ -18,14 +18,9 @@ use sql_planner::view::{Definitions, as_shown};
 use statistics::{Distribution, Statistics, TableStatistics};
 
 use super::cluster::time_of;
-use crate::admin::show::security;
+use super::{Rows, s};
+use crate::admin::names::Found;
 use crate::cluster::Server;
-
-type Rows = Vec<Vec<Datum>>;
-
-fn s(text: impl Into<String>) -> Datum {
-    Datum::string(text)
-}
 
 fn policy_name(policy: &Option<PolicyRef>) -> Datum {
     policy.as_ref().map_or(Datum::Null, |policy| s(policy.name.original.clone()))
@@ -36,7 +31,7 @@ fn all_tables(schema: &Schema) -> impl Iterator<Item = (&str, &Arc<TableInfo>)> 
     schema.databases().flat_map(|database| database.tables().map(|table| (database.info.name.as_str(), table)))
 }
 
-pub(super) fn schemata(schema: &Schema) -> Rows {
+pub(crate) fn schemata(schema: &Schema) -> Rows {
     let row = |info: &sql_catalog::DatabaseInfo| {
         vec![
             s("def"),
@@ -55,20 +50,22 @@ fn pk_type(table: &TableInfo) -> &'static str {
     if table.is_clustered() { "CLUSTERED" } else { "NONCLUSTERED" }
 }
 
-/// Columns of information_schema.tables.
+/// Columns of information_schema.tables, and the one that is asked of the counters of each table.
 const TABLES_WIDTH: usize = 25;
+const TABLES_AUTO_INCREMENT: usize = 13;
+
 /// How large a table is thought to be.
-pub(crate) struct Size {
+struct Size {
     /// Rows.
-    pub(crate) rows: u64,
+    rows: u64,
     /// Bytes of a row.
-    pub(crate) row_bytes: u64,
+    row_bytes: u64,
     /// Bytes of all index entries.
-    pub(crate) index_bytes: u64,
+    index_bytes: u64,
 }
 
 /// The size of a table as far as it has been counted and analysed.
-pub(crate) fn size(known: &TableStatistics, table: &TableInfo) -> Size {
+fn size(known: &TableStatistics, table: &TableInfo) -> Size {
     let rows = known.meta.rows;
     let bytes = |d: Option<&Distribution>| d.map_or(0.0, Distribution::average_bytes);
     let row: f64 = table.public_columns().map(|c| bytes(known.column(c.id))).sum();
@@ -77,7 +74,7 @@ pub(crate) fn size(known: &TableStatistics, table: &TableInfo) -> Size {
 }
 
 /// How many different values the first `parts` columns of a key have, as far as it is known: 0 where it is not.
-pub(crate) fn cardinality(known: &TableStatistics, key: &Key<'_>, parts: usize) -> i64 {
+fn cardinality(known: &TableStatistics, key: &Key<'_>, parts: usize) -> i64 {
     let distinct = |d: &Distribution| known.distinct(d);
     let whole = key.index.and_then(|i| known.index(i.id)).map(distinct);
     let columns = key.columns.iter().take(parts).map(|(c, _)| known.column(c.id).map(distinct));
@@ -91,10 +88,20 @@ pub(crate) fn cardinality(known: &TableStatistics, key: &Key<'_>, parts: usize) 
     count.round() as i64
 }
 
-pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, SqlError> {
+/// All tables in their databases.
+pub(super) fn listed(schema: &Schema) -> Vec<Found> {
+    let tables =
+        schema.databases().map(|database| database.tables().map(|table| (Arc::clone(database), Arc::clone(table))));
+    tables.flatten().collect()
+}
+
+/// The rows of tables, as far as these columns are wanted.
+pub(crate) async fn tables(server: &Server, listed: &[Found], columns: &[usize]) -> Result<Rows, SqlError> {
     let known = server.domain()?.statistics().current();
+    let counters = columns.contains(&TABLES_AUTO_INCREMENT);
     let mut rows = Vec::new();
-    for (database, table) in all_tables(schema) {
+    for (database, table) in listed {
+        let database = database.info.name.as_str();
         if table.view.is_some() {
             let mut row = vec![Datum::Null; TABLES_WIDTH];
             row[..4].clone_from_slice(&[s("def"), s(database), s(table.name.as_str()), s(table.type_name())]);
@@ -105,7 +112,7 @@ pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, Sql
             continue;
         }
         let base = table.kind == TableKind::Base;
-        let auto_increment = if table.auto_increment_column().is_some() {
+        let auto_increment = if counters && table.auto_increment_column().is_some() {
             let next = server.auto_ids()?.next(table, AutoIdKind::AutoIncrement).await?;
             Datum::UInt(next.unsigned_abs())
         } else {
@@ -145,7 +152,7 @@ pub(super) async fn tables(server: &Server, schema: &Schema) -> Result<Rows, Sql
 }
 
 /// How a column is part of keys: PRI, UNI, MUL or nothing.
-pub(crate) fn column_key(column: &ColumnInfo) -> &'static str {
+fn column_key(column: &ColumnInfo) -> &'static str {
     let ty = &column.field_type;
     if ty.has(flags::PRI_KEY) {
         "PRI"
@@ -163,14 +170,19 @@ fn now_text(ty: &FieldType) -> String {
     if ty.fsp() > 0 { format!("CURRENT_TIMESTAMP({})", ty.fsp()) } else { "CURRENT_TIMESTAMP".into() }
 }
 
-/// The default as information_schema and SHOW COLUMNS print it to a reader in this zone.
-pub(crate) fn column_default(column: &ColumnInfo, zone: &TimeZone) -> Datum {
+/// The default as it is printed to a reader in this zone.
+fn column_default(column: &ColumnInfo, zone: &TimeZone) -> Datum {
     match &column.default {
         ColumnDefault::None | ColumnDefault::Null => Datum::Null,
         ColumnDefault::CurrentTimestamp => s(now_text(&column.field_type)),
         ColumnDefault::Constant(bytes) if column.field_type.tp == TypeCode::Bit => s(bit_text(bytes)),
         ColumnDefault::Constant(_) => row::default_text(column, zone).map_or(Datum::Null, Datum::Bytes),
     }
+}
+
+/// DEFINER or INVOKER.
+pub(crate) fn security(view: &ViewInfo) -> &'static str {
+    if view.invoker { "INVOKER" } else { "DEFINER" }
 }
 
 /// `b'101'`.
@@ -180,7 +192,7 @@ pub(crate) fn bit_text(bytes: &[u8]) -> String {
 }
 
 /// `auto_increment`, `on update CURRENT_TIMESTAMP`, `DEFAULT_GENERATED`.
-pub(crate) fn column_extra(column: &ColumnInfo) -> String {
+fn column_extra(column: &ColumnInfo) -> String {
     let mut parts = Vec::new();
     if column.field_type.has(flags::AUTO_INCREMENT) {
         parts.push("auto_increment".to_owned());
@@ -231,12 +243,17 @@ pub(super) fn views(schema: &Arc<Schema>) -> Rows {
     all_views(schema).map(row).collect()
 }
 
-pub(super) fn columns(schema: &Arc<Schema>, zone: &TimeZone) -> Rows {
-    let mut rows = Vec::new();
+/// The columns of all tables, and those of views as far as they fit their tables.
+pub(super) fn all_columns(schema: &Arc<Schema>, zone: &TimeZone) -> Rows {
     let views: HashMap<i64, TableInfo> =
         all_views(schema).filter_map(|(_, table, _, shown)| Some((table.id, shown?.0))).collect();
-    for (database, table) in all_tables(schema) {
-        let table = views.get(&table.id).unwrap_or(table);
+    columns(all_tables(schema).map(|(database, table)| (database, views.get(&table.id).unwrap_or(table))), zone)
+}
+
+/// The columns of tables, each with its database's name.
+pub(crate) fn columns<'a>(of: impl IntoIterator<Item = (&'a str, &'a TableInfo)>, zone: &TimeZone) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in of {
         for (position, column) in (1..).zip(table.public_columns()) {
             let ty = &column.field_type;
             let null = Datum::Null;
@@ -343,35 +360,65 @@ pub(crate) fn keys(table: &TableInfo) -> Vec<Key<'_>> {
     keys
 }
 
-pub(super) fn statistics(schema: &Schema, known: &Statistics) -> Rows {
-    let mut rows = Vec::new();
-    for (database, table) in all_tables(schema) {
-        for key in keys(table) {
-            for (number, (column, prefix)) in (1..).zip(&key.columns) {
-                rows.push(vec![
-                    s("def"),
-                    s(database),
-                    s(table.name.as_str()),
-                    Datum::Int((!key.unique).into()),
-                    s(database),
-                    s(key.name),
-                    Datum::Int(number),
-                    s(column.name.as_str()),
-                    s("A"),
-                    Datum::Int(cardinality(known.table(table.id), &key, number as usize)),
-                    prefix.map_or(Datum::Null, |length| Datum::Int(length.into())),
-                    Datum::Null,
-                    s(if column.field_type.is_not_null() { "" } else { "YES" }),
-                    s("BTREE"),
-                    s(""),
-                    s(key.index.map_or("", |index| index.comment.as_str())),
-                    s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
-                    Datum::Null,
-                ]);
-            }
+/// A part of a key, as SHOW INDEX and `STATISTICS` tell of it.
+pub(crate) struct KeyPart {
+    /// What both tell, from `TABLE_NAME` to `EXPRESSION`, but for the database's name between.
+    told: Vec<Datum>,
+    clustered: bool,
+}
+
+impl KeyPart {
+    /// A row of SHOW INDEX.
+    pub(crate) fn shown(mut self) -> Vec<Datum> {
+        self.told.push(s(if self.clustered { "YES" } else { "NO" }));
+        self.told
+    }
+
+    /// A row of `STATISTICS`.
+    fn of_database(self, database: &str) -> Vec<Datum> {
+        let mut row = vec![s("def"), s(database)];
+        row.extend(self.told);
+        row.insert(STATISTICS_INDEX_SCHEMA, s(database));
+        row
+    }
+}
+
+/// Where `STATISTICS` says the database of an index.
+const STATISTICS_INDEX_SCHEMA: usize = 4;
+
+/// The parts of all keys of a table.
+pub(crate) fn key_parts(table: &TableInfo, known: &TableStatistics) -> Vec<KeyPart> {
+    let mut parts = Vec::new();
+    for key in keys(table) {
+        for (number, (column, prefix)) in (1..).zip(&key.columns) {
+            let told = vec![
+                s(table.name.as_str()),
+                Datum::Int((!key.unique).into()),
+                s(key.name),
+                Datum::Int(number),
+                s(column.name.as_str()),
+                s("A"),
+                Datum::Int(cardinality(known, &key, number as usize)),
+                prefix.map_or(Datum::Null, |length| Datum::Int(length.into())),
+                Datum::Null,
+                s(if column.field_type.is_not_null() { "" } else { "YES" }),
+                s("BTREE"),
+                s(""),
+                s(key.index.map_or("", |index| index.comment.as_str())),
+                s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
+                Datum::Null,
+            ];
+            parts.push(KeyPart { told, clustered: key.clustered });
         }
     }
-    rows
+    parts
+}
+
+pub(super) fn statistics(schema: &Schema, known: &Statistics) -> Rows {
+    let parts = all_tables(schema).flat_map(|(database, table)| {
+        key_parts(table, known.table(table.id)).into_iter().map(move |part| part.of_database(database))
+    });
+    parts.collect()
 }
 
 pub(super) fn tidb_indexes(schema: &Schema) -> Rows {
@@ -442,12 +489,12 @@ pub(super) fn table_constraints(schema: &Schema) -> Rows {
     rows
 }
 
-pub(super) fn engines() -> Rows {
+pub(crate) fn engines() -> Rows {
     let comment = "Supports transactions, row-level locking, and placement over regions";
     vec![vec![s("InnoDB"), s("DEFAULT"), s(comment), s("YES"), s("NO"), s("YES")]]
 }
 
-pub(super) fn character_sets() -> Rows {
+pub(crate) fn character_sets() -> Rows {
     let row = |set: Charset| {
         let default = Collation::default_of_charset(set.name())?;
         Some(vec![s(set.name()), s(default.name()), s(set.description()), Datum::Int(set.bytes_max().into())])
@@ -455,7 +502,7 @@ pub(super) fn character_sets() -> Rows {
     Charset::ALL.into_iter().filter_map(row).collect()
 }
 
-pub(super) fn collations() -> Rows {
+pub(crate) fn collations() -> Rows {
     let row = |collation: Collation| {
         let default = Collation::default_of_charset(collation.charset()) == Some(collation);
         let pads = !collation.name().contains("0900") && collation != Collation::BINARY;

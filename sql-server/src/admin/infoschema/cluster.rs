@@ -13,22 +13,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sql_base::{SqlError, unhex};
-use sql_catalog::Schema;
+use sql_catalog::{AnalyzeJob, Schema, transact};
+use sql_ddl::job::Job;
 use sql_ddl::placement::pd::PdHttp;
 
+use super::{Rows, s};
 use crate::cluster::Server;
 use crate::cluster::statements::{Slow, Sums};
-
-type Rows = Vec<Vec<Datum>>;
 
 /// Finished jobs that `DDL_JOBS` lists.
 const JOBS_SHOWN: usize = 100;
 /// Regions that one request brings.
 const REGIONS_PER_CALL: usize = 1024;
-
-fn s(text: impl Into<String>) -> Datum {
-    Datum::string(text)
-}
 
 fn int(value: u64) -> Datum {
     Datum::Int(i64::try_from(value).unwrap_or(i64::MAX))
@@ -410,7 +406,7 @@ pub(super) async fn servers_info(server: &Server) -> Result<Rows, SqlError> {
     Ok(server.domain()?.servers().await?.into_iter().map(row).collect())
 }
 
-pub(super) fn processlist(server: &Server) -> Rows {
+pub(crate) fn processlist(server: &Server) -> Rows {
     let optional = |text: Option<String>| text.map_or(Datum::Null, s);
     let rows = server.connections().list().into_iter().map(|connection| {
         let activity = connection.activity();
@@ -497,8 +493,13 @@ pub(super) fn statements_summary(server: &Server) -> Rows {
 }
 
 pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
-    let (queued, finished) = server.domain()?.jobs(JOBS_SHOWN).await?;
-    let row = |(job, kind): (sql_ddl::job::Job, String)| {
+    jobs(server, JOBS_SHOWN, |job| s(job.query.as_str())).await
+}
+
+/// Jobs of schema changes: all that are queued and so many of those that are finished, with what `last` tells of each behind.
+pub(crate) async fn jobs(server: &Server, finished_max: usize, last: impl Fn(&Job) -> Datum) -> Result<Rows, SqlError> {
+    let (queued, finished) = server.domain()?.jobs(finished_max).await?;
+    let row = |(job, kind): (Job, String)| {
         vec![
             Datum::Int(job.id),
             s(job.schema_name.as_str()),
@@ -512,10 +513,32 @@ pub(super) async fn ddl_jobs(server: &Server) -> Result<Rows, SqlError> {
             time_of(job.start_ts),
             time_of(job.finish_ts),
             s(job.state.as_str()),
-            s(job.query),
+            last(&job),
         ]
     };
-    Ok(queued.into_iter().chain(finished).flat_map(sql_ddl::job::Job::listed).map(row).collect())
+    Ok(queued.into_iter().chain(finished).flat_map(Job::listed).map(row).collect())
+}
+
+/// information_schema.ANALYZE_STATUS, the latest first.
+pub(crate) async fn analyze_status(server: &Server) -> Result<Rows, SqlError> {
+    let jobs = transact!(server.domain()?.kv(), |meta| meta.analyze_jobs().await)?;
+    let row = |job: AnalyzeJob| {
+        let process = if job.connection == 0 { Datum::Null } else { Datum::UInt(job.connection) };
+        vec![
+            s(job.schema.as_str()),
+            s(job.table.as_str()),
+            s(""),
+            s(job.info.as_str()),
+            Datum::UInt(job.rows),
+            time_of(job.start_ts),
+            time_of(job.end_ts.unwrap_or(0)),
+            s(job.state()),
+            job.failure.map_or(Datum::Null, s),
+            s(job.server.as_str()),
+            process,
+        ]
+    };
+    Ok(jobs.into_iter().rev().map(row).collect())
 }
 
 /// A timestamp as the rows of `mysql.tidb` show one: UTC to the millisecond.

@@ -1,49 +1,54 @@
-//! `information_schema`: tables that the server computes when they are read.
+//! `information_schema` and `performance_schema`: tables that the server computes when they are read.
 //!
 //! [`sql_catalog::virtual_tables`] defines them; the executor scans their rows instead of the storage. [`catalog`]
-//! fills in what the schema knows, [`cluster`] what PD and the other servers know.
+//! fills in what the schema knows, [`cluster`] what PD and the other servers know, [`settings`] what the session and this
+//! server know. SHOW takes the same rows.
 //!
-//! Tables of things that do not exist here (routines, triggers, events, partitions, foreign keys) are there and
+//! Tables of things that do not exist here (routines, triggers, events, plugins, partitions, foreign keys) are there and
 //! empty, because tools ask for them.
 
 mod catalog;
 mod cluster;
-
-use std::sync::Arc;
+mod settings;
 
 use async_trait::async_trait;
 use codec::datum::Datum;
-use query::context::TimeZone;
 use sql_base::SqlError;
-use sql_catalog::{Schema, TableInfo, TableKind};
-use sql_context::VirtualRows;
+use sql_catalog::{TableInfo, TableKind};
+use sql_context::{VirtualRead, VirtualRows, time_zone};
+
+pub(crate) use catalog::{
+    bit_text, character_sets, collations, columns, engines, key_parts, keys, schemata, security, tables,
+};
+pub(crate) use cluster::{analyze_status, boundary, jobs, processlist, region_rows, store_labels, time_of};
+pub(crate) use settings::{global_variables, session_variables, status};
 
 use crate::cluster::Server;
 
+/// Rows of a table, each with a value for every column.
+pub(crate) type Rows = Vec<Vec<Datum>>;
+
+/// Text.
+pub(crate) fn s(text: impl Into<String>) -> Datum {
+    Datum::string(text)
+}
+
 #[async_trait]
 impl VirtualRows for Server {
-    async fn virtual_rows(
-        &self,
-        schema: &Arc<Schema>,
-        table: &TableInfo,
-        zone: &TimeZone,
-    ) -> Result<Vec<Vec<Datum>>, SqlError> {
-        rows(self, schema, table, zone).await
+    async fn virtual_rows(&self, table: &TableInfo, read: VirtualRead<'_>) -> Result<Rows, SqlError> {
+        let rows = rows(self, table, read).await?;
+        assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);
+        Ok(rows)
     }
 }
 
-/// The rows of a computed table, each with a value for every column in order.
-async fn rows(
-    server: &Server,
-    schema: &Arc<Schema>,
-    table: &TableInfo,
-    zone: &TimeZone,
-) -> Result<Vec<Vec<Datum>>, SqlError> {
+async fn rows(server: &Server, table: &TableInfo, read: VirtualRead<'_>) -> Result<Rows, SqlError> {
     assert!(table.kind == TableKind::Memory, "table '{}' is stored, not computed", table.name);
-    let rows = match table.name.lower.as_str() {
+    let schema = read.schema;
+    Ok(match table.name.lower.as_str() {
         "schemata" => catalog::schemata(schema),
-        "tables" => catalog::tables(server, schema).await?,
-        "columns" => catalog::columns(schema, zone),
+        "tables" => catalog::tables(server, &catalog::listed(schema), read.columns).await?,
+        "columns" => catalog::all_columns(schema, &time_zone(read.session)),
         "views" => catalog::views(schema),
         "statistics" => catalog::statistics(schema, &server.domain()?.statistics().current()),
         "key_column_usage" => catalog::key_column_usage(schema),
@@ -64,12 +69,11 @@ async fn rows(
         "cluster_info" => cluster::cluster_info(server).await?,
         "tidb_servers_info" => cluster::servers_info(server).await?,
         "ddl_jobs" => cluster::ddl_jobs(server).await?,
+        "analyze_status" => cluster::analyze_status(server).await?,
         "tidb" => cluster::cluster_variables(server).await?,
+        "global_variables" => settings::global_variables(server),
+        "session_variables" => settings::session_variables(server, read.session),
+        "global_status" | "session_status" => settings::status(server),
         _ => Vec::new(),
-    };
-    assert!(rows.iter().all(|row| row.len() == table.columns.len()), "row width of {}", table.name);
-    Ok(rows)
+    })
 }
-
-pub(crate) use catalog::{bit_text, cardinality, column_default, column_extra, column_key, keys, size};
-pub(crate) use cluster::{boundary, region_rows, store_labels, time_of};

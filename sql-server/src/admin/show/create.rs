@@ -48,12 +48,19 @@ pub fn create_policy(policy: &PolicyInfo) -> String {
     format!("CREATE PLACEMENT POLICY {} {}", quoted(policy.name.as_str()), settings::render(&policy.settings))
 }
 
-/// CREATE VIEW. Names of the current database, if the view is in it, go without its name.
-pub fn create_view(database: &str, name: &str, view: &ViewInfo, current: Option<&str>) -> Result<String, SqlError> {
+/// CREATE VIEW. Where the current database is the view's, its name goes without, and so do those of tables unless `whole` is
+/// said, as MySQL does where some are of another database.
+pub fn create_view(
+    database: &str,
+    name: &str,
+    view: &ViewInfo,
+    current: Option<&str>,
+    whole: bool,
+) -> Result<String, SqlError> {
     let hidden = current.filter(|current| current.eq_ignore_ascii_case(database));
     let select = match hidden {
-        Some(_) => query_text(&*parse_query(&view.select)?, &AsWritten, None, hidden)?,
-        None => view.select.clone(),
+        Some(_) if !whole => query_text(&*parse_query(&view.select)?, &AsWritten, None, hidden)?,
+        _ => view.select.clone(),
     };
     let whole = match hidden {
         Some(_) => quoted(name),
@@ -65,15 +72,10 @@ pub fn create_view(database: &str, name: &str, view: &ViewInfo, current: Option<
         view.algorithm.as_str(),
         quoted(&view.definer.user),
         quoted(&view.definer.host),
-        security(view),
+        infoschema::security(view),
         if view.columns_given { format!(" ({})", columns.join(",")) } else { String::new() },
         view.check_option.map_or(String::new(), |check| format!(" WITH {} CHECK OPTION", check.as_str())),
     ))
-}
-
-/// DEFINER or INVOKER.
-pub(crate) fn security(view: &ViewInfo) -> &'static str {
-    if view.invoker { "INVOKER" } else { "DEFINER" }
 }
 
 /// CREATE TABLE. `next` is what AUTO_INCREMENT gives next, told once it is not the first; `zone` is the reader's.

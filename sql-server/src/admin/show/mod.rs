@@ -1,349 +1,180 @@
-//! `SHOW` of what the catalogue and PD know. Filters are applied by the session to what comes from here.
+//! SHOW, DESCRIBE and what ADMIN shows: each is a query over a table that the server computes.
+//!
+//! ```text
+//!   SHOW FULL TABLES FROM d LIKE 'a%'
+//!     SELECT * FROM (SELECT TABLE_NAME AS `Tables_in_d (a%)`, TABLE_TYPE AS `Table_type`
+//!                    FROM information_schema.`SHOW`) AS `SHOW` WHERE `Tables_in_d (a%)` LIKE ?
+//! ```
+//!
+//! The query is bound, planned and run as any other, so that a condition may be whatever a condition is. It reads one table,
+//! which nobody else sees and which is called `SHOW` in it: one of `information_schema` or `performance_schema` as far as it
+//! concerns what the statement names (here the tables of `d`), or one that only this statement has
+//! (`sql_catalog::virtual_tables::internal`). [`lists`] says which, and how columns are called; [`source`] gives its rows,
+//! in the order in which they are shown.
+//!
+//! Not here: running the query (`session`), what statements do before they show (`statements`, `analyze`).
 
 mod create;
+mod lists;
 mod placement;
 mod regions;
+mod source;
 mod statistics;
+mod users;
 
 use std::sync::Arc;
 
 use codec::datum::Datum;
-use codec::types::{Collation, FieldType, TypeCode};
 use sql_base::SqlError;
-use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
-use sql_catalog::{AutoIdKind, Database, TableInfo, TableKind, ViewInfo};
-use sql_context::{ExecContext, eval_context, time_zone};
-use sql_parser::{ShowKind, TableName};
-use sql_planner::view::{Definitions, as_shown};
+use sql_catalog::{TableInfo, virtual_tables};
+use sql_context::{SessionState, VirtualRows};
+use sql_parser::canonical::quoted;
+use sql_parser::{Admin, Show, ShowFilter};
 
-use crate::admin::infoschema;
 use crate::cluster::Server;
-pub(crate) use create::security;
-pub use create::{create_database, create_policy, create_table, create_view};
+use source::{Of, Source};
 
-/// Runs one of the SHOW statements that the session does not answer itself.
-pub async fn execute(server: &Server, ctx: &mut ExecContext<'_>, kind: &ShowKind) -> Result<ResultSet, SqlError> {
-    match kind {
-        ShowKind::Databases => {
-            let mut names: Vec<_> =
-                ctx.schema.databases().map(|database| database.info.name.original.clone()).collect();
-            names
-                .iter_mut()
-                .filter(|name| *name == "information_schema")
-                .for_each(|name| *name = "INFORMATION_SCHEMA".into());
-            names.sort_by_key(|name| name.to_lowercase());
-            Ok(result(vec![text("Database", 64)], names.into_iter().map(|name| vec![s(name)]).collect()))
+/// What the table that the statement reads is called in its query, and where it is.
+const OWN: &str = "SHOW";
+const OWN_DATABASE: &str = "information_schema";
+
+/// A statement that shows something, as a query.
+pub struct Query<'a> {
+    /// The query. Parameters of the statement come behind those of [`Query::values`].
+    pub text: String,
+    /// Values of its first parameters.
+    pub values: Vec<Datum>,
+    /// It may name stored tables: in a subquery of its condition.
+    pub names_tables: bool,
+    /// The table that it reads.
+    table: Option<Arc<TableInfo>>,
+    source: Source<'a>,
+}
+
+impl Query<'_> {
+    /// The schema that the query is bound with: `base`, and the table of its own.
+    pub fn schema(&self, base: Arc<sql_catalog::Schema>) -> Arc<sql_catalog::Schema> {
+        match &self.table {
+            Some(table) => Arc::new(base.with_table(OWN_DATABASE, Arc::clone(table))),
+            None => base,
         }
-        ShowKind::Tables { full, database } => tables(ctx, *full, database.as_deref()),
-        ShowKind::TableStatus { database } => table_status(ctx, database.as_deref()).await,
-        ShowKind::Columns { full, table } => columns(ctx, *full, table),
-        ShowKind::Indexes { table } => indexes(ctx, table),
-        ShowKind::CreateDatabase { if_not_exists, name } => {
-            let database = database(ctx, Some(name))?;
-            let columns = vec![text("Database", 64), text("Create Database", 1024)];
-            let row = vec![s(database.info.name.as_str()), s(create_database(&database.info, *if_not_exists))];
-            Ok(result(columns, vec![row]))
+    }
+
+    /// Where the rows of computed tables come from while it runs.
+    pub fn rows(&self) -> &dyn VirtualRows {
+        &self.source
+    }
+}
+
+/// What is selected from where.
+struct List {
+    table: Option<Arc<TableInfo>>,
+    /// Expressions and their names; none: all columns of the table.
+    items: Vec<(&'static str, String)>,
+    /// On the table's rows.
+    condition: Option<&'static str>,
+    /// The column that LIKE is for.
+    like: usize,
+}
+
+type Items = &'static [(&'static str, &'static str)];
+
+impl List {
+    /// Of a table that some database has.
+    fn public(database: &str, table: &str, items: Items) -> List {
+        List { table: virtual_tables::schema().table(database, table).cloned(), ..List::of_no_table(items) }
+    }
+
+    /// Of a table of `information_schema`.
+    fn info(table: &str, items: Items) -> List {
+        List::public(OWN_DATABASE, table, items)
+    }
+
+    /// Of no table.
+    fn of_no_table(items: Items) -> List {
+        let items = items.iter().map(|(what, name)| (*what, (*name).to_owned())).collect();
+        List { table: None, items, condition: None, like: 0 }
+    }
+
+    /// All of a table that only such statements have.
+    fn internal(table: &str) -> List {
+        List { table: virtual_tables::internal(table), ..List::of_no_table(&[]) }
+    }
+
+    /// Its first column, `what`, under a name that only the statement knows.
+    fn headed(mut self, what: &'static str, name: String) -> List {
+        match self.items.first_mut() {
+            Some(item) => item.1 = name,
+            None => self.items.push((what, name)),
         }
-        ShowKind::CreateTable(name) => {
-            let (database, table) = table(ctx, name)?;
-            if let Some(view) = &table.view {
-                return show_create_view(ctx, &database, &table, view);
-            }
-            let next = match table.auto_increment_column() {
-                Some(_) if table.kind != TableKind::Memory => {
-                    Some(ctx.auto_ids(&table)?.next(&table, AutoIdKind::AutoIncrement).await?)
+        self
+    }
+
+    /// The query, with the statement's filter around it.
+    fn query<'a>(
+        self,
+        server: &'a Server,
+        of: Of<'a>,
+        filter: Option<&ShowFilter>,
+        limit: Option<(u64, u64)>,
+    ) -> Query<'a> {
+        let items: Vec<_> = self.items.iter().map(|(what, name)| format!("{what} AS {}", quoted(name))).collect();
+        let mut text = format!("SELECT {}", if items.is_empty() { "*".to_owned() } else { items.join(", ") });
+        if self.table.is_some() {
+            text.push_str(&format!(" FROM {OWN_DATABASE}.{}", quoted(OWN)));
+        }
+        if let Some(condition) = self.condition {
+            text.push_str(&format!(" WHERE {condition}"));
+        }
+        let (mut values, mut names_tables) = (Vec::new(), false);
+        if let Some(filter) = filter {
+            let condition = match filter {
+                ShowFilter::Like(pattern) => {
+                    values.push(Datum::string(pattern.as_str()));
+                    let columns = self.table.iter().flat_map(|table| &table.columns).map(|c| c.name.as_str());
+                    let named = self.items.get(self.like).map(|(_, name)| name.as_str());
+                    format!("{} LIKE ?", quoted(named.or(columns.into_iter().nth(self.like)).unwrap_or_default()))
                 }
-                _ => None,
+                ShowFilter::Where(condition) => {
+                    let words = condition.to_ascii_uppercase();
+                    names_tables = ["SELECT", "TABLE"].iter().any(|word| words.contains(word));
+                    // A comment may end it, up to the end of its line.
+                    format!("({condition}\n)")
+                }
             };
-            let columns = vec![text("Table", 64), text("Create Table", 1024)];
-            Ok(result(
-                columns,
-                vec![vec![s(table.name.as_str()), s(create_table(&table, next, &time_zone(ctx.session)))]],
-            ))
+            text = format!("SELECT * FROM ({text}) AS {} WHERE {condition}", quoted(OWN));
         }
-        ShowKind::CreateView(name) => {
-            let (database, table) = table(ctx, name)?;
-            match &table.view {
-                Some(view) => show_create_view(ctx, &database, &table, view),
-                None => Err(SqlError::WrongObject {
-                    object: format!("{}.{}", database.info.name, table.name),
-                    expected: "VIEW",
-                }),
-            }
-        }
-        ShowKind::CreatePlacementPolicy(name) => {
-            let policy = ctx.schema.policy(name).ok_or_else(|| SqlError::UnknownPlacementPolicy(name.clone()))?;
-            let columns = vec![text("Policy", 64), text("Create Policy", 1024)];
-            Ok(result(columns, vec![vec![s(policy.name.as_str()), s(create_policy(policy))]]))
-        }
-        ShowKind::Placement => placement::all(server, ctx).await,
-        ShowKind::PlacementForDatabase(name) => placement::for_database(server, ctx, name).await,
-        ShowKind::PlacementForTable { table, partition } => {
-            placement::for_table(server, ctx, table, partition.as_deref()).await
-        }
-        ShowKind::PlacementLabels => placement::labels(server).await,
-        ShowKind::TableRegions { table, index } => regions::table_regions(server, ctx, table, index.as_deref()).await,
-        ShowKind::Statistics(what) => statistics::show(server, ctx, *what).await,
-        ShowKind::TableNextRowId(name) => next_row_id(ctx, name).await,
-        other => Err(SqlError::NotSupported(format!("SHOW {other:?}"))),
+        // `sql_select_limit` is not for it.
+        let (offset, count) = limit.unwrap_or((0, u64::MAX));
+        text.push_str(&format!(" LIMIT {offset}, {count}"));
+        let own = |table: Arc<TableInfo>| Arc::new(TableInfo { name: OWN.into(), ..(*table).clone() });
+        Query { text, values, names_tables, table: self.table.map(own), source: Source { server, of } }
     }
 }
 
-pub(crate) fn s(text: impl Into<String>) -> Datum {
-    Datum::string(text)
+/// SHOW as a query.
+///
+/// # Errors
+///
+/// Those of names that columns are called after; kinds that are not answered, by name.
+pub fn show<'a>(server: &'a Server, session: &SessionState, show: &'a Show) -> Result<Query<'a>, SqlError> {
+    let list = lists::of(server, session, show)?;
+    Ok(list.query(server, Of::Show(&show.kind), show.filter.as_ref(), show.limit))
 }
 
-pub(crate) fn text(name: &str, length: i32) -> ColumnMeta {
-    ColumnMeta::computed(name, FieldType::varchar(length))
-}
-
-pub(crate) fn number(name: &str) -> ColumnMeta {
-    ColumnMeta::computed(name, FieldType::bigint())
-}
-
-fn long_text(name: &str) -> ColumnMeta {
-    ColumnMeta::computed(name, FieldType::new(TypeCode::LongBlob).with_collation(Collation::DEFAULT))
-}
-
-pub(crate) fn result(columns: Vec<ColumnMeta>, rows: Vec<Vec<Datum>>) -> ResultSet {
-    ResultSet { columns: columns.into(), rows: Rows::Datums(rows) }
-}
-
-/// The database of that name, or the current one.
-fn database(ctx: &ExecContext<'_>, name: Option<&str>) -> Result<Arc<Database>, SqlError> {
-    let name = match name {
-        Some(name) => name,
-        None => ctx.database()?,
+/// What ADMIN shows, as a query; `None` where it shows nothing.
+pub fn admin<'a>(server: &'a Server, admin: &'a Admin) -> Option<Query<'a>> {
+    let (table, filter) = match admin {
+        Admin::ShowDdl => ("ddl", None),
+        Admin::ShowDdlJobs { filter, .. } => ("ddl_jobs", filter.as_ref()),
+        Admin::ShowDdlJobQueries(_) => ("ddl_job_queries", None),
+        Admin::ShowNextRowId(_) => ("next_row_id", None),
+        _ => return None,
     };
-    ctx.schema.database(name).cloned().ok_or_else(|| SqlError::UnknownDatabase(name.to_owned()))
+    Some(List::internal(table).query(server, Of::Admin(admin), filter, None))
 }
 
-/// A table by name, in its database.
-pub(crate) fn table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
-    let database = match &name.database {
-        Some(database) => database.as_str(),
-        None => ctx.database()?,
-    };
-    let missing = || SqlError::NoSuchTable { database: database.to_owned(), table: name.name.clone() };
-    let held = ctx.schema.database(database).ok_or_else(missing)?;
-    let table = held.table(&name.name).ok_or_else(missing)?;
-    Ok((Arc::clone(held), Arc::clone(table)))
-}
-
-/// A table with rows of its own, by name.
-pub(crate) fn base_table(ctx: &ExecContext<'_>, name: &TableName) -> Result<(Arc<Database>, Arc<TableInfo>), SqlError> {
-    let (database, table) = table(ctx, name)?;
-    match table.view {
-        None => Ok((database, table)),
-        Some(_) => Err(SqlError::WrongObject {
-            object: format!("{}.{}", database.info.name, table.name),
-            expected: "BASE TABLE",
-        }),
-    }
-}
-
-fn show_create_view(
-    ctx: &ExecContext<'_>,
-    database: &Database,
-    table: &TableInfo,
-    view: &ViewInfo,
-) -> Result<ResultSet, SqlError> {
-    let name = table.name.as_str();
-    let columns = vec![
-        text("View", 64),
-        text("Create View", 1024),
-        text("character_set_client", 32),
-        text("collation_connection", 64),
-    ];
-    let text = create_view(database.info.name.as_str(), name, view, ctx.session.database.as_deref())?;
-    Ok(result(columns, vec![vec![s(name), s(text), s(view.charset.as_str()), s(view.collation.as_str())]]))
-}
-
-fn tables(ctx: &ExecContext<'_>, full: bool, name: Option<&str>) -> Result<ResultSet, SqlError> {
-    let database = database(ctx, name)?;
-    let mut columns = vec![text(&format!("Tables_in_{}", database.info.name), 64)];
-    if full {
-        columns.push(text("Table_type", 64));
-    }
-    let row = |table: &Arc<TableInfo>| {
-        let mut row = vec![s(table.name.as_str())];
-        if full {
-            row.push(s(table.type_name()));
-        }
-        row
-    };
-    Ok(result(columns, database.tables().map(row).collect()))
-}
-
-async fn table_status(ctx: &mut ExecContext<'_>, name: Option<&str>) -> Result<ResultSet, SqlError> {
-    let database = database(ctx, name)?;
-    let datetime = |name: &str| ColumnMeta::computed(name, FieldType::datetime(0));
-    let columns = vec![
-        text("Name", 64),
-        text("Engine", 64),
-        number("Version"),
-        text("Row_format", 64),
-        number("Rows"),
-        number("Avg_row_length"),
-        number("Data_length"),
-        number("Max_data_length"),
-        number("Index_length"),
-        number("Data_free"),
-        number("Auto_increment"),
-        datetime("Create_time"),
-        datetime("Update_time"),
-        datetime("Check_time"),
-        text("Collation", 32),
-        text("Checksum", 64),
-        text("Create_options", 255),
-        text("Comment", 2048),
-    ];
-    let known = ctx.server.statistics()?.current();
-    let mut rows = Vec::new();
-    for table in database.tables() {
-        if table.view.is_some() {
-            let mut row = vec![Datum::Null; columns.len()];
-            row[0] = s(table.name.as_str());
-            row[columns.len() - 1] = s("VIEW");
-            rows.push(row);
-            continue;
-        }
-        let size = infoschema::size(known.table(table.id), table);
-        let auto_increment = match table.auto_increment_column() {
-            Some(_) => Datum::Int(ctx.server.auto_ids()?.next(table, AutoIdKind::AutoIncrement).await?),
-            None => Datum::Null,
-        };
-        rows.push(vec![
-            s(table.name.as_str()),
-            s("InnoDB"),
-            Datum::Int(10),
-            s("Compact"),
-            Datum::UInt(size.rows),
-            Datum::UInt(size.row_bytes),
-            Datum::UInt(size.rows * size.row_bytes),
-            Datum::Int(0),
-            Datum::UInt(size.index_bytes),
-            Datum::Int(0),
-            auto_increment,
-            infoschema::time_of(table.update_ts),
-            Datum::Null,
-            Datum::Null,
-            s(table.collate.as_str()),
-            s(""),
-            s(""),
-            s(table.comment.as_str()),
-        ]);
-    }
-    Ok(result(columns, rows))
-}
-
-fn columns(ctx: &ExecContext<'_>, full: bool, name: &TableName) -> Result<ResultSet, SqlError> {
-    let (database, mut table) = table(ctx, name)?;
-    if table.view.is_some() {
-        let eval = eval_context(ctx.session, false);
-        let env = Definitions { schema: &ctx.schema, database: None, eval: &eval };
-        table = Arc::new(as_shown(&env, database.info.name.as_str(), &table)?.0);
-    }
-    let mut columns = vec![text("Field", 64), long_text("Type")];
-    if full {
-        columns.push(text("Collation", 64));
-    }
-    columns.extend([text("Null", 3), text("Key", 3), long_text("Default"), text("Extra", 256)]);
-    if full {
-        columns.extend([text("Privileges", 154), long_text("Comment")]);
-    }
-    let zone = time_zone(ctx.session);
-    let rows = table.public_columns().map(|column| {
-        let ty = &column.field_type;
-        let mut row = vec![s(column.name.as_str()), s(ty.declaration())];
-        if full {
-            row.push(if ty.is_text() { s(ty.collation.name()) } else { Datum::Null });
-        }
-        row.extend([
-            s(if ty.is_not_null() { "NO" } else { "YES" }),
-            s(infoschema::column_key(column)),
-            infoschema::column_default(column, &zone),
-            s(infoschema::column_extra(column)),
-        ]);
-        if full {
-            row.extend([s("select,insert,update,references"), s(column.comment.as_str())]);
-        }
-        row
-    });
-    Ok(result(columns, rows.collect()))
-}
-
-fn indexes(ctx: &ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlError> {
-    let (_, table) = table(ctx, name)?;
-    let columns = vec![
-        text("Table", 64),
-        number("Non_unique"),
-        text("Key_name", 64),
-        number("Seq_in_index"),
-        text("Column_name", 64),
-        text("Collation", 1),
-        number("Cardinality"),
-        number("Sub_part"),
-        text("Packed", 10),
-        text("Null", 3),
-        text("Index_type", 16),
-        text("Comment", 16),
-        text("Index_comment", 1024),
-        text("Visible", 3),
-        text("Expression", 1024),
-        text("Clustered", 3),
-    ];
-    let known = ctx.server.statistics()?.current();
-    let mut rows = Vec::new();
-    for key in infoschema::keys(&table) {
-        for (number, (column, prefix)) in (1..).zip(&key.columns) {
-            rows.push(vec![
-                s(table.name.as_str()),
-                Datum::Int((!key.unique).into()),
-                s(key.name),
-                Datum::Int(number),
-                s(column.name.as_str()),
-                s("A"),
-                Datum::Int(infoschema::cardinality(known.table(table.id), &key, number as usize)),
-                prefix.map_or(Datum::Null, |length| Datum::Int(length.into())),
-                Datum::Null,
-                s(if column.field_type.is_not_null() { "" } else { "YES" }),
-                s("BTREE"),
-                s(""),
-                s(key.index.map_or("", |index| index.comment.as_str())),
-                s(if key.index.is_some_and(|index| index.invisible) { "NO" } else { "YES" }),
-                Datum::Null,
-                s(if key.clustered { "YES" } else { "NO" }),
-            ]);
-        }
-    }
-    Ok(result(columns, rows))
-}
-
-/// SHOW TABLE t NEXT_ROW_ID and ADMIN SHOW t NEXT_ROW_ID.
-pub(crate) async fn next_row_id(ctx: &mut ExecContext<'_>, name: &TableName) -> Result<ResultSet, SqlError> {
-    let (database, table) = base_table(ctx, name)?;
-    let ids = ctx.server.auto_ids()?;
-    let columns = vec![
-        text("DB_NAME", 64),
-        text("TABLE_NAME", 64),
-        text("COLUMN_NAME", 64),
-        number("NEXT_GLOBAL_ROW_ID"),
-        text("ID_TYPE", 15),
-    ];
-    let mut rows = Vec::new();
-    let mut row = |column: &str, next: i64, kind: &str| {
-        let names = [database.info.name.as_str(), table.name.as_str(), column];
-        let mut row: Vec<_> = names.into_iter().map(s).collect();
-        row.extend([Datum::Int(next), s(kind)]);
-        rows.push(row);
-    };
-    if !table.is_clustered() {
-        row("_tidb_rowid", ids.next(&table, AutoIdKind::RowId).await?, "_TIDB_ROWID");
-    }
-    if let Some(column) = table.auto_increment_column() {
-        let next = ids.next(&table, AutoIdKind::AutoIncrement).await?;
-        row(column.name.as_str(), next, "AUTO_INCREMENT");
-    }
-    Ok(result(columns, rows))
+/// What a statement has to tell of what it did: rows of an internal table.
+pub fn told<'a>(server: &'a Server, table: &str, rows: Vec<Vec<Datum>>) -> Query<'a> {
+    List::internal(table).query(server, Of::Rows(rows), None, None)
 }

@@ -2,32 +2,31 @@
 
 use codec::datum::Datum;
 use sql_base::SqlError;
-use sql_base::outcome::ResultSet;
-use sql_catalog::row;
-use sql_context::ExecContext;
+use sql_catalog::{Schema, TableInfo, row};
 use sql_ddl::placement::{rules, settings};
-use sql_parser::TableName;
 
-use super::{base_table, number, result, s, text};
-use crate::admin::infoschema::{boundary, region_rows};
+use crate::admin::infoschema::{Rows, boundary, region_rows, s};
 use crate::cluster::Server;
 
 pub(super) async fn table_regions(
     server: &Server,
-    ctx: &mut ExecContext<'_>,
-    name: &TableName,
+    schema: &Schema,
+    table: &TableInfo,
     index: Option<&str>,
-) -> Result<ResultSet, SqlError> {
-    let (_, table) = base_table(ctx, name)?;
+) -> Result<Rows, SqlError> {
     let (start, end) = match index {
         None => codec::table::table_range(table.physical_id()),
+        // Rows that are kept by their number have no entries of a primary key: they are them.
+        Some(name) if table.index(name).is_none() && table.has_key(name) => {
+            codec::table::record_range(table.physical_id())
+        }
         Some(name) => {
             let missing = || SqlError::NoSuchKey { key: name.to_owned(), table: table.name.original.clone() };
-            row::entries_range(&table, table.physical_id(), table.index(name).ok_or_else(missing)?)
+            row::entries_range(table, table.physical_id(), table.index(name).ok_or_else(missing)?)
         }
     };
     let domain = server.domain()?;
-    let policy = table.policy.as_ref().and_then(|policy| ctx.schema.policy_by_id(policy.id));
+    let policy = table.policy.as_ref().and_then(|policy| schema.policy_by_id(policy.id));
     let constraints = policy.map_or(String::new(), |policy| settings::render(&policy.settings));
     let regions = region_rows(domain.pd(), &rules::hex_key(&start), &rules::hex_key(&end)).await?;
     let mut rows = Vec::new();
@@ -54,20 +53,5 @@ pub(super) async fn table_regions(
             state,
         ]);
     }
-    let columns = vec![
-        number("REGION_ID"),
-        text("START_KEY", 1024),
-        text("END_KEY", 1024),
-        number("LEADER_ID"),
-        number("LEADER_STORE_ID"),
-        text("PEERS", 64),
-        number("SCATTERING"),
-        number("WRITTEN_BYTES"),
-        number("READ_BYTES"),
-        number("APPROXIMATE_SIZE(MB)"),
-        number("APPROXIMATE_KEYS"),
-        text("SCHEDULING_CONSTRAINTS", 1024),
-        text("SCHEDULING_STATE", 16),
-    ];
-    Ok(result(columns, rows))
+    Ok(rows)
 }

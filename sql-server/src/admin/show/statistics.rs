@@ -8,47 +8,41 @@ use codec::datum::{self, Datum};
 use codec::types::FieldType;
 use query::context::TimeZone;
 use sql_base::SqlError;
-use sql_base::outcome::{ColumnMeta, ResultSet};
-use sql_catalog::{AnalyzeJob, TableInfo, row, transact};
-use sql_context::{ExecContext, time_zone};
+use sql_catalog::{Schema, TableInfo, row};
+use sql_context::{SessionState, time_zone};
 use sql_parser::ShowStatistics;
 
-use super::{long_text, number, result, s, text};
-use crate::admin::infoschema::time_of;
+use crate::admin::infoschema::{self, Rows, s, time_of};
 use crate::cluster::Server;
 
-fn datetime(name: &str) -> ColumnMeta {
-    ColumnMeta::computed(name, FieldType::datetime(0))
-}
-
-fn real(name: &str) -> ColumnMeta {
-    ColumnMeta::computed(name, FieldType::double())
-}
-
-/// Runs one of them.
-pub(super) async fn show(server: &Server, ctx: &ExecContext<'_>, what: ShowStatistics) -> Result<ResultSet, SqlError> {
-    let domain = server.domain()?;
+/// The rows of one of them.
+pub(super) async fn rows(
+    server: &Server,
+    session: &SessionState,
+    schema: &Schema,
+    what: ShowStatistics,
+) -> Result<Rows, SqlError> {
     if what == ShowStatistics::AnalyzeStatus {
-        let jobs = transact!(domain.kv(), |meta| meta.analyze_jobs().await)?;
-        return Ok(jobs_shown(jobs));
+        return infoschema::analyze_status(server).await;
     }
     // Who asks wants what is so now, with what this server has counted itself.
-    domain.statistics().flush(&ctx.schema).await?;
+    let domain = server.domain()?;
+    domain.statistics().flush(schema).await?;
     domain.statistics().refresh().await?;
     let known = domain.statistics().current();
-    let shown = Shown { ctx, known: &known, zone: time_zone(ctx.session) };
+    let shown = Shown { schema, known: &known, zone: time_zone(session) };
     Ok(match what {
         ShowStatistics::Meta => shown.meta(),
         ShowStatistics::Healthy => shown.healthy(),
         ShowStatistics::Histograms => shown.histograms(),
         ShowStatistics::Buckets => shown.buckets(),
         ShowStatistics::TopN => shown.top_n(),
-        ShowStatistics::AnalyzeStatus => jobs_shown(Vec::new()),
+        ShowStatistics::AnalyzeStatus => Vec::new(),
     })
 }
 
 struct Shown<'a> {
-    ctx: &'a ExecContext<'a>,
+    schema: &'a Schema,
     known: &'a Statistics,
     zone: TimeZone,
 }
@@ -65,7 +59,7 @@ struct Part<'a> {
 impl Shown<'_> {
     /// The tables that something is known of, with their databases' names.
     fn tables(&self) -> impl Iterator<Item = (&str, &TableInfo, &TableStatistics)> {
-        let databases = self.ctx.schema.databases();
+        let databases = self.schema.databases();
         let tables = databases.flat_map(|d| d.tables().map(|t| (d.info.name.as_str(), &**t)));
         tables
             .filter(|(_, table)| table.is_base())
@@ -86,16 +80,7 @@ impl Shown<'_> {
         columns.chain(indexes).collect()
     }
 
-    fn meta(&self) -> ResultSet {
-        let columns = vec![
-            text("Db_name", 64),
-            text("Table_name", 64),
-            text("Partition_name", 64),
-            datetime("Update_time"),
-            number("Modify_count"),
-            number("Row_count"),
-            datetime("Last_analyze_time"),
-        ];
+    fn meta(&self) -> Rows {
         let rows = self.tables().map(|(database, table, known)| {
             vec![
                 s(database),
@@ -107,31 +92,18 @@ impl Shown<'_> {
                 time_of(known.meta.snapshot_ts),
             ]
         });
-        result(columns, rows.collect())
+        rows.collect()
     }
 
-    fn healthy(&self) -> ResultSet {
-        let columns = vec![text("Db_name", 64), text("Table_name", 64), text("Partition_name", 64), number("Healthy")];
+    fn healthy(&self) -> Rows {
         let analyzed = self.tables().filter(|(.., known)| known.meta.snapshot_ts > 0);
         let rows = analyzed.map(|(database, table, known)| {
             vec![s(database), s(table.name.as_str()), s(""), Datum::Int(known.meta.health().into())]
         });
-        result(columns, rows.collect())
+        rows.collect()
     }
 
-    fn histograms(&self) -> ResultSet {
-        let columns = part_columns([
-            datetime("Update_time"),
-            number("Distinct_count"),
-            number("Null_count"),
-            real("Avg_col_size"),
-            real("Correlation"),
-            text("Load_status", 16),
-            number("Total_mem_usage"),
-            number("Hist_mem_usage"),
-            number("Topn_mem_usage"),
-            number("Cms_mem_usage"),
-        ]);
+    fn histograms(&self) -> Rows {
         let mut rows = Vec::new();
         for (database, table, known) in self.tables() {
             for part in Self::parts(table, known) {
@@ -158,18 +130,10 @@ impl Shown<'_> {
                 ));
             }
         }
-        result(columns, rows)
+        rows
     }
 
-    fn buckets(&self) -> ResultSet {
-        let columns = part_columns([
-            number("Bucket_id"),
-            number("Count"),
-            number("Repeats"),
-            long_text("Lower_Bound"),
-            long_text("Upper_Bound"),
-            number("Ndv"),
-        ]);
+    fn buckets(&self) -> Rows {
         let mut rows = Vec::new();
         for (database, table, known) in self.tables() {
             for part in Self::parts(table, known) {
@@ -193,11 +157,10 @@ impl Shown<'_> {
                 }
             }
         }
-        result(columns, rows)
+        rows
     }
 
-    fn top_n(&self) -> ResultSet {
-        let columns = part_columns([long_text("Value"), number("Count")]);
+    fn top_n(&self) -> Rows {
         let mut rows = Vec::new();
         for (database, table, known) in self.tables() {
             for part in Self::parts(table, known) {
@@ -211,7 +174,7 @@ impl Shown<'_> {
                 }
             }
         }
-        result(columns, rows)
+        rows
     }
 
     /// A key in words: `7`, and `(7, abc)` where it has several values.
@@ -238,48 +201,8 @@ impl Shown<'_> {
     }
 }
 
-/// The columns of what is shown of one column or index of a table, before those that tell of it.
-fn part_columns<const N: usize>(more: [ColumnMeta; N]) -> Vec<ColumnMeta> {
-    let names = ["Db_name", "Table_name", "Partition_name", "Column_name"];
-    names.into_iter().map(|name| text(name, 64)).chain([number("Is_index")]).chain(more).collect()
-}
-
-/// The values of those columns.
+/// A row of what is shown of one column or index of a table, with what tells of it behind.
 fn part_row<const N: usize>(database: &str, table: &TableInfo, part: &Part<'_>, more: [Datum; N]) -> Vec<Datum> {
     let names = [database, table.name.as_str(), "", part.name].map(s);
     names.into_iter().chain([Datum::Int(part.is_index.into())]).chain(more).collect()
-}
-
-fn jobs_shown(jobs: Vec<AnalyzeJob>) -> ResultSet {
-    let columns = vec![
-        text("Table_schema", 64),
-        text("Table_name", 64),
-        text("Partition_name", 64),
-        text("Job_info", 512),
-        number("Processed_rows"),
-        datetime("Start_time"),
-        datetime("End_time"),
-        text("State", 64),
-        text("Fail_reason", 2048),
-        text("Instance", 512),
-        number("Process_ID"),
-    ];
-    // The latest first.
-    let rows = jobs.into_iter().rev().map(|job| {
-        let process = if job.connection == 0 { Datum::Null } else { Datum::UInt(job.connection) };
-        vec![
-            s(job.schema.as_str()),
-            s(job.table.as_str()),
-            s(""),
-            s(job.info.as_str()),
-            Datum::UInt(job.rows),
-            time_of(job.start_ts),
-            time_of(job.end_ts.unwrap_or(0)),
-            s(job.state()),
-            job.failure.map_or(Datum::Null, s),
-            s(job.server.as_str()),
-            process,
-        ]
-    });
-    result(columns, rows.collect())
 }
