@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use net::config::{Labels, Span};
+use net::config::{ByteSize, Labels, Span};
 use net::grpc::TlsConfig;
 use net::logging::{LogArgs, LogConfig};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub struct Config {
     pub initial_cluster: String,
     /// An etcd cluster to keep the metadata in, instead of the embedded store.
     pub external_etcd: Vec<String>,
+    /// Memory that the embedded store may take before writes of others than PD are refused.
+    pub quota_backend_bytes: ByteSize,
     /// How long the PD leader's lease lasts.
     pub lease: Span,
     /// How far ahead timestamps are reserved.
@@ -103,6 +105,7 @@ impl Default for Config {
             advertise_peer_urls: String::new(),
             initial_cluster: String::new(),
             external_etcd: Vec::new(),
+            quota_backend_bytes: ByteSize::mib(128),
             lease: Span::secs(3),
             tso_save_interval: Span::secs(3),
             leader_priority: 0,
@@ -115,6 +118,9 @@ impl Default for Config {
         }
     }
 }
+
+/// The whole store has to fit into one message to a member that has fallen far behind (256 MiB).
+const QUOTA_MAX: ByteSize = ByteSize::mib(192);
 
 /// The command line of the server.
 #[derive(Debug, Default, clap::Parser)]
@@ -246,6 +252,10 @@ impl Config {
         if self.external_etcd.is_empty() && !members.contains_key(&self.name) {
             return invalid("initial-cluster", format!("member '{}' is not in '{}'", self.name, self.initial_cluster));
         }
+        let quota = self.quota_backend_bytes;
+        if quota < ByteSize::mib(1) || quota > QUOTA_MAX {
+            return invalid("quota-backend-bytes", format!("{quota} is not between 1MiB and {QUOTA_MAX}"));
+        }
         if self.lease.0.as_secs() < 1 || self.lease.0.as_secs() > 60 {
             return invalid("lease", format!("{} is not between 1s and 60s", self.lease));
         }
@@ -340,6 +350,8 @@ mod tests {
         assert!(refused(&|c| c.initial_cluster = "pd=http://h:1,pd=http://h:2".into()).contains("twice"));
         assert!(refused(&|c| c.labels = [("region".into(), "a b".into())].into()).starts_with("labels: region=a b"));
         assert!(refused(&|c| c.lease = Span::millis(10)).starts_with("lease:"));
+        assert!(refused(&|c| c.quota_backend_bytes = ByteSize(0)).starts_with("quota-backend-bytes:"));
+        assert!(refused(&|c| c.quota_backend_bytes = ByteSize::mib(4096)).contains("192MiB"));
         assert!(refused(&|c| c.replication.isolation_level = "zone".into()).contains("zone"));
         let unknown =
             net::config::parse::<Config>("schedule:\n  leader-limit: 3\n", std::path::Path::new("x")).unwrap_err();

@@ -14,9 +14,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, EventType, PutOptions, Txn, TxnOp, WatchOptions};
+use net::clock::since_boot;
 use prost::Message as _;
 use proto::pdpb::Member;
 
@@ -32,19 +33,18 @@ pub const RETRY: Duration = Duration::from_millis(300);
 /// The leader's belief in itself.
 #[derive(Debug)]
 pub struct LeaseClock {
-    started: Instant,
-    /// Milliseconds after `started` until which the lease surely lives.
+    /// Until when the lease surely lives, in milliseconds since the machine was started. It counts while the machine sleeps.
     valid_ms: AtomicU64,
 }
 
 impl LeaseClock {
     fn new() -> LeaseClock {
-        LeaseClock { started: Instant::now(), valid_ms: AtomicU64::new(0) }
+        LeaseClock { valid_ms: AtomicU64::new(0) }
     }
 
     /// Whether the lease surely lives.
     pub fn is_valid(&self) -> bool {
-        (self.started.elapsed().as_millis() as u64) < self.valid_ms.load(Ordering::Acquire)
+        (since_boot().as_millis() as u64) < self.valid_ms.load(Ordering::Acquire)
     }
 
     /// Never again.
@@ -52,14 +52,14 @@ impl LeaseClock {
         self.valid_ms.store(0, Ordering::Release);
     }
 
-    fn renewed(&self, asked: Instant, ttl: Duration) {
-        let until = asked.saturating_duration_since(self.started) + ttl;
-        self.valid_ms.store(until.as_millis() as u64, Ordering::Release);
+    /// `asked`: when, since the machine was started.
+    fn renewed(&self, asked: Duration, ttl: Duration) {
+        self.valid_ms.store((asked + ttl).as_millis() as u64, Ordering::Release);
     }
 
     fn remaining(&self) -> Duration {
         let valid = Duration::from_millis(self.valid_ms.load(Ordering::Acquire));
-        valid.saturating_sub(self.started.elapsed())
+        valid.saturating_sub(since_boot())
     }
 }
 
@@ -132,7 +132,7 @@ pub async fn campaign(client: &Client, keys: &Keys, member: &Member, lease: Dura
         return Ok(None);
     }
     let clock = Arc::new(LeaseClock::new());
-    let asked = Instant::now();
+    let asked = since_boot();
     let granted = timed(client.lease_client().grant(lease.as_secs().max(1) as i64, None)).await?;
     let lease_id = granted.id();
     let key = keys.leader();
@@ -161,7 +161,7 @@ pub async fn campaign(client: &Client, keys: &Keys, member: &Member, lease: Dura
 pub async fn keep(client: &Client, term: &Term, lease: Duration) {
     let interval = lease / 3;
     while term.clock.is_valid() {
-        let asked = Instant::now();
+        let asked = since_boot();
         let Ok((mut keeper, mut answers)) = timed(client.lease_client().keep_alive(term.lease_id)).await else {
             tokio::time::sleep(RETRY).await;
             continue;
@@ -169,7 +169,7 @@ pub async fn keep(client: &Client, term: &Term, lease: Duration) {
         // It was renewed to open the stream. Far from the store, campaign and opening have used up much of the lease.
         term.clock.renewed(asked, lease);
         loop {
-            let asked = Instant::now();
+            let asked = since_boot();
             let answer = tokio::time::timeout(term.clock.remaining(), async {
                 keeper.keep_alive().await?;
                 answers.message().await

@@ -49,6 +49,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// What the data directory holds.
+    #[error("data directory {0}")]
+    Format(#[from] net::format::FormatError),
     /// A port.
     #[error("listener: {0}")]
     Listener(#[from] io::Error),
@@ -178,11 +181,14 @@ impl Pd {
         let peer_address = listeners.peer.local_addr()?;
         let channels = Channels::new(ChannelOptions { source: config.source_address, ..ChannelOptions::default() });
         let metastore = if config.external_etcd.is_empty() {
+            let used = config.data_dir.join("meta").exists();
+            net::format::of_directory(&config.data_dir, "placement driver", net::format::NEWEST, used)?;
             let options = Options {
                 name: config.name.clone(),
                 members: config.members()?,
                 peer_urls: vec![config.advertise_peer_urls.clone()],
                 client_urls: vec![config.advertise_client_urls.clone()],
+                quota_bytes: config.quota_backend_bytes.0,
             };
             let dir = config.data_dir.join("meta");
             let data_error = |source| StartError::Data { path: config.data_dir.display().to_string(), source };
@@ -209,12 +215,14 @@ impl Pd {
         if let Some(store) = &shared.metastore {
             routes = EtcdService::add_to(store.clone(), routes);
             let peer_routes = tonic::service::Routes::new(PeerService::server(store.clone()));
-            serving.push(serve(listeners.peer, net::grpc::router(peer_routes), stop_serving.clone()));
+            let local = shared.config.advertise_peer_urls == format!("http://{peer_address}");
+            serving.push(serve(listeners.peer, net::grpc::router(peer_routes), local, stop_serving.clone()));
         } else {
             routes = EtcdProxy::add_to(shared.channels.clone(), shared.config.external_etcd.clone(), routes);
         }
         let router = net::grpc::router(routes).merge(server::http::router(shared.clone()));
-        serving.push(serve(listeners.client, router, stop_serving.clone()));
+        let local = shared.config.advertise_client_urls == format!("http://{client_address}");
+        serving.push(serve(listeners.client, router, local, stop_serving.clone()));
 
         let stop_leading = CancellationToken::new();
         let own = match client_address.ip() {
@@ -290,10 +298,10 @@ async fn stop_store(shared: &Shared) {
     }
 }
 
-fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> JoinHandle<()> {
+fn serve(listener: TcpListener, router: axum::Router, local: bool, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         // No grace: streams are endless, and what was answered is durable.
-        let options = ServeOptions { grace: Duration::from_millis(100), ..ServeOptions::default() };
+        let options = ServeOptions { grace: Duration::from_millis(100), local, ..ServeOptions::default() };
         if let Err(e) = net::grpc::serve(listener, router, options, stop).await {
             tracing::error!(error = %e, "serving failed");
         }

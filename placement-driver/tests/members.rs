@@ -517,6 +517,51 @@ async fn a_single_member_restarts_with_its_data() {
     members.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_store_refuses_its_clients_and_goes_on_giving_timestamps() {
+    let small = |_: usize, config: &mut Config| config.quota_backend_bytes = net::config::ByteSize::mib(1);
+    let mut members = Members::start_with(3, system_clock(), small).await;
+    let leader = members.wait_leader().await;
+    let client = etcd_client::Client::connect([members.members[(leader + 1) % 3].client.clone()], None).await.unwrap();
+    let mut kv = client.kv_client();
+    let mut written = 0;
+    let refused = loop {
+        match kv.put(format!("key-{written}"), vec![b'v'; 64 << 10], None).await {
+            Ok(_) => written += 1,
+            Err(etcd_client::Error::GRpcStatus(status)) => break status,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(refused.message(), "etcdserver: mvcc: database space exceeded");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert!((14..=17).contains(&written), "{written} values of 64 KiB");
+    let mut maintenance = client.maintenance_client();
+    let status = maintenance.status().await.unwrap();
+    assert!(status.errors().iter().any(|e| e == "alarm:NOSPACE"), "{:?}", status.errors());
+
+    // PD leads on, also after a change of its leader, whose successor has keys to write.
+    timestamps(&members, leader, &mut (0, 0), 5).await;
+    members.crash(leader).await;
+    let next = members.wait_leader().await;
+    timestamps(&members, next, &mut (0, 0), 5).await;
+    members.restart(leader).await;
+
+    // Room is made, and the alarm disarmed as etcdctl does it.
+    kv.delete("key-", Some(etcd_client::DeleteOptions::new().with_prefix())).await.unwrap();
+    let revision = kv.get("key-0", None).await.unwrap().header().unwrap().revision();
+    kv.compact(revision, None).await.unwrap();
+    let (get, off) = (etcd_client::AlarmAction::Get, etcd_client::AlarmAction::Deactivate);
+    let raised = maintenance.alarm(get, etcd_client::AlarmType::None, None).await.unwrap();
+    assert_eq!(raised.alarms().len(), 1, "{raised:?}");
+    for alarm in raised.alarms() {
+        let mut whose = etcd_client::AlarmOptions::new();
+        whose.with_member(alarm.member_id());
+        maintenance.alarm(off, etcd_client::AlarmType::Nospace, Some(whose)).await.unwrap();
+    }
+    kv.put("key-0", "v", None).await.unwrap();
+    members.stop().await;
+}
+
 #[tokio::test]
 async fn a_data_directory_that_cannot_be_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,6 +15,8 @@ use crate::{Which, control, note, ports, process, spec};
 
 /// The layout of a cluster, in its directory.
 pub(crate) const CLUSTER_FILE: &str = "cluster.json";
+/// What a tag's directory holds, as its file of the format says.
+const FORMAT_KIND: &str = "playground";
 /// Locked by whoever uses a cluster's directory; the system unlocks it when that process ends, however it ends.
 const LOCK_FILE: &str = "lock";
 /// Locked, in the directory of all clusters, by a playground that starts one.
@@ -133,6 +135,9 @@ impl Home {
         if self.saved.is_none() {
             // Three storage nodes, so that the first cluster anybody starts already survives one of them.
             wanted.kv.get_or_insert(3);
+        } else if let Err(error) = net::format::of_directory(&self.dir, FORMAT_KIND, net::format::NEWEST, true) {
+            let tag = self.tag.as_deref().unwrap_or_default();
+            bail!("{error}; or remove the cluster with ./playground/ctl clean {tag}");
         }
         let cluster = match spec::plan(self.saved.clone(), &wanted, &mut ports::owner_of) {
             Ok(cluster) => cluster,
@@ -147,6 +152,9 @@ impl Home {
 
     /// Writes down the cluster that is about to be started.
     pub(crate) fn save(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        if self.saved.is_none() {
+            net::format::write(&self.dir, FORMAT_KIND, net::format::NEWEST)?;
+        }
         Ok(std::fs::write(self.dir.join(CLUSTER_FILE), serde_json::to_vec_pretty(cluster)?)?)
     }
 

@@ -41,6 +41,9 @@ pub struct Config {
     pub security: TlsConfig,
     /// Log file and level.
     pub log: LogConfig,
+    /// The newest format that is read and written: another than this version's is for tests.
+    #[serde(skip)]
+    pub format: u32,
 }
 
 /// Raft and regions.
@@ -139,6 +142,7 @@ impl Default for Config {
             engine: EngineConfig::default(),
             security: TlsConfig::default(),
             log: LogConfig::default(),
+            format: net::format::NEWEST,
         }
     }
 }
@@ -184,6 +188,9 @@ pub struct Args {
     /// Local address that connections to other processes are made from.
     #[arg(long, value_name = "IP")]
     pub source_address: Option<IpAddr>,
+    /// Announce, read and write this format as if the version had it: for tests of clusters of mixed versions.
+    #[arg(long, hide = true, value_name = "N")]
+    pub format: Option<u32>,
     /// Log file and level.
     #[command(flatten)]
     pub log: LogArgs,
@@ -225,6 +232,7 @@ impl Config {
             config.capacity = capacity;
         }
         config.source_address = args.source_address.or(config.source_address);
+        config.format = args.format.unwrap_or(config.format);
         config.log.override_with(&args.log);
         config.validate()?;
         Ok(config)
@@ -324,6 +332,7 @@ impl Config {
             split_check_bytes: raft.split_check_diff.0,
             entry_bytes_max: raft.entry_max_size.as_usize(),
             log_bytes_max: raft.log_max_size.0,
+            format: self.format,
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::raftstore::driver::{Driver, Outside};
 use crate::raftstore::handle::{RaftStoreHandle, Shared};
 use crate::raftstore::log::{DiskLog, RaftLog};
 use crate::raftstore::msg::Effects;
-use crate::raftstore::pd::{BeforeTransfer, DiskUse, PdWorker};
+use crate::raftstore::pd::{BeforeTransfer, DiskUse, FORMAT_KIND, PdWorker};
 use crate::raftstore::store::{self, Store};
 use crate::raftstore::transport::Transport;
 use crate::replication::{Epoch, Peer, PeerRole, Region};
@@ -136,7 +136,8 @@ impl Node<StoreEngine> {
             ..FjallOptions::default()
         };
         let hot = HotOptions { bytes: config.engine.hot.0 };
-        let (engine, log) = tokio::task::spawn_blocking(move || open(&dir, options)).await??;
+        let newest = config.format;
+        let (engine, log) = tokio::task::spawn_blocking(move || open(&dir, options, newest)).await??;
         let engine = HotEngine::new(engine, hot).context("start the loader of hot ranges")?;
         let mut node = Node::start_with(config, parts, engine.clone(), log).await?;
         let stop = node.stop.clone();
@@ -191,9 +192,10 @@ mod metrics {
 
 /// Opens both halves of a store. One without the other is not a store: without its log it does not know what it voted for
 /// and acknowledged, and would help others to forget it, too.
-fn open(dir: &Path, options: FjallOptions) -> anyhow::Result<(FjallEngine, DiskLog)> {
+fn open(dir: &Path, options: FjallOptions, newest: u32) -> anyhow::Result<(FjallEngine, DiskLog)> {
     std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let (db, raft) = (dir.join("db"), dir.join("raft"));
+    net::format::of_directory(dir, FORMAT_KIND, newest, db.exists() || raft.exists())?;
     let had_log = std::fs::read_dir(&raft).is_ok_and(|mut files| files.next().is_some());
     let engine = FjallEngine::open(&db, options).context("open the storage engine")?;
     let known = store::read_ident(&engine)?.is_some();
@@ -233,9 +235,8 @@ impl<E: Engine> Node<E> {
         bootstrap(&engine, &*pd, &me).await?;
         until_reached(|| pd.put_store(me.clone())).await.context("register the store")?;
 
-        let started = Instant::now();
-        // Zero means "no lease" to readers, so that time begins after it.
-        let clock: crate::raftstore::handle::Clock = Arc::new(move || 1 + started.elapsed().as_nanos() as u64);
+        // Leases are counted by it, so it runs while the machine sleeps. Zero means "no lease" to readers.
+        let clock: crate::raftstore::handle::Clock = Arc::new(|| 1 + net::clock::since_boot().as_nanos() as u64);
         let cfg = config.store_config();
         let tick = Duration::from_nanos(cfg.tick_nanos);
         let shared = Shared::new(me.id, engine, clock, cfg.entry_bytes_max);
@@ -243,7 +244,7 @@ impl<E: Engine> Node<E> {
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Handle::current();
         let transport = Transport::new(runtime.clone(), shared.clone(), pd.clone(), channels.clone(), stop.clone());
-        let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0 };
+        let disk = DiskUse { data_dir: config.data_dir.clone(), capacity: config.capacity.0, format: config.format };
         let storage = Storage::new(handle.clone(), Some(Arc::new(PdOracle(pd.clone()))), StorageOptions::default());
         let before_transfer = before_transfer(storage.clone());
         storage.safe_point().raise(until_reached(|| pd.gc_safe_point()).await.context("the safe point")?);
@@ -267,11 +268,18 @@ impl<E: Engine> Node<E> {
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
         let routes =
             tonic::service::Routes::new(service.into_server()).add_service(DeadlockService::default().into_server());
-        let options = ServeOptions { tls: config.security.is_set().then(|| config.security.clone()), grace: GRACE };
+        let tls = config.security.is_set().then(|| config.security.clone());
+        let local = me.address == addr.to_string();
+        let options = ServeOptions { tls, grace: GRACE, local };
         let mut tasks = vec![serve(listener, net::grpc::router(routes), options, stop.clone())];
         if let Some(listener) = status_listener {
             let options = ServeOptions { grace: GRACE, ..ServeOptions::default() };
-            tasks.push(serve(listener, status_router(handle.clone(), me.clone()), options, stop.clone()));
+            tasks.push(serve(
+                listener,
+                status_router(handle.clone(), me.clone(), local.then(|| net::local::name(addr))),
+                options,
+                stop.clone(),
+            ));
         }
         tracing::info!(store = me.id, %addr, labels = ?config.labels, "storage node serves");
         Ok(Node { addr, status_addr, handle, driver: Some(driver), failure, stop, tasks })
@@ -358,6 +366,7 @@ fn describe(config: &Config, addr: SocketAddr, status: Option<SocketAddr>) -> me
     metapb::Store {
         address: config.advertised(addr),
         status_address: status.map(|s| config.advertised_status(s)).unwrap_or_default(),
+        meridian_format: config.format,
         labels: config
             .labels
             .iter()
@@ -442,11 +451,17 @@ const FIRST_EPOCH: Epoch = Epoch { conf_ver: 1, version: 1 };
 struct Status<E: Engine> {
     handle: RaftStoreHandle<E>,
     me: metapb::Store,
+    /// What gRPC is offered on beside its port, for callers on this machine.
+    unix_socket: Option<String>,
     started: Instant,
 }
 
-fn status_router<E: Engine>(handle: RaftStoreHandle<E>, me: metapb::Store) -> axum::Router {
-    let status = Arc::new(Status { handle, me, started: Instant::now() });
+fn status_router<E: Engine>(
+    handle: RaftStoreHandle<E>,
+    me: metapb::Store,
+    unix_socket: Option<String>,
+) -> axum::Router {
+    let status = Arc::new(Status { handle, me, unix_socket, started: Instant::now() });
     axum::Router::new()
         .route("/status", get(status_page::<E>))
         .route("/health", get(|| async { axum::Json(serde_json::json!({ "health": true })) }))
@@ -478,6 +493,7 @@ async fn status_page<E: Engine>(State(status): State<Arc<Status<E>>>) -> axum::J
     axum::Json(serde_json::json!({
         "store": status.me.id,
         "address": status.me.address,
+        "unix_socket": status.unix_socket,
         "version": env!("CARGO_PKG_VERSION"),
         "labels": labels,
         "uptime_seconds": status.started.elapsed().as_secs(),
@@ -499,7 +515,7 @@ mod tests {
 
     /// Why a directory is refused.
     fn refused(dir: &Path) -> String {
-        match open(dir, FjallOptions::default()) {
+        match open(dir, FjallOptions::default(), net::format::NEWEST) {
             Ok(_) => panic!("half a store was opened"),
             Err(e) => e.to_string(),
         }
@@ -509,14 +525,14 @@ mod tests {
     fn half_a_store_is_not_opened() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         {
-            let (engine, log) = open(dir.path(), FjallOptions::default()).expect("a new store");
+            let (engine, log) = open(dir.path(), FjallOptions::default(), net::format::NEWEST).expect("a new store");
             store::write_ident(&engine, StoreIdent { cluster_id: 1, store_id: 2 }).expect("on disk");
             let mut batch = LogBatchWrites { sync: true, ..Default::default() };
             let state = proto::meridian_raft::LogState { peer_id: 3, term: 7, vote: 3, ..Default::default() };
             batch.push(9, LogWrite::State(state));
             log.write(batch).expect("on disk");
         }
-        drop(open(dir.path(), FjallOptions::default()).expect("a whole store"));
+        drop(open(dir.path(), FjallOptions::default(), net::format::NEWEST).expect("a whole store"));
         let away = |half: &str| (dir.path().join(half), dir.path().join("away"));
         for (half, words) in [("raft", "the raft log of this store is gone"), ("db", "the data of this store is gone")]
         {
@@ -526,6 +542,6 @@ mod tests {
             let _ = std::fs::remove_dir_all(&from);
             std::fs::rename(&to, &from).expect("on one file system");
         }
-        drop(open(dir.path(), FjallOptions::default()).expect("whole again"));
+        drop(open(dir.path(), FjallOptions::default(), net::format::NEWEST).expect("whole again"));
     }
 }

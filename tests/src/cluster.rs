@@ -40,6 +40,7 @@ pub struct Cluster {
     /// As configured; `None` while a member is stopped.
     pds: Vec<Option<Pd>>,
     nodes: Vec<Node>,
+    node_configs: Vec<storage_node::config::Config>,
     sqls: Vec<SqlServer>,
     endpoints: Vec<String>,
 }
@@ -96,7 +97,8 @@ impl Cluster {
             pds.push(Some(Pd::start(config.clone(), listeners).expect("a PD member")));
             pd_configs.push(config);
         }
-        let mut cluster = Cluster { dir, pd_configs, pds, nodes: Vec::new(), sqls: Vec::new(), endpoints };
+        let mut cluster =
+            Cluster { dir, pd_configs, pds, nodes: Vec::new(), node_configs: Vec::new(), sqls: Vec::new(), endpoints };
         for _ in 0..nodes {
             cluster.add_node(&configure).await;
         }
@@ -123,6 +125,11 @@ impl Cluster {
 
     /// Starts one more storage node.
     pub async fn add_node(&mut self, configure: impl Fn(&mut storage_node::config::Config)) {
+        self.try_add_node(configure).await.expect("a storage node");
+    }
+
+    /// Starts one more storage node, if it lets itself be started.
+    pub async fn try_add_node(&mut self, configure: impl Fn(&mut storage_node::config::Config)) -> anyhow::Result<()> {
         let index = self.nodes.len();
         let listener = listener().await;
         let address = listener.local_addr().expect("a bound address").to_string();
@@ -135,7 +142,32 @@ impl Cluster {
         };
         configure(&mut config);
         let parts = NodeParts { listener, status_listener: None, pd: self.pd().await, channels: Channels::default() };
-        self.nodes.push(Node::start(config, parts).await.expect("a storage node"));
+        self.nodes.push(Node::start(config.clone(), parts).await?);
+        self.node_configs.push(config);
+        Ok(())
+    }
+
+    /// Stops a storage node in order and starts it again with its data and at its address, if it lets itself be started.
+    pub async fn restart_node(
+        &mut self,
+        index: usize,
+        configure: impl Fn(&mut storage_node::config::Config),
+    ) -> anyhow::Result<()> {
+        let mut config = self.node_configs[index].clone();
+        self.nodes.remove(index).shutdown().await;
+        self.node_configs.remove(index);
+        configure(&mut config);
+        let listener = rebind(&config.addr).await;
+        let parts = NodeParts { listener, status_listener: None, pd: self.pd().await, channels: Channels::default() };
+        let node = Node::start(config.clone(), parts).await?;
+        self.nodes.insert(index, node);
+        self.node_configs.insert(index, config);
+        Ok(())
+    }
+
+    /// Where the cluster keeps its data.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Starts one more SQL server, and waits until it has read the schema.

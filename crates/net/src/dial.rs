@@ -1,4 +1,4 @@
-//! Outgoing TCP connections: the one place that decides from which address they are made, and for how long a peer may
+//! Outgoing connections, over TCP or within the machine ([`crate::local`]): the one place that decides from which address they are made, and for how long a peer may
 //! say nothing on a new one.
 //!
 //! ```text
@@ -21,9 +21,10 @@ use futures::future::BoxFuture;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tower::Service;
+
+use crate::local::{self, Stream};
 
 /// Connects over TCP to the host and port of a URI, from `source` if one is given. A host with addresses of the other
 /// family only is then out of reach.
@@ -40,12 +41,14 @@ pub(crate) fn tcp(source: Option<IpAddr>, timeout: Option<Duration>) -> HttpConn
 #[derive(Clone)]
 pub(crate) struct Dialer {
     tcp: HttpConnector,
+    /// Servers of this machine are reached without a network.
+    local: bool,
     timeout: Duration,
 }
 
 impl Dialer {
     pub(crate) fn new(source: Option<IpAddr>, timeout: Duration) -> Self {
-        Dialer { tcp: tcp(source, Some(timeout)), timeout }
+        Dialer { tcp: tcp(source, Some(timeout)), local: source.is_none(), timeout }
     }
 }
 
@@ -59,17 +62,24 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, timeout) = (self.tcp.call(uri), self.timeout);
+        let (mut tcp, local, timeout) = (self.tcp.clone(), self.local, self.timeout);
         Box::pin(async move {
-            let stream = connecting.await?;
-            Ok(Dialed { stream, timeout, silent_until: Some(Box::pin(tokio::time::sleep(timeout))) })
+            let stream = match if local { local::connect(&uri).await } else { None } {
+                Some(stream) => Stream::Unix(stream),
+                None => Stream::Tcp(tcp.call(uri).await?.into_inner()),
+            };
+            Ok(Dialed {
+                stream: TokioIo::new(stream),
+                timeout,
+                silent_until: Some(Box::pin(tokio::time::sleep(timeout))),
+            })
         })
     }
 }
 
 /// A connection that breaks unless the peer says something soon.
 pub(crate) struct Dialed {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
     timeout: Duration,
     /// None once the peer has spoken.
     silent_until: Option<Pin<Box<Sleep>>>,

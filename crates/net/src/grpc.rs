@@ -14,7 +14,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -26,8 +25,9 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::{Mutex, RwLock};
+use rustix::net::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
@@ -36,6 +36,7 @@ use tower::util::BoxCloneSyncService;
 use crate::dial::Dialer;
 pub use crate::failover::AnyChannel;
 use crate::failover::Failover;
+use crate::local::{Stream, either};
 
 /// The largest message we send or take: a Raft snapshot chunk or a 100 MiB transaction's batch is far below.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
@@ -239,11 +240,14 @@ pub struct ServeOptions {
     pub tls: Option<TlsConfig>,
     /// How long open connections may go on after the token is cancelled. Zero cuts them at once.
     pub grace: Duration,
+    /// Others are told the address that is listened on, so that those on the same machine may come without a network
+    /// ([`crate::local`]).
+    pub local: bool,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { tls: None, grace: Duration::from_millis(500) }
+        Self { tls: None, grace: Duration::from_millis(500), local: false }
     }
 }
 
@@ -292,13 +296,14 @@ pub async fn serve(
         server = server.tls_config(tls.server()?)?;
     }
     let open = OpenSockets::default();
-    let incoming = {
-        let open = open.clone();
-        futures::stream::unfold((listener, open), |(listener, open)| async move {
-            let socket = accept(&listener, &open).await;
-            Some((Ok::<_, io::Error>(socket), (listener, open)))
-        })
+    let local = match listener.local_addr() {
+        Ok(address) if options.local => crate::local::listen(address),
+        _ => None,
     };
+    let incoming =
+        futures::stream::unfold(Incoming { tcp: listener, local, open: open.clone() }, |incoming| async move {
+            Some((Ok::<_, io::Error>(incoming.accept().await), incoming))
+        });
     let serving = server
         .add_routes(tonic::service::Routes::from(router))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
@@ -318,19 +323,37 @@ pub async fn serve(
     }
 }
 
-/// Accepts one connection; failures (descriptors exhausted, peer gone already) are waited out, not fatal.
-async fn accept(listener: &TcpListener, open: &OpenSockets) -> Socket {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Err(e) = stream.set_nodelay(true) {
-                    tracing::debug!("set_nodelay: {e}");
+/// Where connections come from.
+struct Incoming {
+    tcp: TcpListener,
+    local: Option<UnixListener>,
+    open: OpenSockets,
+}
+
+impl Incoming {
+    /// Accepts one connection; failures (descriptors exhausted, peer gone already) are waited out, not fatal.
+    async fn accept(&self) -> Socket {
+        loop {
+            let accepted = tokio::select! {
+                tcp = self.tcp.accept() => tcp.map(|(stream, _)| {
+                    if let Err(e) = stream.set_nodelay(true) {
+                        tracing::debug!("set_nodelay: {e}");
+                    }
+                    Stream::Tcp(stream)
+                }),
+                unix = async {
+                    match &self.local {
+                        Some(local) => local.accept().await,
+                        None => std::future::pending().await,
+                    }
+                } => unix.map(|(stream, _)| Stream::Unix(stream)),
+            };
+            match accepted {
+                Ok(stream) => return self.open.add(stream),
+                Err(e) => {
+                    tracing::warn!("accept: {e}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                return open.add(stream);
-            }
-            Err(e) => {
-                tracing::warn!("accept: {e}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
@@ -338,10 +361,10 @@ async fn accept(listener: &TcpListener, open: &OpenSockets) -> Socket {
 
 /// The accepted sockets that are still open, so that they can be shut down from outside their tasks.
 #[derive(Clone, Default)]
-struct OpenSockets(Arc<Mutex<Vec<Weak<TcpStream>>>>);
+struct OpenSockets(Arc<Mutex<Vec<Weak<Stream>>>>);
 
 impl OpenSockets {
-    fn add(&self, stream: TcpStream) -> Socket {
+    fn add(&self, stream: Stream) -> Socket {
         let stream = Arc::new(stream);
         let mut open = self.0.lock();
         if open.len() == open.capacity() {
@@ -353,29 +376,35 @@ impl OpenSockets {
 
     fn shut_down(&self) {
         for socket in self.0.lock().drain(..).filter_map(|socket| socket.upgrade()) {
-            if let Ok(descriptor) = socket.as_fd().try_clone_to_owned() {
-                let _ = std::net::TcpStream::from(descriptor).shutdown(std::net::Shutdown::Both);
-            }
+            let _ = end(&socket, Shutdown::Both);
         }
     }
 }
 
+/// Ends one or both directions of a connection, without its stream for oneself.
+fn end(stream: &Stream, directions: Shutdown) -> io::Result<()> {
+    Ok(either!(stream, stream => rustix::net::shutdown(stream, directions))?)
+}
+
 /// An accepted connection whose socket is shared with [`OpenSockets`].
-struct Socket(Arc<TcpStream>);
+struct Socket(Arc<Stream>);
 
 impl Connected for Socket {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.0.connect_info()
+        match &*self.0 {
+            Stream::Tcp(stream) => stream.connect_info(),
+            Stream::Unix(_) => TcpConnectInfo { local_addr: None, remote_addr: None },
+        }
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            ready!(either!(&*self.0, stream => stream.poll_read_ready(cx)))?;
+            match either!(&*self.0, stream => stream.try_read(buf.initialize_unfilled())) {
                 Ok(n) => {
                     buf.advance(n);
                     return Poll::Ready(Ok(()));
@@ -391,10 +420,10 @@ impl Socket {
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+        mut write: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
+            ready!(either!(&*self.0, stream => stream.poll_write_ready(cx)))?;
             match write(&self.0) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
@@ -405,7 +434,7 @@ impl Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |socket| socket.try_write(buf))
+        self.poll_write_with(cx, |stream| either!(stream, stream => stream.try_write(buf)))
     }
 
     fn poll_write_vectored(
@@ -413,7 +442,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |socket| socket.try_write_vectored(bufs))
+        self.poll_write_with(cx, |stream| either!(stream, stream => stream.try_write_vectored(bufs)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -425,12 +454,9 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.0.as_fd().try_clone_to_owned() {
-            Ok(descriptor) => match std::net::TcpStream::from(descriptor).shutdown(std::net::Shutdown::Write) {
-                Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e),
-                _ => Ok(()),
-            },
-            Err(e) => Err(e),
+        Poll::Ready(match end(&self.0, Shutdown::Write) {
+            Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e),
+            _ => Ok(()),
         })
     }
 }
@@ -445,6 +471,7 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     async fn start(
         router: axum::Router,
@@ -487,6 +514,43 @@ mod tests {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(second, idle.read_to_end(&mut rest)).await.expect("closed with the server");
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_on_this_machine_is_reached_without_a_network_at_its_own_address_only() {
+        let serve_on = |local: bool| async move {
+            let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let options = ServeOptions { local, grace: Duration::ZERO, ..ServeOptions::default() };
+            let token = CancellationToken::new();
+            tokio::spawn(serve(listener, router(tonic::service::Routes::default()), options, token.clone()));
+            (address, token)
+        };
+        let open = |address: SocketAddr| {
+            let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+            sockets.lines().filter(|line| line.ends_with(&format!("@{}", crate::local::name(address)))).count()
+        };
+        let (offered, token) = serve_on(true).await;
+        let (refused, _token) = serve_on(false).await;
+        let from_here = ChannelOptions { source: Some("127.0.0.1".parse().unwrap()), ..ChannelOptions::default() };
+        for (address, options, sockets) in [
+            // The socket that listens, and our connection.
+            (offered, ChannelOptions::default(), 2),
+            (offered, from_here, 1),
+            (refused, ChannelOptions::default(), 0),
+        ] {
+            let channel = Channels::new(options).get(&address.to_string()).unwrap();
+            assert_eq!(call(channel.clone()).await.unwrap(), tonic::Code::Unimplemented);
+            assert_eq!(open(address), sockets, "{address}");
+            drop(channel);
+            while open(address) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        token.cancel();
+        while open(offered) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// A call that nobody serves.

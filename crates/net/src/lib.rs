@@ -10,11 +10,14 @@
 //! Nothing here knows a Meridian message. Servers take listeners and `Channels` from outside, so that a whole
 //! cluster also runs inside one process: ending one server's token closes exactly its connections.
 
+pub mod clock;
 pub mod config;
 mod dial;
 mod failover;
+pub mod format;
 pub mod grpc;
 pub mod http;
+pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod shutdown;

@@ -210,6 +210,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         CantChangeTransaction => (1568, "25001"),
         TransactionAborted { .. } => (8229, "HY000"),
         Undetermined(_) => (8501, "HY000"),
+        DroppedTooLongAgo(_) => (8055, "HY000"),
         SnapshotTooOld { .. } => (9006, "HY000"),
         // Cluster.
         PdTimeout(_) => (9001, "HY000"),

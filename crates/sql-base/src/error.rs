@@ -940,6 +940,9 @@ pub enum SqlError {
     /// The commit's outcome is unknown.
     #[error("Commit outcome is undetermined: {0}")]
     Undetermined(String),
+    /// A table was dropped so long ago that its rows are being removed, or are.
+    #[error("snapshot is older than GC safe point: the rows of '{0}' are gone")]
+    DroppedTooLongAgo(String),
     /// Snapshot older than the GC safe point.
     #[error(
         "GC life time is shorter than transaction duration, transaction starts at {start_ts}, GC safe point is {safe_point}"

@@ -35,7 +35,7 @@ mod transact;
 
 pub use autoid::AutoIds;
 pub use cache::{CommitGuard, SchemaCache, UsedTable};
-pub use meta::{AutoIdKind, Meta};
+pub use meta::{AutoIdKind, DroppedTable, Meta};
 
 pub use self::statistics::{AnalyzeJob, RowChanges, StatisticsCache};
 pub use model::{

@@ -50,7 +50,7 @@ pub enum Changed {
 }
 
 /// A key range whose table or index is gone, to be emptied once no reader can need it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeleteRange {
     /// Unique.
     pub id: i64,
@@ -60,6 +60,23 @@ pub struct DeleteRange {
     pub end: String,
     /// When it was dropped: readers older than this still see it.
     pub ts: u64,
+    /// The table that the rows are of, for as long as it can come back; `None` for an index.
+    pub table: Option<Box<DroppedTable>>,
+    /// Rows are being removed: what is not gone will be.
+    pub emptying: bool,
+}
+
+/// A table that was dropped, as it was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DroppedTable {
+    /// The name of its database.
+    pub database: String,
+    /// The table.
+    pub info: TableInfo,
+    /// How far its counters were.
+    pub counters: [i64; 2],
+    /// The job that dropped it.
+    pub job: i64,
 }
 
 fn string_key(name: &str) -> Vec<u8> {
@@ -89,6 +106,9 @@ pub enum AutoIdKind {
 }
 
 impl AutoIdKind {
+    /// Both.
+    pub const ALL: [AutoIdKind; 2] = [AutoIdKind::RowId, AutoIdKind::AutoIncrement];
+
     fn prefix(self) -> &'static str {
         match self {
             AutoIdKind::RowId => "TID",
@@ -180,9 +200,18 @@ impl<'a> Meta<'a> {
         Ok(self.txn.put(auto_id_key(schema_id, table_id, kind), value.to_string().into_bytes())?)
     }
 
+    /// Both counters of a table, in the order of [`AutoIdKind::ALL`].
+    pub async fn auto_ids(&mut self, schema_id: i64, table_id: i64) -> Result<[i64; 2], SqlError> {
+        let mut counters = [0; 2];
+        for (counter, kind) in counters.iter_mut().zip(AutoIdKind::ALL) {
+            *counter = self.auto_id(schema_id, table_id, kind).await?;
+        }
+        Ok(counters)
+    }
+
     /// Forgets a table's counters.
     pub async fn delete_auto_ids(&mut self, schema_id: i64, table_id: i64) -> Result<(), SqlError> {
-        for kind in [AutoIdKind::RowId, AutoIdKind::AutoIncrement] {
+        for kind in AutoIdKind::ALL {
             self.txn.delete(auto_id_key(schema_id, table_id, kind))?;
         }
         Ok(())
@@ -456,6 +485,11 @@ impl<'a> Meta<'a> {
     /// Records a key range that is no longer used.
     pub async fn put_delete_range(&mut self, range: &DeleteRange) -> Result<(), SqlError> {
         self.put_json(hash_key(DELETE_RANGES, &range.id.to_be_bytes()), range).await
+    }
+
+    /// A key range that is no longer used.
+    pub async fn delete_range(&mut self, id: i64) -> Result<Option<DeleteRange>, SqlError> {
+        self.json(&hash_key(DELETE_RANGES, &id.to_be_bytes())).await
     }
 
     /// The key ranges that are no longer used.

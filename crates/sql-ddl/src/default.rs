@@ -12,7 +12,7 @@ use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{ColumnDefault, convert, row};
 use sql_parser::DefaultValue;
-use sqlparser::ast::{Expr, UnaryOperator, Value};
+use sql_parser::ast::{self, Expr, UnaryOp};
 
 /// A literal, before it is of any column's type.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,24 +54,24 @@ pub(super) fn column_default(
 
 fn literal(expr: &Expr) -> Option<Literal> {
     match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Null => Some(Literal::Null),
-            Value::Boolean(truth) => Some(Literal::Number(u8::from(*truth).to_string())),
-            Value::Number(text, _) => Some(Literal::Number(text.clone())),
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(Literal::Text(text.clone())),
-            Value::HexStringLiteral(hex) | Value::TripleSingleQuotedByteStringLiteral(hex) => {
+        Expr::Literal(value) => match value {
+            ast::Literal::Null => Some(Literal::Null),
+            ast::Literal::Boolean(truth) => Some(Literal::Number(u8::from(*truth).to_string())),
+            ast::Literal::Number(text) => Some(Literal::Number(text.clone())),
+            ast::Literal::Text(text) => Some(Literal::Text(text.clone())),
+            ast::Literal::Binary(bytes) => Some(Literal::Bytes(bytes.clone())),
+            ast::Literal::Hex(hex) => {
                 let hex = if hex.len().is_multiple_of(2) { hex.clone() } else { format!("0{hex}") };
                 sql_base::unhex(&hex).map(Literal::Bytes)
             }
-            Value::SingleQuotedByteStringLiteral(bits) => bit_bytes(bits).map(Literal::Bytes),
-            _ => None,
+            ast::Literal::Bits(bits) => bit_bytes(bits).map(Literal::Bytes),
         },
-        Expr::UnaryOp { op, expr } => match (op, literal(expr)?) {
-            (UnaryOperator::Minus, Literal::Number(text)) => Some(Literal::Number(match text.strip_prefix('-') {
+        Expr::Unary { op, expr } => match (op, literal(expr)?) {
+            (UnaryOp::Minus, Literal::Number(text)) => Some(Literal::Number(match text.strip_prefix('-') {
                 Some(positive) => positive.to_owned(),
                 None => format!("-{text}"),
             })),
-            (UnaryOperator::Plus, number @ Literal::Number(_)) => Some(number),
+            (UnaryOp::Plus, number @ Literal::Number(_)) => Some(number),
             _ => None,
         },
         Expr::Nested(inner) => literal(inner),

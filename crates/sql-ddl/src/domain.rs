@@ -12,6 +12,10 @@
 //!   owner     campaigns; while it is the owner, runs jobs (`worker`) and empties dropped ranges (see `owner`)
 //! ```
 //!
+//! A server that keeps its lease but cannot follow the schema (the region of the catalogue is out of its reach, say) would
+//! hold up the schema changes of all others. So it gives its lease up by itself after [`BEHIND_MAX`], does without one,
+//! which refuses statements that need a schema, and registers anew when it has caught up.
+//!
 //! Starting: the server registers a version *before* it loads the schema that it will use, so the owner waits for it
 //! from its first statement on.
 
@@ -35,6 +39,8 @@ use crate::placement::pd::PdHttp;
 pub const LEASE: Duration = Duration::from_secs(10);
 /// How often the lease is kept: several tries fit into it.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// A server that has not followed the schema for this long gives its lease up.
+const BEHIND_MAX: Duration = Duration::from_secs(2 * LEASE.as_secs());
 /// The part of the lease that is not relied on: clocks of two machines do not run equally fast.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 /// A schema change is seen after this long even when its hint is lost.
@@ -72,6 +78,8 @@ pub struct Domain {
     statistics: Arc<StatisticsCache>,
     /// The present lease, `None` while there is none.
     pub(super) lease: watch::Sender<Option<i64>>,
+    /// When this server last held the newest schema, with no commit under an older one.
+    followed: Mutex<Instant>,
     pub(super) is_owner: Mutex<bool>,
     reload: Notify,
     pub(super) queue: Notify,
@@ -115,6 +123,7 @@ impl Domain {
             globals_version: Default::default(),
             schemas: Arc::default(),
             lease: watch::Sender::new(None),
+            followed: Mutex::new(Instant::now()),
             is_owner: Mutex::new(false),
             reload: Notify::new(),
             queue: Notify::new(),
@@ -241,6 +250,13 @@ impl Domain {
         let mut session: Option<Session> = None;
         let mut certain_until = Instant::now();
         loop {
+            if self.followed.lock().elapsed() > BEHIND_MAX {
+                if let Some(behind) = session.take() {
+                    self.resign(behind).await;
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             let asked = Instant::now();
             let alive = match &mut session {
                 Some(session) => self.coordinator.keep_alive(session).await,
@@ -278,6 +294,20 @@ impl Domain {
                 }
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Gives the lease up, so that schema changes no longer wait for this server: it promises nothing from before on.
+    async fn resign(&self, session: Session) {
+        tracing::error!(
+            "no schema could be loaded for {} s: this server gives its schema lease up, so that schema changes go on; \
+             statements are refused until it can load the schema again",
+            BEHIND_MAX.as_secs()
+        );
+        self.schemas.renew(None);
+        self.lease.send_replace(None);
+        if let Err(error) = self.coordinator.close_session(session.lease).await {
+            tracing::info!(%error, "the lease is left to end by itself");
         }
     }
 
@@ -325,11 +355,12 @@ impl Domain {
                 continue;
             }
             let version = self.schemas.current().version();
+            self.schemas.older_commits_finished(version).await;
+            *self.followed.lock() = Instant::now();
             let Some(lease) = *self.lease.borrow() else { continue };
             if acknowledged == (version, lease) {
                 continue;
             }
-            self.schemas.older_commits_finished(version).await;
             match self.coordinator.acknowledge(version, lease).await {
                 Ok(()) => acknowledged = (version, lease),
                 Err(error) => {

@@ -17,7 +17,7 @@ use sql_parser::{Algorithm, AlterAction, CreateTable, DatabaseOptions, Ddl, Plac
 
 use super::build;
 use super::domain::Domain;
-use super::job::{Action, Job, Rename};
+use super::job::{Action, Job, PolicyChange, Rename};
 use crate::placement::{rules, settings};
 
 /// A DDL statement under way.
@@ -75,6 +75,7 @@ impl Statement<'_> {
                 let (database, table) = self.writable_table(name)?;
                 self.run_on_table(&database, &table, Action::TruncateTable { new_id: 0 }).await
             }
+            Ddl::RecoverTable { dropped, name } => self.recover_table(dropped, name.as_deref()).await,
             Ddl::RenameTable(renames) => self.rename_tables(renames).await,
             Ddl::AlterTable { table, actions, algorithm } => self.alter_table(table, actions, *algorithm).await,
             Ddl::CreateIndex { if_not_exists, table, index } => {
@@ -252,7 +253,10 @@ impl Statement<'_> {
     async fn alter_database(&mut self, name: &str, options: &DatabaseOptions) -> Result<(), SqlError> {
         build::check_writable(name)?;
         let database = self.schema.database(name).cloned().ok_or_else(|| SqlError::UnknownDatabase(name.to_owned()))?;
-        let policy = options.placement.as_ref().map(|policy| self.policy_ref(policy)).transpose()?;
+        let policy = match &options.placement {
+            Some(policy) => Some(self.policy_ref(policy)?.map_or(PolicyChange::Detach, PolicyChange::Attach)),
+            None => None,
+        };
         let charset = if options.charset.is_some() || options.collate.is_some() {
             let held = collation(&database.info.collate);
             let collation = build::resolve_collation(options.charset.as_deref(), options.collate.as_deref(), held)?;

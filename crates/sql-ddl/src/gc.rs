@@ -4,7 +4,7 @@
 //!   now − life time ── not past the oldest transaction of any server, nor what PD's other services want kept
 //!        │ resolve all locks before it
 //!        │ PD: this is the safe point ──▶ storage nodes refuse what is before it, and drop old versions (by themselves)
-//!        └ dropped tables and indexes: their ranges are emptied
+//!        └ dropped tables and indexes: their ranges are emptied; until then RECOVER TABLE brings a table back
 //! ```
 //!
 //! No transaction of a living server is older than the safe point when locks are resolved: each tells its oldest
@@ -18,6 +18,7 @@ use std::time::Duration;
 use kv_client::{Timestamp, TxnOptions};
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
+use sql_catalog::meta::DeleteRange;
 use sql_catalog::{Meta, transact};
 use sql_context::vars::GcSettings;
 
@@ -106,6 +107,8 @@ async fn empty_ranges(domain: &Domain, safe_point: u64) -> Result<(), SqlError> 
     if due.is_empty() {
         return Ok(());
     }
+    // From here on, none of these tables can come back: who brings one back and this meet at its record.
+    let due = transact!(&domain.kv, |meta| begin_to_empty(meta, &due).await)?;
     tokio::time::sleep(NODES_HEAR).await;
     for range in due {
         if let (Some(start), Some(end)) = (sql_base::unhex(&range.start), sql_base::unhex(&range.end)) {
@@ -115,6 +118,20 @@ async fn empty_ranges(domain: &Domain, safe_point: u64) -> Result<(), SqlError> 
         transact!(&domain.kv, |meta| meta.forget_delete_range(range.id).await)?;
     }
     Ok(())
+}
+
+/// Marks ranges as being emptied: those that are still there.
+async fn begin_to_empty(meta: &mut Meta<'_>, due: &[DeleteRange]) -> Result<Vec<DeleteRange>, SqlError> {
+    let mut marked = Vec::with_capacity(due.len());
+    for range in due {
+        let Some(mut held) = meta.delete_range(range.id).await? else { continue };
+        if !held.emptying {
+            (held.emptying, held.table) = (true, None);
+            meta.put_delete_range(&held).await?;
+        }
+        marked.push(held);
+    }
+    Ok(marked)
 }
 
 #[cfg(test)]

@@ -19,6 +19,16 @@ pub enum Position {
     After(String),
 }
 
+/// What becomes of the policy of a database. An `Option` in another would not do: in JSON, both `None`s are `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// It has none.
+    Detach,
+    /// It has this one.
+    Attach(PolicyRef),
+}
+
 /// What a schema change does. Names have been resolved and definitions checked against the schema that the statement
 /// saw; a step checks again what may have changed since.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,8 +42,8 @@ pub enum Action {
     AlterDatabase {
         /// Default character set and collation of tables to come.
         charset: Option<(String, String)>,
-        /// Policy of tables to come; the inner `None` detaches.
-        policy: Option<Option<PolicyRef>>,
+        /// Policy of tables to come.
+        policy: Option<PolicyChange>,
     },
     /// CREATE TABLE.
     CreateTable(Box<TableInfo>),
@@ -50,6 +60,13 @@ pub enum Action {
     DropView,
     /// DROP TABLE.
     DropTable,
+    /// RECOVER TABLE, FLASHBACK TABLE: the table of a dropped range is there again.
+    RecoverTable {
+        /// The range.
+        range: i64,
+        /// The table's name from now on.
+        name: String,
+    },
     /// TRUNCATE TABLE: the same definition under a new id.
     TruncateTable {
         /// The new id.
@@ -214,6 +231,7 @@ impl Action {
             Action::CreateView { .. } => "create view",
             Action::AlterView(_) => "alter view",
             Action::DropView => "drop view",
+            Action::RecoverTable { .. } => "recover table",
             Action::TruncateTable { .. } => "truncate table",
             Action::RenameTables(renames) if renames.len() > 1 => "rename tables",
             Action::RenameTables(_) => "rename table",

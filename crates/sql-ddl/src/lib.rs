@@ -38,6 +38,7 @@ pub mod gc;
 mod owner;
 mod queue;
 mod reconcile;
+mod recover;
 mod temporary;
 mod views;
 mod worker;

@@ -16,12 +16,13 @@ use kv_client::TxnOptions;
 use sql_base::SqlError;
 use sql_catalog::meta::{Changed, DeleteRange, SchemaDiff};
 use sql_catalog::{
-    AutoIdKind, ColumnInfo, DatabaseInfo, IndexInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, row, transact,
+    AutoIdKind, ColumnInfo, DatabaseInfo, DroppedTable, IndexInfo, Meta, Name, PolicyInfo, SchemaState, TableInfo, row,
+    transact,
 };
 
 use super::backfill;
 use super::domain::Domain;
-use super::job::{Action, Job, JobError, JobState, Rename};
+use super::job::{Action, Job, JobError, JobState, PolicyChange, Rename};
 use super::step::{self, Next};
 use crate::placement::{self, rules};
 
@@ -265,11 +266,13 @@ impl Step<'_, '_> {
                 if let Some((charset, collate)) = charset {
                     (info.charset, info.collate) = (charset, collate);
                 }
-                if let Some(policy) = policy {
-                    if let Some(policy) = &policy {
+                match policy {
+                    Some(PolicyChange::Attach(policy)) => {
                         self.policy(policy.id, policy.name.as_str()).await?;
+                        info.policy = Some(policy);
                     }
-                    info.policy = policy;
+                    Some(PolicyChange::Detach) => info.policy = None,
+                    None => {}
                 }
                 self.meta.put_database(&info).await?;
                 self.changed.push(Changed::Database(info.id));
@@ -279,6 +282,7 @@ impl Step<'_, '_> {
                 let table = self.table().await?;
                 self.remove_table(self.job.schema_id, &table).await?;
             }
+            Action::RecoverTable { range, name } => self.recover_table(range, name).await?,
             Action::CreateView { view, or_replace } => self.create_view(*view, or_replace).await?,
             Action::AlterView(view) => {
                 let held = self.table().await?;
@@ -337,7 +341,7 @@ impl Step<'_, '_> {
         if next == Next::Done {
             for index in std::mem::take(&mut self.job.unused_indexes) {
                 let (start, end) = codec::table::index_range(table.physical_id(), IndexId(index));
-                self.forget_range(start, end).await?;
+                self.forget_range((start, end), None).await?;
             }
         }
         if self.job.actions().any(Action::is_structural) {
@@ -554,13 +558,34 @@ impl Step<'_, '_> {
         if table.view.is_some() {
             return Ok(());
         }
+        let counters = self.meta.auto_ids(table.auto_id_schema_id, table.id).await?;
         self.meta.delete_auto_ids(table.auto_id_schema_id, table.id).await?;
-        let (start, end) = codec::table::table_range(table.physical_id());
-        self.forget_range(start, end).await?;
+        let range = codec::table::table_range(table.physical_id());
+        let (database, job) = (self.job.schema_name.clone(), self.job.id);
+        self.forget_range(range, Some(DroppedTable { database, info: table.clone(), counters, job })).await?;
         if table.policy.is_some() {
             self.effects.rule_groups.push(rules::table_group(table.id));
         }
         Ok(())
+    }
+
+    /// A dropped table with its rows, which nobody has begun to remove.
+    async fn recover_table(&mut self, range: i64, name: String) -> Result<(), SqlError> {
+        let database = self.job.schema_id;
+        self.database(database).await?;
+        let held = self.meta.delete_range(range).await?.filter(|held| !held.emptying);
+        let Some(dropped) = held.and_then(|held| held.table) else {
+            return Err(SqlError::DroppedTooLongAgo(name));
+        };
+        let DroppedTable { info: mut table, counters, .. } = *dropped;
+        table.name = Name::new(name);
+        self.check_table_name(database, &table.name, 0).await?;
+        table.auto_id_schema_id = database;
+        for (kind, counter) in AutoIdKind::ALL.into_iter().zip(counters).filter(|(_, counter)| *counter > 0) {
+            self.meta.put_auto_id(database, table.id, kind, counter).await?;
+        }
+        self.meta.forget_delete_range(range).await?;
+        self.put_new_table(table).await
     }
 
     async fn create_view(&mut self, mut view: TableInfo, or_replace: bool) -> Result<(), SqlError> {
@@ -626,10 +651,19 @@ impl Step<'_, '_> {
     }
 
     /// Records a key range that nothing uses any more.
-    async fn forget_range(&mut self, start: Vec<u8>, end: Vec<u8>) -> Result<(), SqlError> {
-        let id = self.meta.take_ids(1).await?;
-        let range =
-            DeleteRange { id, start: sql_base::hex(&start), end: sql_base::hex(&end), ts: self.meta.start_ts() };
+    async fn forget_range(
+        &mut self,
+        (start, end): (Vec<u8>, Vec<u8>),
+        table: Option<DroppedTable>,
+    ) -> Result<(), SqlError> {
+        let range = DeleteRange {
+            id: self.meta.take_ids(1).await?,
+            start: sql_base::hex(&start),
+            end: sql_base::hex(&end),
+            ts: self.meta.start_ts(),
+            table: table.map(Box::new),
+            emptying: false,
+        };
         self.meta.put_delete_range(&range).await
     }
 

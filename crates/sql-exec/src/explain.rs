@@ -91,11 +91,9 @@ fn plan(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Shown, SqlError>
             let env = Env::new(ctx, false);
             let mut binder = Binder::new(&env);
             let bound = binder.bind_query(query)?;
-            let (columns, subqueries) = (std::mem::take(&mut binder.columns), std::mem::take(&mut binder.subqueries));
-            let warnings = std::mem::take(&mut binder.warnings);
-            drop(binder);
+            let Binder { columns, subqueries, shared, warnings, .. } = binder;
             warnings.iter().for_each(|warning| ctx.warn(warning));
-            let logical = Logical { plan: bound.plan, subqueries, columns };
+            let logical = Logical { plan: bound.plan, subqueries, shared, columns };
             of_plan(ctx, &optimize(logical, &settings(ctx.server, &env.eval)), None)
         }
         other => {

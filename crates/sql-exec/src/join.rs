@@ -10,7 +10,8 @@
 //!     └────▶ file          ◀────┘       the left side again for each; which of its rows have matched is remembered
 //! ```
 //!
-//! With `lookup` the right side is read anew for each batch of left rows, by the keys that they have.
+//! Rows that are looked up are read anew for each batch of left rows, by the keys that they have; of sides that both come in the
+//! order of the keys the right one is read along with the left ([`sorted`]).
 //!
 //! A product of tables is never in memory, however large it is: pairs are made as they are asked for. A row whose key has a
 //! NULL matches nothing.
@@ -34,6 +35,10 @@ use crate::keys::{key_bytes, key_columns, row_key};
 use crate::runtime::{Build, Operator, Runtime, Value, filter_batch};
 use crate::spill::{DEPTH_MAX, PARTS, Source, Spill, SpillFile, SpillReader, Spilled};
 
+mod sorted;
+
+pub(crate) use sorted::Sorted;
+
 /// Pairs that a join makes at once, and their bytes.
 const PAIRS_MAX: usize = 4 * BATCH_ROWS_MAX;
 const PAIRS_BYTES: usize = 32 << 20;
@@ -47,6 +52,8 @@ pub(crate) enum Right {
     Build(Box<dyn Operator>),
     /// Looked up for each batch of left rows.
     Lookup(Lookup),
+    /// In the order of the keys, as the left side's are.
+    Sorted(Sorted),
 }
 
 /// Rows that are looked up by the values of a key.
@@ -120,6 +127,8 @@ enum More {
     Nothing,
     /// What the next left rows look up.
     Lookup(Lookup),
+    /// What the next left rows are merged with.
+    Sorted(Sorted),
     /// The next parts, one after the other: each is a table for all left rows.
     Parts { rest: SpillReader, matched: Vec<bool>, last: bool },
 }
@@ -531,13 +540,27 @@ impl Join {
                     if batch.is_empty() {
                         continue;
                     }
-                    if let More::Lookup(right) = &probe.right {
-                        probe.table = self.look_up(right, &batch).await?;
+                    let mut batch = batch;
+                    match &mut probe.right {
+                        More::Lookup(right) => probe.table = self.look_up(right, &batch).await?,
+                        More::Sorted(right) => {
+                            // What the last rows were paired with goes first.
+                            probe.table = Table::new();
+                            let Join { spec, held, rt, .. } = self;
+                            let keys = (&spec.left_keys[..], &spec.right_keys[..]);
+                            let (table, rows) = right.table_for(&batch, keys, held, rt).await?;
+                            probe.table = table;
+                            if rows < batch.num_rows() {
+                                probe.left.first = Some(batch.slice(rows, batch.num_rows() - rows));
+                                batch = batch.slice(0, rows);
+                            }
+                        }
+                        More::Nothing | More::Parts { .. } => {}
                     }
                     self.take_up(probe, batch)?
                 }
             };
-            let whole = !matches!(probe.right, More::Lookup(_) | More::Parts { .. });
+            let whole = matches!(probe.right, More::Nothing);
             if probe.table.is_empty() && matches!(self.spec.kind, JoinKind::Inner | JoinKind::Semi) {
                 if whole {
                     return Ok(None);
@@ -593,6 +616,10 @@ impl Operator for Join {
                     }
                     let probe = match right {
                         Right::Build(right) => self.start(left, Some(Source::Operator(right)), 0).await?,
+                        Right::Sorted(right) => {
+                            let right = More::Sorted(right);
+                            Some(Probe { table: Table::new(), left, right, current: None })
+                        }
                         Right::Lookup(right) => {
                             let right = More::Lookup(right);
                             Some(Probe { table: Table::new(), left, right, current: None })

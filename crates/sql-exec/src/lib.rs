@@ -16,7 +16,7 @@
 //! | changes, optimistic | the transaction's start; conflicts are found at commit |
 //!
 //! May import the planner, the context of a statement, the catalogue, `kv-client` for rows and the coprocessor, `query`
-//! for expressions and batches, and `sqlparser`, whose trees [`point`] matches.
+//! for expressions and batches, and `sql-parser`, whose trees [`point`] matches.
 //!
 //! Not here: which statement is run when, retries and the transaction's end (`sql-server`'s session), definitions
 //! (`sql-ddl`), the rows of virtual tables ([`sql_context::VirtualRows`]).
@@ -44,6 +44,7 @@ mod rollup;
 pub mod runtime;
 pub mod scan;
 mod select;
+mod shared;
 mod sort;
 mod spill;
 pub mod statement;
@@ -94,18 +95,20 @@ pub async fn execute(
 }
 
 /// Computes expressions for what they do.
-async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sqlparser::ast::Expr]) -> Result<Outcome, SqlError> {
+async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sql_parser::ast::Expr]) -> Result<Outcome, SqlError> {
     let env = Env::new(ctx, false);
     let mut binder = Binder::new(&env);
     binder.open(Vec::new());
     let bound = exprs.iter().map(|e| binder.bind_expr(e)).collect::<Result<Vec<_>, _>>()?;
     binder.close()?;
-    let (subqueries, columns, locked) = (binder.subqueries, binder.columns, binder.locked);
-    let physical = optimize(Logical { plan: Plan::One, subqueries, columns }, &settings(ctx.server, &env.eval));
+    let Binder { subqueries, shared, columns, locked, .. } = binder;
+    let physical = optimize(Logical { plan: Plan::One, subqueries, shared, columns }, &settings(ctx.server, &env.eval));
     will_lock(ctx, &locked);
     let cx = eval_context(ctx.session, false);
     let (columns, tables) = (physical.columns.clone(), physical.tables());
-    let rt = Arc::new(query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?);
+    let rt = query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?;
+    rt.share(&physical);
+    let rt = Arc::new(rt);
     let values = run_subqueries(&physical, &rt).await?;
     for mut e in bound {
         values.apply_expr(&mut e)?;

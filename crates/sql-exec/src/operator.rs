@@ -16,12 +16,14 @@ use query::expr::Expr;
 use sql_base::SqlError;
 use sql_base::memory::Held;
 use sql_planner::optimize::positions;
-use sql_planner::plan::{ColId, NodeId, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows, add_params};
+use sql_planner::plan::{
+    ColId, JoinWay, NodeId, Plan, Pushed, Scan, SortKey, Subquery, SubqueryKind, TestRows, add_params,
+};
 
 use crate::keys::key_bytes;
 use crate::measure::Measured;
 use crate::runtime::{Fixed, Operator, Runtime, Value, filter_batch};
-use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, sort, window};
+use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, shared, sort, window};
 
 type Input = Box<dyn Operator>;
 
@@ -79,7 +81,7 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
                 rt: rt.clone(),
             })
         }
-        Plan::Join { kind, left, right, equal, other, lookup } => {
+        Plan::Join { kind, left, right, equal, other, way } => {
             let (left_ids, right_ids) = (left.outputs(), right.outputs());
             let mut all = left_ids.clone();
             all.extend(&right_ids);
@@ -91,11 +93,12 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
                 left_types: rt.columns.types(&left_ids),
                 right_types: rt.columns.types(&right_ids),
             };
-            let right_side = match (lookup, &**right) {
-                (Some(pair), plan @ Plan::Scan(_)) if let Expr::Column { index, .. } = &equal[*pair].1 => {
+            let right_side = match (way, &**right) {
+                (JoinWay::Lookup(pair), plan @ Plan::Scan(_)) if let Expr::Column { index, .. } = &equal[*pair].1 => {
                     let (plan, at) = (plan.clone(), below(1));
                     join::Right::Lookup(join::Lookup { plan, at, pair: *pair, keys: *index, build })
                 }
+                (JoinWay::Merge, right) => join::Right::Sorted(join::Sorted::new(build(right, below(1), rt)?)),
                 (_, right) => join::Right::Build(build(right, below(1), rt)?),
             };
             join::build(spec, input_of(left)?, right_side, at, rt)
@@ -143,6 +146,7 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let inputs_at = (0..recursive.inputs.len()).map(below).collect();
             cte::build(recursive, inputs_at, build, at, rt)
         }
+        Plan::Cte(cte) => shared::build(rt.shared(cte.number)?, rt.columns.types(&cte.ids), build, rt),
         Plan::WorkTable { number, ids, .. } => {
             let types = rt.columns.types(ids);
             let rows = rt.work_table(*number).into_iter();

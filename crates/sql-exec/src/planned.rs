@@ -37,8 +37,7 @@ pub(crate) async fn load_memory_tables(
         plan.inputs().into_iter().for_each(|p| find(p, out));
     }
     let mut wanted = Vec::new();
-    find(&physical.plan, &mut wanted);
-    physical.subqueries.iter().for_each(|s| find(&s.plan, &mut wanted));
+    physical.plans().for_each(|plan| find(plan, &mut wanted));
     let mut out = HashMap::new();
     for (database, table) in wanted {
         let key = (database.to_lowercase(), table.name.lower.clone());
@@ -121,8 +120,9 @@ pub(crate) async fn begin(
     };
     rt.memory = load_memory_tables(ctx, &physical).await?;
     rt.meters = meters_of(&physical);
+    rt.share(&physical);
     rt.taken = taken.clone();
-    if reads == Reads::ByClause && physical.subqueries.iter().any(|s| s.plan.reads(true)) {
+    if reads == Reads::ByClause && physical.plans().skip(1).any(|plan| plan.reads(true)) {
         rt.read_locked_from(reader_of(ctx, &tables, true).await?);
     }
     values.into_iter().for_each(|(id, value)| rt.set_param(id, value));

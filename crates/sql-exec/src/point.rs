@@ -21,9 +21,8 @@ use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, TableInfo};
 use sql_context::{ExecContext, time_zone};
-use sql_planner::binder::check_clauses;
+use sql_parser::ast;
 use sql_planner::ranges::in_column_type;
-use sqlparser::ast;
 
 use crate::statement::snapshot_of;
 
@@ -153,51 +152,21 @@ impl PointPlan {
 
 /// The plan of a query that reads one row by key.
 pub(crate) fn plan(ctx: &ExecContext<'_>, query: &ast::Query) -> Option<PointPlan> {
-    if query.with.is_some()
-        || query.order_by.is_some()
-        || query.limit_clause.is_some()
-        || query.fetch.is_some()
-        || !query.locks.is_empty()
-        || query.for_clause.is_some()
-        || query.settings.is_some()
-        || query.format_clause.is_some()
-        || !query.pipe_operators.is_empty()
-    {
+    if query.with.is_some() || !query.order_by.is_empty() || query.limit.is_some() || !query.locks.is_empty() {
         return None;
     }
-    let ast::SetExpr::Select(select) = &*query.body else { return None };
-    let plain_group =
-        matches!(&select.group_by, ast::GroupByExpr::Expressions(list, m) if list.is_empty() && m.is_empty());
-    if select.distinct.is_some()
+    let ast::SetExpr::Select(select) = &query.body else { return None };
+    if select.distinct
         || select.having.is_some()
-        || !select.named_window.is_empty()
-        || !plain_group
-        || check_clauses(select).is_err()
+        || !select.windows.is_empty()
+        || !select.group_by.is_empty()
+        || select.rollup
     {
         return None;
     }
     let [ast::TableWithJoins { relation, joins }] = &select.from[..] else { return None };
-    let ast::TableFactor::Table {
-        name,
-        alias,
-        args: None,
-        with_hints,
-        version: None,
-        with_ordinality: false,
-        partitions,
-        json_path: None,
-        sample: None,
-        index_hints,
-    } = relation
-    else {
-        return None;
-    };
-    if !joins.is_empty()
-        || !with_hints.is_empty()
-        || !partitions.is_empty()
-        || !index_hints.is_empty()
-        || alias.as_ref().is_some_and(|a| !a.columns.is_empty())
-    {
+    let ast::TableFactor::Table { name, alias, index_hints } = relation else { return None };
+    if !joins.is_empty() || !index_hints.is_empty() {
         return None;
     }
     let (db, table_name) = sql_planner::binder::table_name(name).ok()?;
@@ -210,11 +179,11 @@ pub(crate) fn plan(ctx: &ExecContext<'_>, query: &ast::Query) -> Option<PointPla
     if !table.is_base() {
         return None;
     }
-    let alias_name = alias.as_ref().map_or(table.name.as_str(), |a| a.name.value.as_str());
+    let alias_name = alias.as_ref().map_or(table.name.as_str(), |a| a.value.as_str());
 
     // Conditions: column = literal, and nothing else.
     let mut equal: Vec<(usize, Operand)> = Vec::new();
-    equalities(select.selection.as_ref()?, &table, alias_name, ctx.params.len(), &mut equal)?;
+    equalities(select.selection.as_ref()?, &table, alias_name, &mut equal)?;
     if equal.iter().enumerate().any(|(i, (offset, _))| equal[..i].iter().any(|before| before.0 == *offset)) {
         return None;
     }
@@ -234,22 +203,15 @@ pub(crate) fn plan(ctx: &ExecContext<'_>, query: &ast::Query) -> Option<PointPla
     };
     for item in &select.projection {
         match item {
-            ast::SelectItem::Wildcard(options) if *options == Default::default() => {
-                table.public_columns().for_each(|c| want(c, None));
-            }
-            ast::SelectItem::UnnamedExpr(e) => {
-                let c = column_of(e, &table, alias_name)?;
-                let written = match e {
-                    ast::Expr::Identifier(i) => i.value.as_str(),
-                    ast::Expr::CompoundIdentifier(p) => p.last()?.value.as_str(),
-                    _ => return None,
-                };
-                want(c, Some(written));
-            }
-            ast::SelectItem::ExprWithAlias { expr, alias } => {
+            ast::SelectItem::Star(_) => table.public_columns().for_each(|c| want(c, None)),
+            ast::SelectItem::Expr { expr, alias: None } => match expr {
+                ast::Expr::Column(name) => want(column_of(expr, &table, alias_name)?, Some(name.last())),
+                _ => return None,
+            },
+            ast::SelectItem::Expr { expr, alias: Some(alias) } => {
                 want(column_of(expr, &table, alias_name)?, Some(&alias.value))
             }
-            _ => return None,
+            ast::SelectItem::StarOf(_) => return None,
         }
     }
 
@@ -269,69 +231,44 @@ fn is_exactly(index: &IndexInfo, values: &[(usize, Operand)]) -> bool {
 }
 
 fn column_of<'t>(e: &ast::Expr, table: &'t TableInfo, alias: &str) -> Option<&'t ColumnInfo> {
-    match e {
-        ast::Expr::Identifier(i) if !i.value.starts_with('@') => table.column(&i.value),
-        ast::Expr::CompoundIdentifier(parts) => match &parts[..] {
-            [t, c] if t.value.eq_ignore_ascii_case(alias) => table.column(&c.value),
-            _ => None,
-        },
-        ast::Expr::Nested(e) => column_of(e, table, alias),
+    let ast::Expr::Column(name) = e.without_parentheses() else { return None };
+    match &name.0[..] {
+        [c] => table.column(&c.value),
+        [t, c] if t.value.eq_ignore_ascii_case(alias) => table.column(&c.value),
         _ => None,
     }
 }
 
-fn equalities(
-    e: &ast::Expr,
-    table: &TableInfo,
-    alias: &str,
-    params: usize,
-    out: &mut Vec<(usize, Operand)>,
-) -> Option<()> {
-    match e {
-        ast::Expr::Nested(e) => equalities(e, table, alias, params, out),
-        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
-            equalities(left, table, alias, params, out)?;
-            equalities(right, table, alias, params, out)
+fn equalities(e: &ast::Expr, table: &TableInfo, alias: &str, out: &mut Vec<(usize, Operand)>) -> Option<()> {
+    match e.without_parentheses() {
+        ast::Expr::Binary { left, op: ast::BinaryOp::And, right } => {
+            equalities(left, table, alias, out)?;
+            equalities(right, table, alias, out)
         }
-        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => {
-            // Parameters are numbered in the order of the text, which is the order of this walk.
+        ast::Expr::Binary { left, op: ast::BinaryOp::Eq, right } => {
             let (column, value) = match column_of(left, table, alias) {
                 Some(c) => (c, right),
                 None => (column_of(right, table, alias)?, left),
             };
-            let d = match &**value {
-                ast::Expr::Value(v) => literal(&v.value, params, out.len())?,
-                ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match &**expr {
-                    ast::Expr::Value(v) => match &v.value {
-                        ast::Value::Number(n, _) => Operand::Value(Datum::Int(format!("-{n}").parse().ok()?)),
-                        _ => return None,
-                    },
-                    _ => return None,
-                },
-                _ => return None,
-            };
-            out.push((column.offset, d));
+            out.push((column.offset, operand(value)?));
             Some(())
         }
         _ => None,
     }
 }
 
-fn literal(v: &ast::Value, params: usize, so_far: usize) -> Option<Operand> {
-    let value = match v {
-        ast::Value::Number(n, _) => match n.parse() {
+fn operand(e: &ast::Expr) -> Option<Operand> {
+    let value = match e {
+        ast::Expr::Param(at) => return Some(Operand::Param(*at)),
+        ast::Expr::Literal(ast::Literal::Number(n)) => match n.parse() {
             Ok(v) => Datum::Int(v),
             Err(_) => Datum::UInt(n.parse().ok()?),
         },
-        ast::Value::SingleQuotedString(s) => Datum::string(s.as_str()),
-        ast::Value::Placeholder(name) => {
-            return match name.trim_start_matches('?').parse::<usize>() {
-                Ok(n) => n.checked_sub(1).map(Operand::Param),
-                // Not numbered: only safe when every value so far was a parameter too, or there is but one.
-                Err(_) if params == 1 || so_far == 0 => Some(Operand::Param(so_far)),
-                Err(_) => None,
-            };
-        }
+        ast::Expr::Literal(ast::Literal::Text(s)) => Datum::string(s.as_str()),
+        ast::Expr::Unary { op: ast::UnaryOp::Minus, expr } => match &**expr {
+            ast::Expr::Literal(ast::Literal::Number(n)) => Datum::Int(format!("-{n}").parse().ok()?),
+            _ => return None,
+        },
         _ => return None,
     };
     Some(Operand::Value(value))

@@ -17,12 +17,12 @@ use query::expr::{CmpOp, Expr, Func};
 use query::types::EvalType;
 use sql_base::memory::{Held, Limits, ServerMemory, StatementMemory};
 use sql_base::{Interrupt, SqlError};
-use sql_planner::access::settle;
-use sql_planner::plan::{Access, ColId, Columns, Lock, NodeId, Plan, Scan};
+use sql_planner::access::{settle, settle_merge};
+use sql_planner::plan::{Access, ColId, Columns, LateKeys, Lock, MergePart, NodeId, Physical, Plan, Scan, Shared};
 
 use crate::measure::Meters;
 use crate::reader::Reader;
-use crate::spill::Spill;
+use crate::spill::{Spill, Spilled};
 pub use crate::stream::{Fixed, Operator};
 
 /// Where locking scans read.
@@ -44,6 +44,29 @@ pub enum Value {
         /// The values.
         list: Arc<Vec<Expr>>,
     },
+}
+
+/// A CTE that several read.
+pub(crate) struct Definition {
+    pub(crate) plan: Plan,
+    pub(crate) at: NodeId,
+    /// Its rows.
+    pub(crate) rows: tokio::sync::OnceCell<Collected>,
+}
+
+/// Rows that are kept for whoever reads them.
+pub(crate) struct Collected {
+    pub(crate) batches: Vec<Batch>,
+    /// Those for which there was no memory, which follow.
+    pub(crate) rest: Option<Spilled>,
+    /// What the batches take.
+    pub(crate) _held: Held,
+}
+
+impl Definition {
+    fn new(cte: &Shared, at: NodeId) -> Definition {
+        Definition { plan: cte.plan.clone(), at, rows: tokio::sync::OnceCell::new() }
+    }
 }
 
 /// Facts that all operators of a statement share.
@@ -72,6 +95,8 @@ pub struct Runtime {
     pub rounds_max: u64,
     /// Rows of the last round of recursive queries, by the number of their work table.
     work_tables: Mutex<HashMap<usize, Vec<Batch>>>,
+    /// CTEs of the statement, by number, and their rows once somebody has asked for them.
+    shared: Mutex<HashMap<usize, Arc<Definition>>>,
     /// Values of parameters. Those of rows around subqueries and of keys to look up change while the statement runs: who
     /// changes them builds the operators that read them afterwards, and is done with those before the next change.
     params: Mutex<HashMap<usize, Value>>,
@@ -103,6 +128,7 @@ impl Runtime {
             meters: None,
             rounds_max: 1000,
             work_tables: Mutex::new(HashMap::new()),
+            shared: Mutex::new(HashMap::new()),
             params: Mutex::new(HashMap::new()),
             cx: Mutex::new(cx),
             locks: Mutex::new(Vec::new()),
@@ -175,10 +201,22 @@ impl Runtime {
 
     /// The keys that a scan reads in this run.
     pub fn access<'s>(&self, scan: &'s Scan) -> Result<Cow<'s, Access>, SqlError> {
-        let Access::Late(late) = &scan.access else { return Ok(Cow::Borrowed(&scan.access)) };
-        let conditions = late.conditions.iter().map(|c| self.settled(c)).collect::<Result<Vec<_>, _>>()?;
-        let access = settle(scan, late, conditions, &self.zone);
-        access.map(Cow::Owned).ok_or_else(|| SqlError::internal("plan", "a condition chooses no keys after all"))
+        let late = |late: &LateKeys| {
+            let conditions = late.conditions.iter().map(|c| self.settled(c)).collect::<Result<Vec<_>, _>>()?;
+            let access = settle(scan, late, conditions, &self.zone);
+            access.ok_or_else(|| SqlError::internal("plan", "a condition chooses no keys after all"))
+        };
+        Ok(match &scan.access {
+            Access::Late(keys) => Cow::Owned(late(keys)?),
+            Access::Merge(merge) => {
+                let part = |part: &MergePart| match &part.access {
+                    Access::Late(keys) => Ok(MergePart { access: late(keys)?, ..*part }),
+                    _ => Ok(part.clone()),
+                };
+                Cow::Owned(settle_merge(merge.all, merge.parts.iter().map(part).collect::<Result<_, SqlError>>()?))
+            }
+            access => Cow::Borrowed(access),
+        })
     }
 
     /// Values of an expression for a batch.
@@ -237,6 +275,19 @@ impl Runtime {
     /// Those rows.
     pub(crate) fn work_table(&self, number: usize) -> Vec<Batch> {
         self.work_tables.lock().get(&number).cloned().unwrap_or_default()
+    }
+
+    /// Makes the CTEs of a plan known, whose rows are the same for all who read them.
+    pub(crate) fn share(&self, physical: &Physical) {
+        let nodes = physical.shared_nodes();
+        let found = physical.shared.iter().zip(nodes).map(|(cte, at)| (cte.number, Arc::new(Definition::new(cte, at))));
+        self.shared.lock().extend(found);
+    }
+
+    /// One of them.
+    pub(crate) fn shared(&self, number: usize) -> Result<Arc<Definition>, SqlError> {
+        let found = self.shared.lock().get(&number).cloned();
+        found.ok_or_else(|| SqlError::internal("plan", "a CTE that nobody has defined"))
     }
 
     /// Sets what the statement may hold, and where it writes what it may not, before operators are built.

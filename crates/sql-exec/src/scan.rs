@@ -3,6 +3,8 @@
 //! Where the pending writes over the snapshot ([`Reader`]) touch a table, the storage nodes alone cannot answer: pairs
 //! are scanned, merged with them and decoded here, and the conditions that would have been pushed down are checked
 //! here. Where they do not, the coprocessor does the work.
+//!
+//! Rows that are fetched by their handles take those from [`handles`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +27,10 @@ use crate::locking;
 use crate::pushdown;
 use crate::reader::Reader;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch};
+
+mod handles;
+
+use handles::{Handles, Merged};
 
 /// Pairs asked for at once when pairs are scanned.
 const SCAN_PAIRS: usize = 1024;
@@ -62,10 +68,10 @@ fn read(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>,
         let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
         conditions.map(|c| rt.resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
     };
-    let rows_from = |reader: Reader, source: Source| -> Result<Box<dyn Operator>, SqlError> {
+    let rows_from = |from: Source| -> Result<Box<dyn Operator>, SqlError> {
         Ok(Box::new(RowReader {
             rt: rt.clone(),
-            reader,
+            reader: source.clone(),
             decoder: row_decoder(scan),
             table: scan.physical,
             column_types: scan
@@ -76,7 +82,7 @@ fn read(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>,
             handle: scan.handle.is_some(),
             types: types.clone(),
             filters: root_filters(true)?,
-            source,
+            source: from,
             // What a limit needs first; more only if that was not enough.
             batch: match scan.pushed.limit {
                 Some(n) => usize::try_from(n).unwrap_or(FETCH_ROWS).clamp(1, FETCH_ROWS_FIRST),
@@ -87,7 +93,7 @@ fn read(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>,
     };
     let of_records = |ranges| {
         if local {
-            return rows_from(source.clone(), Source::Ranges { ranges, desc });
+            return rows_from(Source::Ranges { ranges, desc });
         }
         let sent = pushdown::sent_scan(scan);
         let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
@@ -96,20 +102,10 @@ fn read(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>,
     };
     match &*access {
         Access::Empty => Ok(Box::new(Fixed::new(vec![]))),
-        Access::PointHandles(handles) => {
-            rows_from(source.clone(), Source::Keys(handles.iter().map(|h| Handle::Int(*h)).collect()))
+        Access::PointHandles(_) | Access::PointIndex { .. } => {
+            rows_from(Source::Handles(Handles::of(scan, &access, source, desc)?))
         }
-        Access::PointIndex { index, keys } => {
-            let index = find_index(&scan.table, *index)?;
-            if scan.table.is_clustered_by(index) {
-                let parts = row::index_parts(&scan.table, index);
-                let handles = keys.iter().map(|k| Handle::of_values(&parts, k).map_err(row::damaged));
-                return rows_from(source.clone(), Source::Keys(handles.collect::<Result<_, _>>()?));
-            }
-            let keys = keys.iter().map(|k| row::values_key(&scan.table, scan.physical, index, k));
-            let keys = keys.collect::<Result<VecDeque<_>, _>>()?;
-            rows_from(source.through(&scan.table, scan.physical, index)?, Source::UniqueKeys(keys))
-        }
+        Access::Merge(merge) => rows_from(Source::Merged(Merged::of(scan, merge, source, at, rt)?)),
         Access::Full | Access::Handles(_) => of_records(record_ranges(scan, &access, desc)),
         Access::Index { index, ranges, covering, .. } => {
             let index = find_index(&scan.table, *index)?;
@@ -143,9 +139,7 @@ fn read(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>,
                 return pushed_reader(scan, &sent, at, request, names, rt, root_filters(false)?);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
-            let reader = source.through(&scan.table, scan.physical, index)?;
-            let (columns, clustered) = (index.columns.len(), scan.table.is_common_handle);
-            rows_from(reader, Source::Index { columns, clustered, ranges, desc })
+            rows_from(Source::Handles(Handles::of(scan, &access, source, desc)?))
         }
         Access::Late(_) => Err(SqlError::internal("plan", "keys that are not known yet")),
     }
@@ -180,16 +174,14 @@ fn record_ranges(scan: &Scan, access: &Access, desc: bool) -> VecDeque<(Vec<u8>,
     ranges
 }
 
-/// Where row keys come from.
+/// Where rows come from.
 enum Source {
-    /// Known rows.
-    Keys(VecDeque<Handle>),
-    /// Keys of a unique index whose values are handles.
-    UniqueKeys(VecDeque<Vec<u8>>),
-    /// Ranges of rows.
+    /// Their ranges.
     Ranges { ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
-    /// Ranges of index entries, whose rows are fetched.
-    Index { columns: usize, clustered: bool, ranges: VecDeque<(Vec<u8>, Vec<u8>)>, desc: bool },
+    /// Their handles, by which they are fetched.
+    Handles(Handles),
+    /// The same, found in several ways.
+    Merged(Merged),
 }
 
 /// Rows decoded here.
@@ -211,57 +203,28 @@ struct RowReader {
 impl RowReader {
     /// The next handles and row values.
     async fn fetch(&mut self) -> Result<Vec<(Handle, Vec<u8>)>, SqlError> {
-        let reader = self.reader.clone();
-        let batch = self.batch;
-        match &mut self.source {
-            Source::Keys(keys) => {
-                let some = keys.drain(..keys.len().min(batch)).collect();
-                self.done = keys.is_empty();
-                fetch_rows(&reader, self.table, some).await
-            }
-            Source::UniqueKeys(keys) => {
-                let some: Vec<Vec<u8>> = keys.drain(..keys.len().min(batch)).collect();
-                self.done = keys.is_empty();
-                let mut handles = Vec::new();
-                for (key, value) in some.iter().zip(reader.batch_get(&some).await?) {
-                    let Some(value) = value else { continue };
-                    let handle = table::decode_unique_handle(&value).map_err(row::damaged)?;
-                    if !reader.is_stale(self.table, key, &handle) {
-                        handles.push(handle);
-                    }
-                }
-                fetch_rows(&reader, self.table, handles).await
-            }
+        let handles = match &mut self.source {
             Source::Ranges { ranges, desc } => {
                 let Some((start, end)) = ranges.pop_front() else {
                     self.done = true;
                     return Ok(Vec::new());
                 };
-                let (pairs, rest) = reader.scan(start, end, batch, *desc).await?;
+                let (pairs, rest) = self.reader.scan(start, end, self.batch, *desc).await?;
                 if let Some(rest) = rest {
                     ranges.push_front(rest);
                 }
                 self.done = ranges.is_empty();
-                pairs.into_iter().map(|(k, v)| Ok((table::decode_handle(&k).map_err(row::damaged)?, v))).collect()
+                let decoded = |(k, v): (Vec<u8>, _)| Ok((table::decode_handle(&k).map_err(row::damaged)?, v));
+                return pairs.into_iter().map(decoded).collect();
             }
-            Source::Index { columns, clustered, ranges, desc } => {
-                let Some((start, end)) = ranges.pop_front() else {
-                    self.done = true;
-                    return Ok(Vec::new());
-                };
-                let (pairs, rest) = reader.scan(start, end, batch, *desc).await?;
-                if let Some(rest) = rest {
-                    ranges.push_front(rest);
-                }
-                self.done = ranges.is_empty();
-                let mut handles = Vec::with_capacity(pairs.len());
-                for (k, v) in &pairs {
-                    let handle = table::decode_entry_handle(k, v, *columns, *clustered).map_err(row::damaged)?;
-                    if !reader.is_stale(self.table, k, &handle) {
-                        handles.push(handle);
-                    }
-                }
-                fetch_rows(&reader, self.table, handles).await
+            Source::Handles(handles) => handles.next(self.batch).await?,
+            Source::Merged(merged) => merged.next(self.batch).await?,
+        };
+        match handles {
+            Some(handles) => fetch_rows(&self.reader, self.table, handles).await,
+            None => {
+                self.done = true;
+                Ok(Vec::new())
             }
         }
     }

@@ -9,11 +9,11 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_catalog::Schema;
 use sql_context::{ExecContext, Level, eval_context};
+use sql_parser::ast;
 use sql_planner::binder::{Binder, Bound, Visible};
 use sql_planner::inputs::{Input, Kept};
 use sql_planner::optimize::optimize;
 use sql_planner::plan::{Columns, Logical, NodeId, Plan};
-use sqlparser::ast;
 
 use crate::env::Env;
 use crate::plan_cache::{Body, PlanKey, find_or_plan};
@@ -67,12 +67,12 @@ fn plan(ctx: &mut ExecContext<'_>, query: &ast::Query, keep: bool) -> Result<(Qu
     let mut binder = Binder::new(&env);
     let Bound { mut plan, columns: visible } = binder.bind_query(query)?;
     let count = ctx.session.vars.settings().sql_select_limit;
-    if count != u64::MAX && query.limit_clause.is_none() {
+    if count != u64::MAX && query.limit.is_none() {
         plan = Plan::Limit { input: Box::new(plan), offset: 0, count };
     }
-    let Binder { columns, subqueries, inputs, locked, notes, warnings, .. } = binder;
+    let Binder { columns, subqueries, shared, inputs, locked, notes, warnings, .. } = binder;
     let meta = metas(&visible, &columns, &ctx.schema).into();
-    let physical = optimize(Logical { plan, subqueries, columns }, &settings(ctx.server, &env.eval));
+    let physical = optimize(Logical { plan, subqueries, shared, columns }, &settings(ctx.server, &env.eval));
     let notes = notes.into_iter().map(|note| (Level::Note, note));
     let notes = notes.chain(warnings.into_iter().map(|warning| (Level::Warning, warning)));
     let notes = notes.map(|(level, e)| (level, e.code().0, e.to_string())).collect();

@@ -13,7 +13,8 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,14 +199,13 @@ pub(crate) struct Spilled {
 }
 
 impl Spilled {
-    /// Its rows from the first on. One reader at a time: all share the place in the file.
+    /// Its rows from the first on. Any number of readers: each has a place of its own.
     pub(crate) async fn read(&self) -> Result<SpillReader, SqlError> {
         let (file, path) = (self.file.try_clone(), self.path.clone());
         let reader = blocking(move || {
             let fail = |e: std::io::Error| failed(FileWork::Read, &path, &e);
-            let mut file = file.map_err(fail)?;
-            file.seek(SeekFrom::Start(0)).map_err(fail)?;
-            StreamReader::try_new(BufReader::new(file), None).map_err(|e| of_arrow(FileWork::Read, &path, e))
+            let place = Place { file: file.map_err(fail)?, at: 0 };
+            StreamReader::try_new(BufReader::new(place), None).map_err(|e| of_arrow(FileWork::Read, &path, e))
         })
         .await?;
         Ok(SpillReader { reader: Some(reader), types: self.types.clone(), path: self.path.clone() })
@@ -217,10 +217,24 @@ impl Spilled {
     }
 }
 
+/// A place in a file. The system's own is the same for all who have the file.
+struct Place {
+    file: File,
+    at: u64,
+}
+
+impl Read for Place {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 /// Reads a file from the first row on.
 pub(crate) struct SpillReader {
     /// None at the end, and after an error.
-    reader: Option<StreamReader<BufReader<File>>>,
+    reader: Option<StreamReader<BufReader<Place>>>,
     types: Arc<[FieldType]>,
     path: PathBuf,
 }

@@ -1,7 +1,7 @@
 //! `ALTER DATABASE`, `ALTER TABLE`, `ALTER PLACEMENT POLICY`, `ALTER RANGE`.
 
+use crate::grammar::Token;
 use sql_base::SqlError;
-use sqlparser::tokenizer::Token;
 
 use super::ddl::TableElement;
 use super::{Algorithm, AlterAction, ColumnPosition, Ddl, Parsed, Statement, StatementParser, TableName, ViewMode};

@@ -4,7 +4,7 @@
 //!   ANALYZE TABLE t, … [ALL COLUMNS | PREDICATE COLUMNS | COLUMNS c, … | INDEX [i, …]] [WITH n BUCKETS, n TOPN, …]
 //! ```
 
-use sqlparser::tokenizer::Token;
+use crate::grammar::Token;
 
 use super::{AnalyzeColumns, AnalyzeOption, AnalyzeTable, Parsed, Statement, StatementParser};
 

@@ -10,22 +10,27 @@
 //! What names mean is asked of [`Names`]. The text of a text is the text itself: whoever stores one may check that nothing
 //! got lost ([`super::parse_query`]).
 //!
-//! Everything that is printed is named here; anything else of the grammar is refused, and nothing is left out silently.
+//! Every field of a tree is named here, so that nothing is left out silently.
 
 use std::fmt::Write as _;
 
 use sql_base::SqlError;
-use sqlparser::ast::{self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, SetExpr, Value};
-use sqlparser::tokenizer::Span;
+
+use super::ast::{
+    BinaryOp, Cte, Expr, Frame, FrameBound, FrameOffset, FrameUnits, Function, Ident, IndexHint, IndexHintFor,
+    IndexHintKind, Interval, IsTest, Join, JoinConstraint, JoinKind, Limit, Literal, Lock, LockWait, NamedWindow,
+    Nulls, OrderBy, Over, Place, Query, Select, SelectItem, SelectModifiers, SetExpr, SetOperator, TableAlias,
+    TableFactor, TableWithJoins, TrimSide, UnaryOp, When, Window, With,
+};
 
 /// What names mean, by where they stand in the text that was parsed.
 pub trait Names {
     /// The whole name of a column: `[db.][table.]column`. `None` leaves it as it was written.
-    fn column(&self, at: Span) -> Option<Vec<String>>;
+    fn column(&self, at: Place) -> Option<Vec<String>>;
     /// The columns that `*` or `t.*` stands for: whole names, and the names of the items.
-    fn star(&self, at: Span) -> Option<Vec<(Vec<String>, String)>>;
+    fn star(&self, at: Place) -> Option<Vec<(Vec<String>, String)>>;
     /// The database of a table that was named without one.
-    fn database(&self, at: Span) -> Option<String>;
+    fn database(&self, at: Place) -> Option<String>;
 }
 
 /// Names that are whole already.
@@ -33,15 +38,15 @@ pub trait Names {
 pub struct AsWritten;
 
 impl Names for AsWritten {
-    fn column(&self, _: Span) -> Option<Vec<String>> {
+    fn column(&self, _: Place) -> Option<Vec<String>> {
         None
     }
 
-    fn star(&self, _: Span) -> Option<Vec<(Vec<String>, String)>> {
+    fn star(&self, _: Place) -> Option<Vec<(Vec<String>, String)>> {
         None
     }
 
-    fn database(&self, _: Span) -> Option<String> {
+    fn database(&self, _: Place) -> Option<String> {
         None
     }
 }
@@ -49,7 +54,7 @@ impl Names for AsWritten {
 /// The text of a query. `items` are other names for the items of its first block, `hidden` a database that is not
 /// printed.
 pub fn query_text(
-    query: &ast::Query,
+    query: &Query,
     names: &dyn Names,
     items: Option<&[String]>,
     hidden: Option<&str>,
@@ -87,11 +92,8 @@ fn refuse<T>(what: impl std::fmt::Display) -> Result<T, SqlError> {
     Err(SqlError::NotSupported(format!("a view of {what}")))
 }
 
-/// Functions with a word for their first argument.
-const TAKE_WORDS: &[&str] = &["timestampadd", "timestampdiff", "get_format"];
-
-/// Calls that are printed as operators: (name, operator).
-const ARITHMETIC: &[(&str, char)] = &[("date_add", '+'), ("adddate", '+'), ("date_sub", '-'), ("subdate", '-')];
+/// Functions that are printed under another of their names.
+const SHOWN_AS: &[(&str, &str)] = &[("ceil", "ceiling"), ("substring", "substr")];
 
 type Done = Result<(), SqlError>;
 
@@ -131,37 +133,14 @@ impl Printer<'_> {
 
     // ---- Queries ----
 
-    fn query(&mut self, query: &ast::Query) -> Done {
-        let ast::Query {
-            with,
-            body,
-            order_by,
-            limit_clause,
-            fetch,
-            locks,
-            for_clause,
-            settings,
-            format_clause,
-            pipe_operators,
-        } = query;
-        if fetch.is_some()
-            || for_clause.is_some()
-            || settings.is_some()
-            || format_clause.is_some()
-            || !pipe_operators.is_empty()
-        {
-            return refuse("this query clause");
-        }
-        if let Some(ast::With { with_token: _, recursive, cte_tables }) = with {
+    fn query(&mut self, query: &Query) -> Done {
+        let Query { with, body, order_by, limit, locks } = query;
+        if let Some(With { recursive, ctes }) = with {
             // The names are the body's.
             let items = self.items.take();
             self.put(if *recursive { "with recursive " } else { "with " });
-            self.list(cte_tables, |p, cte| {
-                let ast::Cte { alias, query, from, materialized, closing_paren_token: _ } = cte;
-                if from.is_some() || materialized.is_some() {
-                    return refuse("this WITH");
-                }
-                p.alias(alias)?;
+            self.list(ctes, |p, Cte { alias, query }| {
+                p.alias(alias);
                 p.put(" as ");
                 p.parenthesized(|p| p.query(query))
             })?;
@@ -169,43 +148,28 @@ impl Printer<'_> {
             self.items = items;
         }
         self.body(body)?;
-        if let Some(ast::OrderBy { kind, interpolate: None }) = order_by {
-            let ast::OrderByKind::Expressions(keys) = kind else { return refuse("ORDER BY ALL") };
+        if !order_by.is_empty() {
             self.put(" order by ");
-            self.list(keys, Self::key)?;
+            self.list(order_by, Self::key)?;
         }
-        match limit_clause {
-            None => {}
-            Some(ast::LimitClause::LimitOffset { limit: Some(limit), offset, limit_by }) if limit_by.is_empty() => {
-                self.put(" limit ");
-                if let Some(offset) = offset {
-                    self.expr(&offset.value)?;
-                    self.put(",");
-                }
-                self.expr(limit)?;
-            }
-            Some(ast::LimitClause::OffsetCommaLimit { offset, limit }) => {
-                self.put(" limit ");
+        if let Some(Limit { count, offset }) = limit {
+            self.put(" limit ");
+            if let Some(offset) = offset {
                 self.expr(offset)?;
                 self.put(",");
-                self.expr(limit)?;
             }
-            Some(_) => return refuse("this LIMIT"),
+            self.expr(count)?;
         }
-        for ast::LockClause { lock_type, of, nonblock } in locks {
-            self.put(match lock_type {
-                ast::LockType::Share => " for share",
-                ast::LockType::Update => " for update",
-            });
+        for Lock { share, of, wait } in locks {
+            self.put(if *share { " for share" } else { " for update" });
             if let Some(of) = of {
                 self.put(" of ");
-                let parts = idents(of)?;
-                self.path(&parts);
+                self.path(&of.0);
             }
-            self.put(match nonblock {
-                None => "",
-                Some(ast::NonBlock::Nowait) => " nowait",
-                Some(ast::NonBlock::SkipLocked) => " skip locked",
+            self.put(match wait {
+                LockWait::Wait => "",
+                LockWait::NoWait => " nowait",
+                LockWait::SkipLocked => " skip locked",
             });
         }
         Ok(())
@@ -215,97 +179,55 @@ impl Printer<'_> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.parenthesized(|p| p.query(query)),
-            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+            SetExpr::SetOperation { left, op, all, right } => {
                 self.body(left)?;
                 let word = match op {
-                    ast::SetOperator::Union => "union",
-                    ast::SetOperator::Except => "except",
-                    ast::SetOperator::Intersect => "intersect",
-                    ast::SetOperator::Minus => return refuse("MINUS"),
+                    SetOperator::Union => "union",
+                    SetOperator::Except => "except",
+                    SetOperator::Intersect => "intersect",
                 };
-                let all = match set_quantifier {
-                    ast::SetQuantifier::All => " all",
-                    ast::SetQuantifier::Distinct | ast::SetQuantifier::None => "",
-                    other => return refuse(other),
-                };
+                let all = if *all { " all" } else { "" };
                 let _ = write!(self.out, " {word}{all} ");
                 self.body(right)
             }
-            SetExpr::Values(ast::Values { explicit_row: _, value_keyword: _, rows }) => {
+            SetExpr::Values(rows) => {
                 self.put("values ");
                 self.list(rows, |p, row| {
                     p.put("row");
-                    p.parenthesized(|p| p.exprs(&row.content))
+                    p.parenthesized(|p| p.exprs(row))
                 })
             }
-            other => refuse(other),
         }
     }
 
-    fn select(&mut self, select: &ast::Select) -> Done {
-        let ast::Select {
-            select_token: _,
-            optimizer_hints: _,
+    fn select(&mut self, select: &Select) -> Done {
+        let Select {
+            at: _,
+            hints: _,
             distinct,
-            select_modifiers,
-            top: None,
-            top_before_distinct: _,
+            modifiers,
             projection,
-            exclude: None,
-            into: None,
             from,
-            lateral_views,
-            prewhere: None,
             selection,
-            connect_by,
             group_by,
-            cluster_by,
-            distribute_by,
-            sort_by,
+            rollup,
             having,
-            named_window,
-            qualify: None,
-            window_before_qualify: _,
-            value_table_mode: None,
-            flavor: ast::SelectFlavor::Standard,
-        } = select
-        else {
-            return refuse("this SELECT clause");
-        };
-        if !(lateral_views.is_empty()
-            && connect_by.is_empty()
-            && cluster_by.is_empty()
-            && distribute_by.is_empty()
-            && sort_by.is_empty())
-        {
-            return refuse("this SELECT clause");
-        }
+            windows,
+        } = select;
         self.put("select ");
-        match distinct {
-            None | Some(ast::Distinct::All) => {}
-            Some(ast::Distinct::Distinct) => self.put("distinct "),
-            Some(ast::Distinct::On(_)) => return refuse("DISTINCT ON"),
+        if *distinct {
+            self.put("distinct ");
         }
-        if let Some(modifiers) = select_modifiers {
-            let ast::SelectModifiers {
-                high_priority,
-                straight_join,
-                sql_small_result,
-                sql_big_result,
-                sql_buffer_result,
-                sql_no_cache: _,
-                sql_calc_found_rows,
-            } = modifiers;
-            let words = [
-                (*high_priority, "high_priority "),
-                (*straight_join, "straight_join "),
-                (*sql_small_result, "sql_small_result "),
-                (*sql_big_result, "sql_big_result "),
-                (*sql_buffer_result, "sql_buffer_result "),
-                (*sql_calc_found_rows, "sql_calc_found_rows "),
-            ];
-            words.iter().filter(|w| w.0).for_each(|w| self.put(w.1));
-        }
+        let SelectModifiers { high_priority, straight_join, small_result, big_result, buffer_result, no_cache: _ } =
+            modifiers;
+        let words = [
+            (*high_priority, "high_priority "),
+            (*straight_join, "straight_join "),
+            (*small_result, "sql_small_result "),
+            (*big_result, "sql_big_result "),
+            (*buffer_result, "sql_buffer_result "),
+        ];
+        words.iter().filter(|w| w.0).for_each(|w| self.put(w.1));
         let items = self.items.take();
         let mut number = 0;
         self.list(projection, |p, item| p.item(item, items, &mut number))?;
@@ -317,66 +239,46 @@ impl Printer<'_> {
             self.put(" where ");
             self.expr(condition)?;
         }
-        match group_by {
-            ast::GroupByExpr::Expressions(list, modifiers) => {
-                if !list.is_empty() {
-                    self.put(" group by ");
-                    self.exprs(list)?;
-                }
-                match &modifiers[..] {
-                    [] => {}
-                    [ast::GroupByWithModifier::Rollup] => self.put(" with rollup"),
-                    [other, ..] => return refuse(other),
-                }
-            }
-            ast::GroupByExpr::All(_) => return refuse("GROUP BY ALL"),
+        if !group_by.is_empty() {
+            self.put(" group by ");
+            self.exprs(group_by)?;
+        }
+        if *rollup {
+            self.put(" with rollup");
         }
         if let Some(condition) = having {
             self.put(" having ");
             self.expr(condition)?;
         }
-        if !named_window.is_empty() {
+        if !windows.is_empty() {
             self.put(" window ");
-            self.list(named_window, |p, ast::NamedWindowDefinition(name, window)| {
+            self.list(windows, |p, NamedWindow { name, window }| {
                 p.put(&quoted(&name.value));
                 p.put(" as ");
-                match window {
-                    ast::NamedWindowExpr::NamedWindow(other) => p.put(&quoted(&other.value)),
-                    ast::NamedWindowExpr::WindowSpec(spec) => p.window(spec)?,
-                }
-                Ok(())
+                p.window(window)
             })?;
         }
         Ok(())
     }
 
     /// An item of the select list. `number` is the number of the next column.
-    fn item(&mut self, item: &ast::SelectItem, items: Option<&[String]>, number: &mut usize) -> Done {
+    fn item(&mut self, item: &SelectItem, items: Option<&[String]>, number: &mut usize) -> Done {
         let mut named = |p: &mut Self, name: &str| {
             let name = items.and_then(|items| items.get(*number)).map_or(name, String::as_str);
             *number += 1;
             let _ = write!(p.out, " AS {}", quoted(name));
         };
         let star = match item {
-            ast::SelectItem::UnnamedExpr(e) => {
-                self.expr(e)?;
-                if let Some(name) = own_name(e) {
-                    named(self, &name);
-                } else {
-                    *number += 1;
+            SelectItem::Expr { expr, alias } => {
+                self.expr(expr)?;
+                match alias.as_ref().map(|alias| alias.value.clone()).or_else(|| own_name(expr)) {
+                    Some(name) => named(self, &name),
+                    None => *number += 1,
                 }
                 return Ok(());
             }
-            ast::SelectItem::ExprWithAlias { expr, alias } => {
-                self.expr(expr)?;
-                named(self, &alias.value);
-                return Ok(());
-            }
-            ast::SelectItem::Wildcard(options) => self.names.star(options.wildcard_token.0.span),
-            ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                idents(name)?.first().and_then(|first| self.names.star(first.span))
-            }
-            other => return refuse(other),
+            SelectItem::Star(at) => self.names.star(*at),
+            SelectItem::StarOf(name) => self.names.star(name.at()),
         };
         let Some(columns) = star else { return refuse(item) };
         self.list(&columns, |p, (parts, name)| {
@@ -386,25 +288,17 @@ impl Printer<'_> {
         })
     }
 
-    fn key(&mut self, key: &ast::OrderByExpr) -> Done {
-        let ast::OrderByExpr { expr, options: ast::OrderByOptions { sort, nulls_first: None }, with_fill: None } = key
-        else {
-            return refuse(key);
-        };
+    fn key(&mut self, OrderBy { expr, desc }: &OrderBy) -> Done {
         self.expr(expr)?;
-        match sort {
-            None | Some(ast::OrderBySort::Asc) => Ok(()),
-            Some(ast::OrderBySort::Desc) => {
-                self.put(" desc");
-                Ok(())
-            }
-            Some(_) => refuse(key),
+        if *desc {
+            self.put(" desc");
         }
+        Ok(())
     }
 
     // ---- FROM ----
 
-    fn from(&mut self, from: &[ast::TableWithJoins]) -> Done {
+    fn from(&mut self, from: &[TableWithJoins]) -> Done {
         let mut units = Vec::new();
         from.iter().for_each(|tables| flatten(tables, &mut units));
         for (i, unit) in units.into_iter().enumerate() {
@@ -420,133 +314,102 @@ impl Printer<'_> {
     }
 
     /// Joins, each in its parentheses.
-    fn joins(&mut self, tables: &ast::TableWithJoins) -> Done {
-        use ast::JoinOperator as Op;
+    fn joins(&mut self, tables: &TableWithJoins) -> Done {
         let start = self.out.len();
         self.factor(&tables.relation)?;
-        for join in &tables.joins {
-            if join.global {
-                return refuse("GLOBAL JOIN");
-            }
-            let (word, constraint) = match &join.join_operator {
-                Op::Join(c) | Op::Inner(c) | Op::CrossJoin(c) => ("join", c),
-                Op::StraightJoin(c) => ("straight_join", c),
-                Op::Left(c) | Op::LeftOuter(c) => ("left join", c),
-                Op::Right(c) | Op::RightOuter(c) => ("right join", c),
-                other => return refuse(format!("{other:?}")),
-            };
+        for Join { relation, kind, constraint } in &tables.joins {
             // As in MySQL, a right join is a left join the other way round; not where columns come from both sides.
-            if word == "right join" && matches!(constraint, ast::JoinConstraint::On(_)) {
+            if *kind == JoinKind::Right && matches!(constraint, JoinConstraint::On(_)) {
                 let left = self.out.split_off(start);
                 self.put("(");
-                self.factor(&join.relation)?;
+                self.factor(relation)?;
                 let _ = write!(self.out, " left join {left}");
             } else {
                 self.out.insert(start, '(');
-                let natural = if *constraint == ast::JoinConstraint::Natural { "natural " } else { "" };
+                let natural = if *constraint == JoinConstraint::Natural { "natural " } else { "" };
+                let word = match kind {
+                    JoinKind::Inner => "join",
+                    JoinKind::Straight => "straight_join",
+                    JoinKind::Left => "left join",
+                    JoinKind::Right => "right join",
+                };
                 let _ = write!(self.out, " {natural}{word} ");
-                self.factor(&join.relation)?;
+                self.factor(relation)?;
             }
             match constraint {
-                ast::JoinConstraint::On(condition) => {
+                JoinConstraint::On(condition) => {
                     self.put(" on(");
                     self.expr(condition)?;
                     self.put(")");
                 }
-                ast::JoinConstraint::Using(columns) => {
+                JoinConstraint::Using(columns) => {
                     self.put(" using (");
-                    self.list(columns, |p, name| {
-                        let parts = idents(name)?;
-                        p.path(&parts);
-                        Ok(())
-                    })?;
+                    self.names(columns);
                     self.put(")");
                 }
-                ast::JoinConstraint::Natural | ast::JoinConstraint::None => {}
+                JoinConstraint::Natural | JoinConstraint::None => {}
             }
             self.put(")");
         }
         Ok(())
     }
 
-    fn factor(&mut self, factor: &ast::TableFactor) -> Done {
+    fn factor(&mut self, factor: &TableFactor) -> Done {
         match factor {
-            ast::TableFactor::Table {
-                name,
-                alias,
-                args: None,
-                with_hints,
-                version: None,
-                with_ordinality: false,
-                partitions,
-                json_path: None,
-                sample: None,
-                index_hints,
-            } if with_hints.is_empty() && partitions.is_empty() => {
-                let parts = idents(name)?;
-                match parts.first().and_then(|first| self.names.database(first.span)) {
-                    Some(database) if parts.len() == 1 => {
-                        self.table(&[database, parts[0].value.clone()]);
-                    }
-                    _ => {
-                        let parts: Vec<String> = parts.iter().map(|part| part.value.clone()).collect();
-                        self.table(&parts);
-                    }
+            TableFactor::Table { name, alias, index_hints } => {
+                match (self.names.database(name.at()), name.single()) {
+                    (Some(database), Some(table)) => self.table(&[database, table.value.clone()]),
+                    _ => self.table(&name.parts()),
                 }
                 if let Some(alias) = alias {
-                    self.put(" ");
-                    self.alias(alias)?;
+                    let _ = write!(self.out, " {}", quoted(&alias.value));
                 }
-                for hint in index_hints {
-                    let ast::TableIndexHints { hint_type, index_type: _, for_clause, index_names } = hint;
-                    self.put(match hint_type {
-                        ast::TableIndexHintType::Use => " use index",
-                        ast::TableIndexHintType::Ignore => " ignore index",
-                        ast::TableIndexHintType::Force => " force index",
+                for IndexHint { kind, purpose, indexes } in index_hints {
+                    self.put(match kind {
+                        IndexHintKind::Use => " use index",
+                        IndexHintKind::Ignore => " ignore index",
+                        IndexHintKind::Force => " force index",
                     });
-                    self.put(match for_clause {
+                    self.put(match purpose {
                         None => " (",
-                        Some(ast::TableIndexHintForClause::Join) => " for join (",
-                        Some(ast::TableIndexHintForClause::OrderBy) => " for order by (",
-                        Some(ast::TableIndexHintForClause::GroupBy) => " for group by (",
+                        Some(IndexHintFor::Join) => " for join (",
+                        Some(IndexHintFor::OrderBy) => " for order by (",
+                        Some(IndexHintFor::GroupBy) => " for group by (",
                     });
-                    self.list(index_names, |p, name| {
-                        p.put(&quoted(&name.value));
-                        Ok(())
-                    })?;
+                    self.names(indexes);
                     self.put(")");
                 }
                 Ok(())
             }
-            ast::TableFactor::Derived { lateral, subquery, alias: Some(alias), sample: None } => {
+            TableFactor::Derived { lateral, subquery, alias } => {
                 if *lateral {
                     self.put("lateral ");
                 }
                 self.parenthesized(|p| p.query(subquery))?;
                 self.put(" ");
-                self.alias(alias)
+                self.alias(alias);
+                Ok(())
             }
-            ast::TableFactor::NestedJoin { table_with_joins, alias: None } => match &table_with_joins.joins[..] {
-                [] => self.factor(&table_with_joins.relation),
-                _ => self.joins(table_with_joins),
+            TableFactor::Nested(tables) => match &tables.joins[..] {
+                [] => self.factor(&tables.relation),
+                _ => self.joins(tables),
             },
-            other => refuse(other),
         }
     }
 
-    fn alias(&mut self, alias: &ast::TableAlias) -> Done {
-        let ast::TableAlias { explicit: _, name, columns, at: None } = alias else { return refuse(alias) };
+    fn alias(&mut self, TableAlias { name, columns }: &TableAlias) {
         self.put(&quoted(&name.value));
         if !columns.is_empty() {
-            self.put(" ");
-            self.parenthesized(|p| {
-                p.list(columns, |p, column| {
-                    p.put(&quoted(&column.name.value));
-                    Ok(())
-                })
-            })?;
+            self.put(" (");
+            self.names(columns);
+            self.put(")");
         }
-        Ok(())
+    }
+
+    /// Names with commas between them.
+    fn names(&mut self, names: &[Ident]) {
+        let text: Vec<String> = names.iter().map(|name| quoted(&name.value)).collect();
+        self.put(&text.join(","));
     }
 
     /// `[db.]table`.
@@ -556,7 +419,7 @@ impl Printer<'_> {
         self.put(&text.join("."));
     }
 
-    fn path(&mut self, parts: &[&Ident]) {
+    fn path(&mut self, parts: &[Ident]) {
         let text: Vec<String> = parts.iter().map(|part| quoted(&part.value)).collect();
         self.put(&text.join("."));
     }
@@ -566,17 +429,38 @@ impl Printer<'_> {
     fn expr(&mut self, e: &Expr) -> Done {
         match e {
             Expr::Nested(inner) => self.expr(inner),
-            Expr::Value(v) => self.value(&v.value),
-            Expr::Identifier(name) => self.column(std::slice::from_ref(name)),
-            Expr::CompoundIdentifier(parts) => self.column(parts),
-            Expr::IsNull(a) | Expr::IsUnknown(a) => self.postfix(a, "is null"),
-            Expr::IsNotNull(a) | Expr::IsNotUnknown(a) => self.postfix(a, "is not null"),
-            Expr::IsTrue(a) => self.postfix(a, "is true"),
-            Expr::IsNotTrue(a) => self.postfix(a, "is not true"),
-            Expr::IsFalse(a) => self.postfix(a, "is false"),
-            Expr::IsNotFalse(a) => self.postfix(a, "is not false"),
-            Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
-            Expr::UnaryOp { op, expr } => self.unary(*op, expr),
+            Expr::Literal(value) => {
+                self.value(value);
+                Ok(())
+            }
+            Expr::Param(_) | Expr::Variable(_) => Err(SqlError::ViewSelectVariable),
+            Expr::Column(name) => {
+                let whole = self.names.column(name.at()).unwrap_or_else(|| name.parts());
+                self.whole_column(&whole);
+                Ok(())
+            }
+            Expr::Default => {
+                self.put(&quoted("DEFAULT"));
+                Ok(())
+            }
+            Expr::Inserted(name) => {
+                self.put("values(");
+                self.path(&name.0);
+                self.put(")");
+                Ok(())
+            }
+            Expr::Is { expr, test, negated } => self.parenthesized(|p| {
+                p.expr(expr)?;
+                let test = match test {
+                    IsTest::Null | IsTest::Unknown => "null",
+                    IsTest::True => "true",
+                    IsTest::False => "false",
+                };
+                let _ = write!(p.out, " is {}{test}", if *negated { "not " } else { "" });
+                Ok(())
+            }),
+            Expr::Binary { left, op, right } => self.binary(left, *op, right),
+            Expr::Unary { op, expr } => self.unary(*op, expr),
             Expr::Between { expr, negated, low, high } => self.parenthesized(|p| {
                 p.expr(expr)?;
                 p.put(if *negated { " not between " } else { " between " });
@@ -594,121 +478,90 @@ impl Printer<'_> {
                 p.put(if *negated { " not in " } else { " in " });
                 p.parenthesized(|p| p.query(subquery))
             }),
-            Expr::Like { negated, any: false, expr, pattern, escape_char } => self.negated(*negated, |p| {
+            Expr::Like { negated, expr, pattern, escape } => self.negated(*negated, |p| {
                 p.expr(expr)?;
                 p.put(" like ");
                 p.expr(pattern)?;
-                if let Some(escape) = escape_char {
+                if let Some(escape) = escape {
                     p.put(" escape ");
                     p.expr(escape)?;
                 }
                 Ok(())
             }),
-            Expr::RLike { negated, expr, pattern, regexp: _ } => self.negated(*negated, |p| {
+            Expr::Regexp { negated, expr, pattern } => self.negated(*negated, |p| {
                 p.expr(expr)?;
                 p.put(" regexp ");
                 p.expr(pattern)
             }),
-            Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => self.parenthesized(|p| {
+            Expr::Case { operand, whens, otherwise } => self.parenthesized(|p| {
                 p.put("case");
                 if let Some(operand) = operand {
                     p.put(" ");
                     p.expr(operand)?;
                 }
-                for ast::CaseWhen { condition, result } in conditions {
+                for When { condition, result } in whens {
                     p.put(" when ");
                     p.expr(condition)?;
                     p.put(" then ");
                     p.expr(result)?;
                 }
-                if let Some(e) = else_result {
+                if let Some(e) = otherwise {
                     p.put(" else ");
                     p.expr(e)?;
                 }
                 p.put(" end");
                 Ok(())
             }),
-            Expr::Cast { kind: ast::CastKind::Cast, expr, data_type, format: None } => self.cast(expr, data_type),
-            Expr::Convert {
-                is_try: false,
-                expr,
-                data_type: Some(ty),
-                charset: None,
-                target_before_value: _,
-                styles,
-            } if styles.is_empty() => self.cast(expr, ty),
-            Expr::Convert {
-                is_try: false,
-                expr,
-                data_type: None,
-                charset: Some(charset),
-                target_before_value: _,
-                styles,
-            } if styles.is_empty() => {
+            Expr::Cast { expr, ty } => {
+                self.put("cast(");
+                self.expr(expr)?;
+                let _ = write!(self.out, " as {})", ty.to_string().to_lowercase());
+                Ok(())
+            }
+            Expr::ConvertUsing { expr, charset } => {
                 self.put("convert(");
                 self.expr(expr)?;
-                let _ = write!(self.out, " using {})", charset.to_string().trim_matches('`'));
+                let _ = write!(self.out, " using {charset})");
                 Ok(())
             }
             Expr::Collate { expr, collation } => self.parenthesized(|p| {
                 p.expr(expr)?;
-                let _ = write!(p.out, " collate {}", collation.to_string().trim_matches('`'));
+                let _ = write!(p.out, " collate {collation}");
                 Ok(())
             }),
-            Expr::TypedString(ast::TypedString { data_type, value, uses_odbc_syntax: _ }) => {
-                let _ = write!(self.out, "{data_type}");
-                self.value(&value.value)
+            Expr::Temporal { kind, text } => {
+                let _ = write!(self.out, "{kind}{}", literal(text));
+                Ok(())
             }
-            Expr::Extract { field, syntax: _, expr } => {
-                let _ = write!(self.out, "extract({} from ", field.to_string().to_lowercase());
+            Expr::Extract { unit, expr } => {
+                let _ = write!(self.out, "extract({} from ", unit.to_lowercase());
                 self.expr(expr)?;
                 self.put(")");
                 Ok(())
             }
-            Expr::Position { expr, r#in } => self.call("locate", &[expr, r#in]),
-            Expr::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
-                self.put("substr(");
-                self.expr(expr)?;
-                self.put(",");
-                match substring_from {
-                    Some(from) => self.expr(from)?,
-                    None => self.put("1"),
-                }
-                if let Some(length) = substring_for {
-                    self.put(",");
-                    self.expr(length)?;
-                }
-                self.put(")");
-                Ok(())
-            }
-            Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
-                let side = match trim_where {
-                    Some(ast::TrimWhereField::Leading) => "leading ",
-                    Some(ast::TrimWhereField::Trailing) => "trailing ",
-                    None | Some(ast::TrimWhereField::Both) => "both ",
+            Expr::Trim { side, what, expr } => {
+                let side = match side {
+                    TrimSide::Both => "both",
+                    TrimSide::Leading => "leading",
+                    TrimSide::Trailing => "trailing",
                 };
-                match (trim_what, side) {
-                    (None, "leading ") => return self.call("ltrim", &[expr]),
-                    (None, "trailing ") => return self.call("rtrim", &[expr]),
-                    (None, _) => return self.call("trim", &[expr]),
-                    (Some(what), side) => {
-                        let _ = write!(self.out, "trim({side}");
-                        self.expr(what)?;
-                        self.put(" from ");
-                        self.expr(expr)?;
-                        self.put(")");
-                    }
-                }
+                let _ = write!(self.out, "trim({side} ");
+                self.expr(what)?;
+                self.put(" from ");
+                self.expr(expr)?;
+                self.put(")");
                 Ok(())
             }
-            Expr::Ceil { expr, field: WHOLE } => self.call("ceiling", &[expr]),
-            Expr::Floor { expr, field: WHOLE } => self.call("floor", &[expr]),
-            Expr::Interval(interval) => self.interval(interval),
+            Expr::AddInterval { date, subtract, interval } => self.parenthesized(|p| {
+                p.expr(date)?;
+                p.put(if *subtract { " - " } else { " + " });
+                p.interval(interval)
+            }),
             Expr::Function(f) => self.function(f),
-            Expr::MemberOf(m) => self.parenthesized(|p| {
-                p.expr(&m.value)?;
+            Expr::MemberOf { value, array } => self.parenthesized(|p| {
+                p.expr(value)?;
                 p.put(" member of (");
-                p.expr(&m.array)?;
+                p.expr(array)?;
                 p.put(")");
                 Ok(())
             }),
@@ -728,31 +581,16 @@ impl Printer<'_> {
                     }
                 }
             }
-            Expr::AnyOp { left, compare_op, right, is_some: _ } => self.parenthesized(|p| {
+            Expr::Quantified { left, op, all, subquery } => self.parenthesized(|p| {
                 p.expr(left)?;
-                let _ = write!(p.out, " {compare_op} any ");
-                p.expr(right)
+                let _ = write!(p.out, " {op} {} ", if *all { "all" } else { "any" });
+                p.parenthesized(|p| p.query(subquery))
             }),
-            Expr::AllOp { left, compare_op, right } => self.parenthesized(|p| {
-                p.expr(left)?;
-                let _ = write!(p.out, " {compare_op} all ");
-                p.expr(right)
-            }),
-            Expr::Tuple(items) => self.parenthesized(|p| p.exprs(items)),
-            other => refuse(other),
+            Expr::Row { items, explicit } => {
+                self.put(if *explicit { "row" } else { "" });
+                self.parenthesized(|p| p.exprs(items))
+            }
         }
-    }
-
-    fn column(&mut self, parts: &[Ident]) -> Done {
-        let [first, ..] = parts else { return Ok(()) };
-        if first.quote_style.is_none() && first.value.starts_with('@') {
-            return Err(SqlError::ViewSelectVariable);
-        }
-        match self.names.column(first.span) {
-            Some(whole) => self.whole_column(&whole),
-            None => self.whole_column(&parts.iter().map(|part| part.value.clone()).collect::<Vec<_>>()),
-        }
-        Ok(())
     }
 
     /// `[db.][table.]column`.
@@ -762,45 +600,33 @@ impl Printer<'_> {
         self.put(&text.join("."));
     }
 
-    fn value(&mut self, value: &Value) -> Done {
+    fn value(&mut self, value: &Literal) {
         match value {
-            Value::Number(text, _) => self.put(text),
-            Value::SingleQuotedString(s) | Value::DoubleQuotedString(s) | Value::NationalStringLiteral(s) => {
-                self.put(&literal(s));
-            }
-            Value::Boolean(b) => self.put(if *b { "true" } else { "false" }),
-            Value::Null => self.put("NULL"),
-            Value::TripleSingleQuotedByteStringLiteral(hex) => {
-                let bytes = sql_base::unhex(hex).unwrap_or_default();
-                match std::str::from_utf8(&bytes) {
-                    Ok(text) => {
-                        self.put("_binary");
-                        self.put(&literal(text));
-                    }
-                    Err(_) => {
-                        let _ = write!(self.out, "cast(0x{hex} as binary)");
-                    }
+            Literal::Number(text) => self.put(text),
+            Literal::Text(text) => self.put(&literal(text)),
+            Literal::Boolean(truth) => self.put(if *truth { "true" } else { "false" }),
+            Literal::Null => self.put("NULL"),
+            Literal::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => {
+                    self.put("_binary");
+                    self.put(&literal(text));
                 }
+                Err(_) => {
+                    self.put("cast(0x");
+                    bytes.iter().for_each(|byte| {
+                        let _ = write!(self.out, "{byte:02X}");
+                    });
+                    self.put(" as binary)");
+                }
+            },
+            Literal::Hex(digits) if digits.is_empty() => self.put("x''"),
+            Literal::Hex(digits) => {
+                let _ = write!(self.out, "0x{digits}");
             }
-            Value::HexStringLiteral(hex) if hex.is_empty() => self.put("x''"),
-            Value::HexStringLiteral(hex) => {
-                let _ = write!(self.out, "0x{hex}");
+            Literal::Bits(digits) => {
+                let _ = write!(self.out, "b'{digits}'");
             }
-            Value::SingleQuotedByteStringLiteral(bits) => {
-                let _ = write!(self.out, "b'{bits}'");
-            }
-            Value::Placeholder(_) => return Err(SqlError::ViewSelectVariable),
-            other => return refuse(other),
         }
-        Ok(())
-    }
-
-    fn postfix(&mut self, e: &Expr, text: &str) -> Done {
-        self.parenthesized(|p| {
-            p.expr(e)?;
-            let _ = write!(p.out, " {text}");
-            Ok(())
-        })
     }
 
     /// `(…)` or `(not((…)))`.
@@ -820,46 +646,32 @@ impl Printer<'_> {
         self.parenthesized(|p| p.list(args, |p, e| p.expr(e)))
     }
 
-    fn cast(&mut self, e: &Expr, ty: &ast::DataType) -> Done {
-        self.put("cast(");
-        self.expr(e)?;
-        let _ = write!(self.out, " as {})", ty.to_string().to_lowercase());
-        Ok(())
-    }
-
-    fn unary(&mut self, op: ast::UnaryOperator, e: &Expr) -> Done {
-        use ast::UnaryOperator as U;
-        match op {
-            U::Plus => self.expr(e),
+    fn unary(&mut self, op: UnaryOp, e: &Expr) -> Done {
+        let sign = match op {
+            UnaryOp::Plus => return self.expr(e),
             // The least number is no number without its sign.
-            U::Minus if matches!(e, Expr::Value(v) if matches!(v.value, Value::Number(..))) => {
+            UnaryOp::Minus if matches!(e, Expr::Literal(Literal::Number(_))) => {
                 self.put("-");
-                self.expr(e)
+                return self.expr(e);
             }
-            U::Minus => {
-                self.put("-");
-                self.parenthesized(|p| p.expr(e))
-            }
-            U::BitwiseNot => {
-                self.put("~");
-                self.parenthesized(|p| p.expr(e))
-            }
-            U::Not | U::BangNot => {
+            UnaryOp::Minus => "-",
+            UnaryOp::BitNot => "~",
+            UnaryOp::Not | UnaryOp::Bang => {
                 self.put("(not(");
                 self.expr(e)?;
                 self.put("))");
-                Ok(())
+                return Ok(());
             }
-            other => refuse(other),
-        }
+        };
+        self.put(sign);
+        self.parenthesized(|p| p.expr(e))
     }
 
-    fn binary(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Done {
-        use BinaryOperator as B;
-        if matches!(op, B::And | B::Or) {
+    fn binary(&mut self, left: &Expr, op: BinaryOp, right: &Expr) -> Done {
+        if matches!(op, BinaryOp::And | BinaryOp::Or) {
             let mut operands = Vec::new();
             chain(op, left, right, &mut operands);
-            let word = if *op == B::And { " and " } else { " or " };
+            let word = if op == BinaryOp::And { " and " } else { " or " };
             return self.parenthesized(|p| {
                 for (i, operand) in operands.iter().enumerate() {
                     if i > 0 {
@@ -870,176 +682,84 @@ impl Printer<'_> {
                 Ok(())
             });
         }
-        let word = match op {
-            B::Eq => "=",
-            B::NotEq => "<>",
-            B::Lt => "<",
-            B::LtEq => "<=",
-            B::Gt => ">",
-            B::GtEq => ">=",
-            B::Spaceship => "<=>",
-            B::Plus => "+",
-            B::Minus => "-",
-            B::Multiply => "*",
-            B::Divide => "/",
-            B::Modulo => "%",
-            B::MyIntegerDivide | B::DuckIntegerDivide => "DIV",
-            B::Xor => "xor",
-            B::BitwiseOr => "|",
-            B::BitwiseAnd => "&",
-            B::BitwiseXor | B::PGBitwiseXor => "^",
-            B::PGBitwiseShiftLeft => "<<",
-            B::PGBitwiseShiftRight => ">>",
-            B::Regexp => "regexp",
-            // The token exists only under PIPES_AS_CONCAT.
-            B::StringConcat => return self.call("concat", &[left, right]),
-            B::Arrow => return self.call("json_extract", &[left, right]),
-            B::LongArrow => {
+        match op {
+            BinaryOp::Concat => return self.call("concat", &[left, right]),
+            BinaryOp::JsonExtract => return self.call("json_extract", &[left, right]),
+            BinaryOp::JsonUnquote => {
                 self.put("json_unquote(");
                 self.call("json_extract", &[left, right])?;
                 self.put(")");
                 return Ok(());
             }
-            other => return refuse(other),
-        };
+            _ => {}
+        }
         self.parenthesized(|p| {
             p.expr(left)?;
-            let _ = write!(p.out, " {word} ");
+            let _ = match op {
+                BinaryOp::Xor => write!(p.out, " xor "),
+                op => write!(p.out, " {op} "),
+            };
             p.expr(right)
         })
     }
 
-    fn interval(&mut self, interval: &ast::Interval) -> Done {
-        let ast::Interval {
-            value,
-            leading_field,
-            leading_precision: None,
-            last_field,
-            fractional_seconds_precision: None,
-        } = interval
-        else {
-            return refuse(interval);
-        };
+    fn interval(&mut self, Interval { value, unit }: &Interval) -> Done {
         self.put("interval ");
         self.expr(value)?;
-        match (leading_field, last_field) {
-            (Some(unit), None) => {
-                let _ = write!(self.out, " {}", unit.to_string().to_lowercase());
-            }
-            (Some(a), Some(b)) => {
-                let _ = write!(self.out, " {}_{}", a.to_string().to_lowercase(), b.to_string().to_lowercase());
-            }
-            _ => return refuse(interval),
-        }
+        let _ = write!(self.out, " {}", unit.to_lowercase());
         Ok(())
     }
 
-    fn function(&mut self, f: &ast::Function) -> Done {
-        let ast::Function {
-            name,
-            uses_odbc_syntax: _,
-            parameters: ast::FunctionArguments::None,
-            args,
-            within_group,
-            filter: None,
-            null_treatment,
-            over,
-        } = f
-        else {
-            return refuse(f);
-        };
-        let [name] = &idents(name)?[..] else { return refuse(f) };
-        if !within_group.is_empty() {
-            return refuse(f);
+    fn function(&mut self, f: &Function) -> Done {
+        let Function { name, word, star, distinct, args, order_by, separator, nulls, over } = f;
+        let called = name.value.to_lowercase();
+        let shown = SHOWN_AS.iter().find(|(alias, _)| *alias == called).map_or(&called[..], |(_, shown)| shown);
+        self.put(shown);
+        self.put(if *distinct { "(distinct " } else { "(" });
+        if let Some(word) = word {
+            self.put(word);
+            self.put(if args.is_empty() { "" } else { "," });
         }
-        let name = name.value.to_lowercase();
-        let none = ast::FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
-        let list = match args {
-            ast::FunctionArguments::None => &none,
-            ast::FunctionArguments::List(list) => list,
-            ast::FunctionArguments::Subquery(query) => {
-                self.put(&name);
-                return self.parenthesized(|p| p.parenthesized(|p| p.query(query)));
+        if *star {
+            // Which counts rows as any constant does.
+            self.put("0");
+        }
+        self.exprs(args)?;
+        if !order_by.is_empty() {
+            self.put(" order by ");
+            self.list(order_by, Self::key)?;
+        }
+        match separator {
+            Some(separator) => {
+                let _ = write!(self.out, " separator {}", literal(separator));
             }
-        };
-        let ast::FunctionArgumentList { duplicate_treatment, args, clauses } = list;
-        if let [
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(date)),
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Interval(i))),
-        ] = &args[..]
-            && let Some((_, operator)) = ARITHMETIC.iter().find(|(call, _)| *call == name)
-        {
-            return self.parenthesized(|p| {
-                p.expr(date)?;
-                let _ = write!(p.out, " {operator} ");
-                p.interval(i)
-            });
-        }
-        self.put(&name);
-        self.put("(");
-        match duplicate_treatment {
-            None | Some(ast::DuplicateTreatment::All) => {}
-            Some(ast::DuplicateTreatment::Distinct) => self.put("distinct "),
-        }
-        let takes_word = TAKE_WORDS.contains(&name.as_str());
-        let mut first = true;
-        self.list(args, |p, arg| {
-            let is_first = std::mem::take(&mut first);
-            match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(word))) if takes_word && is_first => {
-                    p.put(&word.value);
-                    Ok(())
-                }
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => p.expr(e),
-                // Which counts rows as any constant does.
-                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if name == "count" => {
-                    p.put("0");
-                    Ok(())
-                }
-                other => refuse(other),
-            }
-        })?;
-        let mut separator = (name == "group_concat").then(|| ",".to_owned());
-        for clause in clauses {
-            match clause {
-                ast::FunctionArgumentClause::OrderBy(keys) => {
-                    self.put(" order by ");
-                    self.list(keys, Self::key)?;
-                }
-                ast::FunctionArgumentClause::Separator(s) => match &s.value {
-                    Value::SingleQuotedString(s) | Value::DoubleQuotedString(s) => separator = Some(s.clone()),
-                    other => return refuse(other),
-                },
-                other => return refuse(other),
-            }
-        }
-        if let Some(separator) = separator {
-            let _ = write!(self.out, " separator {}", literal(&separator));
+            None if called == "group_concat" => self.put(" separator ','"),
+            None => {}
         }
         self.put(")");
-        match null_treatment {
+        match nulls {
             None => {}
-            Some(ast::NullTreatment::RespectNulls) => self.put(" respect nulls"),
-            Some(ast::NullTreatment::IgnoreNulls) => self.put(" ignore nulls"),
+            Some(Nulls::Respect) => self.put(" respect nulls"),
+            Some(Nulls::Ignore) => self.put(" ignore nulls"),
         }
         match over {
             None => {}
-            Some(ast::WindowType::NamedWindow(name)) => {
+            Some(Over::Named(name)) => {
                 let _ = write!(self.out, " over {}", quoted(&name.value));
             }
-            Some(ast::WindowType::WindowSpec(spec)) => {
+            Some(Over::Window(window)) => {
                 self.put(" over ");
-                self.window(spec)?;
+                self.window(window)?;
             }
         }
         Ok(())
     }
 
-    fn window(&mut self, spec: &ast::WindowSpec) -> Done {
-        let ast::WindowSpec { window_name, partition_by, order_by, window_frame } = spec;
+    fn window(&mut self, window: &Window) -> Done {
+        let Window { base, partition_by, order_by, frame } = window;
         self.put("(");
         let mut gap = "";
-        if let Some(name) = window_name {
+        if let Some(name) = base {
             self.put(&quoted(&name.value));
             gap = " ";
         }
@@ -1053,13 +773,17 @@ impl Printer<'_> {
             self.list(order_by, Self::key)?;
             gap = " ";
         }
-        if let Some(ast::WindowFrame { units, start_bound, end_bound }) = window_frame {
-            let _ = write!(self.out, "{gap}{} ", units.to_string().to_lowercase());
-            match end_bound {
-                None => self.bound(start_bound)?,
+        if let Some(Frame { units, start, end }) = frame {
+            let units = match units {
+                FrameUnits::Rows => "rows",
+                FrameUnits::Range => "range",
+            };
+            let _ = write!(self.out, "{gap}{units} ");
+            match end {
+                None => self.bound(start)?,
                 Some(end) => {
                     self.put("between ");
-                    self.bound(start_bound)?;
+                    self.bound(start)?;
                     self.put(" and ");
                     self.bound(end)?;
                 }
@@ -1069,39 +793,30 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn bound(&mut self, bound: &ast::WindowFrameBound) -> Done {
-        use ast::WindowFrameBound as B;
-        match bound {
-            B::CurrentRow => self.put("current row"),
-            B::Preceding(None) => self.put("unbounded preceding"),
-            B::Following(None) => self.put("unbounded following"),
-            B::Preceding(Some(e)) => {
-                self.expr(e)?;
-                self.put(" preceding");
+    fn bound(&mut self, bound: &FrameBound) -> Done {
+        let (offset, side) = match bound {
+            FrameBound::CurrentRow => {
+                self.put("current row");
+                return Ok(());
             }
-            B::Following(Some(e)) => {
-                self.expr(e)?;
-                self.put(" following");
-            }
+            FrameBound::Preceding(offset) => (offset, " preceding"),
+            FrameBound::Following(offset) => (offset, " following"),
+        };
+        match offset {
+            None => self.put("unbounded"),
+            Some(FrameOffset::Value(e)) => self.expr(e)?,
+            Some(FrameOffset::Interval(interval)) => self.interval(interval)?,
         }
+        self.put(side);
         Ok(())
     }
 }
 
-/// `CEIL(x)`, and not to some digit or unit of time.
-const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime);
-
 /// Operands of a chain of one operator, in order. A long chain is deep on its left.
-fn chain<'a>(op: &BinaryOperator, left: &'a Expr, right: &'a Expr, out: &mut Vec<&'a Expr>) {
-    let same = |e: &'a Expr| {
-        let mut e = e;
-        while let Expr::Nested(inner) = e {
-            e = inner;
-        }
-        match e {
-            Expr::BinaryOp { left, op: other, right } if other == op => Some((&**left, &**right)),
-            _ => None,
-        }
+fn chain<'a>(op: BinaryOp, left: &'a Expr, right: &'a Expr, out: &mut Vec<&'a Expr>) {
+    let same = |e: &'a Expr| match e.without_parentheses() {
+        Expr::Binary { left, op: other, right } if *other == op => Some((&**left, &**right)),
+        _ => None,
     };
     let mut rights = vec![right];
     let mut left = left;
@@ -1120,53 +835,29 @@ fn chain<'a>(op: &BinaryOperator, left: &'a Expr, right: &'a Expr, out: &mut Vec
 
 /// What is joined without a condition, so that it may stand in one row.
 enum Unit<'a> {
-    Factor(&'a ast::TableFactor),
-    Joins(&'a ast::TableWithJoins),
+    Factor(&'a TableFactor),
+    Joins(&'a TableWithJoins),
 }
 
-fn flatten<'a>(tables: &'a ast::TableWithJoins, out: &mut Vec<Unit<'a>>) {
-    if !tables.joins.iter().all(|join| on(join).is_some_and(|c| *c == ast::JoinConstraint::None)) {
+fn flatten<'a>(tables: &'a TableWithJoins, out: &mut Vec<Unit<'a>>) {
+    let free = |join: &Join| join.kind == JoinKind::Inner && join.constraint == JoinConstraint::None;
+    if !tables.joins.iter().all(free) {
         return out.push(Unit::Joins(tables));
     }
     for factor in std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)) {
         match factor {
-            ast::TableFactor::NestedJoin { table_with_joins, alias: None } => flatten(table_with_joins, out),
+            TableFactor::Nested(tables) => flatten(tables, out),
             factor => out.push(Unit::Factor(factor)),
         }
     }
 }
 
-/// The condition of an inner join.
-fn on(join: &ast::Join) -> Option<&ast::JoinConstraint> {
-    match &join.join_operator {
-        ast::JoinOperator::Join(c) | ast::JoinOperator::Inner(c) | ast::JoinOperator::CrossJoin(c) if !join.global => {
-            Some(c)
-        }
-        _ => None,
-    }
-}
-
-fn idents(name: &ast::ObjectName) -> Result<Vec<&Ident>, SqlError> {
-    name.0
-        .iter()
-        .map(|part| match part {
-            ast::ObjectNamePart::Identifier(ident) => Ok(ident),
-            other => refuse(other),
-        })
-        .collect()
-}
-
 /// The name of an item that was given none: the column's, or the text of a string.
 fn own_name(e: &Expr) -> Option<String> {
-    match e {
-        Expr::Identifier(name) => Some(name.value.clone()),
-        Expr::CompoundIdentifier(parts) => parts.last().map(|part| part.value.clone()),
-        Expr::Nested(inner) => own_name(inner),
-        Expr::Value(v) => match &v.value {
-            Value::SingleQuotedString(s) => Some(s.clone()),
-            Value::Null => Some("NULL".to_owned()),
-            _ => None,
-        },
+    match e.without_parentheses() {
+        Expr::Column(name) => Some(name.last().to_owned()),
+        Expr::Literal(Literal::Text(text)) => Some(text.clone()),
+        Expr::Literal(Literal::Null) => Some("NULL".to_owned()),
         _ => None,
     }
 }

@@ -1,13 +1,13 @@
 //! `CREATE`, `DROP`, `TRUNCATE`, `RENAME`, columns, keys, table options and placement options.
 
+use crate::grammar::Token;
 use sql_base::SqlError;
-use sqlparser::ast::{Expr, UnaryOperator, Value};
-use sqlparser::tokenizer::Token;
 
+use super::ast::{Expr, Literal, UnaryOp};
 use super::{
-    Algorithm, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Generated, IndexDef,
-    IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser, TableOptions,
-    TypeKind, ViewMode,
+    Algorithm, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Dropped, Generated,
+    IndexDef, IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser,
+    TableOptions, TypeKind, ViewMode,
 };
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.
@@ -170,6 +170,20 @@ impl StatementParser<'_> {
         Ok(Statement::Ddl(Ddl::TruncateTable(self.table_name()?)))
     }
 
+    /// `RECOVER TABLE t`, `RECOVER TABLE BY JOB n`, `FLASHBACK TABLE t [TO name]`.
+    pub(super) fn recover(&mut self, word: &str) -> Parsed<Statement> {
+        if !self.eat("TABLE") {
+            return self.refuse(word);
+        }
+        if word == "RECOVER" && self.eat("BY JOB") {
+            let job = self.unsigned()?;
+            return Ok(Statement::Ddl(Ddl::RecoverTable { dropped: Dropped::ByJob(job), name: None }));
+        }
+        let dropped = Dropped::Table(self.table_name()?);
+        let name = if word == "FLASHBACK" && self.eat("TO") { Some(self.name()?) } else { None };
+        Ok(Statement::Ddl(Ddl::RecoverTable { dropped, name }))
+    }
+
     pub(super) fn rename(&mut self) -> Parsed<Statement> {
         if self.is("USER") {
             return self.refuse("RENAME");
@@ -232,7 +246,7 @@ impl StatementParser<'_> {
         self.eat_token(&Token::Eq);
         let quoted = !matches!(self.peek(), Token::Word(w) if w.quote_style.is_none());
         let name = if self.is("DEFAULT") { self.any_word()? } else { self.string_or_word()? };
-        let is_string = quoted && !matches!(&self.p.get_current_token().token, Token::Word(_));
+        let is_string = quoted && !matches!(&self.p.last_token().token, Token::Word(_));
         Ok(match name.eq_ignore_ascii_case("default") && (!quoted || is_string) {
             true => PolicyRef::Default,
             false => PolicyRef::Named(name),
@@ -720,29 +734,24 @@ impl StatementParser<'_> {
             self.eat_token(&Token::Plus);
         }
         let value = match self.peek() {
-            Token::Number(..) | Token::SingleQuotedString(_) | Token::HexStringLiteral(_) => self.p.parse_prefix()?,
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::HexStringLiteral(_) => self.p.operand()?,
             Token::SingleQuotedByteStringLiteral(_) | Token::TripleSingleQuotedByteStringLiteral(_) => {
-                self.p.parse_prefix()?
+                self.p.operand()?
             }
             Token::Word(w) if w.quote_style.is_none() => {
                 let literal = ["NULL", "TRUE", "FALSE", "DATE", "TIME", "TIMESTAMP"].iter().any(|k| self.is(k));
                 if !literal && *self.peek_nth(1) != Token::LParen {
                     return self.unexpected();
                 }
-                self.p.parse_prefix()?
+                self.p.operand()?
             }
             _ => return self.unexpected(),
         };
         Ok(DefaultValue::Expr(match minus {
             false => value,
             true => match value {
-                Expr::Value(mut v) if matches!(v.value, Value::Number(..)) => {
-                    if let Value::Number(n, _) = &mut v.value {
-                        n.insert(0, '-');
-                    }
-                    Expr::Value(v)
-                }
-                other => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(other) },
+                Expr::Literal(Literal::Number(n)) => Expr::Literal(Literal::Number(format!("-{n}"))),
+                other => Expr::Unary { op: UnaryOp::Minus, expr: Box::new(other) },
             },
         }))
     }

@@ -1,7 +1,7 @@
 //! A statement's text without what differs from one run to the next: constants become `?`, lists of them `...`, words are in
 //! lower case, comments and spaces are gone. Statements with one such text count as one in summaries.
 
-use sqlparser::tokenizer::Token;
+use crate::grammar::Token;
 
 use crate::lexer::{LexMode, readable};
 

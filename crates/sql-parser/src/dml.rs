@@ -1,14 +1,10 @@
-//! Queries and data changes: `sqlparser`'s grammar, with MySQL's modifiers around it.
+//! Queries and data changes: MySQL's modifiers around what the grammar reads.
 
 use sql_base::SqlError;
-use sqlparser::ast::helpers::attached_token::AttachedToken;
-use sqlparser::ast::{
-    Join, JoinConstraint, JoinOperator, LockClause, LockType, MysqlInsertPriority, NonBlock, Query, SqliteOnConflict,
-    Statement as Tree, With,
-};
-use sqlparser::tokenizer::Token;
 
-use super::{Parsed, Statement, StatementParser, Stop};
+use super::ast::{Cte, Join, JoinConstraint, JoinKind, Query, Update, With};
+use super::grammar::Token;
+use super::{Parsed, Statement, StatementParser};
 
 impl StatementParser<'_> {
     pub(super) fn query_statement(&mut self) -> Parsed<Statement> {
@@ -38,53 +34,24 @@ impl StatementParser<'_> {
     fn change_with(&mut self) -> Parsed<Statement> {
         self.expect("WITH")?;
         let recursive = self.eat("RECURSIVE");
-        let cte_tables = self.comma_separated(|s| Ok(s.p.parse_cte()?))?;
-        let named = Some(Box::new(With { with_token: AttachedToken::empty(), recursive, cte_tables }));
+        let ctes: Vec<Cte> = self.comma_separated(|s| s.p.cte())?;
+        let named = Some(With { recursive, ctes });
         let mut statement = match self.eat_any(&["UPDATE", "DELETE"]) {
             Some("UPDATE") => self.update()?,
             Some(_) => self.delete()?,
             None => return self.unexpected(),
         };
-        if let Statement::Update { with, .. } | Statement::Delete { with, .. } = &mut statement {
-            *with = named;
+        match &mut statement {
+            Statement::Update(update) => update.with = named,
+            Statement::Delete(delete) => delete.with = named,
+            _ => {}
         }
         Ok(statement)
     }
 
     pub(super) fn query(&mut self) -> Parsed<Box<Query>> {
         self.refuse_select_into()?;
-        let mut query = self.p.parse_query()?;
-        self.more_locks(&mut query.locks)?;
-        if self.eat("LOCK IN SHARE MODE") {
-            query.locks.push(LockClause { lock_type: LockType::Share, of: None, nonblock: None });
-        }
-        Ok(query)
-    }
-
-    /// What the grammar leaves of `FOR UPDATE OF a, b NOWAIT FOR SHARE OF c`, because its clause has one table: each
-    /// table becomes a clause of its own.
-    fn more_locks(&mut self, locks: &mut Vec<LockClause>) -> Parsed<()> {
-        while let Some(last) = locks.last_mut()
-            && last.of.is_some()
-        {
-            let lock_type = last.lock_type;
-            if last.nonblock.is_none() && self.p.consume_token(&Token::Comma) {
-                let of = Some(self.p.parse_object_name(false)?);
-                let nonblock = if self.eat("NOWAIT") {
-                    Some(NonBlock::Nowait)
-                } else if self.eat("SKIP LOCKED") {
-                    Some(NonBlock::SkipLocked)
-                } else {
-                    None
-                };
-                locks.push(LockClause { lock_type, of, nonblock });
-            } else if self.eat("FOR") {
-                locks.push(self.p.parse_lock()?);
-            } else {
-                break;
-            }
-        }
-        Ok(())
+        self.p.query()
     }
 
     /// `SELECT … INTO OUTFILE 'f'`, `INTO DUMPFILE`, `INTO @a`: named before the grammar takes it for something else.
@@ -107,46 +74,20 @@ impl StatementParser<'_> {
 
     /// After `INSERT` or `REPLACE`.
     pub(super) fn insert(&mut self, replace: bool) -> Parsed<Statement> {
-        let token = self.p.get_current_token().clone();
-        let tree = if replace { self.p.parse_replace(token)? } else { self.p.parse_insert(token)? };
-        match tree {
-            Tree::Insert(insert) => {
-                let foreign = insert.or.is_some() || insert.has_table_keyword || insert.output.is_some();
-                if foreign || insert.table_alias.is_some() || insert.settings.is_some() {
-                    return self.unsupported("this form of INSERT");
-                }
-                if insert.priority == Some(MysqlInsertPriority::Delayed) {
-                    let (old, new) =
-                        if replace { ("REPLACE DELAYED", "REPLACE") } else { ("INSERT DELAYED", "INSERT") };
-                    self.warnings.push(SqlError::SyntaxConverted { old, new });
-                }
-                Ok(Statement::Insert(Box::new(insert)))
-            }
-            _ => self.unsupported("this form of INSERT"),
+        let (insert, delayed) = self.p.insert(replace)?;
+        if delayed {
+            let (old, new) = if replace { ("REPLACE DELAYED", "REPLACE") } else { ("INSERT DELAYED", "INSERT") };
+            self.warnings.push(SqlError::SyntaxConverted { old, new });
         }
+        Ok(Statement::Insert(Box::new(insert)))
     }
 
-    /// After `UPDATE`. `IGNORE` is kept in `or`.
+    /// After `UPDATE`.
     pub(super) fn update(&mut self) -> Parsed<Statement> {
-        let token = self.p.get_current_token().clone();
         self.eat("LOW_PRIORITY");
         let ignore = self.eat("IGNORE");
-        let comma_list = self.update_has_comma_list();
-        if comma_list {
-            return self.update_of_list(ignore);
-        }
-        match self.p.parse_update(token)? {
-            Tree::Update(mut update) => {
-                if update.or.is_some() || update.output.is_some() {
-                    return self.unsupported("this form of UPDATE");
-                }
-                if ignore {
-                    update.or = Some(SqliteOnConflict::Ignore);
-                }
-                Ok(Statement::Update { with: None, update: Box::new(update) })
-            }
-            _ => self.unexpected(),
-        }
+        let update = if self.update_has_comma_list() { self.update_of_list()? } else { self.p.update()? };
+        Ok(Statement::Update(Box::new(Update { ignore, ..update })))
     }
 
     /// Is there a comma between the tables and `SET`?
@@ -166,46 +107,28 @@ impl StatementParser<'_> {
     }
 
     /// `UPDATE t1, t2 SET …`: a comma is an inner join without condition.
-    fn update_of_list(&mut self, ignore: bool) -> Parsed<Statement> {
-        let mut tables = self.comma_separated(|s| Ok(s.p.parse_table_and_joins()?))?.into_iter();
+    fn update_of_list(&mut self) -> Parsed<Update> {
+        let mut tables = self.comma_separated(|s| s.p.table_with_joins())?.into_iter();
         let Some(mut table) = tables.next() else { return self.unexpected() };
         for other in tables {
-            table.joins.push(Join {
-                relation: other.relation,
-                global: false,
-                join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
-            });
+            let (kind, constraint) = (JoinKind::Inner, JoinConstraint::None);
+            table.joins.push(Join { relation: other.relation, kind, constraint });
             table.joins.extend(other.joins);
         }
         self.expect("SET")?;
-        let assignments = self.comma_separated(|s| Ok(s.p.parse_assignment()?))?;
+        let assignments = self.comma_separated(|s| s.p.assignment())?;
         let selection = if self.eat("WHERE") { Some(self.expr()?) } else { None };
-        let update = sqlparser::ast::Update {
-            update_token: AttachedToken::empty(),
-            optimizer_hints: Vec::new(),
-            table,
-            assignments,
-            from: None,
-            selection,
-            returning: None,
-            output: None,
-            or: ignore.then_some(SqliteOnConflict::Ignore),
-            order_by: Vec::new(),
-            limit: None,
-        };
-        Ok(Statement::Update { with: None, update: Box::new(update) })
+        let (order_by, limit) = (Vec::new(), None);
+        Ok(Update { with: None, ignore: false, table, assignments, selection, order_by, limit })
     }
 
     /// After `DELETE`.
     pub(super) fn delete(&mut self) -> Parsed<Statement> {
-        let token = self.p.get_current_token().clone();
         self.eat("LOW_PRIORITY");
         self.eat("QUICK");
         let ignore = self.eat("IGNORE");
-        match self.p.parse_delete(token).map_err(Stop::from)? {
-            Tree::Delete(delete) if delete.output.is_some() => self.unsupported("this form of DELETE"),
-            Tree::Delete(delete) => Ok(Statement::Delete { with: None, delete: Box::new(delete), ignore }),
-            _ => self.unexpected(),
-        }
+        let mut delete = self.p.delete()?;
+        delete.ignore = ignore;
+        Ok(Statement::Delete(Box::new(delete)))
     }
 }

@@ -1,5 +1,5 @@
-//! Names of select items without an alias: the text of the expression as it was written, which `sqlparser`'s tree no
-//! longer has. They become aliases of the tree.
+//! Names of select items without an alias: the text of the expression as it was written, which a tree no longer
+//! has. They become aliases of the tree.
 //!
 //! ```text
 //! SELECT DISTINCT a, 1+1, count( * ) FROM t      the tokens between commas that are in no parenthesis
@@ -10,13 +10,8 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, Value,
-};
-use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::Token;
-
+use super::ast::{Expr, Ident, Literal, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, With};
+use super::grammar::{Keyword, Token};
 use super::{StatementParser, offset};
 
 /// Bytes of a name that MySQL makes of an expression at most.
@@ -41,6 +36,11 @@ pub(super) fn name_items(parser: &StatementParser<'_>, query: &mut Query) {
     Namer { parser, selects: OnceCell::new() }.query(query);
 }
 
+/// The same for the queries of a change's WITH.
+pub(super) fn name_items_of_with(parser: &StatementParser<'_>, with: Option<&mut With>) {
+    with.into_iter().flat_map(|with| &mut with.ctes).for_each(|cte| name_items(parser, &mut cte.query));
+}
+
 struct Namer<'a, 'b> {
     parser: &'a StatementParser<'b>,
     /// Index of each SELECT token, by its offset.
@@ -49,10 +49,10 @@ struct Namer<'a, 'b> {
 
 impl Namer<'_, '_> {
     fn query(&self, query: &mut Query) {
-        for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+        for cte in query.with.iter_mut().flat_map(|with| &mut with.ctes) {
             self.query(&mut cte.query);
         }
-        let mut body = &mut *query.body;
+        let mut body = &mut query.body;
         // A long UNION is deep on its left.
         while let SetExpr::SetOperation { left, right, .. } = body {
             self.body(right);
@@ -77,7 +77,7 @@ impl Namer<'_, '_> {
         for factor in std::iter::once(&mut tables.relation).chain(tables.joins.iter_mut().map(|j| &mut j.relation)) {
             match factor {
                 TableFactor::Derived { subquery, .. } => self.query(subquery),
-                TableFactor::NestedJoin { table_with_joins, .. } => self.tables(table_with_joins),
+                TableFactor::Nested(tables) => self.tables(tables),
                 _ => {}
             }
         }
@@ -85,21 +85,20 @@ impl Namer<'_, '_> {
 
     fn select(&self, select: &mut Select) {
         select.from.iter_mut().for_each(|from| self.tables(from));
-        let nameless = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(e) if !has_own_name(e));
+        let nameless =
+            |item: &SelectItem| matches!(item, SelectItem::Expr { expr, alias: None } if !has_own_name(expr));
         if !select.projection.iter().any(nameless) {
             return;
         }
-        let texts = self.item_texts(offset(&select.select_token.0));
+        let texts = self.item_texts(select.at.0);
         if texts.len() != select.projection.len() {
             return;
         }
         for (item, text) in select.projection.iter_mut().zip(texts) {
             if nameless(item)
-                && let SelectItem::UnnamedExpr(expr) = item
+                && let SelectItem::Expr { expr, alias } = item
             {
-                let alias = Ident::with_quote('`', given_name(expr).unwrap_or(text));
-                let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
-                *item = SelectItem::ExprWithAlias { expr, alias };
+                *alias = Some(Ident::quoted(given_name(expr).unwrap_or(text)));
             }
         }
     }
@@ -178,34 +177,17 @@ fn ends_list(token: &Token) -> bool {
 
 /// Columns, strings and NULL have names whatever is around them.
 fn has_own_name(e: &Expr) -> bool {
-    match e {
-        Expr::Identifier(i) => i.quote_style.is_some() || !i.value.starts_with('@'),
-        Expr::CompoundIdentifier(_) => true,
-        Expr::Nested(inner) => has_own_name(inner),
-        Expr::Value(v) => matches!(v.value, Value::SingleQuotedString(_) | Value::Null),
-        _ => false,
-    }
+    matches!(e.without_parentheses(), Expr::Column(_) | Expr::Literal(Literal::Text(_) | Literal::Null))
 }
 
 /// `NAME_CONST('name', value)`; a number in parentheses.
 fn given_name(e: &Expr) -> Option<String> {
-    let f = match e {
-        Expr::Nested(inner) => return given_name(inner),
-        Expr::Value(v) => {
-            return match &v.value {
-                Value::Number(text, _) => Some(text.clone()),
-                _ => None,
-            };
-        }
-        Expr::Function(f) => f,
-        _ => return None,
-    };
-    if !f.name.to_string().eq_ignore_ascii_case("name_const") {
-        return None;
-    }
-    let FunctionArguments::List(list) = &f.args else { return None };
-    match list.args.first()? {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))) => v.value.clone().into_string(),
+    match e.without_parentheses() {
+        Expr::Literal(Literal::Number(text)) => Some(text.clone()),
+        Expr::Function(f) if f.name.value.eq_ignore_ascii_case("name_const") => match f.args.first()? {
+            Expr::Literal(Literal::Text(name)) => Some(name.clone()),
+            _ => None,
+        },
         _ => None,
     }
 }

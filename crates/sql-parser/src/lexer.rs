@@ -1,6 +1,6 @@
-//! MySQL's lexical rules, giving tokens that `sqlparser`'s grammar reads.
+//! MySQL's lexical rules, giving tokens that the [`grammar`](crate::grammar) reads.
 //!
-//! `sqlparser` has a tokenizer of its own; it isn't used, because a MySQL server's differs where it shows: input is
+//! That has a tokenizer of its own; it isn't used, because a MySQL server's differs where it shows: input is
 //! bytes (a literal need not be UTF-8), double quotes mean a string unless `ANSI_QUOTES`, `/*! … */` and `/*T! … */`
 //! are code, `||` means OR unless `PIPES_AS_CONCAT`, `@@session.x` and `@'a b'` are one name, `1a` is a name, and an
 //! error must tell the text from the offending byte on. Whitespace gives no token, which also makes parsing cheaper; a hint for the planner gives one.
@@ -8,8 +8,8 @@
 //! A token's span tells its line, and as *column* its byte offset in the input plus one.
 
 use codec::charset::Charset;
-use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace, Word};
+
+use crate::grammar::{Keyword, Location, Token, TokenWithSpan, Whitespace, Word};
 
 /// What of `sql_mode` changes the reading of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

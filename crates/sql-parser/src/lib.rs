@@ -7,23 +7,22 @@
 //! ```
 //!
 //! The lexer is ours (see its header for why); the grammar of queries and expressions is `sqlparser`'s, under a dialect
-//! that is its MySQL one with what it lacks. Every error tells MySQL's "near" text from the offending token on.
-//! What the grammar knows but the server doesn't do is either a tree that its consumer refuses, or
-//! [`SqlError::NotSupported`] with the clause's name.
+//! that is its MySQL one with what it lacks, and only [`grammar`] knows it: what it reads becomes our trees ([`ast`]) or an
+//! error there. Every syntax error tells MySQL's "near" text from the offending token on; what the grammar knows but the
+//! server doesn't do is [`SqlError::NotSupported`] with the clause's name.
 //!
-//! May import `sql-base`, `query` for the names of functions, and `sqlparser`, whose trees of queries and expressions
-//! are part of a [`Statement`].
+//! May import `sql-base`, `query` for the names of functions and units, and in `grammar` `sqlparser`.
 //!
 //! Not here: what names mean, which types there are in the catalogue, anything of a session but its [`LexMode`].
 
 mod alter;
 mod analyze;
-mod ast;
+pub mod ast;
 pub mod canonical;
 mod ddl;
-mod dialect;
 mod digest;
 mod dml;
+mod grammar;
 mod headers;
 mod lexer;
 mod literals;
@@ -37,18 +36,13 @@ mod views;
 mod windows;
 
 use sql_base::SqlError;
-use sqlparser::ast::Expr;
-use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use grammar::{Grammar, Parsed, Stop, Token, TokenWithSpan, is_word};
 
 pub use ast::*;
 pub use digest::normalized;
 pub use lexer::LexMode;
 pub use literals::{Generalised, Literal};
-
-/// How deep expressions and subqueries may nest. The parser grows its stack as needed; the limit bounds what later
-/// stages, which recurse over the tree, must bear.
-const NESTING_MAX: usize = 200;
 
 /// How many operators may follow each other at one nesting level (`1+1+1…`): such a chain makes a tree as deep as it is
 /// long. A longer one is refused, because walking it would overflow the stack.
@@ -73,12 +67,18 @@ const PLANNER_HINTS: &[&str] = &[
     "IGNORE_INDEX",
     "INDEX",
     "NO_INDEX",
+    "USE_INDEX_MERGE",
+    "INDEX_MERGE",
+    "NO_INDEX_MERGE",
     "HASH_JOIN",
     "NO_HASH_JOIN",
     "INL_JOIN",
     "INL_HASH_JOIN",
     "NO_INDEX_JOIN",
     "MERGE_JOIN",
+    "TIDB_SMJ",
+    "NO_MERGE_JOIN",
+    "MERGE",
     "LEADING",
     "JOIN_ORDER",
     "JOIN_PREFIX",
@@ -119,7 +119,7 @@ pub fn parse_one(sql: &[u8], mode: LexMode) -> Result<ParsedStatement, SqlError>
 }
 
 /// Parses a query that the server wrote itself ([`canonical`]).
-pub fn parse_query(text: &str) -> Result<Box<sqlparser::ast::Query>, SqlError> {
+pub fn parse_query(text: &str) -> Result<Box<Query>, SqlError> {
     match parse_one(text.as_bytes(), LexMode::default())?.statement {
         Statement::Query(query) => Ok(query),
         _ => Err(syntax_error(text.as_bytes(), 0)),
@@ -129,9 +129,10 @@ pub fn parse_query(text: &str) -> Result<Box<sqlparser::ast::Query>, SqlError> {
 /// Parses one expression, for defaults kept as text and the like.
 pub fn parse_expr(text: &str) -> Result<Expr, SqlError> {
     let sql = text.as_bytes();
-    let lexer::Lexed { tokens, .. } =
+    let lexer::Lexed { mut tokens, .. } =
         lexer::tokenize(sql, LexMode::default()).map_err(|e| syntax_error(sql, e.offset))?;
     check_chains(&tokens)?;
+    number_parameters(&mut tokens);
     let mut parser = StatementParser::new(sql, sql.len(), tokens);
     let result = parser.expr().and_then(|e| parser.expect_end().map(|()| e));
     result.map_err(|e| parser.to_sql_error(e))
@@ -156,14 +157,7 @@ impl Piece {
         let check_option = views::take_check_option(&mut self.tokens);
         shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
-        // Parameters are numbered from 1 in the order of the text, whatever order the tree is read in.
-        let mut params = 0;
-        for token in &mut self.tokens {
-            if let Token::Placeholder(name) = &mut token.token {
-                params += 1;
-                *name = format!("?{params}");
-            }
-        }
+        let params = number_parameters(&mut self.tokens);
         windows::prepare(&mut self.tokens).map_err(|why| match why {
             Ok(e) => e,
             Err(at) => syntax_error(sql, at.unwrap_or(self.end)),
@@ -177,9 +171,8 @@ impl Piece {
                 match &mut statement {
                     Statement::Query(query) => headers::name_items(&parser, query),
                     Statement::Ddl(Ddl::CreateView(view)) => headers::name_items(&parser, &mut view.query),
-                    Statement::Update { with: Some(with), .. } | Statement::Delete { with: Some(with), .. } => {
-                        with.cte_tables.iter_mut().for_each(|cte| headers::name_items(&parser, &mut cte.query));
-                    }
+                    Statement::Update(update) => headers::name_items_of_with(&parser, update.with.as_mut()),
+                    Statement::Delete(delete) => headers::name_items_of_with(&parser, delete.with.as_mut()),
                     _ => {}
                 }
                 let warnings = parser.warnings;
@@ -213,6 +206,18 @@ pub fn split(sql: &[u8], mode: LexMode) -> Result<Vec<Piece>, SqlError> {
     }
     finish(current);
     Ok(pieces)
+}
+
+/// Parameters are numbered from 1 in the order of the text, whatever order the tree is read in. Returns how many there are.
+fn number_parameters(tokens: &mut [TokenWithSpan]) -> usize {
+    let mut params = 0;
+    for token in tokens {
+        if let Token::Placeholder(name) = &mut token.token {
+            params += 1;
+            *name = format!("?{params}");
+        }
+    }
+    params
 }
 
 fn offset(token: &TokenWithSpan) -> usize {
@@ -267,10 +272,6 @@ fn is_planner_hint(name: &str) -> bool {
     PLANNER_HINTS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-fn is_word(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
-}
-
 fn syntax_error(sql: &[u8], offset: usize) -> SqlError {
     syntax_error_until(sql, offset, sql.len())
 }
@@ -283,37 +284,12 @@ fn syntax_error_until(sql: &[u8], offset: usize, end: usize) -> SqlError {
     SqlError::Syntax { near, line }
 }
 
-/// Why parsing stopped.
-#[derive(Debug)]
-enum Stop {
-    /// Here: a byte offset in the text.
-    At(usize),
-    /// `sqlparser` says so.
-    Grammar(ParserError),
-    /// An error with its own number.
-    Sql(SqlError),
-}
-
-impl From<ParserError> for Stop {
-    fn from(e: ParserError) -> Self {
-        Stop::Grammar(e)
-    }
-}
-
-impl From<SqlError> for Stop {
-    fn from(e: SqlError) -> Self {
-        Stop::Sql(e)
-    }
-}
-
-type Parsed<T> = Result<T, Stop>;
-
 /// Reads one statement. The methods in this file are the vocabulary; the statements are in the files beside it.
 struct StatementParser<'a> {
     sql: &'a [u8],
     /// Where the statement ends in the text.
     end: usize,
-    p: Parser<'a>,
+    p: Grammar<'a>,
     /// How deep `EXPLAIN` and the like are nested.
     depth: usize,
     /// The statement defines a view,
@@ -324,34 +300,31 @@ struct StatementParser<'a> {
     warnings: Vec<SqlError>,
 }
 
-static DIALECT: dialect::MeridianDialect = dialect::MeridianDialect;
-
 impl<'a> StatementParser<'a> {
     fn new(sql: &'a [u8], end: usize, tokens: Vec<TokenWithSpan>) -> Self {
-        let p = Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
-        StatementParser { sql, end, p, depth: 0, view: false, check_option: None, warnings: Vec::new() }
+        StatementParser {
+            sql,
+            end,
+            p: Grammar::new(tokens),
+            depth: 0,
+            view: false,
+            check_option: None,
+            warnings: Vec::new(),
+        }
     }
 
     fn to_sql_error(&self, stop: Stop) -> SqlError {
         match stop {
             Stop::Sql(e) => e,
             Stop::At(offset) => syntax_error(self.sql, offset),
-            Stop::Grammar(ParserError::RecursionLimitExceeded) => SqlError::StackOverrun,
-            Stop::Grammar(ParserError::ParserError(text) | ParserError::TokenizerError(text)) => {
-                // Our spans carry the byte offset as the column, at the end of the message.
-                let at = text.rsplit_once("Column: ").and_then(|(_, n)| n.trim().parse::<usize>().ok());
-                match at {
-                    Some(column) if column > 0 => syntax_error(self.sql, column - 1),
-                    _ if text.contains("found: EOF") => syntax_error_until(self.sql, self.sql.len(), self.sql.len()),
-                    _ => syntax_error(self.sql, self.here()),
-                }
-            }
+            Stop::Here => syntax_error(self.sql, self.here()),
+            Stop::End => syntax_error(self.sql, self.sql.len()),
         }
     }
 
     /// Byte offset of the next token.
     fn here(&self) -> usize {
-        let token = self.p.peek_token_ref();
+        let token = self.p.peek();
         if token.token == Token::EOF { self.end } else { offset(token) }
     }
 
@@ -398,13 +371,11 @@ impl<'a> StatementParser<'a> {
     }
 
     fn peek(&self) -> &Token {
-        &self.p.peek_token_ref().token
+        &self.p.peek().token
     }
 
-    /// `sqlparser`'s own counts from here to skip whitespace, which our lexer has dropped already; looking for a word in
-    /// a long statement would take a square of its length.
     fn peek_nth(&self, n: usize) -> &Token {
-        &self.p.token_at(self.p.index() + n).token
+        &self.p.peek_nth(n).token
     }
 
     fn at_end(&self) -> bool {
@@ -428,7 +399,7 @@ impl<'a> StatementParser<'a> {
 
     /// The nth next token is this unquoted word.
     fn is_nth(&self, n: usize, word: &str) -> bool {
-        is_word(self.peek_nth(n), word)
+        self.p.is_nth(n, word)
     }
 
     fn is(&self, word: &str) -> bool {
@@ -437,15 +408,7 @@ impl<'a> StatementParser<'a> {
 
     /// Takes the words if they come next, all of them or none.
     fn eat(&mut self, words: &str) -> bool {
-        let mut n = 0;
-        for word in words.split(' ') {
-            if !self.is_nth(n, word) {
-                return false;
-            }
-            n += 1;
-        }
-        (0..n).for_each(|_| self.p.advance_token());
-        true
+        self.p.eat(words)
     }
 
     /// Takes one of several words (or phrases).
@@ -578,7 +541,7 @@ impl<'a> StatementParser<'a> {
     }
 
     fn expr(&mut self) -> Parsed<Expr> {
-        Ok(self.p.parse_expr()?)
+        self.p.expr()
     }
 
     fn comma_separated<T>(&mut self, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {

@@ -15,9 +15,7 @@
 //!
 //! Not here: where trees are kept and found again (`sql-server`), and plans (`sql-exec`).
 
-use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
-
+use crate::grammar::{Keyword, Token, TokenWithSpan, Word};
 use crate::{Piece, offset};
 
 /// Bytes of a statement beyond which nothing is looked for: such texts seldom come again.

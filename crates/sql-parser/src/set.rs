@@ -1,8 +1,8 @@
 //! `SET …`.
 
-use sqlparser::ast::{Expr, Value};
-use sqlparser::tokenizer::Token;
+use crate::grammar::Token;
 
+use super::ast::{Expr, Literal};
 use super::{Parsed, Scope, SetItem, Statement, StatementParser};
 
 impl StatementParser<'_> {
@@ -90,7 +90,7 @@ impl StatementParser<'_> {
             && !w.value.starts_with('@')
             && !["NULL", "TRUE", "FALSE", "CURRENT_TIMESTAMP"].iter().any(|k| w.value.eq_ignore_ascii_case(k))
         {
-            let value = Expr::Value(Value::SingleQuotedString(w.value.clone()).into());
+            let value = Expr::Literal(Literal::Text(w.value.clone()));
             self.p.advance_token();
             return Ok(Some(value));
         }

@@ -9,8 +9,7 @@
 //!               └ SELECT * FROM b ORDER BY x
 //! ```
 
-use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use crate::grammar::{Keyword, Token, TokenWithSpan};
 
 use super::{is_word, offset};
 
@@ -130,7 +129,7 @@ mod tests {
             ("TABLE t", "SELECT * FROM t"),
             ("TABLE db.t ORDER BY a LIMIT 2", "SELECT * FROM db.t ORDER BY a LIMIT 2"),
             ("(TABLE t) UNION ALL TABLE s", "(SELECT * FROM t) UNION ALL SELECT * FROM s"),
-            ("SELECT * FROM (TABLE t) x", "SELECT * FROM (SELECT * FROM t) x"),
+            ("SELECT * FROM (TABLE t) x", "SELECT * FROM (SELECT * FROM t) AS x"),
             ("INSERT INTO a TABLE b", "INSERT INTO a SELECT * FROM b"),
             (
                 "SELECT 1 IN (TABLE t), (TABLE t)",

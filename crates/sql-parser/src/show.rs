@@ -1,6 +1,6 @@
 //! `SHOW …`.
 
-use sqlparser::tokenizer::Token;
+use crate::grammar::Token;
 
 use super::{Parsed, Show, ShowFilter, ShowKind, ShowStatistics, Statement, StatementParser, TableName};
 

@@ -1,7 +1,7 @@
 //! Which statement is it? The first word decides; small statements are read here, families in the files beside.
 
+use crate::grammar::Token;
 use sql_base::SqlError;
-use sqlparser::tokenizer::Token;
 
 use super::{
     Admin, Begin, Completion, Explain, Parsed, PrepareSource, SplitBy, SplitTable, Statement, StatementParser,
@@ -76,11 +76,12 @@ impl StatementParser<'_> {
             "REPAIR" => self.maintain("repair"),
             "SPLIT" => self.split(),
             "DO" => Ok(Statement::Do(self.comma_separated(|s| s.expr())?)),
+            "RECOVER" | "FLASHBACK" => self.recover(&word),
             "GRANT" | "REVOKE" => self.refuse(&word),
             "CALL" | "HANDLER" | "LOAD" | "IMPORT" | "INSTALL" | "UNINSTALL" | "XA" | "HELP" | "SIGNAL"
             | "RESIGNAL" | "GET" | "PURGE" | "CHANGE" | "STOP" | "RESET" | "BINLOG" | "CACHE" | "CLONE" | "RESTART"
-            | "SHUTDOWN" | "BACKUP" | "RESTORE" | "RECOVER" | "FLASHBACK" | "TRACE" | "PLAN" | "BATCH"
-            | "CALIBRATE" | "CANCEL" | "PAUSE" | "RESUME" | "QUERY" | "REFRESH" => self.refuse(&word),
+            | "SHUTDOWN" | "BACKUP" | "RESTORE" | "TRACE" | "PLAN" | "BATCH" | "CALIBRATE" | "CANCEL" | "PAUSE"
+            | "RESUME" | "QUERY" | "REFRESH" => self.refuse(&word),
             _ => {
                 self.p.prev_token();
                 self.unexpected()

@@ -3,7 +3,7 @@
 //! `WITH CHECK OPTION` at their end is taken away before the grammar reads the query, which would take it for more of the
 //! query.
 
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use crate::grammar::{Token, TokenWithSpan};
 
 use super::{CreateView, Ddl, Parsed, Statement, StatementParser, ViewAlgorithm, ViewMode, is_word};
 

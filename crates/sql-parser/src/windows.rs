@@ -1,4 +1,4 @@
-//! What MySQL's grammar says of window functions and `sqlparser`'s does not.
+//! What MySQL's grammar says of window functions and the one that we use does not.
 //!
 //! | text | here |
 //! |---|---|
@@ -8,7 +8,7 @@
 //!
 //! Statements without any such word pay for one look at each token.
 
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use crate::grammar::{Token, TokenWithSpan};
 
 use crate::{SqlError, offset};
 

@@ -46,7 +46,7 @@ fn logical(statement: &Statement, surroundings: &Surroundings) -> Logical {
     let Statement::Query(query) = statement else { unreachable!("no query") };
     let mut binder = Binder::new(surroundings);
     let bound = binder.bind_query(query).expect("names that there are");
-    Logical { plan: bound.plan, subqueries: binder.subqueries, columns: binder.columns }
+    Logical { plan: bound.plan, subqueries: binder.subqueries, shared: binder.shared, columns: binder.columns }
 }
 
 #[divan::bench(args = NAMES)]

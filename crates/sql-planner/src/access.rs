@@ -5,6 +5,8 @@
 //! are there, by the same rules, and chooses nothing any more. A condition whose value may turn out to say nothing about
 //! keys (text that is no number, beside a number) is checked on the rows as well.
 //!
+//! Several indexes together are [`merge`]'s matter.
+//!
 //! Which is cheapest is told by how many rows each reads ([`crate::selectivity`]), and what a row costs: one that is fetched by
 //! its key as much as [`LOOKUP`] that are read one after the other. Without statistics an index is used wherever it may help.
 
@@ -20,6 +22,10 @@ use sql_catalog::{IndexInfo, row};
 use crate::plan::{Access, ColId, IndexHint, LateKeys, Path, Scan};
 use crate::ranges::{self, Interval, Outline, Restriction};
 use crate::selectivity;
+
+mod merge;
+
+pub use merge::settle_merge;
 
 /// What it costs to fetch a row by its key, in rows that are scanned.
 const LOOKUP: f64 = 8.0;
@@ -46,7 +52,7 @@ pub struct Choice {
     cost: f64,
 }
 
-/// Intersection of what all filters say about a column: intervals, and which filters that were.
+/// Intersection of what all filters say about a column: intervals, and which filters they make true.
 fn column_intervals(
     filters: &[Expr],
     id: ColId,
@@ -56,20 +62,19 @@ fn column_intervals(
     let mut intervals: Option<Vec<Interval>> = None;
     let mut used = Vec::new();
     for (i, f) in filters.iter().enumerate() {
-        match ranges::restriction(f, id, zone) {
-            None => {}
-            Some(Restriction::Never) => {
-                used.push(i);
-                intervals = Some(Vec::new());
-            }
-            Some(Restriction::Exact(list)) => {
-                used.push(i);
-                intervals = Some(match intervals {
-                    None => list,
-                    Some(old) => ranges::intersect(&old, &list, ty),
-                });
-            }
+        let (list, exact) = match ranges::restriction(f, id, zone) {
+            None => continue,
+            Some(Restriction::Never) => (Vec::new(), true),
+            Some(Restriction::Exact(list)) => (list, true),
+            Some(Restriction::Within(list)) => (list, false),
+        };
+        if exact {
+            used.push(i);
         }
+        intervals = Some(match intervals {
+            None => list,
+            Some(old) => ranges::intersect(&old, &list, ty),
+        });
     }
     (intervals, used)
 }
@@ -99,7 +104,6 @@ pub fn choose_access(
     limit: Option<u64>,
     zone: &TimeZone,
 ) -> Choice {
-    let table = &scan.table;
     let table_rows = scan.known.rows();
     // Rows that satisfy the conditions, where something is known of them.
     let result = (!scan.known.is_pseudo()).then(|| table_rows * selectivity::of_conditions(scan, filters, zone));
@@ -111,7 +115,8 @@ pub fn choose_access(
         wanted.iter().map(|(id, _)| scan.offset_of(*id)).collect()
     };
     // A sort costs as much as reading what it sorts.
-    let finish = |mut c: Choice, remaining_filters: bool| {
+    let finish = |mut c: Choice| {
+        let remaining_filters = c.consumed.len() < filters.len();
         if c.ordered.is_some() {
             // Of the rows that are read, so many are of the result: that many more have to be read.
             let read = match (remaining_filters, result) {
@@ -127,110 +132,34 @@ pub fn choose_access(
         }
         c
     };
+    let allowed = |name: &str| is_allowed(scan, name);
     let mut choices: Vec<Choice> = Vec::new();
-    let allowed = |name: &str| {
-        scan.hints.iter().all(|(kind, names)| {
-            let named = names.iter().any(|n| n.eq_ignore_ascii_case(name));
-            match kind {
-                IndexHint::Use => named || names.is_empty() && name.eq_ignore_ascii_case("primary"),
-                IndexHint::Ignore => !named,
-            }
-        })
-    };
-
     // Everything, in the order of the rows' keys.
-    let handle_column = table.handle_column();
-    let handle_ordered = || {
-        let offsets = wanted_offsets.as_ref()?;
-        if let Some(key) = table.clustered_index() {
-            return index_ordered(scan, key, 0, Some(offsets)).then_some(desc);
-        }
-        let column = handle_column?;
-        // A handle of an unsigned column is not in its order.
-        (!column.field_type.is_unsigned() && offsets.first() == Some(&column.offset)).then_some(desc)
-    };
     let full = Choice {
         access: Access::Full,
         consumed: HashSet::new(),
         estimate: table_rows,
         result,
-        ordered: handle_ordered(),
+        ordered: handle_ordered(scan, wanted_offsets.as_deref(), desc),
         cost: table_rows,
     };
-    choices.push(finish(full, !filters.is_empty()));
-
-    // The handle.
-    if let Some(column) = handle_column
-        && let Some(id) = scan.id_of(column.offset)
-        && allowed("primary")
-    {
-        let outline = column_outline(filters, id);
-        if let Some((outline, consumed, used)) = &outline {
-            let consumed: HashSet<usize> = consumed.iter().copied().collect();
-            let rest = consumed.len() < filters.len();
-            let late = |points| Access::Late(Box::new(late_keys(Path::Handle { points }, filters, used, &consumed)));
-            match outline.points {
-                Some(n) => {
-                    let rows = (n as f64).min(table_rows);
-                    let ordered = if n == 1 && outline.sure { Some(desc) } else { handle_ordered() };
-                    let access = late(true);
-                    let choice = Choice { access, consumed, estimate: rows, result, ordered, cost: rows * 0.5 };
-                    choices.push(finish(choice, rest));
-                }
-                None if !column.field_type.is_unsigned() => {
-                    let rows = (table_rows * selectivity::of_outline(scan, column.offset, outline)).max(1.0);
-                    let (access, ordered) = (late(false), handle_ordered());
-                    choices
-                        .push(finish(Choice { access, consumed, estimate: rows, result, ordered, cost: rows }, rest));
-                }
-                None => {}
-            }
+    choices.push(finish(full));
+    for mut choice in by_keys(scan, filters, wanted_offsets.as_deref(), desc, zone, &allowed) {
+        choice.result = result;
+        if matches!(choice.access, Access::Empty) {
+            return choice;
         }
-        let (intervals, used) = column_intervals(filters, id, zone, &column.field_type);
-        if let (Some(intervals), None) = (intervals, outline) {
-            let consumed: HashSet<usize> = used.into_iter().collect();
-            let rest = consumed.len() < filters.len();
-            if intervals.is_empty() {
-                return empty(consumed, desc);
-            }
-            match handle_points(&intervals) {
-                Some(mut points) => {
-                    // However long the list is, the table has no more rows.
-                    let n = (points.len() as f64).min(table_rows);
-                    // Points are fetched together, so they come in their own order at no cost.
-                    let ordered = if points.len() == 1 { Some(desc) } else { handle_ordered() };
-                    if ordered == Some(true) {
-                        points.reverse();
-                    }
-                    let access = Access::PointHandles(points);
-                    choices
-                        .push(finish(Choice { access, consumed, estimate: n, result, ordered, cost: n * 0.5 }, rest));
-                }
-                None => {
-                    if let Some(ranges) = handle_ranges(&intervals, column.field_type.is_unsigned()) {
-                        let rows = (table_rows * selectivity::of_column(scan, column.offset, &intervals)).max(1.0);
-                        let (access, ordered) = (Access::Handles(ranges), handle_ordered());
-                        let choice = Choice { access, consumed, estimate: rows, result, ordered, cost: rows };
-                        choices.push(finish(choice, rest));
-                    }
-                }
-            }
-        }
+        choices.push(finish(choice));
     }
-
-    for index in table.public_indexes().filter(|i| !i.invisible && allowed(i.name.as_str())) {
-        if let Some(mut choice) = index_access(scan, index, filters, wanted_offsets.as_deref(), desc, zone) {
-            choice.result = result;
-            if matches!(choice.access, Access::Empty) {
-                return choice;
-            }
-            let rest = choice.consumed.len() < filters.len();
-            choices.push(finish(choice, rest));
-        }
+    let merges = merge::choices(scan, filters, zone);
+    let hinted = |kind| scan.hints.iter().any(|(k, _)| *k == kind);
+    if hinted(IndexHint::Merge) && !merges.is_empty() {
+        choices.clear();
     }
+    choices.extend(merges.into_iter().map(|choice| finish(Choice { result, ..choice })));
     let forced = scan.hints.iter().any(|(kind, names)| *kind == IndexHint::Use && !names.is_empty());
     if forced && choices.len() > 1 {
-        choices.remove(0);
+        choices.retain(|choice| choice.access != Access::Full);
     }
     let mut best = choices.into_iter().reduce(|a, b| if b.cost < a.cost { b } else { a });
     if let Some(c) = &mut best
@@ -246,6 +175,103 @@ pub fn choose_access(
         ordered: None,
         cost: table_rows,
     })
+}
+
+/// Whether hints leave an index to be used.
+fn is_allowed(scan: &Scan, name: &str) -> bool {
+    scan.hints.iter().all(|(kind, names)| {
+        let named = names.iter().any(|n| n.eq_ignore_ascii_case(name));
+        match kind {
+            IndexHint::Use => named || names.is_empty() && name.eq_ignore_ascii_case("primary"),
+            IndexHint::Ignore => !named,
+            IndexHint::Merge | IndexHint::Apart => true,
+        }
+    })
+}
+
+/// Whether rows in the order of their keys are in the wanted order.
+fn handle_ordered(scan: &Scan, wanted: Option<&[usize]>, desc: bool) -> Option<bool> {
+    let offsets = wanted?;
+    if let Some(key) = scan.table.clustered_index() {
+        return index_ordered(scan, key, 0, Some(offsets)).then_some(desc);
+    }
+    let column = scan.table.handle_column()?;
+    // A handle of an unsigned column is not in its order.
+    (!column.field_type.is_unsigned() && offsets.first() == Some(&column.offset)).then_some(desc)
+}
+
+/// The ways to the rows that satisfy the filters by keys that the filters choose, or that come in the wanted order; one that
+/// reads nothing, alone, if nothing satisfies them.
+fn by_keys(
+    scan: &Scan,
+    filters: &[Expr],
+    wanted: Option<&[usize]>,
+    desc: bool,
+    zone: &TimeZone,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Vec<Choice> {
+    let (table, table_rows) = (&scan.table, scan.known.rows());
+    let mut choices = Vec::new();
+    let mut add = |access, consumed, estimate: f64, ordered, cost| {
+        choices.push(Choice { access, consumed, estimate, result: None, ordered, cost });
+    };
+    if let Some(column) = table.handle_column()
+        && let Some(id) = scan.id_of(column.offset)
+        && allowed("primary")
+    {
+        let in_order = || handle_ordered(scan, wanted, desc);
+        let outline = column_outline(filters, id);
+        if let Some((outline, consumed, used)) = &outline {
+            let consumed: HashSet<usize> = consumed.iter().copied().collect();
+            let late = |points| Access::Late(Box::new(late_keys(Path::Handle { points }, filters, used, &consumed)));
+            match outline.points {
+                Some(n) => {
+                    let rows = (n as f64).min(table_rows);
+                    let ordered = if n == 1 && outline.sure { Some(desc) } else { in_order() };
+                    add(late(true), consumed, rows, ordered, rows * 0.5);
+                }
+                None if !column.field_type.is_unsigned() => {
+                    let rows = (table_rows * selectivity::of_outline(scan, column.offset, outline)).max(1.0);
+                    add(late(false), consumed, rows, in_order(), rows);
+                }
+                None => {}
+            }
+        }
+        let (intervals, used) = column_intervals(filters, id, zone, &column.field_type);
+        if let (Some(intervals), None) = (intervals, outline) {
+            let consumed: HashSet<usize> = used.into_iter().collect();
+            if intervals.is_empty() {
+                return vec![empty(consumed, desc)];
+            }
+            match handle_points(&intervals) {
+                Some(mut points) => {
+                    // However long the list is, the table has no more rows.
+                    let n = (points.len() as f64).min(table_rows);
+                    // Points are fetched together, so they come in their own order at no cost.
+                    let ordered = if points.len() == 1 { Some(desc) } else { in_order() };
+                    if ordered == Some(true) {
+                        points.reverse();
+                    }
+                    add(Access::PointHandles(points), consumed, n, ordered, n * 0.5);
+                }
+                None => {
+                    if let Some(ranges) = handle_ranges(&intervals, column.field_type.is_unsigned()) {
+                        let rows = (table_rows * selectivity::of_column(scan, column.offset, &intervals)).max(1.0);
+                        add(Access::Handles(ranges), consumed, rows, in_order(), rows);
+                    }
+                }
+            }
+        }
+    }
+    for index in table.public_indexes().filter(|i| !i.invisible && allowed(i.name.as_str())) {
+        if let Some(choice) = index_access(scan, index, filters, wanted, desc, zone) {
+            if matches!(choice.access, Access::Empty) {
+                return vec![choice];
+            }
+            choices.push(choice);
+        }
+    }
+    choices
 }
 
 /// What conditions that nothing satisfies need to read.
@@ -270,6 +296,7 @@ fn handle_ranges(intervals: &[Interval], unsigned: bool) -> Option<Vec<(i64, i64
     let mut out = Vec::new();
     for i in intervals {
         let low = match &i.low {
+            Bound::After(_) => return None,
             Bound::Open | Bound::Excluded(Datum::Null) => i64::MIN,
             Bound::Included(d) => d.as_i64()?,
             Bound::Excluded(d) => match d.as_i64()?.checked_add(1) {
@@ -278,6 +305,7 @@ fn handle_ranges(intervals: &[Interval], unsigned: bool) -> Option<Vec<(i64, i64
             },
         };
         let high = match &i.high {
+            Bound::After(_) => return None,
             Bound::Open => i64::MAX,
             Bound::Included(d) => d.as_i64()?,
             Bound::Excluded(d) => match d.as_i64()?.checked_sub(1) {
@@ -336,20 +364,20 @@ fn index_keys<'t>(scan: &'t Scan, index: &IndexInfo, filters: &[Expr], zone: &Ti
         }
         let cut = match part.length {
             Some(n) => {
-                // The index holds a prefix: equal values have equal prefixes, and nothing more is known.
-                if intervals.iter().any(|i| i.as_point().is_none()) {
-                    keys.whole = false;
-                    break;
-                }
-                for i in &mut intervals {
-                    if let Some(Datum::Bytes(b)) = i.as_point() {
-                        *i = Interval::point(Datum::Bytes(
-                            table::index_prefix_of(b, &column.field_type, n as usize).to_vec(),
-                        ));
+                // The index holds a prefix, so the rows have to be looked at as well.
+                if intervals.iter().all(|i| i.as_point().is_some()) {
+                    for i in &mut intervals {
+                        if let Some(Datum::Bytes(b)) = i.as_point() {
+                            *i = Interval::point(Datum::Bytes(
+                                table::index_prefix_of(b, &column.field_type, n as usize).to_vec(),
+                            ));
+                        }
                     }
+                    // Different values may have one prefix.
+                    intervals = ranges::union(intervals, &column.field_type);
+                } else {
+                    intervals = ranges::of_prefixes(&intervals, &column.field_type, n as usize);
                 }
-                // Different values may have one prefix.
-                intervals = ranges::union(intervals, &column.field_type);
                 true
             }
             None => {
@@ -535,10 +563,6 @@ fn late_index_access(
             whole = false;
             break;
         };
-        if part.length.is_some() && outline.points.is_none() {
-            whole = false;
-            break;
-        }
         late |= positions.iter().any(|i| filters[*i].is_of_run());
         let sure = |i: &&usize| of_column(i).is_some_and(|o| o.sure);
         if part.length.is_none() && reliable {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use query::expr::Expr;
 use sql_catalog::{ColumnInfo, TableInfo};
 
-use crate::plan::{ColId, Columns, Logical, Plan, Subquery};
+use crate::plan::{ColId, Columns, Logical, Plan, Shared, Subquery};
 
 /// A table that the statement changes: its columns' numbers by offset, and its handle's.
 #[derive(Debug, Clone)]
@@ -254,6 +254,6 @@ pub(crate) fn keep_columns(plan: Plan, targets: &[Target], others: &[&Expr], col
 }
 
 /// What is run first of a change that has no rows of tables.
-pub(crate) fn no_rows(subqueries: Vec<Subquery>, columns: Columns) -> Logical {
-    Logical { plan: Plan::One, subqueries, columns }
+pub(crate) fn no_rows(subqueries: Vec<Subquery>, shared: Vec<Shared>, columns: Columns) -> Logical {
+    Logical { plan: Plan::One, subqueries, shared, columns }
 }

@@ -30,7 +30,7 @@ use query::types::EvalType;
 
 use crate::access::choose_access;
 use crate::estimate::{LOOKUP_ROW, LOOKUP_START, estimate, rows_of_a_key};
-use crate::plan::{AggCall, ColId, Columns, JoinKind, Plan, Scan, Subquery, SubqueryKind, reads_only};
+use crate::plan::{AggCall, ColId, Columns, JoinKind, JoinWay, Plan, Scan, Subquery, SubqueryKind, reads_only};
 use crate::unnest::{columns_of, conditions_at_the_top};
 
 /// Rows of a key where nothing is known.
@@ -165,7 +165,7 @@ fn as_join(outer: &Plan, subquery: &Subquery, rule: &Decorrelate<'_>) -> Option<
     exprs.push((value, subquery.slot));
     let right = Plan::Aggregate { input: Box::new(inner), group, aggs: calls, merge: false };
     let (left, right) = (Box::new(outer.clone()), Box::new(right));
-    let join = Plan::Join { kind: JoinKind::Left, left, right, equal, other: Vec::new(), lookup: None };
+    let join = Plan::Join { kind: JoinKind::Left, left, right, equal, other: Vec::new(), way: JoinWay::Hash };
     Some(Plan::Project { input: Box::new(join), exprs })
 }
 

@@ -33,6 +33,7 @@ pub fn estimate(plan: &Plan) -> f64 {
                 _ => rows,
             }
         }
+        Plan::Cte(cte) => cte.rows,
         Plan::Memory { .. } | Plan::WorkTable { .. } => 100.0,
         Plan::Recursive(recursive) => recursive.inputs.iter().map(estimate).sum(),
         Plan::Expand { input, group, .. } => estimate(input) * (group.len() + 1) as f64,

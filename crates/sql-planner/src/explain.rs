@@ -1,5 +1,6 @@
 //! A plan as EXPLAIN shows it: a tree in TiDB's columns.
 
+use codec::datum::Datum;
 use query::expr::{Expr, Named};
 use sql_catalog::TableInfo;
 
@@ -7,9 +8,10 @@ use super::access::EVERYTHING;
 use super::change::{self, Action};
 use super::estimate::estimate;
 use super::plan::{
-    Access, ColId, Columns, Frame, JoinKind, LateKeys, NodeId, Path, Physical, Plan, Scan, SortKey, Subquery,
-    SubqueryKind, WindowCall, WindowFunc,
+    Access, ColId, Columns, Frame, JoinKind, JoinWay, LateKeys, MergePart, NodeId, Path, Physical, Plan, Scan, SortKey,
+    Subquery, SubqueryKind, WindowCall, WindowFunc,
 };
+use super::ranges::{self, Interval};
 
 /// What the printer asks.
 struct Names<'a> {
@@ -96,6 +98,12 @@ pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, action: Op
     for (subquery, at) in physical.subqueries.iter().zip(physical.subquery_nodes()) {
         lines.subquery(subquery, at, &names);
     }
+    for (cte, at) in physical.shared.iter().zip(physical.shared_nodes()) {
+        let rows = Some(estimate(&cte.plan));
+        let info = format!("CTE_{}, evaluated once", cte.number);
+        lines.push(String::new(), "CTE", rows, "root", &format!("CTE:{}", cte.name), &info);
+        lines.node(&cte.plan, at, &names, "└─", "  ");
+    }
     lines.rows
 }
 
@@ -140,6 +148,18 @@ fn window(partition: &[Expr], order: &[SortKey], calls: &[(WindowCall, ColId)], 
 /// Which conditions choose the keys of a run.
 fn decided_by(late: &LateKeys, rt: &Names<'_>) -> String {
     format!("decided by [{}]", list(&late.conditions, rt))
+}
+
+/// Ranges of handles in words.
+fn handle_words(list: &[(i64, i64)]) -> String {
+    let end = |v: i64, low| match v {
+        i64::MIN if low => "-inf".to_owned(),
+        i64::MAX if !low => "+inf".to_owned(),
+        v => v.to_string(),
+    };
+    let ranges: Vec<String> =
+        list.iter().take(8).map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false))).collect();
+    ranges.join(", ")
 }
 
 impl Lines {
@@ -189,7 +209,7 @@ impl Lines {
                 let exprs: Vec<Expr> = exprs.iter().map(|e| e.0.clone()).collect();
                 self.push(lead, "Projection", rows, "root", "", &list(&exprs, rt));
             }
-            Plan::Join { kind, equal, other, lookup, .. } => {
+            Plan::Join { kind, equal, other, way, .. } => {
                 let kind = match kind {
                     JoinKind::Inner => "inner join",
                     JoinKind::Left => "left outer join",
@@ -211,14 +231,12 @@ impl Lines {
                 if !other.is_empty() {
                     info.push(format!("other cond:{}", list(other, rt)));
                 }
-                self.push(
-                    lead,
-                    if lookup.is_some() { "IndexJoin" } else { "HashJoin" },
-                    rows,
-                    "root",
-                    "",
-                    &info.join(", "),
-                );
+                let name = match way {
+                    JoinWay::Hash => "HashJoin",
+                    JoinWay::Lookup(_) => "IndexJoin",
+                    JoinWay::Merge => "MergeJoin",
+                };
+                self.push(lead, name, rows, "root", "", &info.join(", "));
             }
             Plan::Aggregate { group, aggs, .. } => {
                 let group: Vec<Expr> = group.iter().map(|g| g.0.clone()).collect();
@@ -262,6 +280,13 @@ impl Lines {
                 let object = format!("CTE:{}", recursive.name);
                 self.push(lead, "RecursiveCTE", rows, "root", &object, &format!("{union}{limit}"));
             }
+            Plan::Cte(cte) => {
+                let object = match cte.alias == cte.name {
+                    true => format!("CTE:{}", cte.name),
+                    false => format!("CTE:{} AS {}", cte.name, cte.alias),
+                };
+                self.push(lead, "CTEFullScan", rows, "root", &object, &format!("data:CTE_{}", cte.number));
+            }
             Plan::WorkTable { alias, .. } => {
                 self.push(lead, "CTETable", rows, "root", &format!("CTE:{alias}"), "rows of the last round");
             }
@@ -288,6 +313,39 @@ impl Lines {
         self.push(lead, "IndexLookUp", rows, "root", "", "");
         self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", index, infos[0]);
         self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, infos[1]);
+    }
+
+    /// A part of an index merge: what leads to handles.
+    fn merged(
+        &mut self,
+        lead: &str,
+        part: &MergePart,
+        (object, table): (&dyn Fn(i64) -> String, &str),
+        pseudo: &str,
+        rt: &Names<'_>,
+    ) {
+        let (name, object, range) = match &part.access {
+            Access::Index { index, words, .. } => ("IndexRangeScan", object(*index), words.clone()),
+            Access::PointIndex { index, keys } => {
+                let values = |key: &Vec<Datum>| {
+                    ranges::words(&key[..key.len() - 1], &[Interval::point(key[key.len() - 1].clone())])
+                };
+                let some: Vec<String> = keys.iter().take(8).filter(|key| !key.is_empty()).map(values).collect();
+                ("IndexRangeScan", object(*index), some.join(", "))
+            }
+            Access::Late(late) => match late.path {
+                Path::Index { index, .. } => ("IndexRangeScan", object(index), decided_by(late, rt)),
+                Path::Handle { .. } => ("TableRangeScan", table.to_owned(), decided_by(late, rt)),
+            },
+            Access::Handles(list) => ("TableRangeScan", table.to_owned(), handle_words(list)),
+            Access::PointHandles(list) => {
+                let list: Vec<(i64, i64)> = list.iter().map(|h| (*h, *h)).collect();
+                ("TableRangeScan", table.to_owned(), handle_words(&list))
+            }
+            Access::Full | Access::Empty | Access::Merge(_) => ("TableFullScan", table.to_owned(), String::new()),
+        };
+        let info = format!("range:{range}, keep order:false{pseudo}");
+        self.push(lead.to_owned(), &format!("{name}(Build)"), Some(part.rows), "cop[tikv]", &object, &info);
     }
 
     fn scan(&mut self, scan: &Scan, at: NodeId, rt: &Names<'_>, first: &str, rest: &str) {
@@ -361,6 +419,14 @@ impl Lines {
                 let range = format!("range:{}, {order}", decided_by(late, rt));
                 self.lookup(lead, &rest, rows, (&index, &table), [&range, &of_rows]);
             }
+            Access::Merge(merge) => {
+                let kind = if merge.all { "intersection" } else { "union" };
+                self.push(lead, "IndexMerge", rows, "root", "", &format!("type: {kind}"));
+                for part in &merge.parts {
+                    self.merged(&format!("{rest}├─"), part, (&object, &table), pseudo, rt);
+                }
+                self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", &table, &of_rows);
+            }
             access => {
                 let of_rows = |index: i64| scan.table.clustered_index().is_some_and(|key| key.id == index);
                 let of_index = match access {
@@ -389,17 +455,7 @@ impl Lines {
                         (name, object, format!("range:{}, ", decided_by(late, rt)))
                     }
                     Access::Handles(list) => {
-                        let end = |v: i64, low| match v {
-                            i64::MIN if low => "-inf".to_owned(),
-                            i64::MAX if !low => "+inf".to_owned(),
-                            v => v.to_string(),
-                        };
-                        let ranges: Vec<String> = list
-                            .iter()
-                            .take(8)
-                            .map(|(a, b)| format!("[{},{}]", end(*a, true), end(*b, false)))
-                            .collect();
-                        ("TableRangeScan", table.clone(), format!("range:{}, ", ranges.join(", ")))
+                        ("TableRangeScan", table.clone(), format!("range:{}, ", handle_words(list)))
                     }
                     _ => ("TableFullScan", table.clone(), String::new()),
                 };
@@ -472,7 +528,7 @@ mod tests {
         };
         let group = vec![(columns.expr(of_rounds), key)];
         let plan = Plan::Expand { input: Box::new(Plan::Recursive(Box::new(recursive))), group, level };
-        let physical = Physical { plan, subqueries: Vec::new(), columns: columns.into() };
+        let physical = Physical { plan, columns: columns.into(), ..Physical::default() };
         let seen: Vec<String> =
             lines(&physical, &|_| false, None).iter().map(|line| line.columns(false).join("|")).collect();
         assert_eq!(

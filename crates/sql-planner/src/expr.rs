@@ -7,14 +7,14 @@ use codec::decimal::Decimal;
 use codec::time::{Duration, Time, TimeKind};
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use query::batch::Batch;
-use query::context::EvalContext;
+use query::context::{EvalContext, sql_mode};
 use query::error::EvalError;
 use query::expr::{ArithOp, BitOp, CmpOp, Expr, Func};
 use query::infer;
 use query::interval::Unit;
 use query::types::EvalType;
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast::{CastType, TemporalKind};
 
 use crate::plan::{ColId, reads_only};
 
@@ -100,7 +100,7 @@ pub fn call(name: &str, args: Vec<Expr>, cx: &EvalContext) -> Result<Expr, SqlEr
         }
         "like" => {
             let escape = match args.get(2).map(Expr::as_const) {
-                None => None,
+                None | Some(Some(Datum::Null)) => (cx.sql_mode & sql_mode::NO_BACKSLASH_ESCAPES == 0).then_some('\\'),
                 Some(Some(Datum::Bytes(b))) if b.len() <= 4 => {
                     std::str::from_utf8(b).ok().and_then(|s| s.chars().next())
                 }
@@ -247,56 +247,43 @@ pub fn parameter_type(value: &Datum, collation: Collation) -> FieldType {
 }
 
 /// `DATE '…'`, `TIME '…'`, `TIMESTAMP '…'`.
-pub fn typed_literal(ty: &ast::DataType, text: &str) -> Result<Expr, SqlError> {
+pub fn typed_literal(kind: TemporalKind, text: &str) -> Result<Expr, SqlError> {
     let wrong = |kind: &str| SqlError::WrongValue { kind: kind.into(), value: text.into() };
-    Ok(match ty {
-        ast::DataType::Date => match Time::parse(text, TimeKind::Date, 0) {
+    Ok(match kind {
+        TemporalKind::Date => match Time::parse(text, TimeKind::Date, 0) {
             Ok(p) if !p.truncated => Expr::constant(Datum::Time(p.value)),
             _ => return Err(wrong("DATE")),
         },
-        ast::DataType::Time(..) => match Duration::parse(text, Time::fsp_of(text)) {
+        TemporalKind::Time => match Duration::parse(text, Time::fsp_of(text)) {
             Ok(p) if !p.truncated => Expr::constant(Datum::Duration(p.value)),
             _ => return Err(wrong("TIME")),
         },
-        ast::DataType::Timestamp(..) | ast::DataType::Datetime(_) => {
+        TemporalKind::Timestamp | TemporalKind::DateTime => {
             match Time::parse(text, TimeKind::DateTime, Time::fsp_of(text)) {
                 Ok(p) if !p.truncated => Expr::constant(Datum::Time(p.value)),
                 _ => return Err(wrong("DATETIME")),
             }
         }
-        other => return Err(SqlError::NotSupported(format!("{other} literal"))),
     })
 }
 
 /// `CAST(e AS ty)`.
-pub fn cast(e: Expr, ty: &ast::DataType, cx: &EvalContext) -> Result<Expr, SqlError> {
-    use ast::DataType as D;
-    fn length(l: &Option<ast::CharacterLength>) -> i32 {
-        match l {
-            Some(ast::CharacterLength::IntegerLength { length, .. }) => i32::try_from(*length).unwrap_or(i32::MAX),
-            _ => -1,
-        }
-    }
-    let fsp = |n: &Option<u64>| n.unwrap_or(0).min(6) as i32;
-    let text = |n: i32| FieldType { flen: n, ..FieldType::new(TypeCode::VarString) }.with_collation(cx.collation);
+pub fn cast(e: Expr, ty: CastType, cx: &EvalContext) -> Result<Expr, SqlError> {
+    let length = |n: Option<u64>| n.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+    let fsp = |n: Option<u64>| n.unwrap_or(0).min(6) as i32;
     let ty = match ty {
-        D::Signed | D::SignedInteger | D::Int(_) | D::Integer(_) | D::BigInt(_) => FieldType::bigint(),
-        D::Unsigned | D::UnsignedInteger | D::IntUnsigned(_) | D::IntegerUnsigned(_) | D::BigIntUnsigned(_) => {
-            FieldType::bigint_unsigned()
+        CastType::Signed => FieldType::bigint(),
+        CastType::Unsigned => FieldType::bigint_unsigned(),
+        CastType::Char(n) => {
+            FieldType { flen: length(n), ..FieldType::new(TypeCode::VarString) }.with_collation(cx.collation)
         }
-        D::Char(l) | D::Character(l) | D::Varchar(l) => text(length(l)),
-        D::Text => text(-1),
-        D::Binary(n) => {
-            let n = n.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+        CastType::Binary(n) => {
+            let n = length(n);
             FieldType { flen: n, ..FieldType::new(if n >= 0 { TypeCode::String } else { TypeCode::VarString }) }
                 .with_collation(Collation::BINARY)
         }
-        D::Decimal(info) | D::Numeric(info) | D::Dec(info) => {
-            let (p, s) = match info {
-                ast::ExactNumberInfo::None => (10, 0),
-                ast::ExactNumberInfo::Precision(p) => (*p as i32, 0),
-                ast::ExactNumberInfo::PrecisionAndScale(p, s) => (*p as i32, *s as i32),
-            };
+        CastType::Decimal(digits) => {
+            let (p, s) = digits.map_or((10, 0), |(p, s)| (p as i32, s as i32));
             if p > 65 {
                 return Err(SqlError::TooBigPrecision { column: e.to_string(), precision: p as u32, max: 65 });
             }
@@ -308,14 +295,13 @@ pub fn cast(e: Expr, ty: &ast::DataType, cx: &EvalContext) -> Result<Expr, SqlEr
             }
             FieldType::decimal(if p == 0 { 10 } else { p }, s)
         }
-        D::Double(_) | D::DoublePrecision | D::Real => FieldType::double(),
-        D::Float(_) => FieldType::new(TypeCode::Float),
-        D::Date => FieldType::new(TypeCode::Date),
-        D::Datetime(n) => FieldType::datetime(fsp(n)),
-        D::Time(n, _) => FieldType { decimal: fsp(n), ..FieldType::new(TypeCode::Duration) },
-        D::JSON => FieldType::new(TypeCode::Json),
-        D::Custom(name, _) if name.to_string().eq_ignore_ascii_case("year") => FieldType::new(TypeCode::Year),
-        other => return Err(SqlError::NotSupported(format!("CAST AS {other}"))),
+        CastType::Double => FieldType::double(),
+        CastType::Float => FieldType::new(TypeCode::Float),
+        CastType::Date => FieldType::new(TypeCode::Date),
+        CastType::DateTime(n) => FieldType::datetime(fsp(n)),
+        CastType::Time(n) => FieldType { decimal: fsp(n), ..FieldType::new(TypeCode::Duration) },
+        CastType::Json => FieldType::new(TypeCode::Json),
+        CastType::Year => FieldType::new(TypeCode::Year),
     };
     Ok(fold(infer::cast(e, ty), cx))
 }
@@ -397,6 +383,19 @@ pub fn column_in_any(e: &Expr) -> Option<(usize, &FieldType, &[Expr])> {
     let Func::In(domain, collation) = call.func else { return None };
     let (index, ty) = strip_cast(call.args.first()?)?;
     (orders_as(domain, collation, ty) && call.args[1..].iter().all(is_known)).then_some((index, ty, &call.args[1..]))
+}
+
+/// The column of `column LIKE pattern`, its type, the pattern, and what takes the next character of the pattern as it is. The
+/// pattern may be such that only the run knows it.
+pub fn column_like(e: &Expr) -> Option<(usize, &FieldType, &Expr, Option<char>)> {
+    let Expr::Call(call) = e else { return None };
+    let Func::Like(collation) = call.func else { return None };
+    let [Expr::Column { index, ty, .. }, pattern, Expr::Const { value: escape, .. }] = &call.args[..] else {
+        return None;
+    };
+    let escape = escape.as_i64().and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32).filter(|c| *c != '\0');
+    let fits = ty.tp.is_string() && orders_as(EvalType::String, collation, ty);
+    (fits && is_known(pattern)).then_some((*index, ty, pattern, escape))
 }
 
 /// The column of `column IS NULL`.

@@ -4,8 +4,12 @@
 //! |---|---|
 //! | `USE_INDEX(t, i, …)`, `FORCE_INDEX`, `INDEX` | only these indexes, or the table itself where none is named |
 //! | `IGNORE_INDEX(t, i, …)`, `NO_INDEX` | all but these |
+//! | `USE_INDEX_MERGE(t, i, …)`, `INDEX_MERGE` | several of these indexes together, or any, where that is possible |
+//! | `NO_INDEX_MERGE(t, i, …)` | none of these together with others; none of the table, or of any |
 //! | `HASH_JOIN(t, …)`, `NO_INDEX_JOIN` | these tables are not looked up |
 //! | `INL_JOIN(t, …)`, `INL_HASH_JOIN`, `NO_HASH_JOIN` | these tables are looked up by the rows joined to them, if a key allows |
+//! | `MERGE_JOIN(t, …)` | these tables are read in the order of the columns that join them, or sorted, and merged |
+//! | `NO_MERGE_JOIN(t, …)` | they are not |
 //! | `LEADING(t, …)`, `JOIN_ORDER`, `JOIN_PREFIX` | these tables are joined first, in this order |
 //! | `STRAIGHT_JOIN()`, `JOIN_FIXED_ORDER()` | tables are joined in the order of FROM |
 //!
@@ -15,7 +19,7 @@
 //! Not here: hints that are settings of the statement (the parser), and those that nobody knows (8061, the parser).
 
 use sql_base::SqlError;
-use sqlparser::ast::OptimizerHint;
+use sql_parser::ast::Hint;
 
 use crate::plan::{IndexHint, Plan, Scan};
 
@@ -25,31 +29,32 @@ enum Wish {
     Lookup(bool),
     Order,
     AsWritten,
-    /// There is no such way here.
-    Never(&'static str),
+    Merge(bool),
 }
 
 fn wish(name: &str) -> Option<Wish> {
     Some(match name.to_ascii_uppercase().as_str() {
         "USE_INDEX" | "FORCE_INDEX" | "INDEX" => Wish::Index(IndexHint::Use),
         "IGNORE_INDEX" | "NO_INDEX" => Wish::Index(IndexHint::Ignore),
+        "USE_INDEX_MERGE" | "INDEX_MERGE" => Wish::Index(IndexHint::Merge),
+        "NO_INDEX_MERGE" => Wish::Index(IndexHint::Apart),
         "HASH_JOIN" | "NO_INDEX_JOIN" => Wish::Lookup(false),
         "INL_JOIN" | "INL_HASH_JOIN" | "NO_HASH_JOIN" => Wish::Lookup(true),
         "LEADING" | "JOIN_ORDER" | "JOIN_PREFIX" => Wish::Order,
         "STRAIGHT_JOIN" | "JOIN_FIXED_ORDER" => Wish::AsWritten,
-        "MERGE_JOIN" => Wish::Never("there is no merge join"),
+        "MERGE_JOIN" | "TIDB_SMJ" => Wish::Merge(true),
+        "NO_MERGE_JOIN" => Wish::Merge(false),
         _ => return None,
     })
 }
 
 /// Writes hints into the scans of a block's FROM; what cannot be followed is returned as warnings.
-pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
+pub fn apply(hints: &[Hint], plan: &mut Plan) -> Vec<SqlError> {
     let mut warnings = Vec::new();
     let mut ordered = false;
-    for hint in hints {
-        let Some((name, rest)) = hint.text.split_once('(') else { continue };
+    for Hint { name, argument } in hints {
         let Some(wish) = wish(name) else { continue };
-        let args: Vec<String> = arguments(rest.strip_suffix(')').unwrap_or(rest));
+        let args: Vec<String> = arguments(argument);
         let written = format!("/*+ {}({}) */", name.to_ascii_uppercase(), args.join(", "));
         let inapplicable = |why: &str| SqlError::HintInapplicable {
             hint: written.clone(),
@@ -60,7 +65,9 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
             hint: written.clone(),
         };
         match wish {
-            Wish::Never(why) => warnings.push(inapplicable(why)),
+            Wish::Index(IndexHint::Apart) if args.is_empty() => {
+                each_scan(plan, &mut |scan| scan.hints.push((IndexHint::Apart, Vec::new())));
+            }
             Wish::Index(kind) => {
                 let Some((table, indexes)) = args.split_first() else {
                     warnings.push(inapplicable("it names no table"));
@@ -74,7 +81,7 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
                     let table = || scan.table.name.original.clone();
                     warnings
                         .extend(gone.into_iter().map(|key| SqlError::NoSuchKey { key: key.clone(), table: table() }));
-                    let wanted = !there.is_empty() || (indexes.is_empty() && kind == IndexHint::Use);
+                    let wanted = !there.is_empty() || (indexes.is_empty() && kind != IndexHint::Ignore);
                     if wanted {
                         scan.hints.push((kind, there.into_iter().cloned().collect()));
                     }
@@ -85,6 +92,12 @@ pub fn apply(hints: &[OptimizerHint], plan: &mut Plan) -> Vec<SqlError> {
             }
             Wish::Lookup(lookup) => {
                 let missing = each_named(plan, &args, |scan, _| scan.join_hint.lookup = Some(lookup));
+                if !missing.is_empty() {
+                    warnings.push(absent(&missing));
+                }
+            }
+            Wish::Merge(merge) => {
+                let missing = each_named(plan, &args, |scan, _| scan.join_hint.merge = Some(merge));
                 if !missing.is_empty() {
                     warnings.push(absent(&missing));
                 }

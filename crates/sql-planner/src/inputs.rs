@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::types::{FieldType, TypeCode};
-use query::expr::{Expr, Param, Sample};
+use query::expr::{Expr, Param, Sample, begins_with_text};
 
 use crate::plan::{ColId, Columns};
 
@@ -56,8 +56,9 @@ impl Input {
 
     /// What the plan, now made, asks of a run.
     pub fn kept(self) -> Kept {
+        let beginning = self.sample.as_ref().and_then(|s| s.beginning());
         let value = self.sample.filter(|s| s.was_looked_at()).map(|s| s.value().clone());
-        Kept { source: self.source, id: self.id, ty: self.ty, value }
+        Kept { source: self.source, id: self.id, ty: self.ty, value, beginning }
     }
 }
 
@@ -70,12 +71,16 @@ pub struct Kept {
     pub id: ColId,
     ty: FieldType,
     value: Option<Datum>,
+    /// Whether the values begin with text, where that made a difference.
+    beginning: Option<bool>,
 }
 
 impl Kept {
     /// Whether the plan is one for this value, whose type is `ty`.
     pub fn takes(&self, value: &Datum, ty: FieldType) -> bool {
-        self.ty == planned_type(value, ty) && self.value.as_ref().is_none_or(|known| known == value)
+        self.ty == planned_type(value, ty)
+            && self.value.as_ref().is_none_or(|known| known == value)
+            && self.beginning.is_none_or(|begins| begins == begins_with_text(value))
     }
 }
 
@@ -129,6 +134,18 @@ mod tests {
         assert!(takes(&kept, Datum::string("another")));
         assert!(!takes(&kept, Datum::string("x".repeat(300).as_str())));
         assert!(takes(&input(Datum::Null).kept(), Datum::Null));
+    }
+
+    #[test]
+    fn a_pattern_that_begins_with_text_is_for_all_that_do() {
+        let pattern = input(Datum::string("a%"));
+        let like = infer::like(Expr::column(0, FieldType::varchar(9)), pattern.expr(), Some('\\')).unwrap();
+        assert!(crate::ranges::outline(&like, 0).is_some());
+        let kept = pattern.kept();
+        assert!(takes(&kept, Datum::string("bcd%e")));
+        assert!(takes(&kept, Datum::string("\\%x")));
+        assert!(!takes(&kept, Datum::string("%b")));
+        assert!(!takes(&kept, Datum::string("")));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use query::infer;
 
 use super::estimate::input_rows;
 use super::expr::equality;
-use super::plan::{ColId, JoinKind, Plan, Scan};
+use super::plan::{ColId, JoinKind, JoinWay, Plan, Scan};
 use super::selectivity::distinct;
 
 /// Inputs up to which all orders are compared.
@@ -209,7 +209,7 @@ fn put_together(tree: &Tree, inputs: &mut [Option<Plan>], conditions: &mut [(u64
                 }
             }
             let (left, right) = (Box::new(left), Box::new(right));
-            (Plan::Join { kind: JoinKind::Inner, left, right, equal, other, lookup: None }, l | r)
+            (Plan::Join { kind: JoinKind::Inner, left, right, equal, other, way: JoinWay::Hash }, l | r)
         }
     }
 }

@@ -4,11 +4,12 @@
 //! makes it cheap, with the rules [`unnest`], [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan
 //! reads, and [`ranges`] turns conditions into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what
 //! conditions leave of them; [`aggregate`] knows the aggregate functions, [`window`] the window functions; [`view`] makes
-//! definitions of views; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`inputs`] is what a plan
+//! definitions of views; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`shared`] are common table expressions
+//! that are named more than once; [`inputs`] is what a plan
 //! that is kept asks of each run; [`change`] is what a statement does with rows.
 //!
-//! May import `sql-base`, `sql-parser` for the text of views, `sql-catalog` for the schema and the shape of index keys, `codec`, `query`, and `sqlparser`,
-//! whose trees are bound.
+//! May import `sql-base`, `sql-parser` for the trees that are bound and the text of views, `sql-catalog` for the schema and
+//! the shape of index keys, `codec` and `query`.
 //!
 //! Nothing here reads a key or a clock: what a statement knows beside its text comes in through
 //! [`binder::Environment`]. Not here: sessions, transactions, operators.
@@ -29,6 +30,7 @@ pub mod optimize;
 pub mod plan;
 pub mod ranges;
 pub mod selectivity;
+mod shared;
 pub mod unnest;
 pub mod view;
 pub mod window;

@@ -1,6 +1,7 @@
 //! Rules that make a bound plan cheap ([`optimize`]), in this order:
 //!
-//! 1. subqueries that are conditions become joins ([`unnest`]);
+//! 1. CTEs that are named once take the place of their names ([`shared`]), subqueries that are conditions become joins
+//!    ([`unnest`]);
 //! 2. conditions move down to where their columns come from; pairs of equal columns become join keys ([`push_down`]);
 //! 3. inner joins are ordered ([`join_order`]);
 //! 4. columns and window functions that nobody reads are not computed ([`prune`]);
@@ -26,10 +27,12 @@ use super::decorrelate::Decorrelate;
 use super::estimate::{LOOKUP_ROW, LOOKUP_START, estimate, rows_of_a_key};
 use super::expr::equality;
 use super::plan::{
-    Access, ColId, Columns, JoinKind, Logical, Path, Physical, Plan, PushedAgg, Scan, SortKey, Subquery, SubqueryKind,
-    bind_values, reads_only,
+    Access, ColId, Columns, IndexHint, JoinKind, JoinWay, Logical, Path, Physical, Plan, PushedAgg, Scan, Shared,
+    SortKey, Subquery, SubqueryKind, bind_values, reads_only,
 };
-use super::{common_conditions, join_order, unnest, window};
+use super::{common_conditions, join_order, shared, unnest, window};
+
+mod merge_join;
 
 /// What plans depend on beside statement and schema.
 #[derive(Debug, Clone)]
@@ -42,22 +45,52 @@ pub struct Settings {
 
 /// The plan of a statement.
 pub fn optimize(logical: Logical, settings: &Settings) -> Physical {
-    let Logical { mut plan, subqueries, columns } = logical;
+    let Logical { mut plan, mut subqueries, shared, columns } = logical;
     let columns: Arc<Columns> = columns.into();
     let rules = Rules { zone: &settings.zone, statistics: &settings.statistics, columns: &columns };
+    let mut shared = shared::merge_single(&mut plan, &mut subqueries, shared, &columns);
     let slots = slots(&subqueries, &columns);
-    let reads = unnest::reads(&mut plan);
-    plan = unnest::unnest(plan, &reads);
-    let subqueries = subqueries.into_iter().map(|mut subquery| {
-        let reads = unnest::reads(&mut subquery.plan);
-        subquery.plan = unnest::unnest(subquery.plan, &reads);
+    let unnested = |plan: &mut Plan| {
+        let reads = unnest::reads(plan);
+        *plan = unnest::unnest(std::mem::take(plan), &reads);
+    };
+    unnested(&mut plan);
+    subqueries.iter_mut().for_each(|subquery| unnested(&mut subquery.plan));
+    shared.iter_mut().for_each(|cte| unnested(&mut cte.plan));
+    if !shared.is_empty() {
+        ask_inside(&mut plan, &mut subqueries, &mut shared);
+    }
+    let mut rows = HashMap::new();
+    for cte in &mut shared {
+        shared::tell_rows(&mut cte.plan, &rows);
+        cte.plan.each_expr(&mut |e| bind_values(e, &slots));
+        cte.plan = rules.optimize(std::mem::take(&mut cte.plan));
+        rows.insert(cte.number, estimate(&cte.plan));
+    }
+    for subquery in &mut subqueries {
+        shared::tell_rows(&mut subquery.plan, &rows);
         subquery.each_expr(&mut |e| bind_values(e, &slots));
-        Subquery { plan: rules.optimize(subquery.plan), ..subquery }
-    });
-    let subqueries = subqueries.collect();
+        subquery.plan = rules.optimize(std::mem::take(&mut subquery.plan));
+    }
+    shared::tell_rows(&mut plan, &rows);
     plan.each_expr(&mut |e| bind_values(e, &slots));
     let plan = rules.optimize(plan);
-    Physical { plan, subqueries, columns }
+    Physical { plan, subqueries, shared, columns }
+}
+
+/// Moves what all who name a CTE ask of its rows into it.
+fn ask_inside(plan: &mut Plan, subqueries: &mut [Subquery], ctes: &mut [Shared]) {
+    let mut asked = HashMap::new();
+    let readers = std::iter::once(plan).chain(subqueries.iter_mut().map(|s| &mut s.plan));
+    for reader in readers {
+        *reader = push_down(std::mem::take(reader), Vec::new());
+        shared::collect(reader, ctes, &mut asked);
+    }
+    for at in (0..ctes.len()).rev() {
+        let conditions = shared::ask_inside(ctes[at].number, &mut asked).into_iter().collect();
+        ctes[at].plan = push_down(std::mem::take(&mut ctes[at].plan), conditions);
+        shared::collect(&ctes[at].plan, ctes, &mut asked);
+    }
 }
 
 /// The parameters that stand for what subqueries answer, by the columns that stood for it.
@@ -132,9 +165,11 @@ impl Rules<'_> {
             }
             Plan::Project { input, exprs } => Plan::Project { input: Box::new(self.place(*input, limit)), exprs },
             Plan::Join { kind, left, right, equal, other, .. } => {
+                // As it was, a scan may still be read in another order.
+                let unplaced = [&*left, &*right].map(|side| bare_scan(side).cloned());
                 let left = self.place(*left, None);
                 let right = self.place(*right, None);
-                self.place_join(kind, left, right, equal, other)
+                self.place_join(kind, (left, right), unplaced, equal, other)
             }
             Plan::Aggregate { input, group, aggs, merge } => {
                 let input = self.place(*input, None);
@@ -183,7 +218,18 @@ impl Rules<'_> {
         Subquery { plan: self.optimize(subquery.plan), ..subquery }
     }
 
-    fn place_join(&self, kind: JoinKind, left: Plan, right: Plan, equal: Vec<(Expr, Expr)>, other: Vec<Expr>) -> Plan {
+    fn place_join(
+        &self,
+        kind: JoinKind,
+        (left, right): (Plan, Plan),
+        unplaced: [Option<Scan>; 2],
+        equal: Vec<(Expr, Expr)>,
+        other: Vec<Expr>,
+    ) -> Plan {
+        let merged = self.place_merge(kind, (&left, &right), &unplaced, (&equal, &other));
+        if let Some((plan, true)) = merged {
+            return plan;
+        }
         let (l, r) = (estimate(&left), estimate(&right));
         let wish = |side: &Plan| bare_scan(side).and_then(|scan| scan.join_hint.lookup);
         // What is to be looked up goes to the right, and what is not goes to the left, whichever is larger.
@@ -217,16 +263,18 @@ impl Rules<'_> {
             && let Some(scan) = self.place_lookup(scan, &equal[pair].1)
         {
             let right = Box::new(Plan::Scan(Box::new(scan)));
-            return Plan::Join { kind, left: Box::new(left), right, equal, other, lookup };
+            return Plan::Join { kind, left: Box::new(left), right, equal, other, way: JoinWay::Lookup(pair) };
         }
-        let lookup = None;
+        if let Some((plan, _)) = merged {
+            return plan;
+        }
         // A hash table over the smaller side.
         let (left, right, equal) = if kind == JoinKind::Inner && l < r {
             (right, left, equal.into_iter().map(|(a, b)| (b, a)).collect())
         } else {
             (left, right, equal)
         };
-        Plan::Join { kind, left: Box::new(left), right: Box::new(right), equal, other, lookup }
+        Plan::Join { kind, left: Box::new(left), right: Box::new(right), equal, other, way: JoinWay::Hash }
     }
 
     /// A scan of whose rows those are read that have some values in a column: a parameter with the number of the column,
@@ -241,6 +289,8 @@ impl Rules<'_> {
         scan.filters = std::mem::take(&mut scan.pushed.filters);
         scan.filters.append(&mut scan.residual);
         scan.filters.push(keys.clone());
+        // The keys are one index's: another would have to be read anew for each batch of them.
+        scan.hints.push((IndexHint::Apart, Vec::new()));
         // That the keys are looked up is settled, however many rows they have.
         let known = std::mem::take(&mut scan.known);
         let (mut scan, _) = self.place_scan(scan, &[], None);
@@ -506,8 +556,8 @@ pub fn push_down(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             let input = push_down(*input, down.collect());
             filter(Plan::Project { input: Box::new(input), exprs }, stay)
         }
-        Plan::Join { kind, left, right, equal, other, lookup } => {
-            push_join(kind, *left, *right, equal, other, lookup, conditions)
+        Plan::Join { kind, left, right, equal, other, way } => {
+            push_join(kind, *left, *right, equal, other, way, conditions)
         }
         Plan::Aggregate { input, group, aggs, merge } => {
             let (down, stay) = partition(conditions, |c| {
@@ -622,7 +672,7 @@ fn push_join(
     right: Plan,
     mut equal: Vec<(Expr, Expr)>,
     on: Vec<Expr>,
-    lookup: Option<usize>,
+    way: JoinWay,
     conditions: Vec<Expr>,
 ) -> Plan {
     let l: HashSet<ColId> = left.outputs().into_iter().collect();
@@ -671,7 +721,7 @@ fn push_join(
         right: Box::new(push_down(right, to_right)),
         equal,
         other,
-        lookup,
+        way,
     };
     filter(join, above)
 }
@@ -716,7 +766,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             recursive.inputs = inputs.collect();
             Plan::Recursive(recursive)
         }
-        table @ Plan::WorkTable { .. } => table,
+        table @ (Plan::WorkTable { .. } | Plan::Cte(_)) => table,
         Plan::Repeat { input, times } => {
             let mut below = needed.clone();
             need(&times, &mut below);
@@ -734,7 +784,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
             });
             Plan::Union { inputs: inputs.collect(), ids }
         }
-        Plan::Join { kind, left, right, equal, other, lookup } => {
+        Plan::Join { kind, left, right, equal, other, way } => {
             let mut below = needed.clone();
             for (a, b) in &equal {
                 need(a, &mut below);
@@ -747,7 +797,7 @@ pub fn prune(plan: Plan, needed: &HashSet<ColId>) -> Plan {
                 right: Box::new(prune(*right, &below)),
                 equal,
                 other,
-                lookup,
+                way,
             }
         }
         Plan::Aggregate { input, group, aggs, merge } => {

@@ -26,6 +26,8 @@ pub struct Logical {
     pub plan: Plan,
     /// Subqueries that depend on no row, in the order in which they are run.
     pub subqueries: Vec<Subquery>,
+    /// CTEs that [`Plan::Cte`]s name; each names only those before it.
+    pub shared: Vec<Shared>,
     /// All columns.
     pub columns: Columns,
 }
@@ -37,6 +39,8 @@ pub struct Physical {
     pub plan: Plan,
     /// Subqueries that are run first, in this order. Their answers are the values of parameters.
     pub subqueries: Vec<Subquery>,
+    /// CTEs that are named more than once; each names only those before it. They are run when their rows are first asked for.
+    pub shared: Vec<Shared>,
     /// All columns.
     pub columns: Arc<Columns>,
 }
@@ -45,14 +49,19 @@ impl Physical {
     /// Every base table that is read.
     pub fn tables(&self) -> Vec<Arc<TableInfo>> {
         let mut tables = Vec::new();
-        self.plan.tables(&mut tables);
-        self.subqueries.iter().for_each(|s| s.plan.tables(&mut tables));
+        self.plans().for_each(|plan| plan.tables(&mut tables));
         tables
+    }
+
+    /// Its plan, then those of its subqueries and of what is shared.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let subqueries = self.subqueries.iter().map(|s| &s.plan);
+        std::iter::once(&self.plan).chain(subqueries).chain(self.shared.iter().map(|s| &s.plan))
     }
 
     /// Whether a base table is read with (`locked`) or without a lock clause.
     pub fn reads(&self, locked: bool) -> bool {
-        self.plan.reads(locked) || self.subqueries.iter().any(|s| s.plan.reads(locked))
+        self.plans().any(|plan| plan.reads(locked))
     }
 }
 
@@ -72,6 +81,16 @@ impl Columns {
     pub fn add(&mut self, name: impl Into<String>, ty: FieldType) -> ColId {
         self.list.push((name.into(), ty));
         self.list.len() - 1
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// Has messages call a column so.
@@ -126,6 +145,18 @@ impl JoinKind {
     pub fn has_right(self) -> bool {
         matches!(self, JoinKind::Inner | JoinKind::Left)
     }
+}
+
+/// How a join finds the right side's rows for those of the left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JoinWay {
+    /// By a hash table of them.
+    #[default]
+    Hash,
+    /// They are looked up by this pair of the equal ones, a batch of left rows at a time.
+    Lookup(usize),
+    /// Both sides come in the order of the equal pairs, upwards.
+    Merge,
 }
 
 /// An aggregate function call.
@@ -371,8 +402,28 @@ pub enum Access {
         /// The entries have every wanted column: rows are not fetched.
         covering: bool,
     },
+    /// Rows to which several of the other ways lead together, each row once.
+    Merge(Box<Merge>),
     /// Keys that depend on what is known when the plan is run: then [`crate::access::settle`] makes one of the others of it.
     Late(Box<LateKeys>),
+}
+
+/// Several ways to the rows of one table, followed up to the rows' handles (index merge).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merge {
+    /// A row must be found on all of them; else on any.
+    pub all: bool,
+    /// The ways, two at least: keys, or entries that need not have every wanted column.
+    pub parts: Vec<MergePart>,
+}
+
+/// A way of a [`Merge`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MergePart {
+    /// Its keys.
+    pub access: Access,
+    /// Rough number of rows that it leads to.
+    pub rows: f64,
 }
 
 /// How to find keys when the plan is run.
@@ -411,16 +462,26 @@ impl Access {
         match self {
             Access::Empty | Access::PointHandles(_) | Access::PointIndex { .. } => true,
             Access::Late(late) => matches!(late.path, Path::Handle { points } | Path::Index { points, .. } if points),
-            Access::Full | Access::Handles(_) | Access::Index { .. } => false,
+            Access::Full | Access::Handles(_) | Access::Index { .. } | Access::Merge(_) => false,
         }
     }
 
-    /// Whether rows are looked up by what ranges of an index lead to.
+    /// Whether rows are looked up by what ranges of indexes lead to.
     pub fn is_lookup(&self) -> bool {
         match self {
+            Access::Merge(_) => true,
             Access::Index { covering, .. } => !covering,
             Access::Late(late) => matches!(late.path, Path::Index { points: false, covering: false, .. }),
             _ => false,
+        }
+    }
+
+    /// Calls `f` on the conditions that the run makes keys of.
+    fn each_expr(&mut self, f: &mut dyn FnMut(&mut Expr)) {
+        match self {
+            Access::Late(late) => late.conditions.iter_mut().for_each(f),
+            Access::Merge(merge) => merge.parts.iter_mut().for_each(|part| part.access.each_expr(f)),
+            _ => {}
         }
     }
 }
@@ -472,7 +533,7 @@ pub struct Scan {
     pub pushed: Pushed,
     /// Conditions that this server checks on the rows.
     pub residual: Vec<Expr>,
-    /// Names of indexes from USE INDEX (`Some(true, …)`) or IGNORE INDEX.
+    /// What is said of indexes, and their names.
     pub hints: Vec<(IndexHint, Vec<String>)>,
     /// What hints say of its part in joins.
     pub join_hint: JoinHint,
@@ -495,6 +556,8 @@ pub struct Scan {
 pub struct JoinHint {
     /// Whether it is to be looked up; nothing is said: the cheaper way.
     pub lookup: Option<bool>,
+    /// Whether it is to be read in the order of the keys and merged; likewise.
+    pub merge: Option<bool>,
     /// Its place among the tables that are joined first.
     pub place: Option<usize>,
 }
@@ -517,13 +580,17 @@ pub enum Taken {
     Skip,
 }
 
-/// `USE`, `FORCE` or `IGNORE INDEX`.
+/// `USE`, `FORCE` or `IGNORE INDEX`, and hints about several indexes together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IndexHint {
     /// Only these.
     Use,
     /// All but these.
     Ignore,
+    /// Several of these together, or any where none is named.
+    Merge,
+    /// None of these together with others, or none at all where none is named.
+    Apart,
 }
 
 impl Scan {
@@ -628,6 +695,34 @@ pub struct Recursive {
     pub limit: Option<u64>,
 }
 
+/// A CTE, for all who name it.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Its number in the statement.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub ids: Vec<ColId>,
+    /// Its rows, whose columns are these.
+    pub plan: Plan,
+}
+
+/// A CTE where it is named.
+#[derive(Debug, Clone)]
+pub struct Cte {
+    /// Which.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// What it is called here.
+    pub alias: String,
+    /// Numbers that its columns have here.
+    pub ids: Vec<ColId>,
+    /// Rough number of rows.
+    pub rows: f64,
+}
+
 /// A plan.
 #[derive(Debug, Clone, Default)]
 pub enum Plan {
@@ -680,8 +775,8 @@ pub enum Plan {
         equal: Vec<(Expr, Expr)>,
         /// Other conditions on a pair.
         other: Vec<Expr>,
-        /// Look rows of the right side up by this pair of `equal`, a batch of left rows at a time.
-        lookup: Option<usize>,
+        /// How rows of the right side are found.
+        way: JoinWay,
     },
     /// Groups.
     Aggregate {
@@ -744,6 +839,8 @@ pub enum Plan {
     },
     /// Rounds of a query until one adds nothing.
     Recursive(Box<Recursive>),
+    /// The rows of a [`Shared`] CTE.
+    Cte(Box<Cte>),
     /// The rows that the last round added.
     WorkTable {
         /// Of which recursive query.
@@ -788,6 +885,7 @@ impl Plan {
                 ids.clone()
             }
             Plan::Recursive(recursive) => recursive.ids.clone(),
+            Plan::Cte(cte) => cte.ids.clone(),
             Plan::Expand { input, group, level } => {
                 let mut ids = input.outputs();
                 ids.extend(group.iter().map(|g| g.1));
@@ -835,7 +933,7 @@ impl Plan {
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
-            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } | Plan::Cte(_) => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
             | Plan::Expand { input, .. }
@@ -870,7 +968,7 @@ impl Plan {
     pub fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match self {
             Plan::One | Plan::Nothing(_) | Plan::Values { .. } | Plan::Scan(_) => Vec::new(),
-            Plan::Memory { .. } | Plan::WorkTable { .. } => Vec::new(),
+            Plan::Memory { .. } | Plan::WorkTable { .. } | Plan::Cte(_) => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Repeat { input, .. }
             | Plan::Expand { input, .. }
@@ -902,9 +1000,7 @@ impl Plan {
                 scan.filters.iter_mut().for_each(&mut *f);
                 scan.residual.iter_mut().for_each(&mut *f);
                 scan.pushed.filters.iter_mut().for_each(&mut *f);
-                if let Access::Late(late) = &mut scan.access {
-                    late.conditions.iter_mut().for_each(&mut *f);
-                }
+                scan.access.each_expr(f);
                 if let Some(agg) = &mut scan.pushed.aggregate {
                     agg.group.iter_mut().for_each(|g| f(&mut g.0));
                     agg.aggs.iter_mut().for_each(|a| calls(&mut a.0, f));
@@ -959,7 +1055,8 @@ impl Plan {
 }
 
 /// The number of a plan's node, in the order in which EXPLAIN shows them: first a node, then all below it from the first to the
-/// last. The nodes of subqueries that are run first follow those of the plan.
+/// last. The nodes of subqueries that are run first follow those of the plan, and those of shared
+/// CTEs are the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeId(pub usize);
 
@@ -973,16 +1070,25 @@ impl NodeId {
 impl Physical {
     /// The numbers of the first nodes of its subqueries.
     pub fn subquery_nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.subqueries.iter().scan(self.plan.nodes(), |next, subquery| {
+        self.first_nodes().skip(1).take(self.subqueries.len())
+    }
+
+    /// The numbers of the first nodes of what is shared.
+    pub fn shared_nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.first_nodes().skip(1 + self.subqueries.len())
+    }
+
+    fn first_nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.plans().scan(0, |next, plan| {
             let first = NodeId(*next);
-            *next += subquery.plan.nodes();
+            *next += plan.nodes();
             Some(first)
         })
     }
 
     /// How many nodes it has.
     pub fn nodes(&self) -> usize {
-        self.plan.nodes() + self.subqueries.iter().map(|s| s.plan.nodes()).sum::<usize>()
+        self.plans().map(Plan::nodes).sum()
     }
 }
 
@@ -1041,7 +1147,7 @@ mod tests {
         let subquery = Subquery { slot: 0, kind: SubqueryKind::Exists, plan: limit(Plan::One) };
         let apply = Plan::Apply { input: Box::new(limit(Plan::One)), subquery: Box::new(subquery.clone()) };
         assert_eq!(NodeId(0).below(&apply, 1), NodeId(3));
-        let physical = Physical { plan, subqueries: vec![subquery.clone(), subquery], columns: Arc::default() };
+        let physical = Physical { plan, subqueries: vec![subquery.clone(), subquery], ..Physical::default() };
         assert_eq!(physical.subquery_nodes().collect::<Vec<_>>(), [NodeId(7), NodeId(9)]);
         assert_eq!(physical.nodes(), 11);
     }

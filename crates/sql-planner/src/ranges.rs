@@ -3,13 +3,18 @@
 //! A constant is compared in the domain that MySQL's rules choose, which need not be the column's: `varchar_col = 5`
 //! compares as floats and says nothing about the order of strings. So a condition only becomes a range when the constant
 //! turns into a value of the column's own type without loss ([`in_column_type`]); otherwise it stays a filter.
+//!
+//! What a LIKE pattern begins with is a range as well. Every collation here weighs text character by character, and LIKE takes
+//! characters of one weight for the same: so what matches `abc%` has a sort key that begins with the one of `abc`. The reverse
+//! holds for collations by bytes only; with others the condition stays a filter, too.
 
 use std::cmp::Ordering;
 
 use codec::datum::{self, Datum};
 use codec::decimal::Decimal;
+use codec::table;
 use codec::time::{Duration, Time, TimeKind};
-use codec::types::{FieldType, TypeCode};
+use codec::types::{Collation, CollationKind, FieldType, TypeCode};
 use query::context::{Occurs, TimeZone};
 use query::expr::{CmpOp, Expr, Func};
 use query::types::EvalType;
@@ -26,6 +31,24 @@ pub enum Bound {
     Included(Datum),
     /// The value does not.
     Excluded(Datum),
+    /// Every text that begins with this one lies before: an upper end.
+    After(Vec<u8>),
+}
+
+impl Bound {
+    fn is_open(&self) -> bool {
+        matches!(self, Bound::Open)
+    }
+
+    /// Whether values up to the place where it is belong to the interval, but not what is there.
+    fn excludes(&self) -> bool {
+        matches!(self, Bound::Excluded(_) | Bound::After(_))
+    }
+}
+
+/// The first sort key after those of all texts that begin with this one; empty where there is none.
+fn key_after(prefix: &[u8], collation: Collation) -> Vec<u8> {
+    codec::key::prefix_next(&collation.sort_key(prefix))
 }
 
 /// Values of one column between two bounds. NULL sorts first and is a value here.
@@ -171,11 +194,23 @@ fn span(d: Duration, column: &FieldType) -> Option<(Datum, Ordering)> {
 pub enum Restriction {
     /// Only these intervals, and the condition is exactly that.
     Exact(Vec<Interval>),
+    /// Only in these intervals, of whose values not all satisfy it.
+    Within(Vec<Interval>),
     /// Never true.
     Never,
 }
 
-/// The intervals of `column` in which `e` can be true; `None` when `e` is no condition on it alone.
+impl Restriction {
+    fn of(intervals: Vec<Interval>, exact: bool) -> Restriction {
+        match exact {
+            _ if intervals.is_empty() => Restriction::Never,
+            true => Restriction::Exact(intervals),
+            false => Restriction::Within(intervals),
+        }
+    }
+}
+
+/// The intervals of `column` in which `e` can be true; `None` when `e` does not restrict it.
 pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restriction> {
     if let Some((op, index, ty, value, from)) = shape::column_compare(e) {
         if index != column {
@@ -238,33 +273,141 @@ pub fn restriction(e: &Expr, column: ColId, zone: &TimeZone) -> Option<Restricti
     if shape::column_is_null(e) == Some(column) {
         return Some(Restriction::Exact(vec![Interval::point(Datum::Null)]));
     }
-    if let Expr::Call(call) = e
-        && call.func == Func::Or
-    {
-        let mut all = Vec::new();
-        for arg in parts(e, call.func) {
-            match restriction(arg, column, zone)? {
-                Restriction::Never => {}
-                Restriction::Exact(list) => all.extend(list),
-            }
-        }
-        let ty = column_type(e, column)?;
-        return Some(Restriction::Exact(union(all, &ty)));
+    if let Some((index, ty, pattern, escape)) = shape::column_like(e) {
+        let Expr::Const { value: Datum::Bytes(pattern), .. } = pattern else { return None };
+        return if index == column { like(pattern, escape, ty) } else { None };
     }
-    if let Expr::Call(call) = e
-        && call.func == Func::And
-    {
-        let ty = column_type(e, column)?;
-        let mut all = vec![Interval { low: Bound::Open, high: Bound::Open }];
-        for arg in parts(e, call.func) {
-            match restriction(arg, column, zone)? {
-                Restriction::Never => return Some(Restriction::Never),
-                Restriction::Exact(list) => all = intersect(&all, &list, &ty),
+    let Expr::Call(call) = e else { return None };
+    let ty = column_type(e, column)?;
+    match call.func {
+        Func::Or => {
+            let (mut all, mut exact) = (Vec::new(), true);
+            for arg in parts(e, call.func) {
+                match restriction(arg, column, zone)? {
+                    Restriction::Never => {}
+                    Restriction::Exact(list) => all.extend(list),
+                    Restriction::Within(list) => {
+                        exact = false;
+                        all.extend(list);
+                    }
+                }
             }
+            Some(Restriction::of(union(all, &ty), exact))
         }
-        return Some(if all.is_empty() { Restriction::Never } else { Restriction::Exact(all) });
+        Func::And => {
+            let (mut all, mut exact) = (None::<Vec<Interval>>, true);
+            for arg in parts(e, call.func) {
+                let (list, whole) = match restriction(arg, column, zone) {
+                    Some(Restriction::Never) => return Some(Restriction::Never),
+                    Some(Restriction::Exact(list)) => (list, true),
+                    Some(Restriction::Within(list)) => (list, false),
+                    // A part on other columns leaves the others as they are.
+                    None => {
+                        exact = false;
+                        continue;
+                    }
+                };
+                exact &= whole;
+                all = Some(match all {
+                    None => list,
+                    Some(all) => intersect(&all, &list, &ty),
+                });
+            }
+            Some(Restriction::of(all?, exact))
+        }
+        _ => None,
     }
-    None
+}
+
+/// What follows the text that a LIKE pattern begins with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rest {
+    Nothing,
+    /// Whatever it is.
+    Anything,
+    /// What satisfies a pattern.
+    Pattern,
+}
+
+/// The text that a LIKE pattern begins with, and what follows; `None` of a pattern that is no text.
+fn literal_start(pattern: &[u8], escape: Option<char>, binary: bool) -> Option<(Vec<u8>, Rest)> {
+    let chars: Vec<char> = match binary {
+        true => pattern.iter().map(|b| char::from(*b)).collect(),
+        false => std::str::from_utf8(pattern).ok()?.chars().collect(),
+    };
+    let (mut text, mut rest) = (String::new(), chars.into_iter());
+    let mut follows = Rest::Nothing;
+    while let Some(c) = rest.next() {
+        match c {
+            c if Some(c) == escape => text.push(rest.next().unwrap_or(c)),
+            '%' if rest.all(|c| c == '%' && Some(c) != escape) => {
+                follows = Rest::Anything;
+                break;
+            }
+            '%' | '_' => {
+                follows = Rest::Pattern;
+                break;
+            }
+            c => text.push(c),
+        }
+    }
+    let bytes = match binary {
+        true => text.chars().map(u8::try_from).collect::<Result<_, _>>().ok()?,
+        false => text.into_bytes(),
+    };
+    Some((bytes, follows))
+}
+
+/// What `column LIKE pattern` says.
+fn like(pattern: &[u8], escape: Option<char>, ty: &FieldType) -> Option<Restriction> {
+    let (text, rest) = literal_start(pattern, escape, ty.collation == Collation::BINARY)?;
+    let kind = ty.collation.kind();
+    if rest == Rest::Nothing {
+        // What is equal may have spaces at its end, other case, other accents.
+        return Some(Restriction::of(vec![Interval::point(Datum::Bytes(text))], kind == CollationKind::Binary));
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let exact = match kind {
+        CollationKind::Binary => true,
+        // Where spaces at the end do not count, a key does not have them.
+        CollationKind::BinPad => !text.ends_with(b" "),
+        _ => false,
+    };
+    let high = if key_after(&text, ty.collation).is_empty() { Bound::Open } else { Bound::After(text.clone()) };
+    let interval = Interval { low: Bound::Included(Datum::Bytes(text)), high };
+    Some(Restriction::of(vec![interval], exact && rest == Rest::Anything))
+}
+
+/// The intervals of the first `n` characters (bytes, of binary strings) of what is in these intervals, perhaps with some more.
+///
+/// What is greater has no smaller beginning, so a lower end is cut like the values. An upper end can stay, as no beginning is
+/// greater than its whole. Spaces that do not count make one difference: after them a character that sorts below a space
+/// makes a text greater than `low` whose beginning, without the spaces at its end, is smaller than that of `low`. So `low`
+/// ends before the first such character.
+pub fn of_prefixes(intervals: &[Interval], ty: &FieldType, n: usize) -> Vec<Interval> {
+    let cut = |text: &[u8]| {
+        let text = table::index_prefix_of(text, ty, n);
+        if matches!(ty.collation.kind(), CollationKind::Binary | CollationKind::UnicodeCiNoPad) {
+            return text.to_vec();
+        }
+        let Ok(text) = std::str::from_utf8(text) else { return Vec::new() };
+        // The character behind keeps a space from being one at the end.
+        let weight = |c: char| ty.collation.sort_key(format!("{c}x").as_bytes()).into_owned();
+        let space = weight(' ');
+        text.chars().take_while(|c| weight(*c) >= space).collect::<String>().into_bytes()
+    };
+    let cut = |i: &Interval| {
+        let low = match &i.low {
+            Bound::Included(Datum::Bytes(b)) | Bound::Excluded(Datum::Bytes(b)) => {
+                Bound::Included(Datum::Bytes(cut(b)))
+            }
+            other => other.clone(),
+        };
+        Interval { low, high: i.high.clone() }
+    };
+    union(intervals.iter().map(cut).collect(), ty)
 }
 
 /// What a condition will say about one column, as far as its form tells without its values.
@@ -338,15 +481,35 @@ pub fn outline(e: &Expr, column: ColId) -> Option<Outline> {
     if shape::column_is_null(e) == Some(column) {
         return Some(Outline::points(1, true));
     }
+    if let Some((index, _, pattern, _)) = shape::column_like(e) {
+        let begins = match pattern {
+            Expr::Const { value, .. } => query::expr::begins_with_text(value),
+            Expr::Param(param) => param.begins_with_text()?,
+            _ => return None,
+        };
+        let range = Outline { points: None, low: true, high: true, sure: false, many: false };
+        return (index == column && begins).then_some(range);
+    }
     let Expr::Call(call) = e else { return None };
-    let both = match call.func {
-        Func::And => Outline::and,
-        Func::Or => Outline::or,
-        _ => return None,
-    };
     let mut outlines = parts(e, call.func).into_iter().map(|part| outline(part, column));
-    let first = outlines.next()??;
-    outlines.try_fold(first, |all, part| Some(both(all, part?)))
+    match call.func {
+        Func::Or => {
+            let first = outlines.next()??;
+            outlines.try_fold(first, |all, part| Some(all.or(part?)))
+        }
+        Func::And => {
+            let (mut all, mut whole) = (None::<Outline>, true);
+            for part in outlines {
+                match part {
+                    Some(part) => all = Some(all.map_or(part, |all| all.and(part))),
+                    None => whole = false,
+                }
+            }
+            let all = all?;
+            Some(Outline { sure: all.sure && whole, ..all })
+        }
+        _ => None,
+    }
 }
 
 fn is_many(value: &Expr) -> bool {
@@ -397,7 +560,7 @@ fn strings_fit(from: &FieldType, column: &FieldType) -> bool {
 }
 
 /// What AND or OR joins, through all levels.
-fn parts(e: &Expr, func: Func) -> Vec<&Expr> {
+pub(crate) fn parts(e: &Expr, func: Func) -> Vec<&Expr> {
     let mut out = Vec::new();
     let mut rest = vec![e];
     while let Some(e) = rest.pop() {
@@ -413,36 +576,46 @@ fn column_type(e: &Expr, column: ColId) -> Option<FieldType> {
     super::plan::column_types(e).remove(&column)
 }
 
-fn cmp_low(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
+/// Which of two ends, neither of them open, lies further up, whether they belong to their intervals or not.
+fn order(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
     match (a, b) {
-        (Bound::Open, Bound::Open) => Ordering::Equal,
-        (Bound::Open, _) => Ordering::Less,
-        (_, Bound::Open) => Ordering::Greater,
-        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => x
-            .compare(y, ty.collation)
-            .then_with(|| matches!(a, Bound::Excluded(_)).cmp(&matches!(b, Bound::Excluded(_)))),
+        (Bound::Open, _) | (_, Bound::Open) => Ordering::Equal,
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => {
+            x.compare(y, ty.collation)
+        }
+        (Bound::After(x), Bound::After(y)) => key_after(x, ty.collation).cmp(&key_after(y, ty.collation)),
+        (Bound::After(x), Bound::Included(y) | Bound::Excluded(y)) => match y {
+            Datum::Bytes(y) => key_after(x, ty.collation)[..].cmp(&ty.collation.sort_key(y)),
+            _ => Ordering::Greater,
+        },
+        (Bound::Included(_) | Bound::Excluded(_), Bound::After(_)) => order(b, a, ty).reverse(),
+    }
+}
+
+fn cmp_low(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
+    match (a.is_open(), b.is_open()) {
+        (true, true) => Ordering::Equal,
+        (true, _) => Ordering::Less,
+        (_, true) => Ordering::Greater,
+        _ => order(a, b, ty).then_with(|| a.excludes().cmp(&b.excludes())),
     }
 }
 
 fn cmp_high(a: &Bound, b: &Bound, ty: &FieldType) -> Ordering {
-    match (a, b) {
-        (Bound::Open, Bound::Open) => Ordering::Equal,
-        (Bound::Open, _) => Ordering::Greater,
-        (_, Bound::Open) => Ordering::Less,
-        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => x
-            .compare(y, ty.collation)
-            .then_with(|| matches!(b, Bound::Excluded(_)).cmp(&matches!(a, Bound::Excluded(_)))),
+    match (a.is_open(), b.is_open()) {
+        (true, true) => Ordering::Equal,
+        (true, _) => Ordering::Greater,
+        (_, true) => Ordering::Less,
+        _ => order(a, b, ty).then_with(|| b.excludes().cmp(&a.excludes())),
     }
 }
 
 fn is_empty(i: &Interval, ty: &FieldType) -> bool {
-    match (&i.low, &i.high) {
-        (Bound::Open, _) | (_, Bound::Open) => false,
-        (Bound::Included(a), Bound::Included(b)) => a.compare(b, ty.collation).is_gt(),
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
-            a.compare(b, ty.collation).is_ge()
-        }
+    if i.low.is_open() || i.high.is_open() {
+        return false;
     }
+    let ends = order(&i.low, &i.high, ty);
+    if i.low.excludes() || i.high.excludes() { ends.is_ge() } else { ends.is_gt() }
 }
 
 /// Values in both lists, each sorted and without overlaps.
@@ -474,13 +647,10 @@ pub fn union(mut list: Vec<Interval>, ty: &FieldType) -> Vec<Interval> {
     let mut out: Vec<Interval> = Vec::new();
     for i in list {
         if let Some(last) = out.last_mut() {
-            let touches = match (&last.high, &i.low) {
-                (Bound::Open, _) | (_, Bound::Open) => true,
-                (Bound::Excluded(h), Bound::Excluded(l)) => h.compare(l, ty.collation).is_gt(),
-                (Bound::Included(h) | Bound::Excluded(h), Bound::Included(l) | Bound::Excluded(l)) => {
-                    h.compare(l, ty.collation).is_ge()
-                }
-            };
+            let ends = order(&last.high, &i.low, ty);
+            let touches = last.high.is_open()
+                || i.low.is_open()
+                || if last.high.excludes() && i.low.excludes() { ends.is_gt() } else { ends.is_ge() };
             if touches {
                 if cmp_high(&i.high, &last.high, ty).is_gt() {
                     last.high = i.high;
@@ -495,8 +665,8 @@ pub fn union(mut list: Vec<Interval>, ty: &FieldType) -> Vec<Interval> {
 
 /// Key ranges, half open, of a prefix of equal values followed by intervals of one column.
 ///
-/// `prefix` is the encoded key so far. Intervals of a string column whose index holds only a prefix of it must not be
-/// passed: the caller keeps those as filters.
+/// `prefix` is the encoded key so far. Of a string column whose index holds only a prefix, the intervals are
+/// [`of_prefixes`].
 pub fn key_ranges(
     prefix: &[u8],
     intervals: &[Interval],
@@ -506,16 +676,23 @@ pub fn key_ranges(
         let mut k = prefix.to_vec();
         datum::encode_key(&mut k, d, Some(ty)).map(|()| k)
     };
+    // What is a sort key already is encoded as bytes are.
+    let after = |text: &[u8]| {
+        let mut k = prefix.to_vec();
+        datum::encode_key(&mut k, &Datum::Bytes(key_after(text, ty.collation)), None).map(|()| k)
+    };
     intervals
         .iter()
         .map(|i| {
             let low = match &i.low {
                 Bound::Open => prefix.to_vec(),
+                Bound::After(text) => after(text)?,
                 Bound::Included(d) => encode(d)?,
                 Bound::Excluded(d) => codec::key::prefix_next(&encode(d)?),
             };
             let high = match &i.high {
                 Bound::Open => codec::key::prefix_next(prefix),
+                Bound::After(text) => after(text)?,
                 Bound::Included(d) => codec::key::prefix_next(&encode(d)?),
                 Bound::Excluded(d) => encode(d)?,
             };
@@ -533,6 +710,7 @@ pub fn words(prefix: &[Datum], intervals: &[Interval]) -> String {
         Bound::Included(d) => (if low { '[' } else { ']' }, text(d)),
         Bound::Excluded(Datum::Null) if low => ('[', "-inf".to_owned()),
         Bound::Excluded(d) => (if low { '(' } else { ')' }, text(d)),
+        Bound::After(begins) => (if low { '[' } else { ')' }, text(&Datum::Bytes(codec::key::prefix_next(begins)))),
     };
     let mut list: Vec<String> = intervals
         .iter()
@@ -613,6 +791,95 @@ mod tests {
         assert_eq!(points(list(2)), 10_000);
         assert_eq!(points(infer::and(list(2), list(3))), 3_334);
         assert_eq!(points(infer::or(list(2), list(3))), 20_000 - 3_334);
+    }
+
+    fn like_of(pattern: &str, escape: char, collation: Collation) -> Option<Restriction> {
+        let ty = FieldType::varchar(10).with_collation(collation);
+        of(infer::like(col(ty), Expr::constant(pattern), Some(escape)).unwrap())
+    }
+
+    #[test]
+    fn a_pattern_that_begins_with_text_is_a_range() {
+        let bin = Collation::UTF8MB4_BIN;
+        let begins = |text: &str| {
+            vec![Interval { low: Bound::Included(Datum::string(text)), high: Bound::After(text.as_bytes().to_vec()) }]
+        };
+        let like = |pattern| like_of(pattern, '\\', bin);
+        assert_eq!(like("ab%"), Some(Restriction::Exact(begins("ab"))));
+        assert_eq!(like("ab%%"), Some(Restriction::Exact(begins("ab"))));
+        assert_eq!(like("ab%c"), Some(Restriction::Within(begins("ab"))));
+        assert_eq!(like("ab_"), Some(Restriction::Within(begins("ab"))));
+        assert_eq!(like("a\\%b%"), Some(Restriction::Exact(begins("a%b"))));
+        assert_eq!(like_of("a|%b%", '|', bin), Some(Restriction::Exact(begins("a%b"))));
+        assert_eq!(like("ab"), Some(Restriction::Within(vec![Interval::point(Datum::string("ab"))])));
+        assert_eq!(like("ab %"), Some(Restriction::Within(begins("ab "))), "keys have no spaces at their end");
+        assert_eq!([like("%"), like("_b"), like("%b")], [None, None, None]);
+        let ci = Collation::UTF8MB4_GENERAL_CI;
+        assert_eq!(like_of("ab%", '\\', ci), Some(Restriction::Within(begins("ab"))));
+        let in_other = infer::collate(col(FieldType::varchar(10).with_collation(bin)), ci);
+        assert_eq!(of(infer::like(in_other, Expr::constant("ab%"), Some('\\')).unwrap()), None);
+    }
+
+    #[test]
+    fn ranges_of_patterns_are_cut_and_joined_like_others() {
+        let ty = || FieldType::varchar(10).with_collation(Collation::UTF8MB4_BIN);
+        let like = |pattern: &str| infer::like(col(ty()), Expr::constant(pattern), Some('\\')).unwrap();
+        let cmp = |op, text: &str| infer::compare(op, col(ty()), Expr::constant(text)).unwrap();
+        let keys = |e| match of(e) {
+            Some(Restriction::Exact(list) | Restriction::Within(list)) => words(&[], &list),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(keys(infer::and(like("ab%"), cmp(CmpOp::Lt, "abx"))), "[\"ab\",\"abx\")");
+        assert_eq!(keys(infer::and(like("ab%"), like("abc%"))), "[\"abc\",\"abd\")");
+        assert_eq!(keys(infer::and(like("ab%"), cmp(CmpOp::Ge, "ac"))), "Some(Never)");
+        assert_eq!(keys(infer::or(like("ab%"), cmp(CmpOp::Ge, "ac"))), "[\"ab\",+inf]");
+        assert_eq!(keys(infer::or(like("ab%"), like("abc%"))), "[\"ab\",\"ac\")");
+        assert_eq!(keys(infer::or(like("a%"), like("c%"))), "[\"a\",\"b\"), [\"c\",\"d\")");
+    }
+
+    proptest::proptest! {
+        /// Every text that matches lies in the range of keys, and of an exact range every text matches.
+        #[test]
+        fn what_matches_a_pattern_is_in_its_range(text in "[aAßsä \t%_]{0,5}", pattern in "[aAsä \t%_\\\\]{0,4}", which in 0..5_usize, n in 1..4_usize) {
+            let collation = ["utf8mb4_bin", "utf8mb4_general_ci", "utf8mb4_unicode_ci", "utf8mb4_0900_ai_ci", "binary"][which];
+            let collation = Collation::from_name(collation).unwrap();
+            let ty = FieldType::varchar(10).with_collation(collation);
+            let matches = query::value::Pattern::new(pattern.as_bytes(), Some('\\'), collation).matches(text.as_bytes());
+            let key_in = |text: &[u8], intervals: &[Interval]| {
+                let mut key = Vec::new();
+                datum::encode_key(&mut key, &Datum::Bytes(text.to_vec()), Some(&ty)).unwrap();
+                key_ranges(&[], intervals, &ty).unwrap().iter().any(|(low, high)| *low <= key && (high.is_empty() || key < *high))
+            };
+            match like(pattern.as_bytes(), Some('\\'), &ty) {
+                Some(Restriction::Exact(list)) => proptest::prop_assert_eq!(key_in(text.as_bytes(), &list), matches),
+                Some(Restriction::Within(list)) => {
+                    proptest::prop_assert!(!matches || key_in(text.as_bytes(), &list));
+                    let cut = table::index_prefix_of(text.as_bytes(), &ty, n);
+                    proptest::prop_assert!(!matches || key_in(cut, &of_prefixes(&list, &ty, n)));
+                }
+                _ => {}
+            }
+        }
+
+        /// The beginning of what is in a range is in the range of beginnings.
+        #[test]
+        fn beginnings_are_in_the_range_of_beginnings(text in "[ab \t]{0,6}", low in "[ab \t]{0,6}", high in "[ab \t]{0,6}", ends in 0..4_u8, which in 0..3_usize, n in 1..4_usize) {
+            let collation = Collation::from_name(["utf8mb4_bin", "utf8mb4_unicode_ci", "utf8mb4_0900_ai_ci"][which]).unwrap();
+            let ty = FieldType::varchar(10).with_collation(collation);
+            let bound = |text: &str, included| {
+                if included { Bound::Included(Datum::string(text)) } else { Bound::Excluded(Datum::string(text)) }
+            };
+            let interval = Interval { low: bound(&low, ends & 1 > 0), high: bound(&high, ends & 2 > 0) };
+            let key_in = |text: &[u8], intervals: &[Interval]| {
+                let mut key = Vec::new();
+                datum::encode_key(&mut key, &Datum::Bytes(text.to_vec()), Some(&ty)).unwrap();
+                key_ranges(&[], intervals, &ty).unwrap().iter().any(|(low, high)| *low <= key && key < *high)
+            };
+            let cut = table::index_prefix_of(text.as_bytes(), &ty, n);
+            if !is_empty(&interval, &ty) && key_in(text.as_bytes(), std::slice::from_ref(&interval)) {
+                proptest::prop_assert!(key_in(cut, &of_prefixes(&[interval], &ty, n)));
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `=`, `IN`, `<=>`, `IS NULL` | frequent values, buckets | one in a thousand for each value |
 //! | `<`, `>=`, `BETWEEN`, … | the range of the histogram | a third; a fortieth between two bounds |
-//! | `LIKE 'abc%'` | the range of what begins so | as any other condition |
+//! | `LIKE 'abc%'` | the range of what begins so | a fortieth |
 //! | `<>`, `NOT`, `OR` | from their parts | |
 //! | anything else | four in five | four in five |
 //!
@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use codec::datum::{Datum, encode_key};
+use codec::datum::Datum;
 use codec::types::FieldType;
 use query::context::TimeZone;
 use query::expr::{CmpOp, Expr, Func};
@@ -112,7 +112,10 @@ pub fn of_conditions<'e>(scan: &Scan, filters: impl IntoIterator<Item = &'e Expr
     for filter in filters {
         match single_column(scan, filter, zone) {
             Some((_, None)) => return 0.0,
-            Some((offset, Some(intervals))) => {
+            Some((offset, Some((intervals, exact)))) => {
+                if !exact {
+                    parts.push(OTHER);
+                }
                 let Some(column) = scan.table.columns.get(offset) else { continue };
                 let both = match columns.remove(&offset) {
                     Some(held) => ranges::intersect(&held, &intervals, &column.field_type),
@@ -127,8 +130,10 @@ pub fn of_conditions<'e>(scan: &Scan, filters: impl IntoIterator<Item = &'e Expr
     if scan.known.is_pseudo() { parts.iter().product() } else { backed_off(parts) }
 }
 
-/// The intervals of a column that a condition is; none of them: it is never true.
-fn single_column(scan: &Scan, filter: &Expr, zone: &TimeZone) -> Option<(usize, Option<Vec<Interval>>)> {
+/// The intervals of a column that a condition is, or (`false`) that have more than satisfies it; none of them: it is never
+/// true.
+#[allow(clippy::type_complexity)]
+fn single_column(scan: &Scan, filter: &Expr, zone: &TimeZone) -> Option<(usize, Option<(Vec<Interval>, bool)>)> {
     let columns = filter.columns();
     let id = *columns.first()?;
     if columns.iter().any(|c| *c != id) {
@@ -137,7 +142,8 @@ fn single_column(scan: &Scan, filter: &Expr, zone: &TimeZone) -> Option<(usize, 
     let offset = scan.offset_of(id)?;
     Some(match ranges::restriction(filter, id, zone)? {
         Restriction::Never => (offset, None),
-        Restriction::Exact(intervals) => (offset, Some(intervals)),
+        Restriction::Exact(intervals) => (offset, Some((intervals, true))),
+        Restriction::Within(intervals) => (offset, Some((intervals, false))),
     })
 }
 
@@ -145,7 +151,9 @@ fn single_column(scan: &Scan, filter: &Expr, zone: &TimeZone) -> Option<(usize, 
 fn of_condition(scan: &Scan, filter: &Expr, zone: &TimeZone) -> f64 {
     match single_column(scan, filter, zone) {
         Some((_, None)) => return 0.0,
-        Some((offset, Some(intervals))) => return of_column(scan, offset, &intervals),
+        Some((offset, Some((intervals, exact)))) => {
+            return of_column(scan, offset, &intervals) * if exact { 1.0 } else { OTHER };
+        }
         None => {}
     }
     if let [id] = filter.columns()[..]
@@ -177,7 +185,6 @@ fn of_condition(scan: &Scan, filter: &Expr, zone: &TimeZone) -> f64 {
             },
             _ => OTHER,
         },
-        Func::Like(_) => like(scan, &call.args).unwrap_or(OTHER),
         _ => OTHER,
     }
 }
@@ -218,43 +225,6 @@ pub fn distinct(scan: &Scan, id: ColId) -> Option<f64> {
     Some(scan.known.distinct(d))
 }
 
-/// `column LIKE 'abc%'`: the range of what begins so; what follows the first wildcard leaves four in five of them.
-fn like(scan: &Scan, args: &[Expr]) -> Option<f64> {
-    let [Expr::Column { index, .. }, Expr::Const { value: Datum::Bytes(pattern), .. }, escape] = args else {
-        return None;
-    };
-    let escape = match escape.as_const()? {
-        Datum::Bytes(b) => b.first().copied(),
-        _ => None,
-    };
-    let mut prefix = Vec::new();
-    let mut bytes = pattern.iter();
-    let mut rest = 0;
-    while let Some(b) = bytes.next() {
-        match b {
-            b if Some(*b) == escape => prefix.push(*bytes.next().unwrap_or(b)),
-            b'%' | b'_' => {
-                rest = bytes.len() + usize::from(*b == b'_');
-                break;
-            }
-            b => prefix.push(*b),
-        }
-    }
-    if prefix.is_empty() {
-        return None;
-    }
-    let column = scan.table.columns.get(scan.offset_of(*index)?)?;
-    let d = scan.known.column(column.id)?;
-    let (mut low, mut high) = (Vec::new(), Vec::new());
-    encode_key(&mut low, &Datum::Bytes(prefix.clone()), Some(&column.field_type)).ok()?;
-    // The sort key of the prefix, plus one: keys of strings are compared as these are.
-    let after = codec::key::prefix_next(&column.field_type.collation.sort_key(&prefix));
-    let has_end = !after.is_empty();
-    encode_key(&mut high, &Datum::Bytes(after), None).ok()?;
-    let rows = scan.known.range_rows(d, &low, has_end.then_some(&high[..]));
-    Some((rows / scan.known.rows() * if rest > 0 { OTHER } else { 1.0 }).clamp(0.0, 1.0))
-}
-
 /// Parts of several columns together.
 fn backed_off(mut parts: Vec<f64>) -> f64 {
     parts.sort_by(f64::total_cmp);
@@ -271,6 +241,7 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
+    use codec::datum::encode_key;
     use query::infer;
     use sql_catalog::{ColumnInfo, TableInfo};
     use statistics::{BuildOptions, TableMeta, TableStatistics, Totals};
@@ -396,7 +367,8 @@ mod tests {
         assert_eq!(part(&[n(CmpOp::Eq, 0)]), 0.001);
         assert_eq!(part(&[n(CmpOp::Gt, 0)]), 1.0 / 3.0);
         assert_eq!(part(&[n(CmpOp::Gt, 0), n(CmpOp::Lt, 9)]), 1.0 / 40.0);
-        assert_eq!(part(&[like("k12%")]), 0.8);
+        assert_eq!(part(&[like("k12%")]), 1.0 / 40.0);
+        assert_eq!(part(&[like("%12%")]), 0.8);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 use query::expr::{Expr, Func};
 use query::infer;
 
-use crate::plan::{ColId, JoinKind, Plan, Subquery, SubqueryKind, TestRows, reads_only};
+use crate::plan::{ColId, JoinKind, JoinWay, Plan, Subquery, SubqueryKind, TestRows, reads_only};
 
 /// How often each column is read in a plan.
 pub fn reads(plan: &mut Plan) -> HashMap<ColId, usize> {
@@ -70,7 +70,7 @@ fn conditions_to_joins(input: Plan, mut conditions: Vec<Expr>, reads: &HashMap<C
             Some((at, (kind, right, on))) => {
                 conditions.remove(at);
                 let (left, right) = (Box::new(plan), Box::new(right));
-                Plan::Join { kind, left, right, equal: Vec::new(), other: on, lookup: None }
+                Plan::Join { kind, left, right, equal: Vec::new(), other: on, way: JoinWay::Hash }
             }
             None => Plan::Apply { input: Box::new(plan), subquery },
         };

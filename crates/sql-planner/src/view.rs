@@ -10,8 +10,8 @@ use codec::types::{FieldType, TypeCode, flags};
 use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, Schema, TableInfo, ViewAlgorithm};
+use sql_parser::ast::{self, Place};
 use sql_parser::canonical::{AsWritten, query_text};
-use sqlparser::ast;
 
 use super::binder::{Binder, Environment};
 use super::plan::{ColId, Plan};
@@ -109,8 +109,7 @@ pub fn define(
 /// A view as a table of what it shows now, and whether UPDATE and DELETE may go through it.
 pub fn as_shown(env: &Definitions<'_>, database: &str, view: &TableInfo) -> Result<(TableInfo, bool), SqlError> {
     let mut binder = Binder::new(env);
-    let part = |name: &str| ast::Ident::with_quote('`', name);
-    let name = ast::ObjectName::from(vec![part(database), part(view.name.as_str())]);
+    let name = ast::Name(vec![ast::Ident::quoted(database), ast::Ident::quoted(view.name.as_str())]);
     let (plan, columns) = binder.bind_table(&name)?;
     let bound = binder.bound_views().first();
     let mut shown = view.clone();
@@ -145,15 +144,15 @@ fn refuse_variables(query: &ast::Query) -> Result<(), SqlError> {
 struct AnyNames;
 
 impl sql_parser::canonical::Names for AnyNames {
-    fn column(&self, _: sqlparser::tokenizer::Span) -> Option<Vec<String>> {
+    fn column(&self, _: Place) -> Option<Vec<String>> {
         None
     }
 
-    fn star(&self, _: sqlparser::tokenizer::Span) -> Option<Vec<(Vec<String>, String)>> {
+    fn star(&self, _: Place) -> Option<Vec<(Vec<String>, String)>> {
         Some(Vec::new())
     }
 
-    fn database(&self, _: sqlparser::tokenizer::Span) -> Option<String> {
+    fn database(&self, _: Place) -> Option<String> {
         None
     }
 }

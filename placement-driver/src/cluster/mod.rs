@@ -31,6 +31,19 @@ pub enum StoreError {
     /// No such store.
     #[error("store {0} not found")]
     NotFound(u64),
+    /// The store does not read what the others write.
+    #[error(
+        "store {id} reads up to format {format}, and the cluster writes format {cluster}: start it with the version of the \
+         other stores"
+    )]
+    OlderFormat {
+        /// The store.
+        id: u64,
+        /// What it reads.
+        format: u32,
+        /// What the cluster writes.
+        cluster: u32,
+    },
     /// Zero is no id.
     #[error("invalid store id 0")]
     InvalidId,
@@ -99,6 +112,9 @@ impl Cluster {
         if let Some(other) = self.stores.values().find(same_address) {
             return Err(StoreError::DuplicateAddress { id: other.id, address: store.address });
         }
+        if let Some(cluster) = self.format().filter(|cluster| store.format < *cluster) {
+            return Err(StoreError::OlderFormat { id: store.id, format: store.format, cluster });
+        }
         if let Some(known) = self.stores.get(&store.id) {
             if known.state == StoreState::Tombstone {
                 return Err(StoreError::Tombstone(store.id));
@@ -110,6 +126,12 @@ impl Cluster {
         }
         store.last_heartbeat_ms = now_ms;
         Ok(store)
+    }
+
+    /// The format that may be written: the newest that every store reads. It does not fall, since who reads less is refused.
+    pub fn format(&self) -> Option<u32> {
+        let there = self.stores.values().filter(|store| store.state != StoreState::Tombstone);
+        there.map(|store| store.format).min()
     }
 
     /// Puts a registered store, after its record was written.
@@ -208,5 +230,25 @@ mod tests {
         assert!(cluster.register_store(store(2, "a:1"), 9).is_ok(), "a tombstone's address is free");
         assert_eq!(cluster.store_heartbeat(1, 10, [0; 3]), Err(StoreError::Tombstone(1)));
         assert_eq!(cluster.store_heartbeat(7, 10, [0; 3]), Err(StoreError::NotFound(7)));
+    }
+
+    #[test]
+    fn the_format_rises_when_the_last_store_reads_it_and_never_falls() {
+        let mut cluster = Cluster::default();
+        assert_eq!(cluster.format(), None);
+        let register = |cluster: &mut Cluster, id: u64, format| {
+            let store = Store { format, ..store(id, &format!("a:{id}")) };
+            cluster.register_store(store, 5).map(|store| cluster.put_store(store))
+        };
+        register(&mut cluster, 1, 1).unwrap();
+        register(&mut cluster, 2, 2).unwrap();
+        assert_eq!(cluster.format(), Some(1));
+        register(&mut cluster, 1, 2).unwrap();
+        assert_eq!(cluster.format(), Some(2));
+        for id in [1, 3] {
+            assert_eq!(register(&mut cluster, id, 1), Err(StoreError::OlderFormat { id, format: 1, cluster: 2 }));
+        }
+        register(&mut cluster, 3, 3).unwrap();
+        assert_eq!(cluster.format(), Some(2));
     }
 }

@@ -147,6 +147,8 @@ pub struct Store {
     pub status_address: String,
     /// Its software version.
     pub version: String,
+    /// The newest format of commands that it reads ([`net::format`]).
+    pub format: u32,
     /// Where it stands: `region`, `zone`, `host` and whatever else the operator set.
     pub labels: BTreeMap<String, String>,
     /// What was decided about it.

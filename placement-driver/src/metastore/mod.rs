@@ -31,7 +31,8 @@ use std::time::Duration;
 
 use net::grpc::Channels;
 use parking_lot::Mutex;
-use proto::etcdserverpb::{Member, ResponseHeader};
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{AlarmRequest, AlarmType, Member, ResponseHeader};
 use proto::meridian_pd::{LeaseRequest, LeaseResponse, proposal::Command};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,8 @@ pub struct Options {
     pub peer_urls: Vec<String>,
     /// Where clients reach this member.
     pub client_urls: Vec<String>,
+    /// Bytes that the store may take in memory before others than PD are refused. See [`Metastore::watch_quota`].
+    pub quota_bytes: u64,
 }
 
 /// A running member. Clones share it.
@@ -104,7 +107,7 @@ impl Metastore {
             return Err(io::Error::other(format!("member '{}' is not in the initial cluster", options.name)));
         }
         let wal = Wal::open(dir, &voters)?;
-        let core = Core::new(id, wal, voters.len() == 1).map_err(io::Error::other)?;
+        let core = Core::new(id, wal, voters.len() == 1, options.quota_bytes).map_err(io::Error::other)?;
         let shared = core.shared();
         let transport = Transport::new(id, &options.members, channels);
         let sender = transport.clone();
@@ -158,6 +161,30 @@ impl Metastore {
         let (reply, answer) = oneshot::channel();
         self.input(Input::Propose(command, reply))?;
         self.wait(answer).await?
+    }
+
+    /// Bytes that the store may take.
+    pub fn quota_bytes(&self) -> u64 {
+        self.inner.options.quota_bytes
+    }
+
+    /// Raises the alarm for all members if the store takes more than its quota, as etcd does: from then on the state machine
+    /// refuses what others than PD would add, until somebody has deleted keys and disarmed the alarm.
+    pub async fn watch_quota(&self) -> Result<(), StoreError> {
+        let quota = self.quota_bytes();
+        let (bytes, full) = self.read_state(|state| (state.bytes(), state.is_full()));
+        if full || bytes <= quota {
+            return Ok(());
+        }
+        let (action, alarm) = (AlarmAction::Activate as i32, AlarmType::Nospace as i32);
+        self.propose(Command::Alarm(AlarmRequest { action, member_id: self.id(), alarm })).await?;
+        tracing::error!(
+            bytes,
+            quota,
+            "metastore: over its quota, so writes of others than PD are refused; delete keys that are not needed, wait \
+             a minute until their history is forgotten, then `etcdctl alarm disarm`"
+        );
+        Ok(())
     }
 
     /// Returns when this member's state includes everything that was acknowledged before the call.

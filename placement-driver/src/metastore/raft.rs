@@ -48,6 +48,10 @@ const CHECKPOINT_BYTES: u64 = 16 << 20;
 const HISTORY_MS: u64 = 3_600_000;
 const HISTORY_REVISIONS: i64 = 100_000;
 const HISTORY_CHECK_TICKS: u64 = 600;
+/// How often the leader notes how far history is, and looks whether it takes too much of the quota: 1 s.
+const HISTORY_NOTE_TICKS: u64 = 10;
+/// History that is kept in that case: a minute.
+const PRESSED_HISTORY_MS: u64 = 60_000;
 /// Requests waiting for the member's thread. When full, a caller is refused with "too many requests".
 const INPUTS_MAX: usize = 4_096;
 /// Proposals kept while there is no leader. More are refused with "no leader".
@@ -161,13 +165,15 @@ pub struct Core {
     /// Reads that await this index.
     reads_confirmed: Vec<(u64, Vec<ReadReply>)>,
     ticks: u64,
-    /// (time, revision) pairs, for compaction.
+    /// (time, revision) pairs of each second, for compaction.
     history: VecDeque<(u64, i64)>,
+    /// Bytes that the state may take in memory.
+    quota_bytes: u64,
 }
 
 impl Core {
-    /// A member `id` over its log.
-    pub fn new(id: u64, wal: Wal, single: bool) -> Result<Core, raft::Error> {
+    /// A member `id` over its log. `quota_bytes`: what the state may take in memory.
+    pub fn new(id: u64, wal: Wal, single: bool, quota_bytes: u64) -> Result<Core, raft::Error> {
         let shared_state = wal.shared();
         let (applied, revision) = {
             let applied = shared_state.read();
@@ -214,6 +220,7 @@ impl Core {
             reads_confirmed: Vec::new(),
             ticks: 0,
             history: VecDeque::new(),
+            quota_bytes,
         })
     }
 
@@ -264,7 +271,7 @@ impl Core {
                 tracing::debug!(lease = id, "metastore: lease expired");
                 self.propose_own(Command::LeaseRevoke(LeaseRevokeRequest { id }));
             }
-            if self.ticks.is_multiple_of(HISTORY_CHECK_TICKS) {
+            if self.ticks.is_multiple_of(HISTORY_NOTE_TICKS) {
                 self.limit_history(now_ms);
             }
         }
@@ -292,7 +299,7 @@ impl Core {
             for read in ready.take_read_states() {
                 self.confirm_reads(&read.request_ctx, read.index);
             }
-            self.apply(ready.take_committed_entries(), now_ms);
+            self.apply(ready.take_committed_entries(), now_ms)?;
             let hard_state = ready.hs().cloned();
             let sync = ready.must_sync();
             {
@@ -305,7 +312,7 @@ impl Core {
                 self.node.mut_store().set_commit(commit)?;
             }
             light.take_messages().into_iter().for_each(&mut *send);
-            self.apply(light.take_committed_entries(), now_ms);
+            self.apply(light.take_committed_entries(), now_ms)?;
             self.node.advance_apply();
         }
         self.follow_leadership(now_ms);
@@ -366,7 +373,12 @@ impl Core {
 
     fn propose(&mut self, command: Command, reply: oneshot::Sender<Result<Answer, StoreError>>) {
         self.sequence += 1;
-        let proposal = Proposal { origin: self.shared.id, sequence: self.sequence, command: Some(command) };
+        let proposal = Proposal {
+            origin: self.shared.id,
+            sequence: self.sequence,
+            format: net::format::OLDEST,
+            command: Some(command),
+        };
         match self.node.propose(Vec::new(), proposal.encode_to_vec()) {
             Ok(()) => {
                 self.proposals.insert(self.sequence, reply);
@@ -395,7 +407,7 @@ impl Core {
 
     /// Proposes on the member's own account; a lost proposal is made again by whoever leads then.
     fn propose_own(&mut self, command: Command) {
-        let proposal = Proposal { origin: 0, sequence: 0, command: Some(command) };
+        let proposal = Proposal { origin: 0, sequence: 0, format: net::format::OLDEST, command: Some(command) };
         if let Err(e) = self.node.propose(Vec::new(), proposal.encode_to_vec()) {
             tracing::debug!(error = %e, "metastore: own proposal dropped");
         }
@@ -416,19 +428,22 @@ impl Core {
         }
     }
 
+    /// Has history forgotten that is too old or too long; every minute, or at once where the store takes more than half of
+    /// its quota: keys that change often may not raise the alarm by what they were before.
     fn limit_history(&mut self, now_ms: u64) {
-        let (revision, compacted) = {
+        let (revision, compacted, bytes) = {
             let applied = self.shared.state.read();
-            (applied.state.revision(), applied.state.compacted())
+            (applied.state.revision(), applied.state.compacted(), applied.state.bytes())
         };
         self.history.push_back((now_ms, revision));
-        let mut target = revision - HISTORY_REVISIONS;
-        while let Some((at, old)) = self.history.front().copied()
-            && now_ms.saturating_sub(at) >= HISTORY_MS
-        {
-            target = target.max(old);
-            self.history.pop_front();
+        let pressed = bytes > self.quota_bytes / 2;
+        if !pressed && !self.ticks.is_multiple_of(HISTORY_CHECK_TICKS) {
+            return;
         }
+        let kept_ms = if pressed { PRESSED_HISTORY_MS } else { HISTORY_MS };
+        let old = self.history.partition_point(|(at, _)| now_ms.saturating_sub(*at) >= kept_ms);
+        let forgotten = self.history.drain(..old).next_back().map_or(0, |(_, revision)| revision);
+        let target = forgotten.max(revision - HISTORY_REVISIONS);
         if target > compacted {
             self.propose_own(Command::Compaction(CompactionRequest { revision: target, physical: false }));
         }
@@ -517,9 +532,11 @@ impl Core {
         }
     }
 
-    fn apply(&mut self, entries: Vec<Entry>, now_ms: u64) {
+    /// Applies what is committed. An entry that this build cannot read ends the member: to go on without it would leave a
+    /// state unlike that of the others.
+    fn apply(&mut self, entries: Vec<Entry>, now_ms: u64) -> io::Result<()> {
         if entries.is_empty() {
-            return;
+            return Ok(());
         }
         let mut answers = Vec::new();
         {
@@ -530,11 +547,14 @@ impl Core {
                 if entry.data.is_empty() {
                     continue;
                 }
-                let Ok(proposal) = Proposal::decode(&*entry.data) else {
-                    tracing::error!(index = entry.index, "metastore: unreadable log entry ignored");
-                    continue;
+                let (command, origin, sequence) = match Proposal::decode(&*entry.data) {
+                    Ok(Proposal { command: Some(command), origin, sequence, format })
+                        if format <= net::format::NEWEST =>
+                    {
+                        (command, origin, sequence)
+                    }
+                    _ => return Err(unknown_entry(entry.index)),
                 };
-                let Some(command) = proposal.command else { continue };
                 let answer = applied.state.apply(&command);
                 if self.leading {
                     match &answer {
@@ -547,8 +567,8 @@ impl Core {
                         _ => {}
                     }
                 }
-                if proposal.origin == self.shared.id
-                    && let Some(reply) = self.proposals.remove(&proposal.sequence)
+                if origin == self.shared.id
+                    && let Some(reply) = self.proposals.remove(&sequence)
                 {
                     answers.push((reply, answer));
                 }
@@ -558,6 +578,7 @@ impl Core {
         for (reply, answer) in answers {
             let _ = reply.send(answer.map_err(StoreError::Refused));
         }
+        Ok(())
     }
 
     fn publish(&self) {
@@ -587,6 +608,13 @@ impl Core {
             last: self.node.raft.raft_log.last_index(),
         };
     }
+}
+
+fn unknown_entry(index: u64) -> io::Error {
+    io::Error::other(format!(
+        "entry {index} of the metadata store's log holds a command that this version does not know; start this member \
+         with the version of the other members"
+    ))
 }
 
 fn not_leader() -> LeaseResponse {

@@ -1,7 +1,10 @@
 //! Claims about the group of members, several in one thread: their clock, their network and no disk.
-use proto::etcdserverpb::LeaseGrantRequest;
+use proto::etcdserverpb::{LeaseGrantRequest, PutRequest};
 
 use super::*;
+
+/// What the members of these tests may hold.
+const QUOTA_BYTES: u64 = 1 << 20;
 
 struct Group {
     members: Vec<Core>,
@@ -14,7 +17,7 @@ struct Group {
 impl Group {
     fn new(size: u64) -> Group {
         let voters: Vec<u64> = (1..=size).collect();
-        let core = |id| Core::new(id, Wal::open(None, &voters).unwrap(), false).unwrap();
+        let core = |id| Core::new(id, Wal::open(None, &voters).unwrap(), false, QUOTA_BYTES).unwrap();
         Group { members: (1..=size).map(core).collect(), in_flight: Vec::new(), alone: None, now_ms: 0 }
     }
 
@@ -137,4 +140,39 @@ fn a_read_is_answered_though_its_confirmation_takes_longer_than_the_time_to_ask_
         group.far_tick(WAY_TICKS, &mut under_way);
     }
     read.try_recv().expect("an answer").unwrap();
+}
+
+#[test]
+fn a_key_that_changes_often_does_not_fill_the_store_with_its_history() {
+    let mut group = Group::new(3);
+    let leader = group.leader(0);
+    let mut greatest = 0;
+    // Ten minutes, some 60 KiB in each; an hour of it would be kept otherwise.
+    for tick in 0..6_000 {
+        if tick % 10 == 0 {
+            let put = PutRequest { key: b"k".to_vec(), value: vec![b'v'; 1_000], ..Default::default() };
+            drop(group.ask(leader, |reply| Input::Propose(Command::Put(put), reply)));
+        }
+        group.tick();
+        greatest = greatest.max(group.member(leader).shared.state.read().state.bytes());
+    }
+    assert!(group.member(leader).leading && greatest > QUOTA_BYTES / 2, "{greatest} bytes");
+    assert!(greatest < QUOTA_BYTES, "{greatest} bytes");
+    // What was there a moment ago can still be read.
+    let state = &group.member(leader).shared.state.read().state;
+    assert!(state.revision() - state.compacted() > 50);
+}
+
+#[test]
+fn an_entry_that_this_version_does_not_know_ends_the_member() {
+    let put = Command::Put(PutRequest { key: b"k".to_vec(), ..Default::default() });
+    let to_come = Proposal { origin: 1, sequence: 1, format: net::format::NEWEST + 1, command: Some(put) };
+    for unknown in [Proposal { command: None, format: 0, ..to_come.clone() }, to_come] {
+        let mut group = Group::new(1);
+        group.leader(0);
+        let member = group.member(1);
+        member.node.propose(Vec::new(), unknown.encode_to_vec()).unwrap();
+        let ended = member.advance(0, &mut |_| {}).unwrap_err();
+        assert!(ended.to_string().contains("start this member with the version"), "{ended}");
+    }
 }

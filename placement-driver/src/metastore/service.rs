@@ -59,6 +59,9 @@ impl EtcdService {
         if size > REQUEST_BYTES_MAX {
             return Err(StoreError::TooLarge.into());
         }
+        if matches!(command, Command::Put(_) | Command::Txn(_) | Command::LeaseGrant(_)) {
+            self.0.watch_quota().await?;
+        }
         Ok(self.0.propose(command).await?)
     }
 
@@ -80,6 +83,7 @@ impl From<StoreError> for Status {
                 EtcdError::Compacted | EtcdError::FutureRevision | EtcdError::LeaseTtlTooLarge => Code::OutOfRange,
                 EtcdError::LeaseNotFound => Code::NotFound,
                 EtcdError::LeaseExists => Code::FailedPrecondition,
+                EtcdError::NoSpace => Code::ResourceExhausted,
                 _ => Code::InvalidArgument,
             },
             StoreError::TooLarge => Code::InvalidArgument,
@@ -232,19 +236,36 @@ impl Cluster for EtcdService {
 
 #[tonic::async_trait]
 impl Maintenance for EtcdService {
+    async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        let Answer::Alarm(mut response) = self.run(Command::Alarm(request.into_inner()), 0).await? else {
+            return Err(wrong_answer());
+        };
+        self.header(&mut response.header);
+        Ok(Response::new(response))
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let status = self.0.status();
-        let bytes = self.0.read_state(|state| state.bytes()) as i64;
+        let (bytes, full) = self.0.read_state(|state| (state.bytes() as i64, state.is_full()));
+        let mut errors = Vec::new();
+        if status.leader == 0 {
+            errors.push(StoreError::NoLeader.to_string());
+        }
+        if full {
+            // As etcdctl shows it.
+            errors.push("alarm:NOSPACE".into());
+        }
         Ok(Response::new(StatusResponse {
             header: self.now(),
             version: ETCD_VERSION.into(),
             db_size: bytes,
             db_size_in_use: bytes,
+            db_size_quota: self.0.quota_bytes() as i64,
             leader: status.leader,
             raft_index: status.last,
             raft_term: status.term,
             raft_applied_index: status.applied,
-            errors: if status.leader == 0 { vec![StoreError::NoLeader.to_string()] } else { Vec::new() },
+            errors,
             ..Default::default()
         }))
     }

@@ -18,18 +18,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, Compare, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
-    LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse, Member, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, request_op, response_op,
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse, Compare,
+    DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest,
+    LeaseRevokeResponse, Member, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseHeader,
+    ResponseOp, TxnRequest, TxnResponse, request_op, response_op,
 };
 use proto::meridian_pd::{KeyHistory, KeyVersion, Lease, StateSnapshot, proposal::Command};
 use proto::mvccpb::{Event, KeyValue, event::EventType};
 
 /// Operations in one transaction, nested ones included, as etcd's `--max-txn-ops`.
 pub const TXN_OPS_MAX: usize = 128;
+
+/// Where PD keeps its own: leadership, timestamps, stores, regions, rules. Without those nothing in the cluster goes on, so
+/// a full store still takes them; what they may grow to is bounded by the cluster's own size.
+const OWN_PREFIX: &[u8] = b"/pd/";
+/// What a version takes beside its key and value, in bytes: its numbers, and its place in the list of changes.
+const VERSION_BYTES: u64 = 96;
+/// What a lease takes, in bytes.
+const LEASE_BYTES: u64 = 64;
 
 /// The longest lease, in seconds, as etcd has it.
 const LEASE_TTL_MAX: i64 = 9_000_000_000;
@@ -70,6 +80,9 @@ pub enum EtcdError {
     /// A TTL beyond what etcd allows.
     #[error("etcdserver: too large lease TTL")]
     LeaseTtlTooLarge,
+    /// The store has reached its quota: an alarm is raised until somebody has made room and disarmed it.
+    #[error("etcdserver: mvcc: database space exceeded")]
+    NoSpace,
     /// A request that names an unknown enum value or misses its operation.
     #[error("etcdserver: invalid request")]
     Invalid,
@@ -86,6 +99,7 @@ pub enum Answer {
     LeaseGrant(LeaseGrantResponse),
     LeaseRevoke(LeaseRevokeResponse),
     Member,
+    Alarm(AlarmResponse),
 }
 
 /// A key's value at one revision; a tombstone has no value.
@@ -116,7 +130,9 @@ pub struct State {
     changes: BTreeMap<i64, Vec<Vec<u8>>>,
     leases: BTreeMap<i64, LeaseState>,
     members: BTreeMap<u64, Member>,
-    /// Bytes of keys and values held, history included.
+    /// Alarms that are raised: member and kind.
+    alarms: BTreeSet<(u64, i32)>,
+    /// Bytes that keys, values and their history take in memory, about.
     bytes: u64,
 }
 
@@ -130,6 +146,7 @@ impl Default for State {
             changes: BTreeMap::new(),
             leases: BTreeMap::new(),
             members: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             bytes: 0,
         }
     }
@@ -159,9 +176,19 @@ impl State {
         self.compacted
     }
 
-    /// Bytes of keys and values held, history included.
+    /// Bytes that keys, values, their history and leases take in memory, about.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + LEASE_BYTES * self.leases.len() as u64
+    }
+
+    /// Alarms that are raised.
+    pub fn alarms(&self) -> impl Iterator<Item = AlarmMember> + '_ {
+        self.alarms.iter().map(|(member, alarm)| AlarmMember { member_id: *member, alarm: *alarm })
+    }
+
+    /// True while only deletions and PD's own writes are taken.
+    pub fn is_full(&self) -> bool {
+        self.alarms.iter().any(|(_, alarm)| *alarm == AlarmType::Nospace as i32)
     }
 
     /// The members that have announced themselves.
@@ -192,6 +219,7 @@ impl State {
                 self.members.insert(member.id, member.clone());
                 Ok(Answer::Member)
             }
+            Command::Alarm(request) => self.alarm(request).map(Answer::Alarm),
         }
     }
 
@@ -281,6 +309,30 @@ impl State {
             }
         }
         Ok((events, self.revision + 1))
+    }
+
+    fn alarm(&mut self, request: &AlarmRequest) -> Result<AlarmResponse, EtcdError> {
+        let alarm = AlarmType::try_from(request.alarm).map_err(|_| EtcdError::Invalid)?;
+        let named = (request.member_id, request.alarm);
+        let alarms = match AlarmAction::try_from(request.action).map_err(|_| EtcdError::Invalid)? {
+            AlarmAction::Get => {
+                let asked = |found: &AlarmMember| {
+                    (alarm == AlarmType::None || found.alarm == alarm as i32)
+                        && (request.member_id == 0 || found.member_id == request.member_id)
+                };
+                self.alarms().filter(asked).collect()
+            }
+            AlarmAction::Activate if alarm == AlarmType::None => return Err(EtcdError::Invalid),
+            AlarmAction::Activate => {
+                self.alarms.insert(named);
+                vec![AlarmMember { member_id: named.0, alarm: named.1 }]
+            }
+            AlarmAction::Deactivate => match self.alarms.remove(&named) {
+                true => vec![AlarmMember { member_id: named.0, alarm: named.1 }],
+                false => Vec::new(),
+            },
+        };
+        Ok(AlarmResponse { header: Some(self.header()), alarms })
     }
 
     fn header(&self) -> ResponseHeader {
@@ -451,6 +503,9 @@ impl State {
     fn check_put(&self, request: &PutRequest) -> Result<(), EtcdError> {
         if request.key.is_empty() {
             return Err(EtcdError::EmptyKey);
+        }
+        if self.is_full() && !request.key.starts_with(OWN_PREFIX) {
+            return Err(EtcdError::NoSpace);
         }
         if request.ignore_value && !request.value.is_empty() {
             return Err(EtcdError::ValueProvided);
@@ -637,6 +692,7 @@ impl State {
                 .collect(),
             leases: self.leases.iter().map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect(),
             members: self.members.values().cloned().collect(),
+            alarms: self.alarms().collect(),
         }
     }
 
@@ -644,6 +700,7 @@ impl State {
     pub fn restore(snapshot: StateSnapshot) -> State {
         let mut state = State { revision: snapshot.revision, compacted: snapshot.compacted, ..State::default() };
         state.members = snapshot.members.into_iter().map(|m| (m.id, m)).collect();
+        state.alarms = snapshot.alarms.into_iter().map(|a| (a.member_id, a.alarm)).collect();
         for lease in snapshot.leases {
             state.leases.insert(lease.id, LeaseState { ttl: lease.ttl, keys: BTreeSet::new() });
         }
@@ -693,7 +750,8 @@ impl Version {
 }
 
 fn version_bytes(key: &[u8], version: &Version) -> u64 {
-    (key.len() + version.value.as_ref().map_or(0, Vec::len)) as u64
+    // The key stands with its versions and once more in the list of changes.
+    (2 * key.len() + version.value.as_ref().map_or(0, Vec::len)) as u64 + VERSION_BYTES
 }
 
 /// True when `key` is in etcd's range (`end` empty: that key alone; `end` a zero byte: from the key on).

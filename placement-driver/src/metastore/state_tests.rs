@@ -267,3 +267,33 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn a_full_store_takes_deletions_and_what_pd_itself_writes() {
+    let mut state = State::default();
+    state.apply(&put("a", "1")).unwrap();
+    let alarm = |action: AlarmAction, member_id, alarm: AlarmType| {
+        Command::Alarm(AlarmRequest { action: action as i32, member_id, alarm: alarm as i32 })
+    };
+    let alarms = |state: &mut State, command| match state.apply(&command).unwrap() {
+        Answer::Alarm(response) => response.alarms,
+        other => panic!("{other:?}"),
+    };
+    let raised = AlarmMember { member_id: 9, alarm: AlarmType::Nospace as i32 };
+    assert_eq!(alarms(&mut state, alarm(AlarmAction::Activate, 9, AlarmType::Nospace)), [raised]);
+    let before = state.clone();
+    assert_eq!(state.apply(&put("a", "2")), Err(EtcdError::NoSpace));
+    let both = TxnRequest { success: vec![op(delete("a", "")), op(put("b", "2"))], ..Default::default() };
+    assert_eq!(state.apply(&Command::Txn(both)), Err(EtcdError::NoSpace));
+    assert_eq!(state, before, "what is refused changes nothing");
+    assert_eq!(State::restore(state.snapshot(3, 1)), state, "members that come later know of the alarm");
+
+    state.apply(&put("/pd/7/timestamp", "1")).unwrap();
+    state.apply(&Command::LeaseGrant(LeaseGrantRequest { id: 5, ttl: 3 })).unwrap();
+    state.apply(&delete("a", "")).unwrap();
+    assert_eq!(alarms(&mut state, alarm(AlarmAction::Get, 0, AlarmType::None)), [raised]);
+    assert_eq!(alarms(&mut state, alarm(AlarmAction::Get, 0, AlarmType::Corrupt)), []);
+    assert_eq!(alarms(&mut state, alarm(AlarmAction::Deactivate, 9, AlarmType::Nospace)), [raised]);
+    assert_eq!(state.apply(&alarm(AlarmAction::Activate, 9, AlarmType::None)), Err(EtcdError::Invalid));
+    state.apply(&put("a", "3")).unwrap();
+}

@@ -109,6 +109,7 @@ pub fn store_to_meta(store: &Store) -> metapb::Store {
             .map(|(key, value)| metapb::StoreLabel { key: key.clone(), value: value.clone() })
             .collect(),
         version: store.version.clone(),
+        meridian_format: store.format,
         peer_address: String::new(),
         status_address: store.status_address.clone(),
         start_timestamp: store.start_time_s as i64,
@@ -130,6 +131,7 @@ pub fn store_from_meta(meta: metapb::Store) -> Store {
         address: meta.address,
         status_address: meta.status_address,
         version: meta.version,
+        format: meta.meridian_format.max(1),
         labels: meta.labels.into_iter().map(|l| (l.key, l.value)).collect(),
         state,
         start_time_s: meta.start_timestamp.max(0) as u64,

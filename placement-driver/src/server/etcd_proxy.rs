@@ -162,6 +162,10 @@ impl Cluster for EtcdProxy {
 
 #[tonic::async_trait]
 impl Maintenance for EtcdProxy {
+    async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        self.judge(MaintenanceClient::new(self.channel()?).alarm(request).await)
+    }
+
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         pass!(self, MaintenanceClient, status, request)
     }

@@ -251,6 +251,7 @@ impl Pd for PdService {
             header,
             cluster_version: CLUSTER_VERSION.into(),
             require_detailed_report: false,
+            meridian_format: leader.read(|brain| brain.cluster.format()).unwrap_or(net::format::OLDEST),
         }))
     }
 

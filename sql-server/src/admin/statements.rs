@@ -12,9 +12,9 @@ use sql_catalog::{convert, row};
 use sql_context::{ExecContext, eval_context};
 use sql_ddl::check;
 use sql_ddl::job::Job;
+use sql_parser::ast::{Expr, Literal, UnaryOp};
 use sql_parser::{Admin, SplitBy, SplitTable, TableName};
 use sql_planner::view::{Definitions, as_shown};
-use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::infoschema::time_of;
 use super::show::{self, number, result, s, text};
@@ -275,17 +275,17 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
 fn constant(expr: &Expr) -> Result<Datum, SqlError> {
     let refused = || SqlError::NotSupported(format!("the expression '{expr}' in SPLIT TABLE"));
     match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(text, _) => match (text.parse(), text.parse()) {
+        Expr::Literal(value) => match value {
+            Literal::Number(text) => match (text.parse(), text.parse()) {
                 (Ok(number), _) => Ok(Datum::Int(number)),
                 (_, Ok(number)) => Ok(Datum::UInt(number)),
                 _ => Ok(Datum::string(text.clone())),
             },
-            Value::SingleQuotedString(text) => Ok(Datum::string(text.clone())),
-            Value::Null => Ok(Datum::Null),
+            Literal::Text(text) => Ok(Datum::string(text.clone())),
+            Literal::Null => Ok(Datum::Null),
             _ => Err(refused()),
         },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match constant(expr)? {
+        Expr::Unary { op: UnaryOp::Minus, expr } => match constant(expr)? {
             Datum::Int(number) => Ok(Datum::Int(-number)),
             Datum::UInt(number) if number == 1 << 63 => Ok(Datum::Int(i64::MIN)),
             _ => Err(refused()),

@@ -10,8 +10,7 @@ use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet};
 use sql_context::SessionState;
 use sql_context::vars::SERVER_VERSION;
-use sql_planner::binder::check_clauses;
-use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Value};
+use sql_parser::ast::{Expr, Limit, Literal, Query, Select, SelectItem, SetExpr};
 
 use crate::cluster::Server;
 
@@ -22,9 +21,8 @@ pub(super) fn select(server: &Server, state: &mut SessionState, query: &Query) -
     let mut row = Vec::with_capacity(select.projection.len());
     for item in &select.projection {
         let (expr, alias) = match item {
-            SelectItem::UnnamedExpr(expr) => (expr, None),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.value.clone())),
-            _ => return Ok(None),
+            SelectItem::Expr { expr, alias } => (expr, alias.as_ref().map(|alias| alias.value.clone())),
+            SelectItem::Star(_) | SelectItem::StarOf(_) => return Ok(None),
         };
         let Some((value, ty)) = evaluate(server, state, expr)? else { return Ok(None) };
         columns.push(ColumnMeta::computed(alias.unwrap_or_else(|| column_name(expr)), ty));
@@ -38,8 +36,8 @@ pub(super) fn select(server: &Server, state: &mut SessionState, query: &Query) -
 pub(super) fn reads_diagnostics(query: &Query) -> bool {
     let Some(select) = plain_select(query) else { return false };
     select.projection.iter().any(|item| match item {
-        SelectItem::UnnamedExpr(Expr::Identifier(i)) | SelectItem::ExprWithAlias { expr: Expr::Identifier(i), .. } => {
-            i.quote_style.is_none() && matches!(i.value.as_str(), "@@warning_count" | "@@error_count")
+        SelectItem::Expr { expr: Expr::Variable(name), .. } => {
+            matches!(name.as_str(), "@@warning_count" | "@@error_count")
         }
         _ => false,
     })
@@ -47,80 +45,66 @@ pub(super) fn reads_diagnostics(query: &Query) -> bool {
 
 /// A select list and nothing else, but perhaps a limit of at least one row.
 fn plain_select(query: &Query) -> Option<&Select> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let limit = match &query.limit_clause {
+    let SetExpr::Select(select) = &query.body else { return None };
+    let limit = match &query.limit {
         None => true,
-        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(v)), offset: None, limit_by }) => {
-            limit_by.is_empty() && matches!(&v.value, Value::Number(n, _) if n != "0")
-        }
+        Some(Limit { count: Expr::Literal(Literal::Number(n)), offset: None }) => n != "0",
         Some(_) => false,
     };
     let bare = query.with.is_none()
-        && query.order_by.is_none()
+        && query.order_by.is_empty()
         && query.locks.is_empty()
-        && query.fetch.is_none()
         && limit
         && select.from.is_empty()
         && select.selection.is_none()
         && select.having.is_none()
-        && select.distinct.is_none()
-        && select.named_window.is_empty()
-        && check_clauses(select).is_ok()
-        && matches!(&select.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
+        && !select.distinct
+        && select.windows.is_empty()
+        && select.group_by.is_empty()
+        && !select.rollup;
     bare.then_some(select)
 }
 
 /// MySQL names a column after its text; a string literal after its value.
 fn column_name(expr: &Expr) -> String {
     match expr {
-        Expr::Value(v) => match &v.value {
-            Value::SingleQuotedString(s) => s.clone(),
-            other => other.to_string(),
-        },
-        Expr::Identifier(i) => i.value.clone(),
+        Expr::Literal(Literal::Text(text)) => text.clone(),
         other => other.to_string(),
     }
 }
 
 fn evaluate(server: &Server, state: &SessionState, expr: &Expr) -> Result<Option<(Datum, FieldType)>, SqlError> {
     Ok(match expr {
-        Expr::Value(v) => literal(&v.value),
-        Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with("@@") => {
-            Some(state.variables().get(server, &i.value[2..])?)
-        }
-        Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with('@') => {
-            Some(state.user_variable(&i.value[1..]))
-        }
+        Expr::Literal(value) => literal(value),
+        Expr::Variable(name) => Some(match name.strip_prefix("@@") {
+            Some(name) => state.variables().get(server, name)?,
+            None => state.user_variable(name.trim_start_matches('@')),
+        }),
         Expr::Function(f) => {
-            let no_args = match &f.args {
-                FunctionArguments::None => true,
-                FunctionArguments::List(list) => list.args.is_empty() && list.clauses.is_empty(),
-                FunctionArguments::Subquery(_) => false,
-            };
-            let plain = no_args && f.over.is_none() && f.filter.is_none() && f.within_group.is_empty();
-            if plain { session_function(state, &f.name.to_string()) } else { None }
+            let plain = f.args.is_empty() && f.word.is_none() && !f.star && f.over.is_none();
+            if plain { session_function(state, &f.name.value) } else { None }
         }
         _ => None,
     })
 }
 
 /// Value of a literal.
-pub(super) fn literal(value: &Value) -> Option<(Datum, FieldType)> {
+pub(super) fn literal(value: &Literal) -> Option<(Datum, FieldType)> {
     Some(match value {
-        Value::Number(text, _) => match text.parse::<i64>() {
+        Literal::Number(text) => match text.parse::<i64>() {
             Ok(n) => {
                 let ty = FieldType { flen: text.len() as i32, ..FieldType::bigint() };
                 (Datum::Int(n), ty.with_flags(flags::NOT_NULL))
             }
             Err(_) => number(text)?,
         },
-        Value::SingleQuotedString(s) => {
+        Literal::Text(s) => {
             let ty = FieldType::varchar(i32::try_from(s.chars().count()).unwrap_or(i32::MAX));
             (Datum::string(s.clone()), ty.with_flags(flags::NOT_NULL))
         }
-        Value::Null => (Datum::Null, FieldType::new(TypeCode::Null)),
-        Value::Boolean(b) => (Datum::Int(i64::from(*b)), FieldType::bigint().with_flags(flags::NOT_NULL)),
-        _ => return None,
+        Literal::Null => (Datum::Null, FieldType::new(TypeCode::Null)),
+        Literal::Boolean(b) => (Datum::Int(i64::from(*b)), FieldType::bigint().with_flags(flags::NOT_NULL)),
+        Literal::Binary(_) | Literal::Hex(_) | Literal::Bits(_) => return None,
     })
 }
 

@@ -9,7 +9,7 @@ use query::value::to_text;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, ResultSet, Rows};
 use sql_parser::ShowFilter;
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use sql_parser::ast::{BinaryOp, Expr, IsTest, Literal, UnaryOp};
 
 /// Keeps the rows that pass.
 pub async fn apply(result: ResultSet, filter: Option<&ShowFilter>, like_column: usize) -> Result<ResultSet, SqlError> {
@@ -99,25 +99,23 @@ fn value(expr: &Expr, columns: &[ColumnMeta], row: &[Datum]) -> Result<V, SqlErr
     let boolean = |b: Option<bool>, negated: bool| b.map_or(V::Null, |b| V::Bool(b != negated));
     Ok(match expr {
         Expr::Nested(inner) => eval(inner)?,
-        Expr::Identifier(ident) => column(&ident.value, columns, row)?,
-        Expr::CompoundIdentifier(parts) => column(parts.last().map_or("", |p| p.value.as_str()), columns, row)?,
-        Expr::Value(v) => match &v.value {
-            Value::SingleQuotedString(s) => V::Text(s.clone()),
-            Value::Number(n, _) => V::Number(n.parse().unwrap_or(0.0)),
-            Value::Boolean(b) => V::Bool(*b),
-            Value::Null => V::Null,
+        Expr::Column(name) => column(name.last(), columns, row)?,
+        Expr::Literal(literal) => match literal {
+            Literal::Text(s) => V::Text(s.clone()),
+            Literal::Number(n) => V::Number(n.parse().unwrap_or(0.0)),
+            Literal::Boolean(b) => V::Bool(*b),
+            Literal::Null => V::Null,
             other => return refuse(&other.to_string()),
         },
-        Expr::UnaryOp { op: UnaryOperator::Not | UnaryOperator::BangNot, expr } => match eval(expr)? {
+        Expr::Unary { op: UnaryOp::Not | UnaryOp::Bang, expr } => match eval(expr)? {
             V::Null => V::Null,
             v => V::Bool(!truth(&v)),
         },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match eval(expr)? {
+        Expr::Unary { op: UnaryOp::Minus, expr } => match eval(expr)? {
             V::Number(n) => V::Number(-n),
             _ => return refuse("-"),
         },
-        Expr::IsNull(e) => V::Bool(eval(e)? == V::Null),
-        Expr::IsNotNull(e) => V::Bool(eval(e)? != V::Null),
+        Expr::Is { expr, test: IsTest::Null, negated } => V::Bool((eval(expr)? == V::Null) != *negated),
         Expr::Like { negated, expr, pattern, .. } => match (eval(expr)?, eval(pattern)?) {
             (V::Null, _) | (_, V::Null) => V::Null,
             (a, b) => V::Bool(like(&text(&a), &text(&b)) != *negated),
@@ -139,20 +137,20 @@ fn value(expr: &Expr, columns: &[ColumnMeta], row: &[Datum]) -> Result<V, SqlErr
             let inside = compare(&v, &eval(low)?).zip(compare(&v, &eval(high)?)).map(|(l, h)| l.is_ge() && h.is_le());
             boolean(inside, *negated)
         }
-        Expr::BinaryOp { left, op, right } => {
+        Expr::Binary { left, op, right } => {
             let (a, b) = (eval(left)?, eval(right)?);
             let order = compare(&a, &b);
             let by = |f: fn(std::cmp::Ordering) -> bool| boolean(order.map(f), false);
             match op {
-                BinaryOperator::And => V::Bool(truth(&a) && truth(&b)),
-                BinaryOperator::Or => V::Bool(truth(&a) || truth(&b)),
-                BinaryOperator::Eq => by(std::cmp::Ordering::is_eq),
-                BinaryOperator::NotEq => by(std::cmp::Ordering::is_ne),
-                BinaryOperator::Lt => by(std::cmp::Ordering::is_lt),
-                BinaryOperator::LtEq => by(std::cmp::Ordering::is_le),
-                BinaryOperator::Gt => by(std::cmp::Ordering::is_gt),
-                BinaryOperator::GtEq => by(std::cmp::Ordering::is_ge),
-                BinaryOperator::Spaceship => V::Bool(match order {
+                BinaryOp::And => V::Bool(truth(&a) && truth(&b)),
+                BinaryOp::Or => V::Bool(truth(&a) || truth(&b)),
+                BinaryOp::Eq => by(std::cmp::Ordering::is_eq),
+                BinaryOp::Ne => by(std::cmp::Ordering::is_ne),
+                BinaryOp::Lt => by(std::cmp::Ordering::is_lt),
+                BinaryOp::Le => by(std::cmp::Ordering::is_le),
+                BinaryOp::Gt => by(std::cmp::Ordering::is_gt),
+                BinaryOp::Ge => by(std::cmp::Ordering::is_ge),
+                BinaryOp::NullEq => V::Bool(match order {
                     Some(o) => o.is_eq(),
                     None => a == b,
                 }),

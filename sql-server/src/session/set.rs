@@ -8,8 +8,8 @@ use query::value::to_text;
 use sql_base::SqlError;
 use sql_base::outcome::{Outcome, Rows};
 use sql_context::vars::{self, SystemVariable};
+use sql_parser::ast::{Expr, Literal, SelectItem, SetExpr, UnaryOp};
 use sql_parser::{Scope, SetItem, Statement};
-use sqlparser::ast::{Expr, SelectItem, SetExpr, UnaryOperator, Value};
 
 use super::Session;
 
@@ -185,24 +185,23 @@ impl Session {
     /// Value of an expression without tables.
     pub(super) async fn scalar(&mut self, expr: &Expr, params: &[Datum]) -> Result<(Datum, FieldType), SqlError> {
         match expr {
-            Expr::Value(v) => {
-                if let Some(value) = super::constant::literal(&v.value) {
+            Expr::Literal(literal) => {
+                if let Some(value) = super::constant::literal(literal) {
                     return Ok(value);
                 }
             }
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
-                if let Expr::Value(v) = expr.as_ref()
-                    && let Value::Number(text, _) = &v.value
+            Expr::Unary { op: UnaryOp::Minus, expr } => {
+                if let Expr::Literal(Literal::Number(text)) = expr.as_ref()
                     && let Ok(n) = text.parse::<i64>()
                 {
                     return Ok((Datum::Int(-n), FieldType::bigint()));
                 }
             }
-            Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with("@@") => {
-                return self.state.variables().get(&*self.server, &i.value[2..]);
-            }
-            Expr::Identifier(i) if i.quote_style.is_none() && i.value.starts_with('@') => {
-                return Ok(self.state.user_variable(&i.value[1..]));
+            Expr::Variable(name) => {
+                return match name.strip_prefix("@@") {
+                    Some(name) => self.state.variables().get(&*self.server, name),
+                    None => Ok(self.state.user_variable(name.trim_start_matches('@'))),
+                };
             }
             _ => {}
         }
@@ -226,8 +225,8 @@ fn select_of(expr: &Expr) -> Result<Statement, SqlError> {
     let Statement::Query(mut query) = parsed.statement else {
         return Err(SqlError::Other("SELECT is not a query".into()));
     };
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        select.projection = vec![SelectItem::UnnamedExpr(expr.clone())];
+    if let SetExpr::Select(select) = &mut query.body {
+        select.projection = vec![SelectItem::Expr { expr: expr.clone(), alias: None }];
     }
     Ok(Statement::Query(query))
 }

@@ -175,7 +175,7 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
             tracing::warn!(region = self.region_id, "split refused: {why}");
             return waiter.fail(RegionError::StaleCommand(self.region_id));
         }
-        let data = command::encode_split(self.region().epoch, &parts);
+        let data = command::encode_split(self.region().epoch, &parts, cx.format);
         self.propose(cx, data, waiter);
     }
 

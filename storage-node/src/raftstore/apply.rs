@@ -61,7 +61,10 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
                     waiter.fail(RegionError::StaleCommand(self.region_id));
                 }
                 EntryType::EntryNormal => {
-                    let (epoch, command) = command::decode(&entry.data).map_err(|e| self.bad_entry(e.to_string()))?;
+                    let (epoch, command) = {
+                        let decoded = command::decode(&entry.data, cx.cfg.format);
+                        decoded.map_err(|e| self.bad_entry(e.to_string()))?
+                    };
                     match command {
                         Command::Write(batch) => {
                             let result = if epoch.version == self.region().epoch.version {

@@ -1,7 +1,8 @@
 //! What is inside a Raft entry, and how a membership change alters a region.
 //!
 //! Encoded as `proto::meridian_raft` messages. Decoding refuses what it does not know: an entry that one replica
-//! understands and another does not would make them differ.
+//! understands and another does not would make them differ. So an entry says which format it takes to understand it
+//! ([`net::format`]), and nobody proposes one of a format that a store of the cluster does not read.
 
 use engine::{Cf, KeyRange, Modify, WriteBatch};
 use prost::Message;
@@ -60,8 +61,22 @@ pub fn cf_of(family: i32) -> Result<Cf, CommandError> {
     }
 }
 
-/// Encodes a batch. Changes of the node's own family are refused: they are not part of a region.
-pub fn encode_write(epoch: Epoch, batch: WriteBatch) -> Result<Vec<u8>, CommandError> {
+/// Encodes an entry in the cluster's format.
+///
+/// A format that this version does not have is one that a test makes it announce: the entry then has in it what a later version
+/// may add, a command and a field that nobody before it knows.
+fn encode(epoch: Epoch, changes: Vec<pb::Change>, split: Option<pb::Split>, format: u32) -> Vec<u8> {
+    let epoch = Some(convert::epoch_to_proto(epoch));
+    let mut command = pb::Command { epoch, changes, split, format, ..Default::default() };
+    if format > net::format::NEWEST {
+        command.changes.push(pb::Change { kind: change::Kind::Nothing as i32, ..Default::default() });
+        command.unknown = b"to come".to_vec();
+    }
+    command.encode_to_vec()
+}
+
+/// Encodes a batch in the cluster's format. Changes of the node's own family are refused: they are not part of a region.
+pub fn encode_write(epoch: Epoch, batch: WriteBatch, format: u32) -> Result<Vec<u8>, CommandError> {
     let refused = || CommandError("a write may not touch the raft column family".into());
     let mut changes = Vec::with_capacity(batch.modifies.len());
     for modify in batch.modifies {
@@ -73,11 +88,11 @@ pub fn encode_write(epoch: Epoch, batch: WriteBatch) -> Result<Vec<u8>, CommandE
         let family = family(cf).ok_or_else(refused)? as i32;
         changes.push(pb::Change { kind: kind as i32, family, key, value });
     }
-    Ok(pb::Command { epoch: Some(convert::epoch_to_proto(epoch)), changes, split: None }.encode_to_vec())
+    Ok(encode(epoch, changes, None, format))
 }
 
-/// Encodes a split.
-pub fn encode_split(epoch: Epoch, parts: &[SplitPart]) -> Vec<u8> {
+/// Encodes a split in the cluster's format.
+pub fn encode_split(epoch: Epoch, parts: &[SplitPart], format: u32) -> Vec<u8> {
     let requests = parts
         .iter()
         .map(|p| pb::SplitRequest {
@@ -86,13 +101,18 @@ pub fn encode_split(epoch: Epoch, parts: &[SplitPart]) -> Vec<u8> {
             new_peer_ids: p.peer_ids.clone(),
         })
         .collect();
-    let split = Some(pb::Split { requests });
-    pb::Command { epoch: Some(convert::epoch_to_proto(epoch)), changes: Vec::new(), split }.encode_to_vec()
+    encode(epoch, Vec::new(), Some(pb::Split { requests }), format)
 }
 
-/// Decodes an entry's data.
-pub fn decode(data: &[u8]) -> Result<(Epoch, Command), CommandError> {
+/// Decodes an entry's data, up to the format that this node reads.
+pub fn decode(data: &[u8], newest: u32) -> Result<(Epoch, Command), CommandError> {
     let command = pb::Command::decode(data).map_err(|e| CommandError(e.to_string()))?;
+    if command.format > newest {
+        return Err(CommandError(format!(
+            "it is of format {}, and this version reads up to {newest}: start this node with the version of the others",
+            command.format
+        )));
+    }
     let epoch = convert::epoch_from_proto(command.epoch.as_ref());
     if let Some(split) = command.split {
         let parts = split
@@ -104,12 +124,15 @@ pub fn decode(data: &[u8]) -> Result<(Epoch, Command), CommandError> {
     }
     let mut batch = WriteBatch { modifies: Vec::with_capacity(command.changes.len() + 1) };
     for c in command.changes {
+        if c.kind == change::Kind::Nothing as i32 && command.format > net::format::NEWEST {
+            continue;
+        }
         let cf = cf_of(c.family)?;
         batch.modifies.push(match change::Kind::try_from(c.kind) {
             Ok(change::Kind::Put) => Modify::Put(cf, c.key, c.value),
             Ok(change::Kind::Delete) => Modify::Delete(cf, c.key),
             Ok(change::Kind::DeleteRange) => Modify::DeleteRange(cf, KeyRange { start: c.key, end: c.value }),
-            Err(_) => return Err(CommandError(format!("unknown change {}", c.kind))),
+            Ok(change::Kind::Nothing) | Err(_) => return Err(CommandError(format!("unknown change {}", c.kind))),
         });
     }
     Ok((epoch, Command::Write(batch)))
@@ -315,6 +338,8 @@ pub fn split(region: &Region, parts: &[SplitPart]) -> Result<Vec<Region>, String
 
 #[cfg(test)]
 mod tests {
+    use net::format::NEWEST;
+
     use super::*;
 
     fn region(roles: &[PeerRole]) -> Region {
@@ -335,17 +360,33 @@ mod tests {
         batch.delete(Cf::Lock, "k");
         batch.delete_range(Cf::Default, KeyRange::new("a", "b"));
         let epoch = Epoch { conf_ver: 2, version: 9 };
-        let data = encode_write(epoch, batch.clone()).unwrap();
-        assert_eq!(decode(&data).unwrap(), (epoch, Command::Write(batch)));
         let parts = vec![SplitPart { key: b"m".to_vec(), region_id: 4, peer_ids: vec![5, 6] }];
-        assert_eq!(decode(&encode_split(epoch, &parts)).unwrap(), (epoch, Command::Split(parts)));
+        for format in [NEWEST, NEWEST + 1] {
+            let data = encode_write(epoch, batch.clone(), format).unwrap();
+            assert_eq!(decode(&data, format).unwrap(), (epoch, Command::Write(batch.clone())));
+            let data = encode_split(epoch, &parts, format);
+            assert_eq!(decode(&data, format).unwrap(), (epoch, Command::Split(parts.clone())));
+        }
     }
 
     #[test]
     fn a_write_to_the_nodes_own_family_is_refused() {
         let mut batch = WriteBatch::new();
         batch.put(Cf::Raft, "k", "v");
-        assert!(encode_write(Epoch::default(), batch).is_err());
+        assert!(encode_write(Epoch::default(), batch, NEWEST).is_err());
+    }
+
+    #[test]
+    fn an_entry_of_a_later_version_is_refused_and_not_applied_in_part() {
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Write, "k", "v");
+        let to_come = encode_write(Epoch::default(), batch, NEWEST + 1).unwrap();
+        let refused = decode(&to_come, NEWEST).unwrap_err().to_string();
+        assert!(refused.contains("is of format 2, and this version reads up to 1"), "{refused}");
+        // A change that nobody knows is none that can be left out, whatever the entry says of its format.
+        let mut claims_less = pb::Command::decode(&*to_come).unwrap();
+        claims_less.format = NEWEST;
+        assert!(decode(&claims_less.encode_to_vec(), NEWEST + 1).is_err());
     }
 
     #[test]

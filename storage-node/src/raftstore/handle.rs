@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::{Engine, KeyRange, WriteBatch};
@@ -252,6 +252,8 @@ pub struct Shared<E: Engine> {
     /// Held while the data of a range is replaced or removed as a whole, so that nobody collects garbage from what is
     /// not whole. Never held by the store's thread.
     pub replacing: Mutex<()>,
+    /// The format that entries are written in: the one that all stores of the cluster read.
+    format: AtomicU32,
 }
 
 impl<E: Engine> Shared<E> {
@@ -266,7 +268,18 @@ impl<E: Engine> Shared<E> {
             entry_bytes_max,
             receiving: AtomicU64::new(0),
             replacing: Mutex::new(()),
+            format: AtomicU32::new(net::format::OLDEST),
         })
+    }
+
+    /// The format that entries are written in ([`net::format`]).
+    pub fn format(&self) -> u32 {
+        self.format.load(Ordering::Acquire)
+    }
+
+    /// All stores read this format, and this store's directory says that it may hold it.
+    pub fn set_format(&self, format: u32) {
+        self.format.store(format, Ordering::Release);
     }
 }
 

@@ -67,6 +67,8 @@ pub struct StoreConfig {
     pub entry_bytes_max: usize,
     /// A log above this size is truncated even if a follower then needs a snapshot.
     pub log_bytes_max: u64,
+    /// The newest format of entries that is read ([`net::format`]).
+    pub format: u32,
 }
 
 impl Default for StoreConfig {
@@ -85,6 +87,7 @@ impl Default for StoreConfig {
             split_check_bytes: 8 << 20,
             entry_bytes_max: 8 << 20,
             log_bytes_max: 48 << 20,
+            format: net::format::NEWEST,
         }
     }
 }

@@ -20,6 +20,9 @@ use super::metrics;
 use super::msg::{Msg, PdTask};
 use crate::replication::RegionContext;
 
+/// What a node's directory holds, as its file of the format says.
+pub const FORMAT_KIND: &str = "storage node";
+
 /// Tasks that may wait.
 const QUEUE_MAX: usize = 4096;
 /// What is done before a hand-over may take so long; the hand-over itself matters more.
@@ -42,9 +45,27 @@ pub struct DiskUse {
     pub data_dir: PathBuf,
     /// A smaller capacity than the file system's; zero for none.
     pub capacity: u64,
+    /// The newest format that this node reads.
+    pub format: u32,
 }
 
 impl DiskUse {
+    /// Writes the cluster's format from now on, if the directory is allowed to hold it; at the latest the next heartbeat
+    /// brings it again.
+    fn follow_format<E: Engine>(&self, shared: &Shared<E>, cluster: u32) {
+        let format = cluster.min(self.format);
+        if format <= shared.format() {
+            return;
+        }
+        match net::format::write(&self.data_dir, FORMAT_KIND, format) {
+            Ok(()) => {
+                tracing::info!(format, "all stores read it: entries are written in this format from now on");
+                shared.set_format(format);
+            }
+            Err(error) => tracing::warn!(%error, format, "the directory cannot take a newer format"),
+        }
+    }
+
     /// Capacity and what is available of it, in bytes.
     fn measure(&self, used: u64) -> (u64, u64) {
         let (mut capacity, mut available) = (0, 0);
@@ -114,8 +135,8 @@ impl PdWorker {
                             });
                             last_store_heartbeat = now;
                             metrics::REGIONS.set(i64::from(stats.region_count));
-                            let (pd, disk) = (pd.clone(), disk.clone());
-                            tokio::spawn(async move { store_heartbeat(&*pd, &disk, *stats).await });
+                            let (pd, disk, shared) = (pd.clone(), disk.clone(), shared.clone());
+                            tokio::spawn(async move { store_heartbeat(&*pd, &disk, &shared, *stats).await });
                         }
                         Some(task) => {
                             tokio::spawn(answer(task, pd.clone(), shared.clone(), before_transfer.clone()));
@@ -162,7 +183,12 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-async fn store_heartbeat(pd: &dyn PdClient, disk: &DiskUse, mut stats: pdpb::StoreStats) {
+async fn store_heartbeat<E: Engine>(
+    pd: &dyn PdClient,
+    disk: &DiskUse,
+    shared: &Shared<E>,
+    mut stats: pdpb::StoreStats,
+) {
     let measured = {
         let disk = disk.clone();
         tokio::task::spawn_blocking(move || {
@@ -174,8 +200,9 @@ async fn store_heartbeat(pd: &dyn PdClient, disk: &DiskUse, mut stats: pdpb::Sto
         (stats.used_size, stats.capacity, stats.available) = (used, capacity, available);
     }
     stats.used_memory = net::metrics::resident_bytes().unwrap_or(0);
-    if let Err(e) = pd.store_heartbeat(stats).await {
-        tracing::info!("store heartbeat: {e}");
+    match pd.store_heartbeat(stats).await {
+        Ok(response) => disk.follow_format(shared, response.meridian_format),
+        Err(e) => tracing::info!("store heartbeat: {e}"),
     }
 }
 

@@ -86,6 +86,8 @@ pub enum StoreFailure {
 pub(crate) struct Context<'a, E: Engine> {
     pub(crate) cfg: &'a StoreConfig,
     pub(crate) engine: &'a E,
+    /// The format of entries that are proposed ([`net::format`]).
+    pub(crate) format: u32,
     /// The clock when this round began.
     pub(crate) now: u64,
     /// Ticks since the store started.
@@ -480,13 +482,18 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
 
     /// Proposes a batch.
     pub(crate) fn write(&mut self, cx: &mut Context<'_, E>, ctx: &RegionContext, batch: WriteBatch, reply: Reply<()>) {
-        match self.encode_write(ctx, batch, cx.cfg) {
+        match self.encode_write(ctx, batch, cx) {
             Ok(data) => self.propose(cx, data, Waiter::Write(reply)),
             Err(e) => reply.send(Err(e)),
         }
     }
 
-    fn encode_write(&self, ctx: &RegionContext, batch: WriteBatch, cfg: &StoreConfig) -> Result<Vec<u8>, RegionError> {
+    fn encode_write(
+        &self,
+        ctx: &RegionContext,
+        batch: WriteBatch,
+        cx: &Context<'_, E>,
+    ) -> Result<Vec<u8>, RegionError> {
         self.check(ctx, self.me.store_id)?;
         if !self.is_leader() {
             return Err(self.not_leader());
@@ -497,9 +504,9 @@ impl<E: Engine, L: RaftLog> Peer<E, L> {
         if let Some(key) = command::key_outside(&batch, &self.region().range) {
             return Err(RegionError::KeyNotInRegion { key, region: self.region().clone() });
         }
-        let data = command::encode_write(self.region().epoch, batch)
+        let data = command::encode_write(self.region().epoch, batch, cx.format)
             .map_err(|e| RegionError::Storage { region: self.region_id, source: EngineError::Io(e.to_string()) })?;
-        if data.len() > cfg.entry_bytes_max {
+        if data.len() > cx.cfg.entry_bytes_max {
             return Err(RegionError::EntryTooLarge { region: self.region_id, size: data.len() as u64 });
         }
         Ok(data)

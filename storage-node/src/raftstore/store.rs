@@ -112,6 +112,7 @@ macro_rules! context {
         Context {
             cfg: &$store.cfg,
             engine: &$store.engine,
+            format: $store.shared.format(),
             now: $store.now,
             ticks: $store.ticks,
             effects: &mut $store.effects,

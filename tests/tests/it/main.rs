@@ -6,6 +6,7 @@ mod bad_input;
 mod column_changes;
 mod differential;
 mod faults;
+mod formats;
 mod gc;
 mod global_variables;
 mod golden;

@@ -34,6 +34,16 @@ fn sockets(state: &str) -> Vec<Established> {
     parsed.collect()
 }
 
+/// The sockets of servers that offer themselves without a network, and of connections to them.
+fn unix_sockets() -> BTreeSet<u64> {
+    let table = std::fs::read_to_string("/proc/net/unix").expect("/proc/net/unix");
+    let named = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    named
+        .filter(|f| f.get(7).is_some_and(|name| name.starts_with("@meridian/")))
+        .map(|f| f[6].parse().unwrap())
+        .collect()
+}
+
 fn inodes_of(pid: u32) -> BTreeSet<u64> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a server");
     let inode = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -92,6 +102,7 @@ fn every_outgoing_connection_has_a_region(playground: &Playground) {
     }
     let listening: BTreeSet<u16> = sockets("0A").iter().map(|socket| socket.local.1).collect();
     let established = sockets("01");
+    let past_the_relay = unix_sockets();
     let mut outgoing: BTreeMap<&str, usize> = BTreeMap::new();
     for node in &nodes {
         let name = node["name"].as_str().expect("a name");
@@ -105,6 +116,7 @@ fn every_outgoing_connection_has_a_region(playground: &Playground) {
             assert_eq!((a, b, region), (127, 0, number), "{name} calls {:?} from {:?}", socket.remote, socket.local);
             *outgoing.entry(name).or_default() += 1;
         }
+        assert!(own.is_disjoint(&past_the_relay), "{name} has a unix socket, past the relay");
     }
     for node in &nodes {
         let name = node["name"].as_str().expect("a name");

@@ -100,6 +100,21 @@ pub fn arrows(krate: &Crate) -> BTreeMap<(String, String), BTreeSet<String>> {
     found
 }
 
+/// The files of a crate, its tests and benches among them, whose code has a word: paths below its folder.
+pub fn files_that_say(krate: &Crate, word: &str) -> BTreeSet<String> {
+    let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let says = |code: &str| {
+        code.match_indices(word)
+            .any(|(at, _)| !code[..at].ends_with(part_of_word) && !code[at + word.len()..].starts_with(part_of_word))
+    };
+    let folders = ["src", "tests", "benches"].map(|name| krate.folder.join(name));
+    let files = folders.iter().filter(|folder| folder.is_dir()).flat_map(|folder| rust_files(folder));
+    files
+        .filter(|file| says(&code(&read(file))))
+        .map(|file| file.strip_prefix(&krate.folder).expect("a file below").display().to_string())
+        .collect()
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
@@ -225,6 +240,14 @@ mod tests {
         assert_eq!(named("use crate::wire::value::text_of; // crate::comment", 1), ["wire"]);
         assert_eq!(named("//! [`crate::ddl`]\n    crate::executor::run(\"crate::text\")", 1), ["executor"]);
         assert_eq!(named("use crate::{a::{self, B}, c, d::E};", 1), ["a", "c", "d"]);
+    }
+
+    #[test]
+    fn a_word_is_found_in_code_only() {
+        let ours = crates(&workspace());
+        let files = files_that_say(&ours["tidy"], "files_that_say");
+        assert_eq!(files, ["src/lib.rs", "tests/arrows.rs"].map(str::to_owned).into());
+        assert!(files_that_say(&ours["tidy"], "files_that").is_empty(), "a part of a word");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::types::{bool_type, literal_type};
 
 pub use function::{Function, ScalarFn};
 pub use operator::{ArithOp, BitOp, CmpOp, Func};
-pub use param::{Param, Sample};
+pub use param::{Param, Sample, begins_with_text};
 pub use print::{Named, Sql};
 
 /// An expression over the columns of a batch.

@@ -3,7 +3,8 @@
 //! What a `?` or a variable stands for, what a row around a subquery holds and what a subquery answers are no part of a
 //! plan: the plan has a [`Param`] there, and each run puts its own values in. Who plans may look at the value that a
 //! statement was given ([`Param::look`]), and must then not use the plan for another one: the look is remembered
-//! ([`Sample::was_looked_at`]).
+//! ([`Sample::was_looked_at`]). Who only needs to know of a pattern whether it begins with text asks for that
+//! ([`Param::begins_with_text`]): the plan is then one for all patterns that do, or for all that do not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,17 +17,28 @@ use codec::types::FieldType;
 pub struct Sample {
     value: Datum,
     looked: AtomicBool,
+    asked_for_beginning: AtomicBool,
+}
+
+/// Whether a LIKE pattern begins with text, and not with `%` or `_`. A character that is escaped is text.
+pub fn begins_with_text(pattern: &Datum) -> bool {
+    matches!(pattern, Datum::Bytes(b) if b.first().is_some_and(|b| !matches!(b, b'%' | b'_')))
 }
 
 impl Sample {
     /// Of this value, which is not NULL: what is NULL is a constant of the type that only NULL has.
     pub fn new(value: Datum) -> Sample {
-        Sample { value, looked: AtomicBool::new(false) }
+        Sample { value, looked: AtomicBool::new(false), asked_for_beginning: AtomicBool::new(false) }
     }
 
     /// Whether somebody made something of the value itself.
     pub fn was_looked_at(&self) -> bool {
         self.looked.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody asked whether it begins with text; then whether it does.
+    pub fn beginning(&self) -> Option<bool> {
+        self.asked_for_beginning.load(Ordering::Relaxed).then(|| begins_with_text(&self.value))
     }
 
     /// The value, for who compares and decides nothing by it.
@@ -65,6 +77,13 @@ impl Param {
         let sample = self.sample.as_ref()?;
         sample.looked.store(true, Ordering::Relaxed);
         Some(&sample.value)
+    }
+
+    /// Whether the value at hand, a pattern, begins with text. What is made of it holds for other such values, too.
+    pub fn begins_with_text(&self) -> Option<bool> {
+        let sample = self.sample.as_ref()?;
+        sample.asked_for_beginning.store(true, Ordering::Relaxed);
+        sample.beginning()
     }
 }
 

@@ -14,7 +14,7 @@ use sql_catalog::row;
 use sql_context::ExecContext;
 use sql_planner::change::{Change, Check, Target, Value as Set};
 use sql_planner::optimize::positions;
-use sql_planner::plan::{Access, ColId, NodeId, Physical, Plan};
+use sql_planner::plan::{Access, ColId, JoinWay, NodeId, Physical, Plan};
 
 use super::check;
 use super::fitting::Fitting;
@@ -59,6 +59,7 @@ async fn find_rows<'c>(
     let with_values = |mut rt: Runtime| {
         rt.memory = memory.clone();
         rt.meters = meters_of(physical);
+        rt.share(physical);
         values.iter().for_each(|(id, value)| rt.set_param(*id, value.clone()));
         Arc::new(rt)
     };
@@ -110,7 +111,7 @@ async fn find_rows<'c>(
 fn uses_keys(plan: &Plan) -> bool {
     match plan {
         Plan::Scan(scan) => scan.access != Access::Full,
-        Plan::Join { left, lookup: Some(_), .. } => uses_keys(left),
+        Plan::Join { left, way: JoinWay::Lookup(_), .. } => uses_keys(left),
         _ => plan.inputs().into_iter().all(uses_keys),
     }
 }

@@ -35,10 +35,8 @@ use crate::statement::will_lock;
 pub(crate) fn tree(statement: &Statement) -> Option<Tree<'_>> {
     match statement {
         Statement::Insert(insert) => Some(Tree::Insert(insert)),
-        Statement::Update { with, update } => Some(Tree::Update(with.as_deref(), update)),
-        Statement::Delete { with, delete, ignore } => {
-            Some(Tree::Delete { with: with.as_deref(), delete, ignore: *ignore })
-        }
+        Statement::Update(update) => Some(Tree::Update(update)),
+        Statement::Delete(delete) => Some(Tree::Delete(delete)),
         _ => None,
     }
 }

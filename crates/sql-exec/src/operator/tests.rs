@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use query::expr::{CmpOp, Func};
 use query::types::EvalType;
 use sql_base::memory::Limits;
-use sql_planner::plan::{AggCall, Columns, JoinKind};
+use sql_planner::plan::{AggCall, Columns, Cte, JoinKind, Physical, Shared};
 
 use super::*;
 use crate::testing::statement;
@@ -43,6 +43,8 @@ fn column(id: ColId) -> Expr {
 
 fn run(plan: &Plan, tables: &[&Rows], limits: Limits) -> Result<(Vec<Vec<Datum>>, u64), SqlError> {
     let rt = Arc::new(statement(columns(), limits));
+    let cte = Shared { number: 0, name: "c".into(), ids: LEFT.to_vec(), plan: table(0) };
+    rt.share(&Physical { shared: vec![cte], ..Physical::default() });
     for (number, rows) in tables.iter().enumerate() {
         let types = rt.columns.types(&LEFT);
         let values: Vec<Vec<Datum>> = rows
@@ -61,8 +63,13 @@ fn run(plan: &Plan, tables: &[&Rows], limits: Limits) -> Result<(Vec<Vec<Datum>>
         }
         Ok::<_, SqlError>(out)
     });
-    assert_eq!(rt.budget.used(), 0, "what operators held is given back with them");
-    result.map(|out| (out, rt.budget.spilled()))
+    let budget = rt.budget.clone();
+    if format!("{plan:?}").contains("Cte(") {
+        // Its rows are the statement's, not an operator's.
+        drop(rt);
+    }
+    assert_eq!(budget.used(), 0, "what operators held is given back with them");
+    result.map(|out| (out, budget.spilled()))
 }
 
 /// So little that hardly anything fits.
@@ -99,8 +106,42 @@ fn join(kind: JoinKind, equal: bool, other: bool) -> Plan {
         right: Box::new(table(1)),
         equal: if equal { vec![(column(LEFT[1]), column(RIGHT[1]))] } else { Vec::new() },
         other: if other { vec![less] } else { Vec::new() },
-        lookup: None,
+        way: JoinWay::Hash,
     }
+}
+
+/// The same by text, of sides that are sorted for it.
+fn merge_join(kind: JoinKind, other: bool) -> Plan {
+    let sorted = |number, id| {
+        let keys = vec![SortKey { expr: column(id), desc: false }];
+        Box::new(Plan::Sort { input: Box::new(table(number)), keys, limit: None })
+    };
+    match join(kind, true, other) {
+        Plan::Join { equal, other, .. } => {
+            let (left, right) = (sorted(0, LEFT[1]), sorted(1, RIGHT[1]));
+            Plan::Join { kind, left, right, equal, other, way: JoinWay::Merge }
+        }
+        plan => plan,
+    }
+}
+
+/// A CTE twice, one behind the other.
+fn shared_twice() -> Plan {
+    let cte = || {
+        let cte = Cte { number: 0, name: "c".into(), alias: "c".into(), ids: LEFT.to_vec(), rows: 1.0 };
+        Plan::Cte(Box::new(cte))
+    };
+    Plan::Union { inputs: vec![cte(), cte()], ids: LEFT.to_vec() }
+}
+
+/// Both give the same rows.
+fn same(a: &Plan, b: &Plan, tables: &[&Rows], limits: Limits) {
+    let rows = |plan| {
+        let mut rows: Vec<String> = run(plan, tables, limits).unwrap().0.iter().map(|row| format!("{row:?}")).collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows(a), rows(b), "{a:?}");
 }
 
 fn aggregate() -> Plan {
@@ -144,6 +185,54 @@ fn with_little_memory_every_operator_writes_to_disk_and_gives_the_same() {
         assert!(check(&join(kind, true, false), &[&a, &b], false), "{kind:?}");
         assert!(check(&join(kind, true, true), &[&a, &b], false), "{kind:?}");
     }
+}
+
+#[test]
+fn a_cte_that_is_read_twice_gives_its_rows_twice_from_memory_and_from_disk() {
+    let rows = many(4000, 3000, 1);
+    assert!(check(&shared_twice(), &[&rows], true));
+    assert_eq!(run(&shared_twice(), &[&rows], LITTLE).unwrap().0.len(), 8000);
+    assert_eq!(run(&shared_twice(), &[&Vec::new()], LITTLE).unwrap().0.len(), 0);
+}
+
+#[test]
+fn a_merge_join_gives_what_a_hash_join_gives_with_the_rows_of_few_keys_in_memory() {
+    let (a, b) = (many(4000, 3000, 1), many(3000, 3000, 5));
+    let (few_keys, more) = (many(3000, 40, 3), many(2500, 60, 4));
+    for kind in KINDS {
+        for other in [false, true] {
+            same(&merge_join(kind, other), &join(kind, true, other), &[&a, &b], Limits::NONE);
+            same(&merge_join(kind, other), &join(kind, true, other), &[&a, &b], LITTLE);
+            same(&merge_join(kind, other), &join(kind, true, other), &[&few_keys, &more], Limits::NONE);
+            same(&merge_join(kind, other), &join(kind, true, other), &[&few_keys, &more], LITTLE);
+            same(&merge_join(kind, other), &join(kind, true, other), &[&few_keys, &Vec::new()], LITTLE);
+        }
+    }
+}
+
+#[test]
+fn a_merge_join_without_room_for_the_rows_of_one_key_is_an_error() {
+    let one_key: Rows = many(4000, 3000, 1).iter().map(|(n, _)| (*n, Some("k".repeat(60)))).collect();
+    match run(&merge_join(JoinKind::Inner, false), &[&many(10, 5, 1), &one_key], LITTLE) {
+        // Nobody has that key.
+        Ok((rows, _)) => assert!(rows.is_empty()),
+        Err(e) => panic!("{e}"),
+    }
+    let error = run(&merge_join(JoinKind::Inner, false), &[&one_key, &one_key], LITTLE).err();
+    assert!(matches!(error, Some(SqlError::MemoryQuota(1))), "{error:?}");
+}
+
+#[test]
+fn a_merge_join_refuses_rows_that_are_not_in_order() {
+    let plan = match merge_join(JoinKind::Inner, false) {
+        Plan::Join { kind, right, equal, other, way, .. } => {
+            Plan::Join { kind, left: Box::new(table(0)), right, equal, other, way }
+        }
+        plan => plan,
+    };
+    let rows = |texts: &[&str]| -> Rows { texts.iter().map(|s| (Some(1), Some((*s).to_owned()))).collect() };
+    assert!(run(&plan, &[&rows(&["b", "a"]), &rows(&["a", "b"])], Limits::NONE).is_err());
+    assert_eq!(run(&plan, &[&rows(&["a", "b"]), &rows(&["a", "b"])], Limits::NONE).unwrap().0.len(), 2);
 }
 
 #[test]
@@ -225,6 +314,16 @@ fn every_operator_that_works_long_ends_soon_when_it_is_to() {
         times: Expr::Const { value: Datum::Int(1_000_000), ty: FieldType::bigint() },
     };
     let endless = || repeat(table(0));
+    let merged = match join(JoinKind::Semi, true, true) {
+        Plan::Join { kind, left, right, equal, other, .. } => {
+            Plan::Join { kind, left, right, equal, other, way: JoinWay::Merge }
+        }
+        plan => plan,
+    };
+    for time in [false, true] {
+        let took = killed_after(&merged, &[&one_key, &one_key], Limits::NONE, time);
+        assert!(took < Duration::from_secs(1), "{took:?} after the end of {merged:?}");
+    }
     let plans = [
         Plan::Sort {
             input: Box::new(endless()),
@@ -287,6 +386,9 @@ proptest! {
             for (equal, other) in [(true, false), (true, true), (false, true)] {
                 let few: Rows = a.iter().take(if equal { 1200 } else { 60 }).cloned().collect();
                 check(&join(kind, equal, other), &[&few, &b], false);
+            }
+            for other in [false, true] {
+                same(&merge_join(kind, other), &join(kind, true, other), &[&a, &b], Limits::NONE);
             }
         }
     }

@@ -4,12 +4,12 @@ use codec::types::{Collation, FieldType, flags};
 use query::error::EvalError;
 use query::expr::{CmpOp, Expr, Sql};
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::inputs::Source;
 use super::super::plan::{AggCall, Plan, SortKey, Subquery, SubqueryKind, TestRows};
 use super::super::{aggregate, expr as build};
-use super::{AGGREGATES, Binder, Block, MAX_DEPTH, Visible, is_desc, name_parts, unsupported};
+use super::{AGGREGATES, Binder, Block, MAX_DEPTH, Visible, unsupported};
 
 impl Binder<'_> {
     /// An expression used as a condition.
@@ -40,46 +40,40 @@ impl Binder<'_> {
         use ast::Expr as E;
         match e {
             E::Nested(inner) => self.bind_expr(inner),
-            E::Value(v) => self.bind_literal(&v.value),
-            E::Identifier(ident) => {
-                if ident.quote_style.is_none() && ident.value.starts_with('@') {
-                    let (value, ty) = self.env.variable(&ident.value)?;
-                    return Ok(self.input(Source::Variable(ident.value.clone()), value, ty));
-                }
-                let e = self.resolve(std::slice::from_ref(&ident.value))?;
-                self.record_column(ident.span);
+            E::Literal(value) => self.bind_literal(value),
+            E::Param(at) => self.bind_param(*at),
+            E::Variable(name) => {
+                let (value, ty) = self.env.variable(name)?;
+                Ok(self.input(Source::Variable(name.clone()), value, ty))
+            }
+            E::Column(name) => {
+                let e = self.resolve(&name.parts())?;
+                self.record_column(name.at());
                 Ok(e)
             }
-            E::CompoundIdentifier(idents) => {
-                let parts: Vec<String> = idents.iter().map(|p| p.value.clone()).collect();
-                let e = self.resolve(&parts)?;
-                if let Some(first) = idents.first() {
-                    self.record_column(first.span);
-                }
-                Ok(e)
+            // Where it says something, whoever takes it has looked for it: elsewhere it is a name that there is not.
+            E::Default => self.resolve(&["DEFAULT".to_owned()]),
+            E::Inserted(column) => match self.inserted.get(&column.last().to_lowercase()) {
+                Some(id) => Ok(self.columns.expr(*id)),
+                None => Ok(Expr::null()),
+            },
+            E::Is { expr, test, negated } => {
+                let name = match test {
+                    ast::IsTest::Null | ast::IsTest::Unknown => "isnull",
+                    ast::IsTest::True => "istrue",
+                    ast::IsTest::False => "isfalse",
+                };
+                self.unary(name, expr, *negated)
             }
-            E::IsNull(a) => self.unary("isnull", a, false),
-            E::IsNotNull(a) => self.unary("isnull", a, true),
-            E::IsTrue(a) => self.unary("istrue", a, false),
-            E::IsNotTrue(a) => self.unary("istrue", a, true),
-            E::IsFalse(a) => self.unary("isfalse", a, false),
-            E::IsNotFalse(a) => self.unary("isfalse", a, true),
-            E::IsUnknown(a) => self.unary("isnull", a, false),
-            E::IsNotUnknown(a) => self.unary("isnull", a, true),
-            E::BinaryOp { left, op, right } => self.bind_binary(left, op, right),
-            E::UnaryOp { op, expr } => match op {
-                ast::UnaryOperator::Plus => self.bind_expr(expr),
-                ast::UnaryOperator::Minus => {
-                    if let E::Value(v) = &**expr
-                        && let ast::Value::Number(n, _) = &v.value
-                    {
-                        return build::number(&format!("-{n}"));
-                    }
-                    self.unary("unaryminus", expr, false)
-                }
-                ast::UnaryOperator::Not | ast::UnaryOperator::BangNot => self.unary("not", expr, false),
-                ast::UnaryOperator::BitwiseNot => self.unary("bitneg", expr, false),
-                other => unsupported(other.to_string()),
+            E::Binary { left, op, right } => self.bind_binary(left, *op, right),
+            E::Unary { op, expr } => match op {
+                ast::UnaryOp::Plus => self.bind_expr(expr),
+                ast::UnaryOp::Minus => match &**expr {
+                    E::Literal(ast::Literal::Number(n)) => build::number(&format!("-{n}")),
+                    expr => self.unary("unaryminus", expr, false),
+                },
+                ast::UnaryOp::Not | ast::UnaryOp::Bang => self.unary("not", expr, false),
+                ast::UnaryOp::BitNot => self.unary("bitneg", expr, false),
             },
             E::Between { expr, negated, low, high } => {
                 let (a, low, high) = (self.bind_expr(expr)?, self.bind_expr(low)?, self.bind_expr(high)?);
@@ -116,23 +110,23 @@ impl Binder<'_> {
                 let found = self.call("in", args)?;
                 self.not(found, *negated)
             }
-            E::Like { negated, any: false, expr, pattern, escape_char } => {
+            E::Like { negated, expr, pattern, escape } => {
                 let mut args = vec![self.bind_expr(expr)?, self.bind_expr(pattern)?];
-                if let Some(escape) = escape_char {
+                if let Some(escape) = escape {
                     args.push(self.bind_expr(escape)?);
                 }
                 let like = self.call("like", args)?;
                 self.not(like, *negated)
             }
-            E::RLike { negated, expr, pattern, .. } => {
+            E::Regexp { negated, expr, pattern } => {
                 let args = vec![self.bind_expr(expr)?, self.bind_expr(pattern)?];
                 let like = self.call("regexp", args)?;
                 self.not(like, *negated)
             }
-            E::Case { operand, conditions, else_result, .. } => {
+            E::Case { operand, whens, otherwise } => {
                 let operand = operand.as_ref().map(|o| self.bind_expr(o)).transpose()?;
                 let mut args = Vec::new();
-                for when in conditions {
+                for when in whens {
                     let condition = self.bind_expr(&when.condition)?;
                     args.push(match &operand {
                         Some(o) => self.call("=", vec![o.clone(), condition])?,
@@ -140,83 +134,49 @@ impl Binder<'_> {
                     });
                     args.push(self.bind_expr(&when.result)?);
                 }
-                if let Some(e) = else_result {
+                if let Some(e) = otherwise {
                     args.push(self.bind_expr(e)?);
                 }
                 self.call("case", args)
             }
-            E::Cast { kind: ast::CastKind::Cast, expr, data_type, format: None } => {
+            E::Cast { expr, ty } => {
                 let a = self.bind_expr(expr)?;
-                build::cast(a, data_type, self.env.eval())
+                build::cast(a, *ty, self.env.eval())
             }
-            E::Convert { is_try: false, expr, data_type: Some(ty), charset: None, styles, .. } if styles.is_empty() => {
+            E::ConvertUsing { expr, charset } => {
                 let a = self.bind_expr(expr)?;
-                build::cast(a, ty, self.env.eval())
-            }
-            E::Convert { is_try: false, expr, data_type: None, charset: Some(charset), styles, .. }
-                if styles.is_empty() =>
-            {
-                let a = self.bind_expr(expr)?;
-                let name = name_parts(charset)?.pop().unwrap_or_default();
-                let collation = Collation::default_of_charset(&name).ok_or(SqlError::UnknownCharacterSet(name))?;
+                let collation = Collation::default_of_charset(charset);
+                let collation = collation.ok_or_else(|| SqlError::UnknownCharacterSet(charset.clone()))?;
                 Ok(build::convert_using(a, collation, self.env.eval()))
             }
             E::Collate { expr, collation } => {
-                let name = name_parts(collation)?.pop().unwrap_or_default();
-                let collation = Collation::from_name(&name).ok_or(SqlError::UnknownCollation(name))?;
+                let known = Collation::from_name(collation);
+                let collation = known.ok_or_else(|| SqlError::UnknownCollation(collation.clone()))?;
                 let a = self.bind_expr(expr)?;
                 // A constant would no longer insist on its collation, so this is folded only by what uses it.
                 Ok(query::infer::collate(a, collation))
             }
-            // The lexer takes the introducers that it knows.
-            E::Prefixed { prefix, .. } => {
-                Err(SqlError::UnknownCharacterSet(prefix.value.trim_start_matches('_').to_owned()))
-            }
-            E::TypedString(t) => {
-                let text = match &t.value.value {
-                    ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => s.clone(),
-                    other => return unsupported(other.to_string()),
-                };
-                build::typed_literal(&t.data_type, &text)
-            }
-            E::Extract { field, expr, .. } => {
+            E::Temporal { kind, text } => build::typed_literal(*kind, text),
+            E::Extract { unit, expr } => {
                 let a = self.bind_expr(expr)?;
-                build::extract(&field.to_string(), a, self.env.eval())
+                build::extract(unit, a, self.env.eval())
             }
-            E::Position { expr, r#in } => {
-                let args = vec![self.bind_expr(expr)?, self.bind_expr(r#in)?];
-                self.call("locate", args)
-            }
-            E::Substring { expr, substring_from, substring_for, .. } => {
-                let mut args = vec![self.bind_expr(expr)?];
-                args.push(match substring_from {
-                    Some(from) => self.bind_expr(from)?,
-                    None => Expr::constant(1_i64),
-                });
-                if let Some(n) = substring_for {
-                    args.push(self.bind_expr(n)?);
-                }
-                self.call("substring", args)
-            }
-            E::Trim { trim_where, trim_what, expr, trim_characters: None } => {
-                let mut args = vec![self.bind_expr(expr)?];
-                if let Some(what) = trim_what {
-                    args.push(self.bind_expr(what)?);
-                }
-                match (trim_where, args.len()) {
-                    (None | Some(ast::TrimWhereField::Both), _) => self.call("trim", args),
-                    (Some(ast::TrimWhereField::Leading), 1) => self.call("ltrim", args),
-                    (Some(ast::TrimWhereField::Trailing), 1) => self.call("rtrim", args),
-                    (Some(ast::TrimWhereField::Leading), _) => self.call("trim_leading", args),
-                    (Some(ast::TrimWhereField::Trailing), _) => self.call("trim_trailing", args),
+            E::Trim { side, what, expr } => {
+                let args = vec![self.bind_expr(expr)?, self.bind_expr(what)?];
+                match side {
+                    ast::TrimSide::Both => self.call("trim", args),
+                    ast::TrimSide::Leading => self.call("trim_leading", args),
+                    ast::TrimSide::Trailing => self.call("trim_trailing", args),
                 }
             }
-            E::Ceil { expr, field: WHOLE } => self.unary("ceil", expr, false),
-            E::Floor { expr, field: WHOLE } => self.unary("floor", expr, false),
-            E::Interval(_) => Err(SqlError::WrongArguments("INTERVAL".into())),
+            E::AddInterval { date, subtract, interval } => {
+                let date = self.bind_expr(date)?;
+                let amount = self.bind_expr(&interval.value)?;
+                build::date_add(date, amount, &interval.unit, *subtract, self.env.eval())
+            }
             E::Function(f) => self.bind_function(f),
-            E::MemberOf(m) => {
-                let args = vec![self.bind_expr(&m.value)?, self.bind_expr(&m.array)?];
+            E::MemberOf { value, array } => {
+                let args = vec![self.bind_expr(value)?, self.bind_expr(array)?];
                 self.call("member of", args)
             }
             E::Subquery(query) => {
@@ -233,22 +193,16 @@ impl Binder<'_> {
                 let found = self.quantified(expr, CmpOp::Eq, subquery, false)?;
                 self.not(found, *negated)
             }
-            E::AnyOp { left, compare_op, right, .. } => match (compare_op_of(compare_op), &**right) {
-                (Some(op), E::Subquery(q)) if op != CmpOp::NullEq => self.quantified(left, op, q, false),
-                (_, other) => unsupported(format!("{compare_op} ANY {other}")),
+            E::Quantified { left, op, all, subquery } => match compare_op_of(*op) {
+                Some(op) => self.quantified(left, op, subquery, *all),
+                None => Err(SqlError::internal("binder", "a quantified operator that compares nothing")),
             },
-            E::AllOp { left, compare_op, right } => match (compare_op_of(compare_op), &**right) {
-                (Some(op), E::Subquery(q)) if op != CmpOp::NullEq => self.quantified(left, op, q, true),
-                (_, other) => unsupported(format!("{compare_op} ALL {other}")),
-            },
-            E::Tuple(items) if items.len() == 1 => self.bind_expr(&items[0]),
-            E::Tuple(_) => Err(SqlError::OperandColumns(1)),
-            other => unsupported(other.to_string()),
+            E::Row { .. } => Err(SqlError::OperandColumns(1)),
         }
     }
 
-    fn bind_all(&mut self, list: &[&ast::Expr]) -> Result<Vec<Expr>, SqlError> {
-        list.iter().map(|e| self.bind_expr(e)).collect()
+    fn bind_all<'e>(&mut self, list: impl IntoIterator<Item = &'e ast::Expr>) -> Result<Vec<Expr>, SqlError> {
+        list.into_iter().map(|e| self.bind_expr(e)).collect()
     }
 
     /// `left op ANY (subquery)` and, with `all`, `left op ALL (subquery)`. `IN` is `= ANY`.
@@ -258,7 +212,7 @@ impl Binder<'_> {
             if !matches!((op, all), (CmpOp::Eq, false) | (CmpOp::Ne, true)) {
                 return Err(SqlError::OperandColumns(1));
             }
-            let probe = self.bind_all(&items)?;
+            let probe = self.bind_all(items)?;
             return self.test_rows(op, probe, subquery, if all { TestRows::All } else { TestRows::Any });
         }
         let probe = match self::subquery(left) {
@@ -357,14 +311,14 @@ impl Binder<'_> {
     fn compare_operands(&mut self, op: CmpOp, left: &ast::Expr, right: &ast::Expr) -> Result<Expr, SqlError> {
         let (mut l, mut r) = (Vec::new(), Vec::new());
         flatten(left, right, &mut l, &mut r)?;
-        let (l, r) = (self.bind_all(&l)?, self.bind_all(&r)?);
+        let (l, r) = (self.bind_all(l)?, self.bind_all(r)?);
         Ok(query::infer::compare_rows(op, l, r)?)
     }
 
     /// Compares the columns of a subquery with a row.
     fn compare_with_columns(&mut self, op: CmpOp, columns: &[Visible], row: &ast::Expr) -> Result<Expr, SqlError> {
         let row = match row_items(row) {
-            Some(row) if row.len() == columns.len() => self.bind_all(&row)?,
+            Some(row) if row.len() == columns.len() => self.bind_all(row)?,
             _ => return Err(SqlError::OperandColumns(columns.len())),
         };
         let columns = columns.iter().map(|c| self.columns.expr(c.id)).collect();
@@ -393,19 +347,19 @@ impl Binder<'_> {
         Ok(self.add_test(answer, TestRows::One, plan, correlated || right_correlated))
     }
 
-    fn bind_binary(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr) -> Result<Expr, SqlError> {
-        use ast::BinaryOperator as B;
+    fn bind_binary(&mut self, left: &ast::Expr, op: ast::BinaryOp, right: &ast::Expr) -> Result<Expr, SqlError> {
+        use ast::BinaryOp as B;
         if let Some(op) = compare_op_of(op) {
             match (row_items(left), row_items(right)) {
                 (Some(row), None) => {
-                    let probe = self.bind_all(&row)?;
+                    let probe = self.bind_all(row)?;
                     return match subquery(right) {
                         Some(q) => self.test_rows(op, probe, q, TestRows::One),
                         None => Err(SqlError::OperandColumns(row.len())),
                     };
                 }
                 (None, Some(row)) => {
-                    let probe = self.bind_all(&row)?;
+                    let probe = self.bind_all(row)?;
                     return match subquery(left) {
                         Some(q) => self.test_rows(op.swap(), probe, q, TestRows::One),
                         None => Err(SqlError::OperandColumns(1)),
@@ -431,131 +385,84 @@ impl Binder<'_> {
         if matches!(op, B::And | B::Or) {
             let mut operands = vec![right];
             let mut rest = left;
-            while let ast::Expr::BinaryOp { left, op: same, right } = rest
-                && same == op
+            while let ast::Expr::Binary { left, op: same, right } = rest
+                && *same == op
             {
                 operands.push(right);
                 rest = left;
             }
             operands.push(rest);
             operands.reverse();
-            let operands = self.bind_all(&operands)?;
-            let join = if *op == B::And { query::infer::every } else { query::infer::any };
+            let operands = self.bind_all(operands)?;
+            let join = if op == B::And { query::infer::every } else { query::infer::any };
             return Ok(build::fold(join(operands), self.env.eval()));
         }
-        if let (B::Plus | B::Minus, ast::Expr::Interval(i)) = (op, right) {
-            let date = self.bind_expr(left)?;
-            return self.bind_interval(date, i, *op == B::Minus);
-        }
-        if let (B::Plus, ast::Expr::Interval(i)) = (op, left) {
-            let date = self.bind_expr(right)?;
-            return self.bind_interval(date, i, false);
-        }
         let name = match op {
-            B::Plus => "+",
-            B::Minus => "-",
+            B::Add => "+",
+            B::Subtract => "-",
             B::Multiply => "*",
             B::Divide => "/",
             B::Modulo => "%",
-            B::MyIntegerDivide | B::DuckIntegerDivide => "div",
+            B::IntDivide => "div",
             B::Xor => "xor",
-            B::BitwiseOr => "|",
-            B::BitwiseAnd => "&",
-            B::BitwiseXor | B::PGBitwiseXor => "^",
-            B::PGBitwiseShiftLeft => "<<",
-            B::PGBitwiseShiftRight => ">>",
-            B::Regexp => "regexp",
-            B::StringConcat => {
-                if self.env.eval().has_mode(query::context::sql_mode::PIPES_AS_CONCAT) {
-                    "concat"
-                } else {
-                    "or"
-                }
-            }
-            B::Arrow => "json_extract",
-            B::LongArrow => {
+            B::BitOr => "|",
+            B::BitAnd => "&",
+            B::BitXor => "^",
+            B::ShiftLeft => "<<",
+            B::ShiftRight => ">>",
+            B::Concat => "concat",
+            B::JsonExtract => "json_extract",
+            B::JsonUnquote => {
                 let (l, r) = (self.bind_expr(left)?, self.bind_expr(right)?);
                 let inner = self.call("json_extract", vec![l, r])?;
                 return self.call("json_unquote", vec![inner]);
             }
-            other => return unsupported(other.to_string()),
+            // They were bound above.
+            B::And | B::Or | B::Eq | B::NullEq | B::Ne | B::Lt | B::Le | B::Gt | B::Ge => {
+                return Err(SqlError::internal("binder", "an operator that is bound elsewhere"));
+            }
         };
         let (l, r) = (self.bind_expr(left)?, self.bind_expr(right)?);
         self.call(name, vec![l, r])
     }
 
-    fn bind_interval(&mut self, date: Expr, interval: &ast::Interval, subtract: bool) -> Result<Expr, SqlError> {
-        let amount = self.bind_expr(&interval.value)?;
-        build::date_add(date, amount, &unit_of(interval)?, subtract, self.env.eval())
-    }
-
     /// A literal's value and type.
-    pub fn bind_literal(&mut self, v: &ast::Value) -> Result<Expr, SqlError> {
-        use ast::Value as V;
-        Ok(match v {
-            V::Number(text, _) => build::number(text)?,
-            V::SingleQuotedString(s)
-            | V::DoubleQuotedString(s)
-            | V::NationalStringLiteral(s)
-            | V::EscapedStringLiteral(s) => build::string(s, self.env.eval()),
-            V::Boolean(b) => Expr::bool(*b),
-            V::Null => Expr::null(),
-            V::TripleSingleQuotedByteStringLiteral(hex) => build::bytes(hex_bytes(hex)?),
-            V::HexStringLiteral(hex) => query::infer::bit_literal(hex_bytes(hex)?),
-            V::SingleQuotedByteStringLiteral(bits) => query::infer::bit_literal(bit_bytes(bits)?),
-            V::Placeholder(name) => {
-                let at = match name.trim_start_matches(['?', ':', '$']).parse::<usize>() {
-                    Ok(n) => n.saturating_sub(1),
-                    Err(_) => {
-                        self.next_param += 1;
-                        self.next_param - 1
-                    }
-                };
-                match self.env.params().get(at) {
-                    Some(d) => {
-                        let ty = build::parameter_type(d, self.env.eval().collation);
-                        self.input(Source::Placeholder(at), d.clone(), ty)
-                    }
-                    None => return Err(SqlError::WrongParameters("EXECUTE")),
-                }
-            }
-            other => return unsupported(other.to_string()),
+    pub fn bind_literal(&mut self, value: &ast::Literal) -> Result<Expr, SqlError> {
+        use ast::Literal as L;
+        Ok(match value {
+            L::Number(text) => build::number(text)?,
+            L::Text(text) => build::string(text, self.env.eval()),
+            L::Boolean(truth) => Expr::bool(*truth),
+            L::Null => Expr::null(),
+            L::Binary(bytes) => build::bytes(bytes.clone()),
+            L::Hex(digits) => query::infer::bit_literal(hex_bytes(digits)?),
+            L::Bits(digits) => query::infer::bit_literal(bit_bytes(digits)?),
         })
     }
 
+    /// The parameter of a number from 0.
+    fn bind_param(&mut self, at: usize) -> Result<Expr, SqlError> {
+        match self.env.params().get(at) {
+            Some(d) => {
+                let ty = build::parameter_type(d, self.env.eval().collation);
+                Ok(self.input(Source::Placeholder(at), d.clone(), ty))
+            }
+            None => Err(SqlError::WrongParameters("EXECUTE")),
+        }
+    }
+
     fn bind_function(&mut self, f: &ast::Function) -> Result<Expr, SqlError> {
-        let (written, name) = match &name_parts(&f.name)?[..] {
-            [name] => (name.clone(), name.to_lowercase()),
-            // There are no stored functions, and the built-in ones belong to no database.
-            parts => return Err(EvalError::NoSuchFunction(parts.join(".")).into()),
-        };
+        let (written, name) = (f.name.value.clone(), f.name.value.to_lowercase());
         if let Some(over) = &f.over {
             return self.bind_window_function(f, &name, over);
         }
-        if f.filter.is_some() || f.null_treatment.is_some() || !f.within_group.is_empty() {
-            return unsupported(format!("this form of {name}"));
-        }
-        let (args, distinct, clauses): (&[ast::FunctionArg], bool, &[ast::FunctionArgumentClause]) = match &f.args {
-            ast::FunctionArguments::None => (&[], false, &[]),
-            ast::FunctionArguments::List(list) => {
-                (&list.args, list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct), &list.clauses)
-            }
-            ast::FunctionArguments::Subquery(q) => {
-                return self.bind_expr(&ast::Expr::Subquery(q.clone()));
-            }
-        };
         if AGGREGATES.contains(&name.as_str()) {
-            return self.bind_aggregate(&name, args, distinct, clauses);
+            return self.bind_aggregate(&name, f);
         }
-        let plain = |a: &ast::FunctionArg| match a {
-            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => Ok(e.clone()),
-            other => unsupported(other.to_string()),
-        };
-        let args: Vec<ast::Expr> = args.iter().map(plain).collect::<Result<_, _>>()?;
-        if let Some(result) = self.bind_special(&name, &args) {
+        if let Some(result) = self.bind_special(&name, f) {
             return result;
         }
-        let bound = args.iter().map(|a| self.bind_expr(a)).collect::<Result<Vec<_>, _>>()?;
+        let bound = self.bind_all(&f.args)?;
         self.call(&name, bound).map_err(|e| match e {
             SqlError::Eval(EvalError::NoSuchFunction(_)) => {
                 let database = self.env.database().map(|d| format!("{d}.")).unwrap_or_default();
@@ -566,70 +473,36 @@ impl Binder<'_> {
         })
     }
 
-    /// Functions whose arguments are not plain expressions.
-    fn bind_special(&mut self, name: &str, args: &[ast::Expr]) -> Option<Result<Expr, SqlError>> {
-        Some(match (name, args) {
-            ("date_add" | "adddate", [date, ast::Expr::Interval(i)]) => {
-                self.bind_expr(date).and_then(|d| self.bind_interval(d, i, false))
-            }
-            ("date_sub" | "subdate", [date, ast::Expr::Interval(i)]) => {
-                self.bind_expr(date).and_then(|d| self.bind_interval(d, i, true))
-            }
-            ("adddate" | "subdate", [date, days]) => self.bind_expr(date).and_then(|d| {
+    /// Functions that are more than a call with their arguments.
+    fn bind_special(&mut self, name: &str, f: &ast::Function) -> Option<Result<Expr, SqlError>> {
+        Some(match (name, f.word.as_deref(), &f.args[..]) {
+            ("adddate" | "subdate", None, [date, days]) => self.bind_expr(date).and_then(|d| {
                 let n = self.bind_expr(days)?;
                 build::date_add(d, n, "DAY", name == "subdate", self.env.eval())
             }),
-            ("timestampadd", [ast::Expr::Identifier(unit), n, date]) => {
-                let unit = unit.value.trim_start_matches("SQL_TSI_").to_owned();
-                self.bind_expr(n).and_then(|n| {
-                    let d = self.bind_expr(date)?;
-                    build::date_add(d, n, &unit, false, self.env.eval())
-                })
-            }
-            ("timestampdiff", [ast::Expr::Identifier(unit), a, b]) => {
-                let unit = unit.value.clone();
-                self.bind_expr(a).and_then(|a| {
-                    let b = self.bind_expr(b)?;
-                    self.call("timestampdiff", vec![Expr::constant(unit.as_str()), a, b])
-                })
-            }
+            ("timestampadd", Some(unit), [n, date]) => self.bind_expr(n).and_then(|n| {
+                let d = self.bind_expr(date)?;
+                build::date_add(d, n, unit.trim_start_matches("SQL_TSI_"), false, self.env.eval())
+            }),
+            // The unit of a difference; DATE, TIME, DATETIME and TIMESTAMP.
+            ("timestampdiff" | "get_format", Some(word), args) => self.bind_all(args).and_then(|args| {
+                let args = std::iter::once(Expr::constant(word)).chain(args).collect();
+                self.call(name, args)
+            }),
             // The name is that of the column.
-            ("name_const", [_, value]) => self.bind_expr(value),
-            // DATE, TIME, DATETIME and TIMESTAMP are words here.
-            ("get_format", [ast::Expr::Identifier(kind), place]) => {
-                let kind = Expr::constant(kind.value.as_str());
-                self.bind_expr(place).and_then(|place| self.call("get_format", vec![kind, place]))
-            }
-            ("values", [ast::Expr::Identifier(column)]) => match self.inserted.get(&column.value.to_lowercase()) {
-                Some(id) => Ok(self.columns.expr(*id)),
-                None => Ok(Expr::null()),
-            },
-            ("values", [ast::Expr::CompoundIdentifier(parts)]) => {
-                let column = parts.last().map(|p| p.value.to_lowercase()).unwrap_or_default();
-                match self.inserted.get(&column) {
-                    Some(id) => Ok(self.columns.expr(*id)),
-                    None => Ok(Expr::null()),
-                }
-            }
-            ("row", _) => Err(SqlError::OperandColumns(1)),
-            ("grouping", args) => self.bind_grouping(args),
+            ("name_const", None, [_, value]) => self.bind_expr(value),
+            ("grouping", None, args) => self.bind_grouping(args),
             _ => return None,
         })
     }
 
-    fn bind_aggregate(
-        &mut self,
-        name: &str,
-        args: &[ast::FunctionArg],
-        distinct: bool,
-        clauses: &[ast::FunctionArgumentClause],
-    ) -> Result<Expr, SqlError> {
+    fn bind_aggregate(&mut self, name: &str, f: &ast::Function) -> Result<Expr, SqlError> {
         if self.block().in_aggregate || self.block().aggregates.is_none() {
             return Err(SqlError::InvalidGroupFunction);
         }
         let pending = std::mem::take(&mut self.block().applies);
         self.block().in_aggregate = true;
-        let bound = self.bind_aggregate_call(name, args, distinct, clauses);
+        let bound = self.bind_aggregate_call(name, f);
         self.block().in_aggregate = false;
         // Subqueries of its arguments run for each row, those around it for each group.
         let inner = std::mem::replace(&mut self.block().applies, pending);
@@ -664,46 +537,17 @@ impl Binder<'_> {
         self.columns.expr(id)
     }
 
-    pub(super) fn bind_aggregate_call(
-        &mut self,
-        name: &str,
-        args: &[ast::FunctionArg],
-        distinct: bool,
-        clauses: &[ast::FunctionArgumentClause],
-    ) -> Result<AggCall, SqlError> {
-        let mut bound = Vec::new();
-        for a in args {
-            match a {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => bound.push(self.bind_expr(e)?),
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) if name == "count" => {}
-                other => return unsupported(other.to_string()),
-            }
-        }
+    pub(super) fn bind_aggregate_call(&mut self, name: &str, f: &ast::Function) -> Result<AggCall, SqlError> {
+        let (mut bound, distinct) = (self.bind_all(&f.args)?, f.distinct);
         if bound.is_empty() && name != "count" {
             return Err(SqlError::WrongParameterCount(name.into()));
         }
         if name == "count" && bound.len() > 1 && !distinct {
             return Err(SqlError::WrongParameterCount(name.into()));
         }
-        let mut order_by = Vec::new();
-        let mut separator = None;
-        for clause in clauses {
-            match clause {
-                ast::FunctionArgumentClause::OrderBy(keys) => {
-                    for k in keys {
-                        let expr = self.bind_expr(&k.expr)?;
-                        order_by.push(SortKey { expr, desc: is_desc(k)? });
-                    }
-                }
-                ast::FunctionArgumentClause::Separator(s) => match &s.value {
-                    ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => {
-                        separator = Some(s.clone().into_bytes());
-                    }
-                    other => return unsupported(other.to_string()),
-                },
-                other => return unsupported(other.to_string()),
-            }
-        }
+        let order_by = f.order_by.iter().map(|k| Ok(SortKey { expr: self.bind_expr(&k.expr)?, desc: k.desc }));
+        let order_by = order_by.collect::<Result<Vec<_>, SqlError>>()?;
+        let separator = f.separator.as_ref().map(|separator| separator.clone().into_bytes());
         let name = match name {
             "any_value" => "firstrow",
             "avg" => "sum",
@@ -723,53 +567,31 @@ impl Binder<'_> {
     }
 }
 
-/// The unit of `INTERVAL n unit`.
-pub(super) fn unit_of(interval: &ast::Interval) -> Result<String, SqlError> {
-    match (&interval.leading_field, &interval.last_field) {
-        (Some(unit), None) => Ok(unit.to_string()),
-        (Some(a), Some(b)) => Ok(format!("{a}_{b}")),
-        _ => Err(SqlError::WrongArguments("INTERVAL".into())),
-    }
-}
-
-fn compare_op_of(op: &ast::BinaryOperator) -> Option<CmpOp> {
-    use ast::BinaryOperator as B;
+fn compare_op_of(op: ast::BinaryOp) -> Option<CmpOp> {
+    use ast::BinaryOp as B;
     Some(match op {
         B::Eq => CmpOp::Eq,
-        B::NotEq => CmpOp::Ne,
+        B::Ne => CmpOp::Ne,
         B::Lt => CmpOp::Lt,
-        B::LtEq => CmpOp::Le,
+        B::Le => CmpOp::Le,
         B::Gt => CmpOp::Gt,
-        B::GtEq => CmpOp::Ge,
-        B::Spaceship => CmpOp::NullEq,
+        B::Ge => CmpOp::Ge,
+        B::NullEq => CmpOp::NullEq,
         _ => return None,
     })
 }
 
 /// The items of `(a, b)` and `ROW(a, b)`.
-fn row_items(e: &ast::Expr) -> Option<Vec<&ast::Expr>> {
-    match e {
-        ast::Expr::Nested(inner) => row_items(inner),
-        ast::Expr::Tuple(items) if items.len() > 1 => Some(items.iter().collect()),
-        ast::Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("row") => match &f.args {
-            ast::FunctionArguments::List(list) if list.args.len() > 1 => list
-                .args
-                .iter()
-                .map(|a| match a {
-                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => Some(e),
-                    _ => None,
-                })
-                .collect(),
-            _ => None,
-        },
+fn row_items(e: &ast::Expr) -> Option<&[ast::Expr]> {
+    match e.without_parentheses() {
+        ast::Expr::Row { items, .. } => Some(items),
         _ => None,
     }
 }
 
 /// The query of `(SELECT …)`.
 fn subquery(e: &ast::Expr) -> Option<&ast::Query> {
-    match e {
-        ast::Expr::Nested(inner) => subquery(inner),
+    match e.without_parentheses() {
         ast::Expr::Subquery(query) => Some(query),
         _ => None,
     }
@@ -784,7 +606,7 @@ fn flatten<'a>(
     r: &mut Vec<&'a ast::Expr>,
 ) -> Result<(), SqlError> {
     match (row_items(left), row_items(right)) {
-        (Some(a), Some(b)) if a.len() == b.len() => a.into_iter().zip(b).try_for_each(|(a, b)| flatten(a, b, l, r)),
+        (Some(a), Some(b)) if a.len() == b.len() => a.iter().zip(b).try_for_each(|(a, b)| flatten(a, b, l, r)),
         (Some(a), _) => Err(SqlError::OperandColumns(a.len())),
         (None, Some(_)) => Err(SqlError::OperandColumns(1)),
         (None, None) => {
@@ -794,9 +616,6 @@ fn flatten<'a>(
         }
     }
 }
-
-/// `CEIL(x)`, and not to some digit or unit of time.
-const WHOLE: ast::CeilFloorKind = ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime);
 
 /// Bytes of hexadecimal digits; an odd number of them begins with half a byte.
 fn hex_bytes(hex: &str) -> Result<Vec<u8>, SqlError> {
@@ -816,8 +635,8 @@ fn bit_bytes(bits: &str) -> Result<Vec<u8>, SqlError> {
 }
 
 /// Whether a window's keys do.
-pub(super) fn window_has_aggregate(spec: &ast::WindowSpec) -> bool {
-    spec.partition_by.iter().any(has_aggregate) || spec.order_by.iter().any(|key| has_aggregate(&key.expr))
+pub(super) fn window_has_aggregate(window: &ast::Window) -> bool {
+    window.partition_by.iter().any(has_aggregate) || window.order_by.iter().any(|key| has_aggregate(&key.expr))
 }
 
 /// Whether an expression calls an aggregate function of this block (not in a subquery).
@@ -825,60 +644,43 @@ pub fn has_aggregate(e: &ast::Expr) -> bool {
     use ast::Expr as E;
     match e {
         E::Function(f) => {
-            let name = f.name.0.last().map(|p| p.to_string().to_lowercase()).unwrap_or_default();
-            if f.over.is_none() && AGGREGATES.contains(&name.trim_matches('`')) {
-                return true;
-            }
-            if let Some(ast::WindowType::WindowSpec(spec)) = &f.over
-                && window_has_aggregate(spec)
-            {
-                return true;
-            }
-            match &f.args {
-                ast::FunctionArguments::List(list) => list.args.iter().any(|a| match a {
-                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => has_aggregate(e),
-                    _ => false,
-                }),
-                _ => false,
-            }
+            let called = || AGGREGATES.contains(&f.name.value.to_lowercase().as_str());
+            f.over.is_none() && called()
+                || matches!(&f.over, Some(ast::Over::Window(window)) if window_has_aggregate(window))
+                || f.args.iter().any(has_aggregate)
         }
-        E::Nested(a)
-        | E::IsNull(a)
-        | E::IsNotNull(a)
-        | E::IsTrue(a)
-        | E::IsNotTrue(a)
-        | E::IsFalse(a)
-        | E::IsNotFalse(a)
-        | E::IsUnknown(a)
-        | E::IsNotUnknown(a) => has_aggregate(a),
-        E::UnaryOp { expr, .. }
+        E::Nested(expr)
+        | E::Is { expr, .. }
+        | E::Unary { expr, .. }
         | E::Cast { expr, .. }
-        | E::Convert { expr, .. }
+        | E::ConvertUsing { expr, .. }
         | E::Collate { expr, .. }
         | E::Extract { expr, .. }
-        | E::Ceil { expr, .. }
-        | E::Floor { expr, .. }
-        | E::InSubquery { expr, .. } => has_aggregate(expr),
-        E::Prefixed { value, .. } => has_aggregate(value),
-        E::BinaryOp { left, right, .. } => has_aggregate(left) || has_aggregate(right),
-        E::AnyOp { left, .. } | E::AllOp { left, .. } => has_aggregate(left),
+        | E::InSubquery { expr, .. }
+        | E::Quantified { left: expr, .. } => has_aggregate(expr),
+        E::Binary { left, right, .. } => has_aggregate(left) || has_aggregate(right),
         E::Between { expr, low, high, .. } => has_aggregate(expr) || has_aggregate(low) || has_aggregate(high),
         E::InList { expr, list, .. } => has_aggregate(expr) || list.iter().any(has_aggregate),
-        E::Like { expr, pattern, .. } | E::RLike { expr, pattern, .. } => has_aggregate(expr) || has_aggregate(pattern),
-        E::Case { operand, conditions, else_result, .. } => {
+        E::Like { expr, pattern, .. } | E::Regexp { expr, pattern, .. } => {
+            has_aggregate(expr) || has_aggregate(pattern)
+        }
+        E::Trim { expr, what, .. } => has_aggregate(expr) || has_aggregate(what),
+        E::Case { operand, whens, otherwise } => {
             operand.as_deref().is_some_and(has_aggregate)
-                || conditions.iter().any(|c| has_aggregate(&c.condition) || has_aggregate(&c.result))
-                || else_result.as_deref().is_some_and(has_aggregate)
+                || whens.iter().any(|when| has_aggregate(&when.condition) || has_aggregate(&when.result))
+                || otherwise.as_deref().is_some_and(has_aggregate)
         }
-        E::Substring { expr, substring_from, substring_for, .. } => {
-            has_aggregate(expr)
-                || substring_from.as_deref().is_some_and(has_aggregate)
-                || substring_for.as_deref().is_some_and(has_aggregate)
-        }
-        E::Trim { expr, .. } => has_aggregate(expr),
-        E::Position { expr, r#in } => has_aggregate(expr) || has_aggregate(r#in),
-        E::Tuple(items) => items.iter().any(has_aggregate),
-        E::Interval(i) => has_aggregate(&i.value),
-        _ => false,
+        E::AddInterval { date, interval, .. } => has_aggregate(date) || has_aggregate(&interval.value),
+        E::MemberOf { value, array } => has_aggregate(value) || has_aggregate(array),
+        E::Row { items, .. } => items.iter().any(has_aggregate),
+        E::Literal(_)
+        | E::Param(_)
+        | E::Column(_)
+        | E::Variable(_)
+        | E::Default
+        | E::Inserted(_)
+        | E::Temporal { .. }
+        | E::Exists { .. }
+        | E::Subquery(_) => false,
     }
 }

@@ -1,4 +1,4 @@
-//! Names become columns, text becomes types: from `sqlparser`'s tree to a [`Plan`].
+//! Names become columns, text becomes types: from a statement's tree to a [`Plan`].
 //!
 //! A query block is bound from the inside out, in the order of SQL's meaning: FROM, WHERE, GROUP BY, HAVING, SELECT,
 //! windows, DISTINCT, ORDER BY, LIMIT. Names are looked up in the innermost block first and then in the enclosing ones; a
@@ -29,14 +29,13 @@ use codec::types::FieldType;
 use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::{Schema, TableInfo};
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::inputs::{Input, Source};
-use super::plan::{AggCall, ColId, Columns, Plan, Scan, Subquery};
+use super::plan::{AggCall, ColId, Columns, Plan, Scan, Shared, Subquery};
 pub use changes::Tree;
 pub use expressions::has_aggregate;
 use recursion::Cte;
-pub use select::check_clauses;
 pub use views::{BoundView, Recorder, Writable};
 
 /// What names and variables mean outside the statement.
@@ -118,6 +117,10 @@ pub struct Binder<'a> {
     pub columns: Columns,
     /// Subqueries to run first, in this order.
     pub subqueries: Vec<Subquery>,
+    /// CTEs that are bound, for all who name them.
+    pub shared: Vec<Shared>,
+    /// Where they are defined, and their columns.
+    sources: Vec<recursion::Source>,
     /// Parameters and variables, if the plan is to be kept.
     pub inputs: Vec<Input>,
     blocks: Vec<Block>,
@@ -125,7 +128,6 @@ pub struct Binder<'a> {
     /// A recursive CTE named itself where it has no columns yet.
     named_itself: bool,
     next_work_table: usize,
-    next_param: usize,
     clause: &'static str,
     depth: usize,
     /// `VALUES(col)` in ON DUPLICATE KEY UPDATE: column name to number.
@@ -177,20 +179,9 @@ fn unsupported<T>(what: impl Into<String>) -> Result<T, SqlError> {
     Err(SqlError::NotSupported(what.into()))
 }
 
-/// Parts of a dotted name.
-pub fn name_parts(name: &ast::ObjectName) -> Result<Vec<String>, SqlError> {
-    name.0
-        .iter()
-        .map(|p| match p {
-            ast::ObjectNamePart::Identifier(i) => Ok(i.value.clone()),
-            other => unsupported(other.to_string()),
-        })
-        .collect()
-}
-
 /// `[db.]table`.
-pub fn table_name(name: &ast::ObjectName) -> Result<(Option<String>, String), SqlError> {
-    let mut parts = name_parts(name)?;
+pub fn table_name(name: &ast::Name) -> Result<(Option<String>, String), SqlError> {
+    let mut parts = name.parts();
     match (parts.pop(), parts.pop(), parts.is_empty()) {
         (Some(table), db, true) => Ok((db, table)),
         _ => Err(SqlError::WrongTableName(name.to_string())),
@@ -212,12 +203,13 @@ impl<'a> Binder<'a> {
             env,
             columns: Columns::default(),
             subqueries: Vec::new(),
+            shared: Vec::new(),
+            sources: Vec::new(),
             inputs: Vec::new(),
             blocks: Vec::new(),
             ctes: Vec::new(),
             named_itself: false,
             next_work_table: 0,
-            next_param: 0,
             clause: "field list",
             depth: 0,
             inserted: HashMap::new(),
@@ -357,25 +349,10 @@ impl<'a> Binder<'a> {
     }
 }
 
-/// Whether a sort key is descending.
-pub fn is_desc(key: &ast::OrderByExpr) -> Result<bool, SqlError> {
-    if key.options.nulls_first.is_some() {
-        return unsupported("NULLS FIRST and NULLS LAST");
-    }
-    match &key.options.sort {
-        None | Some(ast::OrderBySort::Asc) => Ok(false),
-        Some(ast::OrderBySort::Desc) => Ok(true),
-        Some(_) => unsupported("ORDER BY … USING"),
-    }
-}
-
 /// `ORDER BY 2`.
 fn position(e: &ast::Expr) -> Option<usize> {
     match e {
-        ast::Expr::Value(v) => match &v.value {
-            ast::Value::Number(n, _) => n.parse().ok(),
-            _ => None,
-        },
+        ast::Expr::Literal(ast::Literal::Number(n)) => n.parse().ok(),
         _ => None,
     }
 }

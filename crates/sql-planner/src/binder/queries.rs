@@ -5,12 +5,11 @@ use codec::decimal::Decimal;
 use codec::types::FieldType;
 use query::expr::Expr;
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::plan::{AggCall, ColId, Lock, Plan, SortKey, Taken};
 use super::super::{aggregate, expr as build};
-use super::recursion::is_all;
-use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, is_desc, position, table_name, unsupported};
+use super::{Binder, Block, Bound, MAX_DEPTH, Visible, each_scan, position, table_name};
 
 impl Binder<'_> {
     /// A whole query: WITH, body, ORDER BY, LIMIT, locks.
@@ -30,39 +29,29 @@ impl Binder<'_> {
         if let Some(with) = &query.with {
             self.open_with(with)?;
         }
-        let foreign = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
-        if foreign || query.fetch.is_some() || query.for_clause.is_some() {
-            return unsupported("this query clause");
-        }
-        let order: &[ast::OrderByExpr] = match &query.order_by {
-            None => &[],
-            Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(list), .. }) => list,
-            Some(_) => return unsupported("ORDER BY ALL"),
-        };
-        let limit = self.bind_limit(query.limit_clause.as_ref())?;
-        let mut bound = match &*query.body {
-            ast::SetExpr::Select(select) => self.bind_select(select, order, limit)?,
+        let limit = self.bind_limit(query.limit.as_ref())?;
+        let mut bound = match &query.body {
+            ast::SetExpr::Select(select) => self.bind_select(select, &query.order_by, limit)?,
             ast::SetExpr::Query(inner) => {
                 let inner = self.bind_query(inner)?;
-                self.order_result(inner, order, limit)?
+                self.order_result(inner, &query.order_by, limit)?
             }
             body @ (ast::SetExpr::SetOperation { .. } | ast::SetExpr::Values(_)) => {
                 let inner = self.bind_set(body)?;
-                self.order_result(inner, order, limit)?
+                self.order_result(inner, &query.order_by, limit)?
             }
-            other => return unsupported(other.to_string()),
         };
         self.lock_query(&query.locks, &mut bound.plan)?;
         Ok(bound)
     }
 
     /// The lock clauses of a query.
-    pub(super) fn lock_query(&mut self, locks: &[ast::LockClause], plan: &mut Plan) -> Result<(), SqlError> {
+    pub(super) fn lock_query(&mut self, locks: &[ast::Lock], plan: &mut Plan) -> Result<(), SqlError> {
         for lock in locks {
-            let taken = match lock.nonblock {
-                None => Taken::Wait,
-                Some(ast::NonBlock::Nowait) => Taken::Fail,
-                Some(ast::NonBlock::SkipLocked) => Taken::Skip,
+            let taken = match lock.wait {
+                ast::LockWait::Wait => Taken::Wait,
+                ast::LockWait::NoWait => Taken::Fail,
+                ast::LockWait::SkipLocked => Taken::Skip,
             };
             // Storage nodes know no shared locks: FOR SHARE takes the exclusive one, which keeps more people waiting
             // but promises all that the shared one does. (TiDB refuses it, or takes none when told to.)
@@ -111,20 +100,11 @@ impl Binder<'_> {
         }
     }
 
-    pub(super) fn bind_limit(&mut self, clause: Option<&ast::LimitClause>) -> Result<Option<(u64, u64)>, SqlError> {
-        let (limit, offset) = match clause {
-            None => return Ok(None),
-            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                if !limit_by.is_empty() {
-                    return unsupported("LIMIT BY");
-                }
-                (limit.as_ref(), offset.as_ref().map(|o| &o.value))
-            }
-            Some(ast::LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
-        };
-        let limit = limit.map(|e| self.row_count(e)).transpose()?.unwrap_or(u64::MAX);
-        let offset = offset.map(|e| self.row_count(e)).transpose()?.unwrap_or(0);
-        Ok((limit != u64::MAX || offset != 0).then_some((limit, offset)))
+    pub(super) fn bind_limit(&mut self, limit: Option<&ast::Limit>) -> Result<Option<(u64, u64)>, SqlError> {
+        let Some(ast::Limit { count, offset }) = limit else { return Ok(None) };
+        let count = self.row_count(count)?;
+        let offset = offset.as_ref().map(|e| self.row_count(e)).transpose()?.unwrap_or(0);
+        Ok((count != u64::MAX || offset != 0).then_some((count, offset)))
     }
 
     /// A number of rows: a literal or a parameter.
@@ -151,35 +131,28 @@ impl Binder<'_> {
         match body {
             ast::SetExpr::Select(select) => self.bind_select(select, &[], None),
             ast::SetExpr::Query(query) => self.bind_query(query),
-            ast::SetExpr::Values(values) => {
-                let rows: Vec<&[ast::Expr]> = values.rows.iter().map(|r| &r.content[..]).collect();
-                self.bind_values_rows(&rows)
-            }
-            ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                let all = is_all(*set_quantifier)?;
+            ast::SetExpr::Values(rows) => self.bind_values_rows(rows),
+            ast::SetExpr::SetOperation { left, op, all, right } => {
                 let rows = match op {
                     ast::SetOperator::Union => None,
                     ast::SetOperator::Intersect => Some(Rows::Common),
                     ast::SetOperator::Except => Some(Rows::Left),
-                    ast::SetOperator::Minus => return unsupported("MINUS"),
                 };
                 let left = self.bind_set(left)?;
                 let right = self.bind_set(right)?;
                 match rows {
-                    None => self.union(left, right, all),
-                    Some(rows) => self.rows_of_sides(left, right, rows, all),
+                    None => self.union(left, right, *all),
+                    Some(rows) => self.rows_of_sides(left, right, rows, *all),
                 }
             }
-            other => unsupported(other.to_string()),
         }
     }
 
-    fn bind_values_rows(&mut self, rows: &[&[ast::Expr]]) -> Result<Bound, SqlError> {
-        let is_default = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+    fn bind_values_rows(&mut self, rows: &[Vec<ast::Expr>]) -> Result<Bound, SqlError> {
         if rows.iter().any(|row| row.is_empty()) {
             return Err(SqlError::ValuesWithoutColumns);
         }
-        if rows.iter().any(|row| row.iter().any(is_default)) {
+        if rows.iter().flatten().any(|e| *e == ast::Expr::Default) {
             return Err(SqlError::ValuesWithDefault);
         }
         // A block of their own, which has no columns.
@@ -311,7 +284,7 @@ impl Binder<'_> {
     fn order_result(
         &mut self,
         bound: Bound,
-        order: &[ast::OrderByExpr],
+        order: &[ast::OrderBy],
         limit: Option<(u64, u64)>,
     ) -> Result<Bound, SqlError> {
         let Bound { mut plan, columns } = bound;
@@ -328,7 +301,7 @@ impl Binder<'_> {
                             },
                             None => b.bind_expr(&o.expr)?,
                         };
-                        Ok(SortKey { expr, desc: is_desc(o)? })
+                        Ok(SortKey { expr, desc: o.desc })
                     })
                     .collect::<Result<Vec<_>, _>>()
             });
@@ -353,5 +326,5 @@ enum Rows {
 }
 
 fn is_parameter(e: &ast::Expr) -> bool {
-    matches!(e, ast::Expr::Value(v) if matches!(v.value, ast::Value::Placeholder(_)))
+    matches!(e, ast::Expr::Param(_))
 }

@@ -8,7 +8,8 @@
 //!                  └─ Project(n + 1) ── Filter(n < 3) ── WorkTable r, the rows of the last round
 //! ```
 //!
-//! A name is bound anew wherever it stands. Whether a query block of a CTE reads the CTE is seen when it is bound: it is
+//! What a name means is bound where it first stands, and shared with other places ([`crate::shared`]); anew wherever it
+//! stands if it reads columns around it, or asks for that (`MERGE()`). Whether a query block of a CTE reads the CTE is seen when it is bound: it is
 //! tried with a name that gives up when it is met ([`Cte::Unknown`]). Blocks before the first that meets it are the seed;
 //! their columns are the CTE's, and the others are bound with the work table under the name.
 //!
@@ -20,9 +21,9 @@ use std::sync::{Arc, OnceLock};
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
-use super::super::plan::{JoinKind, Plan, Recursive};
+use super::super::plan::{self, ColId, JoinKind, Plan, Recursive, Shared};
 use super::{Binder, Bound, MAX_DEPTH, Visible, unsupported};
 
 /// What a name of WITH means.
@@ -61,6 +62,12 @@ pub(super) struct WorkTable {
     depth: usize,
 }
 
+/// A CTE that is bound, and may be named again: its number, and its columns.
+pub(super) struct Source {
+    cte: Arc<CteQuery>,
+    columns: Vec<Visible>,
+}
+
 /// A query block of a CTE.
 struct Part<'a> {
     body: &'a ast::SetExpr,
@@ -72,7 +79,7 @@ impl Binder<'_> {
     /// Makes the names of a WITH known.
     pub fn open_with(&mut self, with: &ast::With) -> Result<(), SqlError> {
         let first = self.ctes.len();
-        for cte in &with.cte_tables {
+        for cte in &with.ctes {
             let name = cte.alias.name.value.clone();
             let key = name.to_lowercase();
             if self.ctes[first..].iter().any(|level| level.contains_key(&key)) {
@@ -81,7 +88,7 @@ impl Binder<'_> {
             let cte = CteQuery {
                 name,
                 query: (*cte.query).clone(),
-                columns: cte.alias.columns.iter().map(|c| c.name.value.clone()).collect(),
+                columns: cte.alias.columns.iter().map(|c| c.value.clone()).collect(),
                 level: self.ctes.len(),
                 recursive: with.recursive,
                 plain: OnceLock::new(),
@@ -99,11 +106,15 @@ impl Binder<'_> {
     pub(super) fn bind_cte(&mut self, cte: Cte, alias: &str) -> Result<(Plan, Vec<Visible>), SqlError> {
         match cte {
             Cte::Query(cte) => {
+                if let Some(number) = self.sources.iter().position(|source| Arc::ptr_eq(&source.cte, &cte)) {
+                    return Ok(self.name_again(number, alias));
+                }
+                let first = self.columns.len();
                 let hidden = self.ctes.split_off(cte.level);
                 let bound = self.bind_cte_query(&cte, alias);
                 self.ctes.truncate(cte.level);
                 self.ctes.extend(hidden);
-                bound
+                Ok(self.share(cte, bound?, first, alias))
             }
             Cte::Unknown => {
                 self.named_itself = true;
@@ -132,6 +143,51 @@ impl Binder<'_> {
         }
     }
 
+    /// Has others share a CTE that was bound, unless it depends on where it stands. Its columns are those from `first` on.
+    fn share(
+        &mut self,
+        source: Arc<CteQuery>,
+        (mut plan, columns): (Plan, Vec<Visible>),
+        first: ColId,
+        alias: &str,
+    ) -> (Plan, Vec<Visible>) {
+        let mut outside = false;
+        plan.each_expr(&mut |e| outside |= e.columns().iter().any(|id| *id < first));
+        if outside || reads_outer_round(&plan, &mut Vec::new()) || asks_to_merge(&source.query) {
+            return (plan, columns);
+        }
+        let number = self.shared.len();
+        let name = source.name.clone();
+        let ids: Vec<ColId> = columns.iter().map(|c| c.id).collect();
+        self.sources.push(Source { cte: source, columns: columns.clone() });
+        // Only what is seen of it has a number elsewhere.
+        let exprs = ids.iter().map(|id| (self.columns.expr(*id), *id)).collect();
+        let plan = if plan.outputs() == ids { plan } else { Plan::Project { input: Box::new(plan), exprs } };
+        self.shared.push(Shared { number, name: name.clone(), ids: ids.clone(), plan });
+        let rows = statistics::PSEUDO_ROWS;
+        (Plan::Cte(Box::new(plan::Cte { number, name, alias: alias.to_owned(), ids, rows })), columns)
+    }
+
+    /// A CTE that was bound, under new numbers.
+    fn name_again(&mut self, number: usize, alias: &str) -> (Plan, Vec<Visible>) {
+        let mut columns = self.sources[number].columns.clone();
+        for c in &mut columns {
+            let name = format!("{alias}.{}", c.name);
+            c.id = self.columns.add(name, self.columns.ty(c.id).clone());
+            c.table = alias.to_owned();
+            self.columns.call_in_messages(c.id, format!("`{alias}`.`{}`", c.name));
+        }
+        let ids = columns.iter().map(|c| c.id).collect();
+        let (name, rows) = (self.shared[number].name.clone(), statistics::PSEUDO_ROWS);
+        (Plan::Cte(Box::new(plan::Cte { number, name, alias: alias.to_owned(), ids, rows })), columns)
+    }
+
+    /// Forgets what was shared since there were so many.
+    fn forget_shared(&mut self, count: usize) {
+        self.shared.truncate(count);
+        self.sources.truncate(count);
+    }
+
     fn bind_cte_query(&mut self, cte: &CteQuery, alias: &str) -> Result<(Plan, Vec<Visible>), SqlError> {
         if cte.recursive && cte.plain.get().is_none() {
             if self.depth >= MAX_DEPTH {
@@ -140,6 +196,7 @@ impl Binder<'_> {
             // Like any derived table, it does not see the columns of the block that it stands in.
             let own = self.blocks.pop();
             let (subqueries, locked, levels) = (self.subqueries.len(), self.locked.len(), self.ctes.len());
+            let shared = self.shared.len();
             self.depth += 1;
             let bound = self.bind_recursive(cte);
             self.depth -= 1;
@@ -152,6 +209,7 @@ impl Binder<'_> {
             let _ = cte.plain.set(());
             self.subqueries.truncate(subqueries);
             self.locked.truncate(locked);
+            self.forget_shared(shared);
         }
         self.derived(&cte.query, alias, &cte.columns)
     }
@@ -169,7 +227,7 @@ impl Binder<'_> {
             self.open_with(with)?;
         }
         let mut parts = Vec::new();
-        take_apart(&query.body, true, &mut parts)?;
+        take_apart(&query.body, true, &mut parts);
 
         let mut seeds = Vec::new();
         for part in &parts {
@@ -192,7 +250,7 @@ impl Binder<'_> {
             (0, _) => return Err(SqlError::RecursionNeedsSeed(cte.name.clone())),
             _ => {}
         }
-        if query.order_by.is_some() {
+        if !query.order_by.is_empty() {
             return unsupported("ORDER BY over UNION in recursive Common Table Expression");
         }
         // A UNION DISTINCT counts for everything to its left.
@@ -242,7 +300,7 @@ impl Binder<'_> {
             inputs.push(bound.plan);
         }
 
-        let limit = self.bind_limit(query.limit_clause.as_ref())?;
+        let limit = self.bind_limit(query.limit.as_ref())?;
         let ids: Vec<_> = columns.iter().map(|(name, ty)| self.columns.add(name.clone(), ty.clone())).collect();
         let visible = columns.iter().zip(&ids).map(|((name, _), id)| self.computed(*id, name.clone())).collect();
         let mut plan = Plan::Recursive(Box::new(Recursive {
@@ -263,6 +321,7 @@ impl Binder<'_> {
     /// A query block of a CTE, unless it reads the CTE.
     fn try_seed(&mut self, body: &ast::SetExpr) -> Result<Option<Bound>, SqlError> {
         let (subqueries, locked, levels) = (self.subqueries.len(), self.locked.len(), self.ctes.len());
+        let shared = self.shared.len();
         let outside = std::mem::take(&mut self.named_itself);
         let bound = self.bind_set(body);
         let named = std::mem::replace(&mut self.named_itself, outside);
@@ -271,6 +330,7 @@ impl Binder<'_> {
                 self.subqueries.truncate(subqueries);
                 self.locked.truncate(locked);
                 self.ctes.truncate(levels);
+                self.forget_shared(shared);
                 Ok(None)
             }
             bound => bound.map(Some),
@@ -282,16 +342,17 @@ impl Binder<'_> {
         const ROWS: &str = "ORDER BY / LIMIT / SELECT DISTINCT in recursive query block of Common Table Expression";
         loop {
             match body {
-                ast::SetExpr::Query(query) if query.order_by.is_some() || query.limit_clause.is_some() => {
+                ast::SetExpr::Query(query) if !query.order_by.is_empty() || query.limit.is_some() => {
                     return unsupported(ROWS);
                 }
-                ast::SetExpr::Query(query) if query.locks.is_empty() => {
+                ast::SetExpr::Query(query) if !query.locks.is_empty() => return unsupported(body.to_string()),
+                ast::SetExpr::Query(query) => {
                     if let Some(with) = &query.with {
                         self.open_with(with)?;
                     }
                     body = &query.body;
                 }
-                ast::SetExpr::Select(select) if matches!(select.distinct, None | Some(ast::Distinct::All)) => {
+                ast::SetExpr::Select(select) if !select.distinct => {
                     return Ok(select);
                 }
                 ast::SetExpr::Select(_) => return unsupported(ROWS),
@@ -299,20 +360,36 @@ impl Binder<'_> {
                     return unsupported("right nested recursive query blocks, in Common Table Expression");
                 }
                 ast::SetExpr::SetOperation { .. } => return Err(SqlError::RecursionNotUnion),
-                other => return unsupported(other.to_string()),
+                other @ ast::SetExpr::Values(_) => return unsupported(other.to_string()),
             }
         }
     }
 }
 
+/// Whether rows of a round are read whose rounds are not in the plan; `own` are those around it.
+fn reads_outer_round(plan: &Plan, own: &mut Vec<usize>) -> bool {
+    match plan {
+        Plan::WorkTable { number, .. } => !own.contains(number),
+        plan => {
+            if let Plan::Recursive(recursive) = plan {
+                own.push(recursive.number);
+            }
+            plan.below().into_iter().any(|p| reads_outer_round(p, own))
+        }
+    }
+}
+
+/// Whether a CTE is to take the place of its name everywhere (`MERGE()`).
+fn asks_to_merge(query: &ast::Query) -> bool {
+    let ast::SetExpr::Select(select) = &query.body else { return false };
+    select.hints.iter().any(|hint| hint.name.eq_ignore_ascii_case("MERGE"))
+}
+
 /// What a query is that is only parentheses around another.
 fn in_parentheses(query: &ast::Query) -> Option<&ast::Query> {
-    match &*query.body {
+    match &query.body {
         ast::SetExpr::Query(inner)
-            if query.with.is_none()
-                && query.order_by.is_none()
-                && query.limit_clause.is_none()
-                && query.locks.is_empty() =>
+            if query.with.is_none() && query.order_by.is_empty() && query.limit.is_none() && query.locks.is_empty() =>
         {
             Some(inner)
         }
@@ -322,14 +399,14 @@ fn in_parentheses(query: &ast::Query) -> Option<&ast::Query> {
 
 /// The query blocks of a chain of UNIONs from left to right; `all` is what is before the first. Parentheses on the right
 /// are opened where that changes no row.
-fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) -> Result<(), SqlError> {
+fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) {
     // A long UNION is deep on its left.
     let mut rights = Vec::new();
     let mut body = body;
     loop {
         match body {
-            ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } => {
-                rights.push((is_all(*set_quantifier)?, &**right));
+            ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, all, right } => {
+                rights.push((*all, &**right));
                 body = left;
             }
             ast::SetExpr::Query(query) if query.with.is_none() && is_union(query) => body = &query.body,
@@ -341,7 +418,7 @@ fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) ->
         match right {
             ast::SetExpr::Query(query) if query.with.is_none() && is_union(query) => {
                 let before = out.len();
-                take_apart(&query.body, all, out)?;
+                take_apart(&query.body, all, out);
                 if all && out[before..].iter().any(|part| !part.all) {
                     out.truncate(before);
                     out.push(Part { body: right, all });
@@ -352,22 +429,12 @@ fn take_apart<'a>(body: &'a ast::SetExpr, all: bool, out: &mut Vec<Part<'a>>) ->
             _ => out.push(Part { body: right, all }),
         }
     }
-    Ok(())
 }
 
 /// A UNION with nothing around it.
 fn is_union(query: &ast::Query) -> bool {
-    let union = matches!(&*query.body, ast::SetExpr::SetOperation { op: ast::SetOperator::Union, .. });
-    union && query.order_by.is_none() && query.limit_clause.is_none() && query.locks.is_empty()
-}
-
-/// Whether a set operation keeps rows that are there already.
-pub(super) fn is_all(quantifier: ast::SetQuantifier) -> Result<bool, SqlError> {
-    match quantifier {
-        ast::SetQuantifier::All => Ok(true),
-        ast::SetQuantifier::None | ast::SetQuantifier::Distinct => Ok(false),
-        other => unsupported(other.to_string()),
-    }
+    let union = matches!(&query.body, ast::SetExpr::SetOperation { op: ast::SetOperator::Union, .. });
+    union && query.order_by.is_empty() && query.limit.is_none() && query.locks.is_empty()
 }
 
 /// The type in which rows are kept between rounds: the seed's, which may be NULL. NULL alone is the empty string's.
@@ -417,17 +484,18 @@ pub(super) fn alias_of(plan: &Plan) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use query::expr::{CmpOp, Expr};
-    use sqlparser::dialect::MySqlDialect;
-    use sqlparser::parser::Parser;
 
     use super::super::super::optimize::{filter, push_down};
     use super::*;
 
     fn parts(sql: &str) -> Vec<(String, bool)> {
-        let query = Parser::new(&MySqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        // Names of columns, which have no other.
+        let named = sql.replace('1', "a").replace('2', "b").replace('3', "c").replace("LIMIT a", "LIMIT 1");
+        let query = sql_parser::parse_query(&named).unwrap();
         let mut parts = Vec::new();
-        take_apart(&query.body, true, &mut parts).unwrap();
-        parts.iter().map(|part| (part.body.to_string().replace("SELECT ", ""), part.all)).collect()
+        take_apart(&query.body, true, &mut parts);
+        let numbered = |text: String| text.replace('a', "1").replace('b', "2").replace('c', "3");
+        parts.iter().map(|part| (numbered(part.body.to_string().replace("SELECT ", "")), part.all)).collect()
     }
 
     fn named(list: &[(&str, bool)]) -> Vec<(String, bool)> {
@@ -464,7 +532,8 @@ mod tests {
     #[test]
     fn a_work_table_is_joined_but_not_grouped_and_not_optional() {
         let table = || Box::new(Plan::WorkTable { number: 7, alias: "w".into(), ids: vec![1] });
-        let join = |kind, left, right| Plan::Join { kind, left, right, equal: vec![], other: vec![], lookup: None };
+        let join =
+            |kind, left, right| Plan::Join { kind, left, right, equal: vec![], other: vec![], way: Default::default() };
         let one = || Box::new(Plan::One);
         assert!(matches!(way_to(&join(JoinKind::Left, table(), one()), 7), Some(Ok(()))));
         assert!(matches!(way_to(&join(JoinKind::Inner, one(), table()), 7), Some(Ok(()))));

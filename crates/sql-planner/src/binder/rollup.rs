@@ -14,7 +14,7 @@
 use codec::types::{FieldType, flags};
 use query::expr::Expr;
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::plan::{ColId, Plan, SortKey};
 use super::Binder;

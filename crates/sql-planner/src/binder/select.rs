@@ -4,18 +4,18 @@ use std::collections::{HashMap, HashSet};
 
 use query::expr::{ColumnName, Expr, Sql};
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::hints;
 use super::super::plan::{AggCall, ColId, Plan, SortKey, SubqueryKind};
 use super::expressions::{has_aggregate, window_has_aggregate};
-use super::{Binder, Block, Bound, Visible, is_desc, position, table_name, unsupported};
+use super::{Binder, Block, Bound, Visible, position, table_name};
 
 impl Binder<'_> {
     pub(super) fn bind_select(
         &mut self,
         select: &ast::Select,
-        order: &[ast::OrderByExpr],
+        order: &[ast::OrderBy],
         limit: Option<(u64, u64)>,
     ) -> Result<Bound, SqlError> {
         self.blocks.push(Block::default());
@@ -34,12 +34,11 @@ impl Binder<'_> {
     fn bind_select_block(
         &mut self,
         select: &ast::Select,
-        order: &[ast::OrderByExpr],
+        order: &[ast::OrderBy],
         limit: Option<(u64, u64)>,
     ) -> Result<Bound, SqlError> {
-        check_clauses(select)?;
         let (mut plan, visible) = self.bind_from(&select.from)?;
-        self.warnings.extend(hints::apply(&select.optimizer_hints, &mut plan));
+        self.warnings.extend(hints::apply(&select.hints, &mut plan));
         self.block().visible = visible;
 
         if let Some(selection) = &select.selection {
@@ -52,22 +51,12 @@ impl Binder<'_> {
         // Select items first without aggregates' meaning: `*` and names.
         let items = self.expand_items(&select.projection, !select.from.is_empty())?;
 
-        let (groups, with_rollup): (&[ast::Expr], bool) = match &select.group_by {
-            ast::GroupByExpr::Expressions(list, modifiers) => match &modifiers[..] {
-                [] => (list, false),
-                [ast::GroupByWithModifier::Rollup] => (list, true),
-                [other, ..] => return unsupported(other.to_string()),
-            },
-            ast::GroupByExpr::All(_) => return unsupported("GROUP BY ALL"),
-        };
+        let (groups, with_rollup) = (&select.group_by, select.rollup);
         let aggregated = !groups.is_empty()
             || items.iter().any(|i| matches!(i, Item::Expr(e, _) if has_aggregate(e)))
             || select.having.as_ref().is_some_and(has_aggregate)
             || order.iter().any(|o| has_aggregate(&o.expr))
-            || select
-                .named_window
-                .iter()
-                .any(|w| matches!(&w.1, ast::NamedWindowExpr::WindowSpec(spec) if window_has_aggregate(spec)));
+            || select.windows.iter().any(|named| window_has_aggregate(&named.window));
 
         // GROUP BY: columns come before aliases.
         let mut group: Vec<(Expr, ColId)> = Vec::new();
@@ -84,8 +73,8 @@ impl Binder<'_> {
                 },
                 None => {
                     let bound = self.in_clause("group statement", |b| b.bind_expr(g));
-                    match (bound, g) {
-                        (Err(SqlError::UnknownColumn { .. }), ast::Expr::Identifier(name)) => {
+                    match (bound, g.as_plain_column()) {
+                        (Err(SqlError::UnknownColumn { .. }), Some(name)) => {
                             match items
                                 .iter()
                                 .find(|i| matches!(i, Item::Expr(_, alias) if alias.eq_ignore_ascii_case(&name.value)))
@@ -115,7 +104,7 @@ impl Binder<'_> {
         }
 
         self.block().aggregates = aggregated.then(Vec::new);
-        self.open_windows(&select.named_window)?;
+        self.open_windows(&select.windows)?;
         let mut exprs: Vec<Expr> = Vec::new();
         let mut columns: Vec<Visible> = Vec::new();
         for item in &items {
@@ -167,7 +156,7 @@ impl Binder<'_> {
         self.block().aliases = aliases;
         let mut keys: Vec<(Expr, bool)> = Vec::new();
         for o in order {
-            let desc = is_desc(o)?;
+            let desc = o.desc;
             let e = match position(&o.expr) {
                 Some(n) => match n.checked_sub(1).and_then(|i| exprs.get(i)) {
                     Some(e) => e.clone(),
@@ -271,11 +260,7 @@ impl Binder<'_> {
         self.block().applies = tests;
         plan = self.place_applies(plan);
 
-        let distinct = match &select.distinct {
-            None | Some(ast::Distinct::All) => false,
-            Some(ast::Distinct::Distinct) => true,
-            Some(ast::Distinct::On(_)) => return unsupported("DISTINCT ON"),
-        };
+        let distinct = select.distinct;
         // Every output gets its own number, so that one column selected twice is two.
         let mut project: Vec<(Expr, ColId)> = Vec::new();
         for (e, v) in exprs.iter().zip(&mut columns) {
@@ -360,21 +345,19 @@ impl Binder<'_> {
         let mut out = Vec::new();
         for item in items {
             match item {
-                ast::SelectItem::UnnamedExpr(e) => out.push(Item::Expr(e.clone(), item_name(e))),
-                ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    out.push(Item::Expr(expr.clone(), alias.value.clone()))
+                ast::SelectItem::Expr { expr, alias } => {
+                    let name = alias.as_ref().map_or_else(|| item_name(expr), |alias| alias.value.clone());
+                    out.push(Item::Expr(expr.clone(), name));
                 }
-                ast::SelectItem::Wildcard(options) if *options == Default::default() => {
+                ast::SelectItem::Star(at) => {
                     if !has_from {
                         return Err(SqlError::NoTablesUsed);
                     }
                     let columns: Vec<Visible> = self.block().visible.iter().filter(|v| !v.merged).cloned().collect();
-                    self.record_star(options.wildcard_token.0.span, &columns);
+                    self.record_star(*at, &columns);
                     out.extend(columns.into_iter().map(Item::Column));
                 }
-                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options)
-                    if *options == Default::default() =>
-                {
+                ast::SelectItem::StarOf(name) => {
                     let (db, table) = table_name(name)?;
                     let before = out.len();
                     // A table's columns were numbered in its order, which a join may have changed.
@@ -390,12 +373,9 @@ impl Binder<'_> {
                     if out.len() == before {
                         return Err(SqlError::UnknownTable(table));
                     }
-                    if let Some(ast::ObjectNamePart::Identifier(first)) = name.0.first() {
-                        visible.retain(|v| out[before..].iter().any(|i| matches!(i, Item::Column(c) if c.id == v.id)));
-                        self.record_star(first.span, &visible);
-                    }
+                    visible.retain(|v| out[before..].iter().any(|i| matches!(i, Item::Column(c) if c.id == v.id)));
+                    self.record_star(name.at(), &visible);
                 }
-                other => return unsupported(other.to_string()),
             }
         }
         Ok(out)
@@ -448,28 +428,6 @@ impl Binder<'_> {
     }
 }
 
-/// Refuses what the grammar takes beside MySQL's clauses, and what is not done.
-pub fn check_clauses(select: &ast::Select) -> Result<(), SqlError> {
-    let clauses = [
-        (select.into.is_some(), "SELECT … INTO"),
-        (select.select_modifiers.as_ref().is_some_and(|m| m.sql_calc_found_rows), "SQL_CALC_FOUND_ROWS"),
-        (select.top.is_some(), "TOP"),
-        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
-        (select.qualify.is_some(), "QUALIFY"),
-        (select.exclude.is_some(), "EXCLUDE"),
-        (select.prewhere.is_some(), "PREWHERE"),
-        (!select.connect_by.is_empty(), "CONNECT BY"),
-        (!select.cluster_by.is_empty(), "CLUSTER BY"),
-        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
-        (!select.sort_by.is_empty(), "SORT BY"),
-        (select.value_table_mode.is_some(), "SELECT AS"),
-    ];
-    match clauses.iter().find(|(present, _)| *present) {
-        Some((_, name)) => unsupported(*name),
-        None => Ok(()),
-    }
-}
-
 /// An item of the select list.
 enum Item {
     /// From `*`.
@@ -481,15 +439,9 @@ enum Item {
 /// The name MySQL gives to an item without alias: the column's, or the text.
 fn item_name(e: &ast::Expr) -> String {
     match e {
-        ast::Expr::Identifier(i) => i.value.clone(),
-        ast::Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()).unwrap_or_default(),
-        ast::Expr::Nested(inner) if matches!(**inner, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) => {
-            item_name(inner)
-        }
-        ast::Expr::Value(v) => match &v.value {
-            ast::Value::SingleQuotedString(s) | ast::Value::DoubleQuotedString(s) => s.clone(),
-            _ => e.to_string(),
-        },
+        ast::Expr::Column(name) => name.last().to_owned(),
+        ast::Expr::Nested(inner) if matches!(**inner, ast::Expr::Column(_)) => item_name(inner),
+        ast::Expr::Literal(ast::Literal::Text(text)) => text.clone(),
         _ => e.to_string(),
     }
 }

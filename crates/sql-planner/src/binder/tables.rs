@@ -6,17 +6,17 @@ use std::sync::Arc;
 use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::{TableInfo, TableKind};
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::expr as build;
 use super::super::optimize::filter;
 use super::super::plan::{ColId, IndexHint, JoinHint, JoinKind, Plan, Pushed, Scan};
 use super::recursion::alias_of;
-use super::{Binder, Block, Bound, Visible, each_scan, name_parts, table_name, unsupported};
+use super::{Binder, Block, Bound, Visible, each_scan, table_name, unsupported};
 
 impl Binder<'_> {
     /// A table by name.
-    pub fn find_table(&self, name: &ast::ObjectName) -> Result<(String, Arc<TableInfo>), SqlError> {
+    pub fn find_table(&self, name: &ast::Name) -> Result<(String, Arc<TableInfo>), SqlError> {
         let (db, table) = table_name(name)?;
         let db = match db {
             Some(db) => db,
@@ -93,49 +93,21 @@ impl Binder<'_> {
     }
 
     /// A table or view by its own name.
-    pub fn bind_table(&mut self, name: &ast::ObjectName) -> Result<(Plan, Vec<Visible>), SqlError> {
-        self.bind_factor(&ast::TableFactor::Table {
-            name: name.clone(),
-            alias: None,
-            args: None,
-            with_hints: Vec::new(),
-            version: None,
-            with_ordinality: false,
-            partitions: Vec::new(),
-            json_path: None,
-            sample: None,
-            index_hints: Vec::new(),
-        })
+    pub fn bind_table(&mut self, name: &ast::Name) -> Result<(Plan, Vec<Visible>), SqlError> {
+        self.bind_factor(&ast::TableFactor::Table { name: name.clone(), alias: None, index_hints: Vec::new() })
     }
 
     fn bind_factor(&mut self, factor: &ast::TableFactor) -> Result<(Plan, Vec<Visible>), SqlError> {
         match factor {
-            ast::TableFactor::Table {
-                name,
-                alias,
-                args: None,
-                with_hints,
-                version: None,
-                with_ordinality: false,
-                partitions,
-                json_path: None,
-                sample: None,
-                index_hints,
-            } if with_hints.is_empty() => {
-                if !partitions.is_empty() {
-                    return unsupported("PARTITION selection");
-                }
-                if alias.as_ref().is_some_and(|a| !a.columns.is_empty() || a.at.is_some()) {
-                    return unsupported("column aliases of a table");
-                }
-                let parts = name_parts(name)?;
-                if let [single] = &parts[..]
+            ast::TableFactor::Table { name, alias, index_hints } => {
+                let single = name.single().map(|single| single.value.as_str());
+                if let Some(single) = single
                     && let Some(cte) = self.find_cte(single)
                 {
-                    let alias_name = alias.as_ref().map_or(single.clone(), |a| a.name.value.clone());
-                    return self.bind_cte(cte, &alias_name);
+                    let alias_name = alias.as_ref().map_or(single, |a| &a.value);
+                    return self.bind_cte(cte, alias_name);
                 }
-                if parts.len() == 1 && parts[0].eq_ignore_ascii_case("dual") && self.find_table(name).is_err() {
+                if single.is_some_and(|n| n.eq_ignore_ascii_case("dual")) && self.find_table(name).is_err() {
                     return Ok((Plan::One, Vec::new()));
                 }
                 let (db, table) = self.find_table(name)?;
@@ -143,9 +115,9 @@ impl Binder<'_> {
                     return Err(SqlError::ViewSelectTemporary(table.name.original.clone()));
                 }
                 self.record_database(name, &db);
-                let alias_name = alias.as_ref().map_or(table.name.original.clone(), |a| a.name.value.clone());
+                let alias_name = alias.as_ref().map_or(&table.name.original, |a| &a.value).clone();
                 if let Some(view) = &table.view {
-                    if let Some(key) = index_hints.iter().find_map(|hint| hint.index_names.first()) {
+                    if let Some(key) = index_hints.iter().find_map(|hint| hint.indexes.first()) {
                         return Err(SqlError::NoSuchKey { key: key.value.clone(), table: table.name.original.clone() });
                     }
                     return self.bind_view(&db, &table, view, &alias_name);
@@ -153,11 +125,11 @@ impl Binder<'_> {
                 let (mut plan, visible, _) = self.scan(&db, &table, &alias_name, false);
                 if let Plan::Scan(scan) = &mut plan {
                     for hint in index_hints {
-                        let kind = match hint.hint_type {
-                            ast::TableIndexHintType::Ignore => IndexHint::Ignore,
-                            _ => IndexHint::Use,
+                        let kind = match hint.kind {
+                            ast::IndexHintKind::Ignore => IndexHint::Ignore,
+                            ast::IndexHintKind::Use | ast::IndexHintKind::Force => IndexHint::Use,
                         };
-                        let names: Vec<String> = hint.index_names.iter().map(|i| i.value.clone()).collect();
+                        let names: Vec<String> = hint.indexes.iter().map(|i| i.value.clone()).collect();
                         for name in &names {
                             if !table.has_key(name) {
                                 return Err(SqlError::NoSuchKey {
@@ -171,16 +143,14 @@ impl Binder<'_> {
                 }
                 Ok((plan, visible))
             }
-            ast::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
-                let alias = alias.as_ref().ok_or(SqlError::DerivedNeedsAlias)?;
-                let columns: Vec<String> = alias.columns.iter().map(|c| c.name.value.clone()).collect();
+            ast::TableFactor::Derived { lateral, subquery, alias } => {
+                let columns: Vec<String> = alias.columns.iter().map(|c| c.value.clone()).collect();
                 match lateral {
                     true => self.lateral(subquery, &alias.name.value, &columns),
                     false => self.derived(subquery, &alias.name.value, &columns),
                 }
             }
-            ast::TableFactor::NestedJoin { table_with_joins, alias: None } => self.bind_joins(table_with_joins),
-            other => unsupported(other.to_string()),
+            ast::TableFactor::Nested(tables) => self.bind_joins(tables),
         }
     }
 
@@ -260,37 +230,23 @@ impl Binder<'_> {
 
     /// A table with its joins.
     pub fn bind_joins(&mut self, from: &ast::TableWithJoins) -> Result<(Plan, Vec<Visible>), SqlError> {
-        use ast::JoinOperator as Op;
         let (mut plan, mut visible) = self.bind_factor(&from.relation)?;
         for join in &from.joins {
-            if join.global {
-                return unsupported("GLOBAL JOIN");
-            }
             let outside = self.before.len();
             self.before.extend(visible.iter().cloned());
             let bound = self.bind_factor(&join.relation);
             self.before.truncate(outside);
             let (mut right, right_visible) = bound?;
             let depends = self.depends_on(&visible);
-            if let (Op::StraightJoin(_), Some(alias)) = (&join.join_operator, alias_of(&right)) {
+            if let (ast::JoinKind::Straight, Some(alias)) = (join.kind, alias_of(&right)) {
                 return Err(SqlError::RecursionJoinOrder(alias.to_owned()));
             }
-            let (constraint, left_outer, right_outer) = match &join.join_operator {
-                Op::Join(c) | Op::Inner(c) | Op::CrossJoin(c) | Op::StraightJoin(c) => (c, false, false),
-                Op::Left(c) | Op::LeftOuter(c) => (c, true, false),
-                Op::Right(c) | Op::RightOuter(c) => (c, false, true),
-                other => return unsupported(format!("{other:?}").split('(').next().unwrap_or("JOIN").to_uppercase()),
-            };
+            let (left_outer, right_outer) = (join.kind == ast::JoinKind::Left, join.kind == ast::JoinKind::Right);
             check_aliases(&visible, &right_visible)?;
             let left_visible = visible.clone();
             visible.extend(right_visible.clone());
-            let using: Option<Vec<String>> = match constraint {
-                ast::JoinConstraint::Using(names) => Some(
-                    names
-                        .iter()
-                        .map(|n| Ok(name_parts(n)?.pop().unwrap_or_default()))
-                        .collect::<Result<_, SqlError>>()?,
-                ),
+            let using: Option<Vec<String>> = match &join.constraint {
+                ast::JoinConstraint::Using(names) => Some(names.iter().map(|n| n.value.clone()).collect()),
                 ast::JoinConstraint::Natural => Some(
                     left_visible
                         .iter()
@@ -298,7 +254,7 @@ impl Binder<'_> {
                         .map(|l| l.name.clone())
                         .collect(),
                 ),
-                _ => None,
+                ast::JoinConstraint::On(_) | ast::JoinConstraint::None => None,
             };
             let mut conditions = Vec::new();
             let mut above = Vec::new();
@@ -328,7 +284,7 @@ impl Binder<'_> {
                     visible.rotate_left(left_visible.len());
                 }
                 visible.sort_by_key(|v| !shown.contains(&v.id));
-            } else if let ast::JoinConstraint::On(on) = constraint {
+            } else if let ast::JoinConstraint::On(on) = &join.constraint {
                 let saved = std::mem::replace(&mut self.block().visible, visible.clone());
                 let bound = self.in_clause("on clause", |b| b.bind_condition(on));
                 self.block().visible = saved;
@@ -371,7 +327,7 @@ impl Binder<'_> {
                 right: Box::new(right),
                 equal: Vec::new(),
                 other,
-                lookup: None,
+                way: Default::default(),
             };
             for subquery in above {
                 plan = Plan::Apply { input: Box::new(plan), subquery: Box::new(subquery) };
@@ -411,7 +367,7 @@ impl Binder<'_> {
                         right: Box::new(plan),
                         equal: Vec::new(),
                         other: Vec::new(),
-                        lookup: None,
+                        way: Default::default(),
                     };
                     (join, all)
                 }

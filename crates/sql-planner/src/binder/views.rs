@@ -22,9 +22,8 @@ use query::error::EvalError;
 use query::expr::Expr;
 use sql_base::SqlError;
 use sql_catalog::{CheckOption, TableInfo, ViewAlgorithm, ViewInfo};
+use sql_parser::ast::{self, Place};
 use sql_parser::canonical::Names;
-use sqlparser::ast;
-use sqlparser::tokenizer::Span;
 
 use super::super::change::Check;
 use super::super::plan::{ColId, Plan, Subquery, bind_values};
@@ -100,24 +99,24 @@ pub(super) struct Views {
 /// What names meant, by where they stood.
 #[derive(Default)]
 pub struct Recorder {
-    columns: HashMap<u64, Vec<String>>,
-    stars: HashMap<u64, Vec<(Vec<String>, String)>>,
-    databases: HashMap<u64, String>,
+    columns: HashMap<usize, Vec<String>>,
+    stars: HashMap<usize, Vec<(Vec<String>, String)>>,
+    databases: HashMap<usize, String>,
     /// The column that was found last.
     last: Option<Vec<String>>,
 }
 
 impl Names for Recorder {
-    fn column(&self, at: Span) -> Option<Vec<String>> {
-        self.columns.get(&at.start.column).cloned()
+    fn column(&self, at: Place) -> Option<Vec<String>> {
+        self.columns.get(&at.0).cloned()
     }
 
-    fn star(&self, at: Span) -> Option<Vec<(Vec<String>, String)>> {
-        self.stars.get(&at.start.column).cloned()
+    fn star(&self, at: Place) -> Option<Vec<(Vec<String>, String)>> {
+        self.stars.get(&at.0).cloned()
     }
 
-    fn database(&self, at: Span) -> Option<String> {
-        self.databases.get(&at.start.column).cloned()
+    fn database(&self, at: Place) -> Option<String> {
+        self.databases.get(&at.0).cloned()
     }
 }
 
@@ -170,25 +169,25 @@ impl Binder<'_> {
     }
 
     /// The name at this place is what was found last.
-    pub(super) fn record_column(&mut self, at: Span) {
+    pub(super) fn record_column(&mut self, at: Place) {
         if let Some(recorder) = &mut self.recorder {
             match recorder.last.take() {
-                Some(name) => recorder.columns.insert(at.start.column, name),
-                None => recorder.columns.remove(&at.start.column),
+                Some(name) => recorder.columns.insert(at.0, name),
+                None => recorder.columns.remove(&at.0),
             };
         }
     }
 
-    pub(super) fn record_star(&mut self, at: Span, columns: &[Visible]) {
+    pub(super) fn record_star(&mut self, at: Place, columns: &[Visible]) {
         if let Some(recorder) = &mut self.recorder {
             let columns = columns.iter().map(|v| (whole_name(v), v.name.clone())).collect();
-            recorder.stars.insert(at.start.column, columns);
+            recorder.stars.insert(at.0, columns);
         }
     }
 
-    pub(super) fn record_database(&mut self, name: &ast::ObjectName, database: &str) {
-        if let (Some(recorder), Some(ast::ObjectNamePart::Identifier(first))) = (&mut self.recorder, name.0.first()) {
-            recorder.databases.insert(first.span.start.column, database.to_owned());
+    pub(super) fn record_database(&mut self, name: &ast::Name, database: &str) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.databases.insert(name.at().0, database.to_owned());
         }
     }
 
@@ -330,10 +329,7 @@ impl Binder<'_> {
         let depends =
             columns.iter().any(|c| whole(c.id, &computed, self).columns().iter().any(|id| slots.contains(id)));
         let change = !tables.is_empty() && !reads_itself && !depends;
-        let outer = |join: &ast::Join| {
-            use ast::JoinOperator as Op;
-            matches!(join.join_operator, Op::Left(_) | Op::LeftOuter(_) | Op::Right(_) | Op::RightOuter(_))
-        };
+        let outer = |join: &ast::Join| matches!(join.kind, ast::JoinKind::Left | ast::JoinKind::Right);
         // Each column is another column of a table.
         let mut seen = HashSet::new();
         let insert = change
@@ -398,12 +394,11 @@ fn apply_slots(plan: &Plan) -> HashSet<ColId> {
 
 /// The block of a query whose rows are not put together from others.
 fn simple_block(query: &ast::Query, algorithm: ViewAlgorithm) -> Option<&ast::Select> {
-    let ast::SetExpr::Select(select) = &*query.body else { return None };
-    let grouped = !matches!(&select.group_by, ast::GroupByExpr::Expressions(list, _) if list.is_empty());
+    let ast::SetExpr::Select(select) = &query.body else { return None };
     let simple = algorithm != ViewAlgorithm::TempTable
-        && query.limit_clause.is_none()
-        && !matches!(select.distinct, Some(ast::Distinct::Distinct))
-        && !grouped
+        && query.limit.is_none()
+        && !select.distinct
+        && select.group_by.is_empty()
         && select.having.is_none()
         && !select.from.is_empty();
     simple.then_some(select)
@@ -411,7 +406,7 @@ fn simple_block(query: &ast::Query, algorithm: ViewAlgorithm) -> Option<&ast::Se
 
 /// WHERE of a bound block, over columns of its tables.
 fn conditions_of(query: &ast::Query, plan: &Plan) -> Vec<Expr> {
-    let ast::SetExpr::Select(select) = &*query.body else { return Vec::new() };
+    let ast::SetExpr::Select(select) = &query.body else { return Vec::new() };
     if select.selection.is_none() {
         return Vec::new();
     }

@@ -15,12 +15,12 @@ use query::expr::{Expr, Sql};
 use query::interval::Unit;
 use query::types::EvalType;
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::plan::{AggCall, ColId, Edge, Frame, Plan, SortKey, Units, WindowCall, WindowFunc};
 use super::super::window::{WINDOW_FUNCTIONS, number_type, part_type, value_type};
 use super::super::{aggregate, expr as build};
-use super::{AGGREGATES, Binder, is_desc, position, unsupported};
+use super::{AGGREGATES, Binder, position, unsupported};
 
 /// What messages call a window without a name.
 const UNNAMED: &str = "<unnamed window>";
@@ -44,7 +44,7 @@ pub(super) struct Windows {
 /// A window of the WINDOW clause.
 #[derive(Clone)]
 enum Named {
-    Unbound(ast::NamedWindowDefinition),
+    Unbound(ast::NamedWindow),
     /// Being bound: whoever asks for it goes round in a circle.
     Binding,
     Bound(Window),
@@ -57,7 +57,7 @@ struct Window {
     partition: Vec<Expr>,
     order: Vec<SortKey>,
     /// What is said of it.
-    frame: Option<ast::WindowFrame>,
+    frame: Option<ast::Frame>,
 }
 
 /// A plan's node to be.
@@ -109,15 +109,15 @@ impl Windows {
 
 impl Binder<'_> {
     /// Lets window functions stand in the block from here on, and binds the windows of its WINDOW clause.
-    pub(super) fn open_windows(&mut self, named: &[ast::NamedWindowDefinition]) -> Result<(), SqlError> {
+    pub(super) fn open_windows(&mut self, named: &[ast::NamedWindow]) -> Result<(), SqlError> {
         self.block().windows.allowed = true;
         for definition in named {
-            let name = definition.0.value.to_lowercase();
+            let name = definition.name.value.to_lowercase();
             if self.block().windows.named.insert(name, Named::Unbound(definition.clone())).is_some() {
-                return Err(SqlError::DuplicateWindow(definition.0.value.clone()));
+                return Err(SqlError::DuplicateWindow(definition.name.value.clone()));
             }
         }
-        named.iter().try_for_each(|definition| self.named_window(&definition.0.value).map(drop))
+        named.iter().try_for_each(|definition| self.named_window(&definition.name.value).map(drop))
     }
 
     /// Puts the block's windows above its rows.
@@ -139,7 +139,7 @@ impl Binder<'_> {
         &mut self,
         f: &ast::Function,
         name: &str,
-        over: &ast::WindowType,
+        over: &ast::Over,
     ) -> Result<Expr, SqlError> {
         let aggregate = AGGREGATES.contains(&name) && name != "any_value";
         if !aggregate && !WINDOW_FUNCTIONS.contains(&name) {
@@ -154,43 +154,34 @@ impl Binder<'_> {
         if !windows.allowed || windows.inside || in_aggregate {
             return Err(SqlError::WindowFunctionUse(shown.into()));
         }
-        let (args, distinct, clauses): (&[ast::FunctionArg], _, &[ast::FunctionArgumentClause]) = match &f.args {
-            ast::FunctionArguments::List(list) => {
-                (&list.args, list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct), &list.clauses)
-            }
-            _ => (&[], false, &[]),
-        };
         if name == "group_concat" {
             return unsupported("group_concat as window function");
         }
-        if distinct && !matches!(name, "min" | "max") {
+        if f.distinct && !matches!(name, "min" | "max") {
             return unsupported("<window function>(DISTINCT ..)");
         }
-        match f.null_treatment {
+        match f.nulls {
             None => {}
-            _ if !matches!(name, "lag" | "lead" | "first_value" | "last_value" | "nth_value") => {
-                return syntax(format!(
-                    "{} OVER {over}",
-                    f.null_treatment.iter().map(ToString::to_string).collect::<String>()
-                ));
+            Some(nulls) if !matches!(name, "lag" | "lead" | "first_value" | "last_value" | "nth_value") => {
+                return syntax(format!("{nulls} OVER {over}"));
             }
-            Some(ast::NullTreatment::IgnoreNulls) => return unsupported("IGNORE NULLS"),
-            Some(ast::NullTreatment::RespectNulls) => {}
+            Some(ast::Nulls::Ignore) => return unsupported("IGNORE NULLS"),
+            Some(ast::Nulls::Respect) => {}
         }
-        if f.filter.is_some() || !f.within_group.is_empty() || !aggregate && !clauses.is_empty() {
+        if !aggregate && (!f.order_by.is_empty() || f.separator.is_some()) {
             return unsupported(format!("this form of {name}"));
         }
 
         self.block().windows.inside = true;
         let calls = match aggregate {
-            true => self.window_aggregate(name, args, clauses),
-            false => self.window_call(name, args, over).map(|call| (call.ty.clone(), vec![call])),
+            true => self.window_aggregate(name, f),
+            false => self.window_call(name, &f.args, over).map(|call| (call.ty.clone(), vec![call])),
         };
         self.block().windows.inside = false;
         let (shown_type, calls) = calls?;
         let window = match over {
-            ast::WindowType::NamedWindow(name) => self.named_window(&name.value)?,
-            ast::WindowType::WindowSpec(spec) => self.window(spec, UNNAMED.into())?,
+            ast::Over::Named(name) => self.named_window(&name.value)?,
+            ast::Over::Window(window) => self.window(window, UNNAMED.into())?,
         };
         let frame = self.frame(&window)?;
         let mut columns = Vec::new();
@@ -212,13 +203,9 @@ impl Binder<'_> {
     }
 
     /// The type of an aggregate and the calls that make it: two for AVG, the sum, whose type it is, and the count.
-    fn window_aggregate(
-        &mut self,
-        name: &str,
-        args: &[ast::FunctionArg],
-        clauses: &[ast::FunctionArgumentClause],
-    ) -> Result<(FieldType, Vec<WindowCall>), SqlError> {
-        let mut call = self.bind_aggregate_call(name, args, false, clauses)?;
+    fn window_aggregate(&mut self, name: &str, f: &ast::Function) -> Result<(FieldType, Vec<WindowCall>), SqlError> {
+        // DISTINCT changes nothing for those that may have it.
+        let mut call = self.bind_aggregate_call(name, f)?;
         if matches!(name, "min" | "max") {
             call.ty = value_type(&call.ty);
         }
@@ -235,19 +222,7 @@ impl Binder<'_> {
         Ok((shown, vec![of(call)]))
     }
 
-    fn window_call(
-        &mut self,
-        name: &str,
-        args: &[ast::FunctionArg],
-        over: &ast::WindowType,
-    ) -> Result<WindowCall, SqlError> {
-        let args = args
-            .iter()
-            .map(|a| match a {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => Ok(e),
-                other => syntax(format!("{other}) OVER {over}")),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+    fn window_call(&mut self, name: &str, args: &[ast::Expr], over: &ast::Over) -> Result<WindowCall, SqlError> {
         let (least, most) = match name {
             "lag" | "lead" => (1, 3),
             "nth_value" => (2, 2),
@@ -268,11 +243,11 @@ impl Binder<'_> {
             "percent_rank" => (WindowFunc::PercentRank, part_type()),
             "cume_dist" => (WindowFunc::CumeDist, part_type()),
             "ntile" => {
-                let parts = self.stable_integer(args[0])?.filter(|n| *n > 0).ok_or_else(wrong)?;
+                let parts = self.stable_integer(&args[0])?.filter(|n| *n > 0).ok_or_else(wrong)?;
                 (WindowFunc::Ntile(parts), number_type())
             }
             "lag" | "lead" => {
-                let value = self.bind_expr(args[0])?;
+                let value = self.bind_expr(&args[0])?;
                 let rows = match args.get(1) {
                     Some(e) => self.stable_integer(e)?.ok_or_else(wrong)?,
                     None => 1,
@@ -294,14 +269,14 @@ impl Binder<'_> {
                 (if name == "lag" { WindowFunc::Lag(rows) } else { WindowFunc::Lead(rows) }, ty)
             }
             _ => {
-                let value = self.bind_expr(args[0])?;
+                let value = self.bind_expr(&args[0])?;
                 let ty = value_type(value.ty());
                 values.push(value);
                 let func = match name {
                     "first_value" => WindowFunc::FirstValue,
                     "last_value" => WindowFunc::LastValue,
                     _ => {
-                        let n = self.bind_expr(args[1])?;
+                        let n = self.bind_expr(&args[1])?;
                         let n = count_of(&n, self.describing).filter(|n| *n > 0).ok_or_else(wrong)?;
                         WindowFunc::NthValue(n)
                     }
@@ -314,12 +289,7 @@ impl Binder<'_> {
 
     /// A number of rows, which MySQL's grammar wants to be a literal, a parameter or a variable.
     fn stable_integer(&mut self, e: &ast::Expr) -> Result<Option<u64>, SqlError> {
-        let stable = match e {
-            ast::Expr::Value(v) => matches!(v.value, ast::Value::Number(..) | ast::Value::Placeholder(_)),
-            ast::Expr::Identifier(name) => name.quote_style.is_none() && name.value.starts_with('@'),
-            _ => false,
-        };
-        if !stable {
+        if !matches!(e, ast::Expr::Literal(ast::Literal::Number(_)) | ast::Expr::Param(_) | ast::Expr::Variable(_)) {
             return syntax(e.to_string());
         }
         let n = self.bind_expr(e)?;
@@ -361,38 +331,33 @@ impl Binder<'_> {
                 }
             },
         };
-        let ast::NamedWindowDefinition(written, spec) = definition;
-        let ast::NamedWindowExpr::WindowSpec(spec) = spec else {
-            return syntax(spec.to_string());
-        };
-        let window = self.window(&spec, written.value)?;
+        let window = self.window(&definition.window, definition.name.value)?;
         self.frame(&window)?;
         self.block().windows.named.insert(key, Named::Bound(window.clone()));
         Ok(window)
     }
 
-    fn window(&mut self, spec: &ast::WindowSpec, name: String) -> Result<Window, SqlError> {
-        let parent = spec.window_name.as_ref().map(|n| self.named_window(&n.value)).transpose()?;
+    fn window(&mut self, said: &ast::Window, name: String) -> Result<Window, SqlError> {
+        let parent = said.base.as_ref().map(|n| self.named_window(&n.value)).transpose()?;
         if let Some(parent) = &parent {
-            if !spec.partition_by.is_empty() {
+            if !said.partition_by.is_empty() {
                 return Err(SqlError::WindowPartitionsChild);
             }
             if parent.frame.is_some() {
                 return Err(SqlError::WindowFrameInherited(parent.name.clone()));
             }
-            if !parent.order.is_empty() && !spec.order_by.is_empty() {
+            if !parent.order.is_empty() && !said.order_by.is_empty() {
                 return Err(SqlError::WindowOrderRedefined { window: name, parent: parent.name.clone() });
             }
         }
         let (mut partition, mut order) = parent.map(|p| (p.partition, p.order)).unwrap_or_default();
-        for e in &spec.partition_by {
+        for e in &said.partition_by {
             partition.push(self.window_key(e, &name, "window partition by")?);
         }
-        for key in &spec.order_by {
-            let desc = is_desc(key)?;
-            order.push(SortKey { expr: self.window_key(&key.expr, &name, "window order by")?, desc });
+        for key in &said.order_by {
+            order.push(SortKey { expr: self.window_key(&key.expr, &name, "window order by")?, desc: key.desc });
         }
-        Ok(Window { name, partition, order, frame: spec.window_frame.clone() })
+        Ok(Window { name, partition, order, frame: said.frame.clone() })
     }
 
     /// A key of a window, as a column or a constant. Names of select items mean nothing here.
@@ -425,16 +390,15 @@ impl Binder<'_> {
     // ---- Frames ----
 
     fn frame(&mut self, window: &Window) -> Result<Frame, SqlError> {
-        use ast::WindowFrameBound as B;
+        use ast::FrameBound as B;
         let Some(said) = &window.frame else { return Ok(Frame::unsaid(!window.order.is_empty())) };
         let name = || window.name.clone();
         let units = match said.units {
-            ast::WindowFrameUnits::Rows => Units::Rows,
-            ast::WindowFrameUnits::Range => Units::Range,
-            ast::WindowFrameUnits::Groups => return unsupported("GROUPS"),
+            ast::FrameUnits::Rows => Units::Rows,
+            ast::FrameUnits::Range => Units::Range,
         };
-        let end = said.end_bound.as_ref().unwrap_or(&B::CurrentRow);
-        match (&said.start_bound, end) {
+        let end = said.end.as_ref().unwrap_or(&B::CurrentRow);
+        match (&said.start, end) {
             (B::Following(None), _) => return Err(SqlError::WindowFrameStart(name())),
             (_, B::Preceding(None)) => return Err(SqlError::WindowFrameEnd(name())),
             // It would end before it begins.
@@ -448,8 +412,8 @@ impl Binder<'_> {
             let (offset, preceding) = match bound {
                 B::CurrentRow => return Ok(Edge::Current),
                 B::Preceding(None) | B::Following(None) => return Ok(Edge::Unbounded),
-                B::Preceding(Some(e)) => (&**e, true),
-                B::Following(Some(e)) => (&**e, false),
+                B::Preceding(Some(offset)) => (offset, true),
+                B::Following(Some(offset)) => (offset, false),
             };
             match units {
                 Units::Rows => b.edge_of_rows(offset, preceding, &window.name),
@@ -460,7 +424,7 @@ impl Binder<'_> {
                 }
             }
         };
-        let (start, end) = (edge(self, &said.start_bound)?, edge(self, end)?);
+        let (start, end) = (edge(self, &said.start)?, edge(self, end)?);
         // One key for both edges: where one counts in floats, so does the other.
         if let (Edge::Value { value: a, .. }, Edge::Value { value: b, .. }) = (&start, &end)
             && EvalType::of(a.ty()) != EvalType::of(b.ty())
@@ -470,10 +434,8 @@ impl Binder<'_> {
         Ok(Frame { units, start, end, key })
     }
 
-    fn edge_of_rows(&mut self, offset: &ast::Expr, preceding: bool, window: &str) -> Result<Edge, SqlError> {
-        if matches!(offset, ast::Expr::Interval(_)) {
-            return Err(SqlError::WindowRowsInterval(window.into()));
-        }
+    fn edge_of_rows(&mut self, offset: &ast::FrameOffset, preceding: bool, window: &str) -> Result<Edge, SqlError> {
+        let ast::FrameOffset::Value(offset) = offset else { return Err(SqlError::WindowRowsInterval(window.into())) };
         let rows = self.literal_offset(offset)?;
         let rows = count_of(&rows, self.describing).ok_or_else(|| SqlError::WindowFrameIllegal(window.into()))?;
         Ok(if preceding { Edge::Preceding(rows) } else { Edge::Following(rows) })
@@ -482,9 +444,7 @@ impl Binder<'_> {
     /// What MySQL's grammar takes before PRECEDING, beside an interval.
     fn literal_offset(&mut self, e: &ast::Expr) -> Result<Expr, SqlError> {
         match e {
-            ast::Expr::Value(v) if matches!(v.value, ast::Value::Number(..) | ast::Value::Placeholder(_)) => {
-                self.bind_expr(e)
-            }
+            ast::Expr::Literal(ast::Literal::Number(_)) | ast::Expr::Param(_) => self.bind_expr(e),
             e => syntax(e.to_string()),
         }
     }
@@ -492,7 +452,7 @@ impl Binder<'_> {
     /// The key that is compared, and the value at an edge.
     fn edge_of_values(
         &mut self,
-        offset: &ast::Expr,
+        offset: &ast::FrameOffset,
         preceding: bool,
         window: &Window,
     ) -> Result<(Expr, Edge), SqlError> {
@@ -503,8 +463,8 @@ impl Binder<'_> {
         let key = &key.expr;
         let (key, value) = match (EvalType::of(key.ty()), offset) {
             (EvalType::String | EvalType::Json, _) => return Err(SqlError::WindowRangeOrder(name())),
-            (EvalType::Time | EvalType::Duration, ast::Expr::Interval(interval)) => {
-                let unit = super::expressions::unit_of(interval)?;
+            (EvalType::Time | EvalType::Duration, ast::FrameOffset::Interval(interval)) => {
+                let unit = &interval.unit;
                 let amount = self.in_clause("window frame", |b| b.bind_expr(&interval.value));
                 let amount = match amount {
                     Ok(amount) if amount.is_constant() => amount,
@@ -523,16 +483,16 @@ impl Binder<'_> {
                     _ => key.clone(),
                 };
                 let whole_units =
-                    Unit::parse(&unit).is_some_and(|u| u.has_clock() || matches!(u, Unit::Day | Unit::Week));
+                    Unit::parse(unit).is_some_and(|u| u.has_clock() || matches!(u, Unit::Day | Unit::Week));
                 if EvalType::of(key.ty()) == EvalType::Duration && !whole_units {
                     return unsupported(format!("a frame of {unit} over TIME"));
                 }
-                let value = build::date_add(key.clone(), amount, &unit, subtract, self.env.eval())?;
+                let value = build::date_add(key.clone(), amount, unit, subtract, self.env.eval())?;
                 (key, value)
             }
             (EvalType::Time | EvalType::Duration, _) => return Err(SqlError::WindowRangeTemporal(name())),
-            (_, ast::Expr::Interval(_)) => return Err(SqlError::WindowRangeNumeric(name())),
-            (_, offset) => {
+            (_, ast::FrameOffset::Interval(_)) => return Err(SqlError::WindowRangeNumeric(name())),
+            (_, ast::FrameOffset::Value(offset)) => {
                 let mut offset = self.literal_offset(offset)?;
                 match offset.as_const() {
                     Some(Datum::Null) if self.describing => offset = Expr::constant(0_i64),

@@ -7,10 +7,10 @@ use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
 use sql_catalog::ColumnInfo;
-use sqlparser::ast;
+use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible, has_aggregate, table_name, unsupported};
-use super::{column_name, column_of, find_column, is_default, widen, writable};
+use super::{column_of, find_column, widen, writable};
 use crate::change::{Action, Bound, Check, Conflict, Insert, Target, Value, no_rows};
 use crate::plan::{ColId, Logical, Plan};
 
@@ -24,13 +24,12 @@ struct Through {
 impl Through {
     /// Binds the view. `columns` are the names that values are given for.
     fn bind(binder: &mut Binder<'_>, insert: &ast::Insert, columns: &[String]) -> Result<Through, SqlError> {
-        let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
-        let (mut plan, _) = binder.bind_table(name)?;
+        let (mut plan, _) = binder.bind_table(&insert.table)?;
         let mut targets = Vec::new();
         widen(&mut plan, binder, &mut targets);
         let view = binder.bound_views().first().cloned();
         let view = view.ok_or_else(|| SqlError::internal("binder", "a view that is none"))?;
-        let operation = if insert.replace_into { "REPLACE" } else { "INSERT" };
+        let operation = if insert.replace { "REPLACE" } else { "INSERT" };
         let refused = || SqlError::NotInsertable { table: view.alias.clone(), operation };
         if !view.writable.insert {
             return Err(refused());
@@ -90,24 +89,17 @@ impl Through {
 impl Binder<'_> {
     /// INSERT and REPLACE.
     pub(super) fn bind_insert(mut self, insert: &ast::Insert) -> Result<Bound, SqlError> {
-        if insert.overwrite
-            || insert.partitioned.is_some()
-            || insert.returning.is_some()
-            || !insert.after_columns.is_empty()
-        {
-            return unsupported("this INSERT clause");
-        }
-        let ast::TableObject::TableName(name) = &insert.table else { return unsupported("INSERT into a function") };
         let binder = &mut self;
-        let (database, table) = binder.find_table(name)?;
+        let (database, table) = binder.find_table(&insert.table)?;
         writable(&table, "INSERT")?;
+        let set: &[ast::Assignment] = match &insert.source {
+            ast::InsertSource::Set(assignments) => assignments,
+            ast::InsertSource::Values(_) | ast::InsertSource::Query(_) => &[],
+        };
         let mut through = None;
         if table.view.is_some() {
-            let assigned = insert.assignments.iter().map(|a| match &a.target {
-                ast::AssignmentTarget::ColumnName(n) => column_name(n),
-                ast::AssignmentTarget::Tuple(_) => unsupported("row assignment"),
-            });
-            let columns = insert.columns.iter().map(column_name).chain(assigned).collect::<Result<Vec<_>, _>>()?;
+            let assigned = set.iter().map(|a| &a.column);
+            let columns: Vec<String> = insert.columns.iter().chain(assigned).map(|c| c.last().to_owned()).collect();
             through = Some(Through::bind(binder, insert, &columns)?);
         }
         let check = through.as_mut().and_then(|through| through.check.take());
@@ -127,7 +119,7 @@ impl Binder<'_> {
         };
 
         // Columns that values are given for.
-        let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if insert.assignments.is_empty() {
+        let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if set.is_empty() {
             match insert.columns.is_empty() {
                 true => match &through {
                     Some(through) => through
@@ -138,21 +130,10 @@ impl Binder<'_> {
                         .collect::<Result<_, SqlError>>()?,
                     None => table.public_columns().map(|c| (c, None)).collect(),
                 },
-                false => insert
-                    .columns
-                    .iter()
-                    .map(|n| Ok((find(&column_name(n)?)?, None)))
-                    .collect::<Result<_, SqlError>>()?,
+                false => insert.columns.iter().map(|n| Ok((find(n.last())?, None))).collect::<Result<_, SqlError>>()?,
             }
         } else {
-            insert
-                .assignments
-                .iter()
-                .map(|a| {
-                    let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
-                    Ok((find(&column_name(n)?)?, Some(&a.value)))
-                })
-                .collect::<Result<_, SqlError>>()?
+            set.iter().map(|a| Ok((find(a.column.last())?, Some(&a.value)))).collect::<Result<_, SqlError>>()?
         };
         for (i, (c, _)) in assigned.iter().enumerate() {
             if assigned[..i].iter().any(|(o, _)| o.id == c.id) {
@@ -171,69 +152,54 @@ impl Binder<'_> {
         // Columns of the query: those that are inserted, and those that only ON DUPLICATE KEY UPDATE may read.
         let mut source_columns: Vec<Visible> = Vec::new();
         let bind_value = |binder: &mut Binder<'_>, e: &ast::Expr, column: &ColumnInfo| -> Result<Value, SqlError> {
-            if is_default(e) {
-                return Ok(Value::Default);
-            }
-            if let ast::Expr::Function(f) = e
-                && f.name.to_string().eq_ignore_ascii_case("default")
-            {
-                // The default of another column is another value.
-                let own = match &f.args {
-                    ast::FunctionArguments::List(list) => match &list.args[..] {
-                        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(i)))] => {
-                            column.name.matches(&i.value)
-                        }
+            match e {
+                ast::Expr::Default => return Ok(Value::Default),
+                ast::Expr::Function(f) if f.name.value.eq_ignore_ascii_case("default") => {
+                    // The default of another column is another value.
+                    let own = match &f.args[..] {
+                        [of] => of.as_plain_column().is_some_and(|of| column.name.matches(&of.value)),
                         _ => false,
-                    },
-                    _ => false,
-                };
-                return if own { Ok(Value::Default) } else { unsupported("DEFAULT(…) of another column") };
+                    };
+                    return if own { Ok(Value::Default) } else { unsupported("DEFAULT(…) of another column") };
+                }
+                _ => {}
             }
             Ok(Value::Expr(infer::exact(binder.bind_expr(e)?)))
         };
-        if !insert.assignments.is_empty() {
-            let mut row = Vec::new();
-            for (c, e) in &assigned {
-                if let Some(e) = e {
-                    row.push(bind_value(binder, e, c)?);
+        match &insert.source {
+            ast::InsertSource::Set(_) => {
+                let mut row = Vec::new();
+                for (c, e) in &assigned {
+                    if let Some(e) = e {
+                        row.push(bind_value(binder, e, c)?);
+                    }
+                }
+                sources.push(row);
+            }
+            ast::InsertSource::Values(rows) => {
+                for (i, row) in rows.iter().enumerate() {
+                    if row.is_empty() && (insert.columns.is_empty() || assigned.is_empty()) {
+                        sources.push(assigned.iter().map(|_| Value::Default).collect());
+                        continue;
+                    }
+                    if row.len() != assigned.len() {
+                        return Err(SqlError::ColumnCountMismatch(i as u64 + 1));
+                    }
+                    let row = row.iter().zip(&assigned).map(|(e, (c, _))| bind_value(binder, e, c));
+                    sources.push(row.collect::<Result<_, _>>()?);
                 }
             }
-            sources.push(row);
-        } else {
-            match insert.source.as_deref() {
-                // `INSERT INTO t VALUES ()`
-                None => sources.push(assigned.iter().map(|_| Value::Default).collect()),
-                Some(ast::Query { body, with: None, order_by: None, limit_clause: None, .. })
-                    if matches!(**body, ast::SetExpr::Values(_)) =>
-                {
-                    if let ast::SetExpr::Values(values) = &**body {
-                        for (i, row) in values.rows.iter().enumerate() {
-                            let row = &row.content;
-                            if row.is_empty() && (insert.columns.is_empty() || assigned.is_empty()) {
-                                sources.push(assigned.iter().map(|_| Value::Default).collect());
-                                continue;
-                            }
-                            if row.len() != assigned.len() {
-                                return Err(SqlError::ColumnCountMismatch(i as u64 + 1));
-                            }
-                            let row = row.iter().zip(&assigned).map(|(e, (c, _))| bind_value(binder, e, c));
-                            sources.push(row.collect::<Result<_, _>>()?);
-                        }
-                    }
+            ast::InsertSource::Query(query) => {
+                binder.close()?;
+                let with_tables = insert.on_duplicate.as_ref().and_then(|_| with_all_columns(query));
+                let bound = binder.bind_query(with_tables.as_ref().unwrap_or(query))?;
+                let items = bound.columns.iter().position(|c| c.name == END_OF_ITEMS).unwrap_or(bound.columns.len());
+                if items != assigned.len() {
+                    return Err(SqlError::ColumnCountMismatch(1));
                 }
-                Some(query) => {
-                    binder.close()?;
-                    let with_tables = insert.on.as_ref().and_then(|_| with_all_columns(query));
-                    let bound = binder.bind_query(with_tables.as_ref().unwrap_or(query))?;
-                    let items =
-                        bound.columns.iter().position(|c| c.name == END_OF_ITEMS).unwrap_or(bound.columns.len());
-                    if items != assigned.len() {
-                        return Err(SqlError::ColumnCountMismatch(1));
-                    }
-                    binder.open(visible.clone());
-                    source_columns = bound.columns;
-                    query_plan = Some(bound.plan);
-                }
+                binder.open(visible.clone());
+                source_columns = bound.columns;
+                query_plan = Some(bound.plan);
             }
         }
         binder.close()?;
@@ -242,9 +208,9 @@ impl Binder<'_> {
         let mut on_duplicate: Vec<(usize, Expr)> = Vec::new();
         let mut old_ids: HashMap<ColId, usize> = HashMap::new();
         let width = table.columns.len();
-        match &insert.on {
+        match &insert.on_duplicate {
             None => {}
-            Some(ast::OnInsert::DuplicateKeyUpdate(assignments)) => {
+            Some(assignments) => {
                 let (_, old_visible, _) = binder.scan(&database, &table, &alias, false);
                 let (_, new_visible, _) = binder.scan(&database, &table, "", false);
                 let (old_visible, new_visible) = (as_shown(old_visible), as_shown(new_visible));
@@ -255,25 +221,22 @@ impl Binder<'_> {
                 for mut v in new_visible {
                     old_ids.insert(v.id, width + table.column(&v.org_name).map_or(0, |c| c.offset));
                     binder.inserted.insert(v.name.to_lowercase(), v.id);
-                    if let Some(row_alias) = &insert.insert_alias {
+                    if let Some(row_alias) = &insert.alias {
                         let at = assigned.iter().position(|(c, _)| c.name.matches(&v.org_name));
-                        if let (Some(names), Some(at)) = (&row_alias.col_aliases, at)
-                            && let Some(n) = names.get(at)
-                        {
+                        if let Some(n) = at.and_then(|at| row_alias.columns.get(at)) {
                             v.name = n.value.clone();
                         }
-                        v.table = column_name(&row_alias.row_alias)?;
+                        v.table = row_alias.name.clone();
                         v.database = String::new();
-                        v.merged = row_alias.col_aliases.is_none();
+                        v.merged = false;
                         all.push(v);
                     }
                 }
                 all.extend(source_columns.iter().skip(assigned.len()).cloned());
                 binder.open(all);
                 for a in assignments {
-                    let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
-                    let column = find(&column_name(n)?)?;
-                    let e = if is_default(&a.value) {
+                    let column = find(a.column.last())?;
+                    let e = if a.value == ast::Expr::Default {
                         let text = sql_catalog::row::default_text(column, &binder.env.eval().time_zone);
                         text.map_or_else(Expr::null, |t| crate::expr::parameter(Datum::Bytes(t), binder.env.eval()))
                     } else {
@@ -283,7 +246,6 @@ impl Binder<'_> {
                 }
                 binder.close()?;
             }
-            Some(_) => return unsupported("ON CONFLICT"),
         }
 
         if let Some(plan) = query_plan.take() {
@@ -313,7 +275,7 @@ impl Binder<'_> {
             ignore: insert.ignore,
             check,
             check_at,
-            conflict: match (&insert.on, insert.replace_into, insert.ignore) {
+            conflict: match (&insert.on_duplicate, insert.replace, insert.ignore) {
                 (Some(_), ..) => Conflict::Update(on_duplicate),
                 (None, true, _) => Conflict::Replace,
                 (None, false, true) => Conflict::Skip,
@@ -321,13 +283,13 @@ impl Binder<'_> {
             },
             conflict_at: old_ids,
             view: through.as_ref().map(|through| through.view.whole_name()),
-            counts: insert.source.as_ref().is_some_and(|q| !matches!(*q.body, ast::SetExpr::Values(_))),
+            counts: matches!(&insert.source, ast::InsertSource::Query(q) if !matches!(q.body, ast::SetExpr::Values(_))),
             table: table.clone(),
         };
-        let Binder { columns, subqueries, locked, inputs, .. } = self;
+        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
         let rows = match query_plan {
-            Some(plan) => Logical { plan, subqueries, columns },
-            None => no_rows(subqueries, columns),
+            Some(plan) => Logical { plan, subqueries, shared, columns },
+            None => no_rows(subqueries, shared, columns),
         };
         Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs })
     }
@@ -340,36 +302,30 @@ const END_OF_ITEMS: &str = "\0";
 /// its rows is one of the tables', or of their join.
 fn with_all_columns(query: &ast::Query) -> Option<ast::Query> {
     let mut query = query.clone();
-    let ast::SetExpr::Select(select) = &mut *query.body else { return None };
+    let ast::SetExpr::Select(select) = &mut query.body else { return None };
     let plain_items = select.projection.iter().all(|item| match item {
-        ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. } => !has_aggregate(e),
-        _ => true,
+        ast::SelectItem::Expr { expr, .. } => !has_aggregate(expr),
+        ast::SelectItem::Star(_) | ast::SelectItem::StarOf(_) => true,
     });
-    let grouped = !matches!(&select.group_by, ast::GroupByExpr::Expressions(list, _) if list.is_empty());
-    if !plain_items || grouped || select.having.is_some() || select.distinct.is_some() {
+    if !plain_items || !select.group_by.is_empty() || select.having.is_some() || select.distinct {
         return None;
     }
     let mut names = Vec::new();
     for from in &select.from {
         for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
             names.push(match factor {
-                ast::TableFactor::Table { alias: Some(alias), .. }
-                | ast::TableFactor::Derived { alias: Some(alias), .. } => alias.name.value.clone(),
+                ast::TableFactor::Table { alias: Some(alias), .. } => alias.value.clone(),
+                ast::TableFactor::Derived { alias, .. } => alias.name.value.clone(),
                 ast::TableFactor::Table { name, .. } => match table_name(name).ok()?.1 {
                     dual if dual.eq_ignore_ascii_case("dual") => continue,
                     name => name,
                 },
-                _ => return None,
+                ast::TableFactor::Nested(_) => return None,
             });
         }
     }
-    let end = ast::Expr::Value(ast::Value::Null.with_empty_span());
-    let alias = ast::Ident::new(END_OF_ITEMS);
-    select.projection.push(ast::SelectItem::ExprWithAlias { expr: end, alias });
-    select.projection.extend(names.into_iter().map(|name| {
-        let name = ast::ObjectName::from(vec![ast::Ident::with_quote('`', name)]);
-        let kind = ast::SelectItemQualifiedWildcardKind::ObjectName(name);
-        ast::SelectItem::QualifiedWildcard(kind, Default::default())
-    }));
+    let (expr, alias) = (ast::Expr::Literal(ast::Literal::Null), Some(ast::Ident::quoted(END_OF_ITEMS)));
+    select.projection.push(ast::SelectItem::Expr { expr, alias });
+    select.projection.extend(names.into_iter().map(|name| ast::SelectItem::StarOf(ast::Ident::quoted(name).into())));
     Some(query)
 }

@@ -8,9 +8,9 @@ mod rows;
 
 use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, TableInfo, TableKind};
-use sqlparser::ast;
+use sql_parser::ast;
 
-use super::{Binder, BoundView, Visible, name_parts};
+use super::{Binder, BoundView, Visible};
 use crate::change::{Bound, Target};
 use crate::plan::{ColId, Plan};
 
@@ -20,16 +20,9 @@ pub enum Tree<'s> {
     /// INSERT and REPLACE.
     Insert(&'s ast::Insert),
     /// UPDATE.
-    Update(Option<&'s ast::With>, &'s ast::Update),
+    Update(&'s ast::Update),
     /// DELETE.
-    Delete {
-        /// What WITH names.
-        with: Option<&'s ast::With>,
-        /// The rest.
-        delete: &'s ast::Delete,
-        /// IGNORE.
-        ignore: bool,
-    },
+    Delete(&'s ast::Delete),
 }
 
 impl Binder<'_> {
@@ -37,13 +30,13 @@ impl Binder<'_> {
     pub fn bind_change(mut self, tree: Tree<'_>) -> Result<Bound, SqlError> {
         match tree {
             Tree::Insert(insert) => self.bind_insert(insert),
-            Tree::Update(with, update) => {
-                with.map_or(Ok(()), |with| self.open_with(with))?;
+            Tree::Update(update) => {
+                update.with.as_ref().map_or(Ok(()), |with| self.open_with(with))?;
                 self.bind_update(update)
             }
-            Tree::Delete { with, delete, ignore } => {
-                with.map_or(Ok(()), |with| self.open_with(with))?;
-                self.bind_delete(delete, ignore)
+            Tree::Delete(delete) => {
+                delete.with.as_ref().map_or(Ok(()), |with| self.open_with(with))?;
+                self.bind_delete(delete)
             }
         }
     }
@@ -56,17 +49,8 @@ fn writable(table: &TableInfo, operation: &'static str) -> Result<(), SqlError> 
     }
 }
 
-fn column_name(name: &ast::ObjectName) -> Result<String, SqlError> {
-    Ok(name_parts(name)?.pop().unwrap_or_default())
-}
-
 fn find_column<'t>(table: &'t TableInfo, name: &str, clause: &str) -> Result<&'t ColumnInfo, SqlError> {
     table.column(name).ok_or_else(|| SqlError::UnknownColumn { column: name.to_owned(), clause: clause.to_owned() })
-}
-
-/// Whether a value is the word DEFAULT.
-fn is_default(e: &ast::Expr) -> bool {
-    matches!(e, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
 }
 
 /// Adds every column and the handle to each scan whose rows can be changed.

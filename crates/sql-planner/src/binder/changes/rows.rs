@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
-use sqlparser::ast;
+use sql_parser::ast;
 
-use super::super::{Binder, BoundView, Visible, is_desc, name_parts, unsupported};
-use super::{column_name, column_of, is_default, view_of, widen, writable};
+use super::super::{Binder, BoundView, Visible};
+use super::{column_of, view_of, widen, writable};
 use crate::change::{Action, Bound, Change, Target, Value, keep_columns};
 use crate::plan::{Logical, Plan, SortKey};
 
@@ -36,7 +36,7 @@ fn bind_tail(
     binder: &mut Binder<'_>,
     mut plan: Plan,
     selection: Option<&ast::Expr>,
-    order: &[ast::OrderByExpr],
+    order: &[ast::OrderBy],
     limit: Option<&ast::Expr>,
 ) -> Result<Plan, SqlError> {
     if let Some(e) = selection {
@@ -48,7 +48,7 @@ fn bind_tail(
     if !order.is_empty() {
         let keys = order
             .iter()
-            .map(|o| Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: is_desc(o)? }))
+            .map(|o| Ok(SortKey { expr: binder.bind_expr(&o.expr)?, desc: o.desc }))
             .collect::<Result<Vec<_>, SqlError>>()?;
         plan = Plan::Sort { input: Box::new(plan), keys, limit: None };
     }
@@ -62,9 +62,6 @@ fn bind_tail(
 impl Binder<'_> {
     /// UPDATE.
     pub(super) fn bind_update(mut self, update: &ast::Update) -> Result<Bound, SqlError> {
-        if update.from.is_some() || update.returning.is_some() {
-            return unsupported("this UPDATE clause");
-        }
         let from = [update.table.clone()];
         let (plan, visible, mut targets) = bind_targets(&mut self, &from)?;
         let views = self.bound_views().to_vec();
@@ -78,8 +75,7 @@ impl Binder<'_> {
         // Views that are written through, and the table of each that is.
         let mut written: Vec<(&BoundView, usize)> = Vec::new();
         for a in &update.assignments {
-            let ast::AssignmentTarget::ColumnName(n) = &a.target else { return unsupported("row assignment") };
-            let parts = name_parts(n)?;
+            let parts = a.column.parts();
             let unknown = || SqlError::UnknownColumn { column: parts.join("."), clause: "field list".into() };
             let name = parts.last().ok_or_else(unknown)?;
             let table_part = parts.len().checked_sub(2).map(|i| &parts[i]);
@@ -111,7 +107,7 @@ impl Binder<'_> {
                     None => written.push((view, target)),
                 }
             }
-            let value = match is_default(&a.value) {
+            let value = match a.value == ast::Expr::Default {
                 true => Value::Default,
                 false => Value::Expr(infer::exact(self.bind_expr(&a.value)?)),
             };
@@ -139,31 +135,15 @@ impl Binder<'_> {
         let mut values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.expr()).collect();
         values.extend(checks.iter().flat_map(|check| &check.conditions));
         let plan = keep_columns(plan, &kept, &values, &self.columns);
-        let (ignore, limited) = (matches!(update.or, Some(ast::SqliteOnConflict::Ignore)), update.limit.is_some());
+        let (ignore, limited) = (update.ignore, update.limit.is_some());
         let change = Change { targets: kept, assignments, checks, single, ignore, limited };
         Ok(self.bound(plan, Action::Update(change)))
     }
 
     /// DELETE.
-    pub(super) fn bind_delete(mut self, delete: &ast::Delete, ignore: bool) -> Result<Bound, SqlError> {
-        if delete.returning.is_some() {
-            return Err(SqlError::NotSupported("this DELETE clause".into()));
-        }
-        let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
-        // `DELETE a FROM …` names tables before FROM; `DELETE FROM a USING …` in it.
-        let (sources, named): (&[ast::TableWithJoins], Vec<String>) = match (&delete.using, delete.tables.is_empty()) {
-            (Some(using), _) => {
-                let mut names = Vec::new();
-                for f in from {
-                    if let ast::TableFactor::Table { name, .. } = &f.relation {
-                        names.push(column_name(name)?);
-                    }
-                }
-                (using, names)
-            }
-            (None, false) => (from, delete.tables.iter().map(column_name).collect::<Result<_, _>>()?),
-            (None, true) => (from, Vec::new()),
-        };
+    pub(super) fn bind_delete(mut self, delete: &ast::Delete) -> Result<Bound, SqlError> {
+        let named: Vec<String> = delete.targets.iter().map(|name| name.last().to_owned()).collect();
+        let sources = &delete.from;
         let (plan, visible, mut targets) = bind_targets(&mut self, sources)?;
         let single = is_single(&plan);
         if named.is_empty() && targets.is_empty() && self.bound_views().is_empty() {
@@ -198,13 +178,13 @@ impl Binder<'_> {
         let plan = bind_tail(&mut self, plan, delete.selection.as_ref(), &delete.order_by, delete.limit.as_ref())?;
         self.close()?;
         let plan = keep_columns(plan, &targets, &[], &self.columns);
-        let limited = delete.limit.is_some();
+        let (ignore, limited) = (delete.ignore, delete.limit.is_some());
         let change = Change { targets, assignments: Vec::new(), checks: Vec::new(), single, ignore, limited };
         Ok(self.bound(plan, Action::Delete(change)))
     }
 
     fn bound(self, plan: Plan, action: Action) -> Bound {
-        let Binder { columns, subqueries, locked, inputs, .. } = self;
-        Bound { rows: Logical { plan, subqueries, columns }, action, locked, inputs }
+        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
+        Bound { rows: Logical { plan, subqueries, shared, columns }, action, locked, inputs }
     }
 }

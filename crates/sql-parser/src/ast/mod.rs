@@ -1,43 +1,41 @@
-//! What a parsed statement is.
+//! What a parsed statement is, in MySQL's terms.
 //!
-//! Queries and data changes carry `sqlparser`'s trees, because its expression and query grammar is kept up by others.
-//! Everything that defines, shows or administers is our own, because MySQL's and TiDB's forms of it are: names are
-//! already unquoted, options are already sorted into fields, and nothing here needs the grammar again.
+//! | | |
+//! |---|---|
+//! | here | statements: names are unquoted, options are sorted into fields |
+//! | [`Query`], [`Insert`], [`Update`], [`Delete`] | queries and changes of rows |
+//! | [`Expr`] | expressions |
+//! | [`CastType`] | types of casts |
+//! | [`Name`], [`Ident`], [`Place`] | names, with where they stand |
 //!
-//! Two conventions hold inside the `sqlparser` expressions:
-//! - a user variable is `Expr::Identifier` with the unquoted value `@name`; a system variable is `@@name`,
-//!   `@@global.name`, `@@session.name` (lower case) in *one* unquoted identifier;
-//! - every string literal is `Value::SingleQuotedString`, whatever its quotes were; a literal whose bytes are not UTF-8
-//!   or that has a `_binary` introducer is `Value::TripleSingleQuotedByteStringLiteral` (in hexadecimal); a select item
-//!   without alias whose name is its text has that as alias; `0x…`/`x'…'` are `HexStringLiteral`, `0b…`/`b'…'`
-//!   are `SingleQuotedByteStringLiteral` (the digits 0 and 1); a parameter is `Value::Placeholder("?1")`,
-//!   numbered from 1 in the order of the text.
+//! Nothing here needs the grammar again, and nothing is here that the server does not do: what the grammar takes beside
+//! MySQL's, or what is not done, is refused by name before a tree is made of it (`grammar`). Statements that are only named
+//! in a refusal are [`Statement::Unsupported`].
+//!
+//! A select item without alias has the text that it was written as for its alias, unless it has a name of its own.
 
-use sqlparser::ast;
+mod display;
+mod expr;
+mod names;
+mod query;
+mod types;
+
+pub use expr::*;
+pub use names::{Ident, Name, Place};
+pub use query::*;
+pub use types::CastType;
 
 /// One statement, ready to be executed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
     /// `SELECT`, `VALUES`, `TABLE`, `WITH … SELECT`, set operations; with `FOR UPDATE`/`FOR SHARE` inside.
-    Query(Box<ast::Query>),
-    /// `INSERT` and `REPLACE` (`replace_into`).
-    Insert(Box<ast::Insert>),
-    /// `UPDATE`; `UPDATE IGNORE` has `or: Some(SqliteOnConflict::Ignore)`, `UPDATE a, b` a cross join.
-    Update {
-        /// `WITH` before it.
-        with: Option<Box<ast::With>>,
-        /// The rest.
-        update: Box<ast::Update>,
-    },
+    Query(Box<Query>),
+    /// `INSERT` and `REPLACE`.
+    Insert(Box<Insert>),
+    /// `UPDATE`.
+    Update(Box<Update>),
     /// `DELETE`.
-    Delete {
-        /// `WITH` before it.
-        with: Option<Box<ast::With>>,
-        /// All but its modifiers.
-        delete: Box<ast::Delete>,
-        /// `DELETE IGNORE`.
-        ignore: bool,
-    },
+    Delete(Box<Delete>),
     /// `CREATE`, `ALTER`, `DROP`, `TRUNCATE`, `RENAME`: commits implicitly.
     Ddl(Ddl),
     /// `SHOW …`.
@@ -112,7 +110,7 @@ pub enum Statement {
     /// `SPLIT TABLE … BETWEEN … REGIONS n` or `BY (…), …`.
     SplitTable(SplitTable),
     /// `DO expr, …`.
-    Do(Vec<ast::Expr>),
+    Do(Vec<Expr>),
     /// `CREATE`, `ALTER` or `DROP USER`, `GRANT`, `REVOKE`, … : understood far enough to be refused by name.
     Unsupported(String),
 }
@@ -178,6 +176,15 @@ impl std::fmt::Display for TableName {
     }
 }
 
+/// A table that was dropped, or emptied by TRUNCATE.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Dropped {
+    /// The last of this name.
+    Table(TableName),
+    /// The one that this job dropped.
+    ByJob(u64),
+}
+
 /// Definitions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ddl {
@@ -237,6 +244,13 @@ pub enum Ddl {
     },
     /// `TRUNCATE [TABLE]`.
     TruncateTable(TableName),
+    /// `RECOVER TABLE`, `FLASHBACK TABLE … [TO name]` (TiDB).
+    RecoverTable {
+        /// Which.
+        dropped: Dropped,
+        /// Its name from now on; the one it had if absent.
+        name: Option<String>,
+    },
     /// `RENAME TABLE a TO b, …`.
     RenameTable(Vec<(TableName, TableName)>),
     /// `ALTER TABLE`.
@@ -420,7 +434,7 @@ pub struct CreateView {
     /// Names of its columns; none: those of the query.
     pub columns: Vec<String>,
     /// What it shows.
-    pub query: Box<ast::Query>,
+    pub query: Box<Query>,
     /// `WITH [CASCADED | LOCAL] CHECK OPTION`: `Some(true)` is `CASCADED`.
     pub check_option: Option<bool>,
 }
@@ -470,7 +484,7 @@ pub enum Clustered {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
     /// Expression.
-    pub expr: ast::Expr,
+    pub expr: Expr,
     /// `STORED` rather than `VIRTUAL`.
     pub stored: bool,
 }
@@ -479,7 +493,7 @@ pub struct Generated {
 #[derive(Debug, Clone, PartialEq)]
 pub enum DefaultValue {
     /// A literal or a (parenthesised) expression.
-    Expr(ast::Expr),
+    Expr(Expr),
     /// `CURRENT_TIMESTAMP(fsp)`, `NOW()`, `LOCALTIME`, `LOCALTIMESTAMP`.
     Now {
         /// Fractional digits.
@@ -596,7 +610,7 @@ pub enum IndexTarget {
     /// A column.
     Column(String),
     /// `((expr))`.
-    Expr(ast::Expr),
+    Expr(Expr),
 }
 
 /// Options of a table.
@@ -741,7 +755,7 @@ pub enum ShowFilter {
     /// Pattern over the first column.
     Like(String),
     /// Condition over the result's columns.
-    Where(ast::Expr),
+    Where(Expr),
 }
 
 /// What to show.
@@ -906,7 +920,7 @@ pub enum SetItem {
         /// Name.
         name: String,
         /// Value.
-        value: ast::Expr,
+        value: Expr,
     },
     /// `[GLOBAL | SESSION] name = expr`; a bare word on the right is a string. `None` is `DEFAULT`.
     System {
@@ -917,7 +931,7 @@ pub enum SetItem {
         /// Name, lower case.
         name: String,
         /// Value.
-        value: Option<ast::Expr>,
+        value: Option<Expr>,
     },
     /// `NAMES charset [COLLATE c]`; `None` is `DEFAULT`.
     Names {
@@ -963,7 +977,7 @@ pub struct Begin {
     /// `BEGIN PESSIMISTIC` = true, `BEGIN OPTIMISTIC` = false (TiDB).
     pub pessimistic: Option<bool>,
     /// `AS OF TIMESTAMP expr` (TiDB).
-    pub as_of: Option<ast::Expr>,
+    pub as_of: Option<Expr>,
 }
 
 /// What follows a `COMMIT` or `ROLLBACK`.
@@ -994,7 +1008,7 @@ pub enum Admin {
         /// How many.
         limit: Option<u64>,
         /// Condition.
-        filter: Option<ast::Expr>,
+        filter: Option<Expr>,
     },
     /// `ADMIN SHOW DDL JOB QUERIES id, …`.
     ShowDdlJobQueries(Vec<u64>),
@@ -1034,12 +1048,12 @@ pub enum SplitBy {
     /// `BETWEEN (…) AND (…) REGIONS n`.
     Between {
         /// Lower bound.
-        lower: Vec<ast::Expr>,
+        lower: Vec<Expr>,
         /// Upper bound.
-        upper: Vec<ast::Expr>,
+        upper: Vec<Expr>,
         /// How many regions.
         regions: u64,
     },
     /// `BY (…), (…)`.
-    Points(Vec<Vec<ast::Expr>>),
+    Points(Vec<Vec<Expr>>),
 }
