@@ -98,10 +98,15 @@ impl Default for RaftConfig {
     }
 }
 
+/// With less memory, single ranges would be too large for it.
+const HOT_MIN: ByteSize = ByteSize::mib(4);
+
 /// The local storage engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct EngineConfig {
+    /// Memory for ranges that are read often; none are kept when zero.
+    pub hot: ByteSize,
     /// Memory for blocks read from disk.
     pub block_cache: ByteSize,
     /// Size at which a memtable is flushed.
@@ -112,7 +117,12 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { block_cache: ByteSize::mib(64), memtable: ByteSize::mib(16), background_threads: 2 }
+        EngineConfig {
+            hot: ByteSize::mib(256),
+            block_cache: ByteSize::mib(64),
+            memtable: ByteSize::mib(16),
+            background_threads: 2,
+        }
     }
 }
 
@@ -283,6 +293,10 @@ impl Config {
         if raft.log_max_size < raft.entry_max_size {
             return fail("raft.log-max-size: must not be below raft.entry-max-size".into());
         }
+        let hot = self.engine.hot;
+        if hot.0 > 0 && hot < HOT_MIN {
+            return fail(format!("engine.hot: {hot} is neither 0 nor at least {HOT_MIN}"));
+        }
         if self.engine.background_threads == 0 {
             return fail("engine.background-threads: must be at least 1".into());
         }
@@ -375,5 +389,10 @@ mod tests {
         config = Config::default();
         config.raft.region_split_size = ByteSize::mib(1000);
         assert!(config.validate().unwrap_err().to_string().contains("region-split-size"));
+        config = Config::default();
+        config.engine.hot = ByteSize::kib(64);
+        assert!(config.validate().unwrap_err().to_string().contains("engine.hot"));
+        config.engine.hot = ByteSize(0);
+        config.validate().unwrap();
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codec::timestamp::Timestamp;
-use engine::{Cf, Engine, EngineError, KeyRange};
+use engine::{Cf, Engine, EngineError, KeyRange, Snapshot};
 use kv_client::pd::PdClient;
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +83,7 @@ impl Schedule {
 
 /// One step over a range of an engine: what `step` decides is removed at once.
 pub fn collect_step<E: Engine>(engine: &E, range: &KeyRange, safe_point: Timestamp) -> Result<GcStep, TxnError> {
-    let mut step = step(&engine.snapshot(), range, safe_point)?;
+    let mut step = step(&engine.snapshot().once(), range, safe_point)?;
     let batch = std::mem::take(&mut step.changes.batch);
     step.removed = batch.modifies.len();
     if step.removed > 0 {

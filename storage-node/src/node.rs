@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::routing::get;
 use engine::Engine;
 use engine::disk::{FjallEngine, FjallOptions};
+use engine::hot::{HotEngine, HotOptions, HotStats};
 use futures::future::BoxFuture;
 use kv_client::pd::{PdClient, PdError};
 use net::grpc::{Channels, ServeOptions};
@@ -43,6 +44,9 @@ const PD_RETRY: Duration = Duration::from_secs(1);
 /// How long open connections may go on after a stop is asked for.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How often the metrics of hot ranges are brought up to date.
+const SHOW_HOT: Duration = Duration::from_secs(2);
+
 /// What a node gets from outside.
 pub struct NodeParts {
     /// Where it serves gRPC.
@@ -55,8 +59,11 @@ pub struct NodeParts {
     pub channels: Channels,
 }
 
+/// What keeps a node's data: on disk, and in memory where it is read.
+pub type StoreEngine = HotEngine<FjallEngine>;
+
 /// A running node.
-pub struct Node<E: Engine = FjallEngine> {
+pub struct Node<E: Engine = StoreEngine> {
     addr: SocketAddr,
     status_addr: Option<SocketAddr>,
     handle: RaftStoreHandle<E>,
@@ -111,16 +118,16 @@ impl DetectorLocator for FirstRegionLeader {
     }
 }
 
-impl Node<FjallEngine> {
+impl Node<StoreEngine> {
     /// Starts a node on the data of `config.data_dir`.
     ///
     /// Boxed, so that the node is compiled here: an `async fn` is compiled with those who await it, once more in every
     /// program and test that starts a node.
-    pub fn start(config: Config, parts: NodeParts) -> BoxFuture<'static, anyhow::Result<Node<FjallEngine>>> {
+    pub fn start(config: Config, parts: NodeParts) -> BoxFuture<'static, anyhow::Result<Node<StoreEngine>>> {
         Box::pin(Self::open(config, parts))
     }
 
-    async fn open(config: Config, parts: NodeParts) -> anyhow::Result<Node<FjallEngine>> {
+    async fn open(config: Config, parts: NodeParts) -> anyhow::Result<Node<StoreEngine>> {
         let dir = config.data_dir.clone();
         let options = FjallOptions {
             cache_bytes: config.engine.block_cache.0,
@@ -128,10 +135,59 @@ impl Node<FjallEngine> {
             worker_threads: config.engine.background_threads,
             ..FjallOptions::default()
         };
+        let hot = HotOptions { bytes: config.engine.hot.0 };
         let newest = config.format;
         let (engine, log) = tokio::task::spawn_blocking(move || open(&dir, options, newest)).await??;
-        Node::start_with(config, parts, engine, log).await
+        let engine = HotEngine::new(engine, hot).context("start the loader of hot ranges")?;
+        let mut node = Node::start_with(config, parts, engine.clone(), log).await?;
+        let stop = node.stop.clone();
+        node.tasks.push(tokio::spawn(async move {
+            stop.run_until_cancelled(show_hot_ranges(engine)).await;
+        }));
+        Ok(node)
     }
+}
+
+/// Keeps the metrics of hot ranges up to date.
+async fn show_hot_ranges(engine: StoreEngine) {
+    let mut shown = HotStats::default();
+    loop {
+        let stats = engine.stats();
+        metrics::HOT_BYTES.add(stats.bytes as i64 - shown.bytes as i64);
+        metrics::HOT_SEGMENTS.add(stats.segments as i64 - shown.segments as i64);
+        metrics::HOT_HITS.inc_by(stats.hits - shown.hits);
+        metrics::HOT_MISSES.inc_by(stats.misses - shown.misses);
+        metrics::HOT_LOADS.inc_by(stats.loads - shown.loads);
+        metrics::HOT_EVICTIONS.inc_by(stats.evictions - shown.evictions);
+        shown = stats;
+        tokio::time::sleep(SHOW_HOT).await;
+    }
+}
+
+mod metrics {
+    use std::sync::LazyLock;
+
+    use net::metrics::{IntCounter, IntGauge, counter, gauge};
+
+    /// Memory of the ranges that are kept in memory.
+    pub(super) static HOT_BYTES: LazyLock<IntGauge> =
+        LazyLock::new(|| gauge("storage_node_hot_bytes", "memory of hot ranges"));
+    /// Their number.
+    pub(super) static HOT_SEGMENTS: LazyLock<IntGauge> =
+        LazyLock::new(|| gauge("storage_node_hot_segments", "ranges that are whole in memory"));
+    /// Reads from memory.
+    pub(super) static HOT_HITS: LazyLock<IntCounter> =
+        LazyLock::new(|| counter("storage_node_hot_hits_total", "gets, and segments of scans, read from memory"));
+    /// Reads that went on to the disk engine.
+    pub(super) static HOT_MISSES: LazyLock<IntCounter> = LazyLock::new(|| {
+        counter("storage_node_hot_misses_total", "gets and scans that found their place not in memory")
+    });
+    /// Ranges brought into memory.
+    pub(super) static HOT_LOADS: LazyLock<IntCounter> =
+        LazyLock::new(|| counter("storage_node_hot_loads_total", "ranges brought into memory"));
+    /// Ranges that went for others.
+    pub(super) static HOT_EVICTIONS: LazyLock<IntCounter> =
+        LazyLock::new(|| counter("storage_node_hot_evictions_total", "ranges taken out of memory"));
 }
 
 /// Opens both halves of a store. One without the other is not a store: without its log it does not know what it voted for

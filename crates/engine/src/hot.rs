@@ -45,6 +45,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -100,6 +101,12 @@ const SIZES: Sizes = Sizes { block: 4 << 10, segment: 64 << 10 };
 /// Segments that the clock looks at during one write. When it finds none to take out among them, the next write goes on.
 const WRITE_STEPS: usize = 32;
 
+/// How long the last clone that is dropped waits for a load to end: one that hangs in a call to a failing disk must not keep
+/// the process.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks.
+const CLOSE_STEP: Duration = Duration::from_millis(1);
+
 /// A family's place among those that are kept in memory.
 fn family(cf: Cf) -> Option<usize> {
     match cf {
@@ -133,6 +140,13 @@ struct Shared<E: Engine> {
 impl<E: Engine> Drop for Shared<E> {
     fn drop(&mut self) {
         self.inner.requests.close();
+        let until = Instant::now() + CLOSE_WAIT;
+        while self.loader.as_ref().is_some_and(|loader| !loader.is_finished()) {
+            if Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(CLOSE_STEP);
+        }
         if let Some(loader) = self.loader.take() {
             // It catches its panics: there is nothing to hear of.
             let _ = loader.join();

@@ -82,7 +82,9 @@ impl Key {
 
     /// The first engine key after every version of this key.
     pub fn after_versions(&self) -> Vec<u8> {
-        let mut out = self.at(Timestamp::ZERO);
+        let mut out = Vec::with_capacity(self.0.len() + key::TS_LEN + 1);
+        out.extend_from_slice(&self.0);
+        key::append_ts(&mut out, Timestamp::ZERO);
         out.push(0);
         out
     }

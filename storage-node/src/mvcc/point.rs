@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use codec::key;
 use codec::timestamp::Timestamp;
-use engine::{Cf, Direction, KeyRange, Snapshot};
+use engine::{Cf, Snapshot};
 
+use super::cursor::Versions;
 use super::lock::{Lock, LockKind};
 use super::write::{WriteKind, WriteView};
 use super::{Key, LockVerdict, MvccError, ReadParams, Result};
@@ -32,8 +33,7 @@ pub fn load_lock<S: Snapshot>(snapshot: &S, key: &Key) -> Result<Option<Lock>> {
 
 /// The newest version committed at or before `ts`, whatever locks say; none when that is a removal.
 pub fn newest_value<S: Snapshot>(snapshot: &S, key: &Key, ts: Timestamp) -> Result<Option<(Bytes, Timestamp)>> {
-    let range = KeyRange::new(key.at(ts), key.after_versions());
-    for entry in snapshot.scan(Cf::Write, &range, Direction::Forward) {
+    for entry in Versions::of(snapshot, key, ts) {
         let (versioned, data) = entry?;
         let (_, commit_ts) = split(&versioned)?;
         let write = parse_write(&versioned, &data)?;

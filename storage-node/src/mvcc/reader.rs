@@ -4,6 +4,7 @@ use bytes::Bytes;
 use codec::timestamp::Timestamp;
 use engine::{Cf, Direction, KeyRange, Snapshot};
 
+use super::cursor::Versions;
 use super::lock::Lock;
 use super::write::{Write, WriteKind};
 use super::{Key, MvccError, Result, point};
@@ -45,9 +46,8 @@ impl<'a, S: Snapshot> MvccReader<'a, S> {
     }
 
     /// The records of a key from `ts` down.
-    pub fn writes(&self, key: &Key, ts: Timestamp) -> impl Iterator<Item = Result<(Timestamp, Write)>> + use<S> {
-        let range = KeyRange::new(key.at(ts), key.after_versions());
-        self.snapshot.scan(Cf::Write, &range, Direction::Forward).map(|entry| {
+    pub fn writes(&self, key: &Key, ts: Timestamp) -> impl Iterator<Item = Result<(Timestamp, Write)>> + use<'a, S> {
+        Versions::of(self.snapshot, key, ts).map(|entry| {
             let (versioned, data) = entry?;
             let (_, commit_ts) = point::split(&versioned)?;
             let write = Write::parse(&data).map_err(|e| MvccError::corrupted("write record", &versioned, e))?;

@@ -21,6 +21,9 @@ use super::{Isolation, Key, LockVerdict, MvccError, ReadParams, Result, point};
 /// Versions of one key that a backward scan reads before it turns to a point read.
 const BACKWARD_VERSIONS_MAX: usize = 8;
 
+/// Versions of one key that a forward scan steps over before it seeks behind them.
+const STEPPED_VERSIONS_MAX: usize = 4;
+
 /// What a scan yields, and in which order.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanOptions {
@@ -197,6 +200,15 @@ impl<S: Snapshot> Scanner<S> {
     }
 
     fn skip_versions(&mut self, key: &Key, has_writes: bool) -> Result<()> {
+        if has_writes && self.options.direction == Direction::Forward {
+            // A few are stepped over: where to seek to is made up only when a seek is needed.
+            for _ in 0..STEPPED_VERSIONS_MAX {
+                if self.version_of(key)?.is_none() {
+                    return Ok(());
+                }
+                self.writes.advance()?;
+            }
+        }
         match self.options.direction {
             _ if !has_writes => Ok(()),
             Direction::Forward => self.writes.seek(&key.after_versions()),

@@ -71,7 +71,7 @@ fn check_split<E: Engine>(
     let part = if bytes >= bytes_max { bytes_split } else { bytes / 2 };
     let share = (u128::from(part) * u128::from(largest) / u128::from(bytes)) as u64;
     let (mut split_keys, mut seen, mut total, mut count): (Vec<Vec<u8>>, _, _, _) = (Vec::new(), 0u64, 0u64, 0u64);
-    let view = engine.snapshot();
+    let view = engine.snapshot().once();
     for pair in view.scan(cf, &KeyRange::clone(&region.range), Direction::Forward) {
         let (key, value) = pair?;
         let size = (key.len() + value.len()) as u64;

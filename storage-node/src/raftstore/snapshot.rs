@@ -31,7 +31,7 @@ pub struct SnapshotChunks<S: Snapshot> {
 impl<S: Snapshot> SnapshotChunks<S> {
     /// The data of a range in a view.
     pub fn new(view: S, range: KeyRange) -> Self {
-        SnapshotChunks { view, range, family: 0, iter: None }
+        SnapshotChunks { view: view.once(), range, family: 0, iter: None }
     }
 }
 
@@ -85,7 +85,7 @@ pub fn delete_ranges<E: Engine>(engine: &E, ranges: &[KeyRange]) -> Result<(), E
     for range in ranges {
         for cf in DATA_FAMILIES {
             let mut batch = WriteBatch::new();
-            for pair in engine.snapshot().scan(cf, range, Direction::Forward) {
+            for pair in engine.snapshot().once().scan(cf, range, Direction::Forward) {
                 batch.delete(cf, pair?.0);
                 if batch.modifies.len() >= DELETE_KEYS {
                     engine.write(std::mem::take(&mut batch))?;

@@ -286,6 +286,13 @@ impl<S: Snapshot> Snapshot for LockView<S> {
         }
     }
 
+    fn first(&self, cf: Cf, start: &[u8], end: &[u8]) -> engine::Result<Option<(Bytes, Bytes)>> {
+        match cf {
+            Cf::Lock => self.scan(cf, &KeyRange::new(start, end), Direction::Forward).next().transpose(),
+            _ => self.engine.first(cf, start, end),
+        }
+    }
+
     fn scan(&self, cf: Cf, range: &KeyRange, direction: Direction) -> ScanIter {
         let stored = self.engine.scan(cf, range, direction);
         if cf != Cf::Lock || self.held.is_empty() || range.is_empty() {
