@@ -28,7 +28,8 @@ async fn explain_for_connection_shows_the_plan_of_what_another_session_runs() {
     let query = "SELECT SLEEP(60) FROM t WHERE a = 1 ORDER BY id LIMIT 3";
     let expected: Vec<Row> = runs.query(format!("EXPLAIN {query}")).await.expect("a plan");
     let running = tokio::spawn(async move { (runs.query_drop(query).await.map_err(|e| e.to_string()), runs) });
-    let runs_it = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id} AND info LIKE '%SLEEP%'");
+    let runs_it =
+        format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id} AND info LIKE '%SLEEP%'");
     while asks.query_first::<u64, _>(&runs_it).await.expect("a list").expect("a row") == 0 {
         sleep(Duration::from_millis(5)).await;
     }
