@@ -29,7 +29,7 @@ fn placement(policy: &Option<PolicyRef>) -> String {
 }
 
 /// CREATE DATABASE.
-pub fn create_database(info: &DatabaseInfo, if_not_exists: bool) -> String {
+pub(crate) fn create_database(info: &DatabaseInfo, if_not_exists: bool) -> String {
     let exists = if if_not_exists { "/*!32312 IF NOT EXISTS*/ " } else { "" };
     let collate = match Collation::default_of_charset(&info.charset) {
         Some(default) if default.name() == info.collate => String::new(),
@@ -44,13 +44,13 @@ pub fn create_database(info: &DatabaseInfo, if_not_exists: bool) -> String {
 }
 
 /// CREATE PLACEMENT POLICY.
-pub fn create_policy(policy: &PolicyInfo) -> String {
+pub(crate) fn create_policy(policy: &PolicyInfo) -> String {
     format!("CREATE PLACEMENT POLICY {} {}", quoted(policy.name.as_str()), settings::render(&policy.settings))
 }
 
 /// CREATE VIEW. Where the current database is the view's, its name goes without, and so do those of tables unless `whole` is
 /// said, as MySQL does where some are of another database.
-pub fn create_view(
+pub(crate) fn create_view(
     database: &str,
     name: &str,
     view: &ViewInfo,
@@ -79,7 +79,7 @@ pub fn create_view(
 }
 
 /// CREATE TABLE. `next` is what AUTO_INCREMENT gives next, told once it is not the first; `zone` is the reader's.
-pub fn create_table(table: &TableInfo, next: Option<i64>, zone: &TimeZone) -> String {
+pub(crate) fn create_table(table: &TableInfo, next: Option<i64>, zone: &TimeZone) -> String {
     let mut lines: Vec<String> = table.public_columns().map(|column| column_line(table, column, zone)).collect();
     for key in infoschema::keys(table) {
         let columns: Vec<_> = key
