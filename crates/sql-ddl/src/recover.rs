@@ -12,6 +12,7 @@ use sql_catalog::{DroppedTable, Meta};
 use sql_parser::Dropped;
 
 use super::exec::Statement;
+use super::gc;
 use super::job::{Action, Job, JobState};
 
 impl Statement<'_> {
@@ -36,8 +37,10 @@ impl Statement<'_> {
         let last = ranges.iter().filter(|range| range.table.as_deref().is_some_and(is_it)).max_by_key(|range| range.ts);
         let Some((range, held)) = last.and_then(|range| Some((range.id, range.table.as_deref()?))) else {
             let jobs: Vec<Job> = meta.finished_jobs().await?;
+            let safe_point = gc::read_state(self.domain).await?.safe_point;
             let of_table = |job: &&Job| {
                 job.state == JobState::Synced
+                    && job.finish_ts < safe_point
                     && matches!(job.action, Action::DropTable | Action::TruncateTable { .. })
                     && job.schema_name.eq_ignore_ascii_case(&database)
                     && job.table_name.eq_ignore_ascii_case(&table)

@@ -106,7 +106,8 @@ async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sql_parser::ast::Expr]) -> 
     will_lock(ctx, &locked);
     let cx = eval_context(ctx.session, false);
     let (columns, tables) = (physical.columns.clone(), physical.tables());
-    let rt = query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?;
+    let mut rt = query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?;
+    rt.memory = planned::load_memory_tables(ctx, &physical).await?;
     rt.share(&physical);
     let rt = Arc::new(rt);
     let values = run_subqueries(&physical, &rt).await?;

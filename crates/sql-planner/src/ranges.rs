@@ -698,7 +698,7 @@ pub fn key_ranges(
             };
             Ok((low, high))
         })
-        .filter(|r| !matches!(r, Ok((low, high)) if low >= high))
+        .filter(|r| !matches!(r, Ok((low, high)) if low >= high && !high.is_empty()))
         .collect()
 }
 

@@ -152,6 +152,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "owner",
             "auto_analyze",
             "reconcile",
+            "recover",
             "analyze",
             "worker",
             "backfill",

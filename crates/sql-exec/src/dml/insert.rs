@@ -20,6 +20,7 @@ use super::check;
 use super::fitting::Fitting;
 use super::{same_row, touch};
 use crate::operator;
+use crate::planned::load_memory_tables;
 use crate::planned::{Reads, begin};
 use crate::reader::Reader;
 use crate::runtime::{Value, resolve};
@@ -94,7 +95,10 @@ pub(super) async fn insert(
             } else {
                 reader_of(ctx, &physical.tables(), true).await?
             };
-            rt = Arc::new(runtime(ctx, reader, physical.columns.clone(), cx));
+            let mut made = runtime(ctx, reader, physical.columns.clone(), cx);
+            made.memory = load_memory_tables(ctx, physical).await?;
+            made.share(physical);
+            rt = Arc::new(made);
             values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
             let values = run_subqueries(physical, &rt).await?;
             for (_, e) in &mut on_duplicate {
