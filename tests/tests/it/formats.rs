@@ -67,11 +67,11 @@ async fn a_format_is_written_when_the_last_store_reads_it_and_an_older_version_i
     }
     assert_eq!(read(&client).await, ["a=3", "c=4", "upgraded-0=1", "upgraded-1=1"]);
 
-    // Neither an old directory's node nor a new one can come back to this version.
-    let refused = cluster.restart_node(2, this).await.unwrap_err().to_string();
-    assert!(refused.contains("is of format 2, and this version reads up to 1"), "{refused}");
+    // Neither a new node nor one with its directory can come back to this version.
     let refused = format!("{:#}", cluster.try_add_node(this).await.unwrap_err());
     assert!(refused.contains("reads up to format 1, and the cluster writes format 2"), "{refused}");
+    let refused = cluster.restart_node(2, this).await.unwrap_err().to_string();
+    assert!(refused.contains("is of format 2, and this version reads up to 1"), "{refused}");
     put(&client, "a", "5").await;
     cluster.stop().await;
 }
