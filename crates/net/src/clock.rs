@@ -25,10 +25,11 @@ pub fn since_boot() -> Duration {
 mod tests {
     use super::*;
 
-    /// The kernel's own answer to the same question, which counts sleep too (proc(5), `/proc/uptime`).
+    /// The kernel's own answer to the same question, which counts sleep too (proc(5), `/proc/uptime`). On a machine that has
+    /// not slept since it was started, `CLOCK_MONOTONIC` would pass as well.
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_lease_is_counted_by_a_clock_that_runs_while_the_machine_sleeps() {
+    fn the_clock_of_leases_is_the_time_since_the_machine_was_started() {
         let kernel = || {
             let text = std::fs::read_to_string("/proc/uptime").unwrap();
             text.split_whitespace().next().unwrap().parse::<f64>().unwrap()

@@ -1,4 +1,5 @@
-//! What every server process sets up: gRPC channels and servers, configuration, logs, metrics, shutdown.
+//! What every server process sets up: gRPC channels and servers, configuration, formats of directories, the clock of leases,
+//! logs, metrics, shutdown.
 //!
 //! ```text
 //!   main ── config::load(FILE) + flags ── logging::init ── shutdown::on_signals ──┐

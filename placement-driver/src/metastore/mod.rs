@@ -9,6 +9,8 @@
 //! Everything else in PD talks to it through `etcd-client` only, so that a real etcd cluster can take its place.
 //! Any member can be asked: followers forward what needs the leader.
 //!
+//! What it holds is bounded ([`Metastore::watch_quota`]): beyond that an alarm is raised, as in etcd, and only PD itself writes.
+//!
 //! A member without files does not vote before it knows that nothing can have been forgotten (`joining`).
 //!
 //! Not here: authentication, changing the set of members while running, defragmentation. Read next: [`state`], then
