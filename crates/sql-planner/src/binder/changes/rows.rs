@@ -1,7 +1,5 @@
 //! UPDATE and DELETE: which rows, and what is set.
 
-use std::collections::HashMap;
-
 use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
@@ -9,7 +7,7 @@ use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible};
 use super::{column_of, view_of, widen, writable};
-use crate::change::{Action, Bound, Change, Target, Value, keep_columns};
+use crate::change::{Action, Bound, Change, Step, Target, Value, keep_columns, steps_of_change};
 use crate::plan::{Logical, Plan, SortKey};
 
 /// Tables of a FROM clause in which all columns and handles of the tables are wanted.
@@ -63,7 +61,7 @@ impl Binder<'_> {
     /// UPDATE.
     pub(super) fn bind_update(mut self, update: &ast::Update) -> Result<Bound, SqlError> {
         let from = [update.table.clone()];
-        let (plan, visible, mut targets) = bind_targets(&mut self, &from)?;
+        let (plan, visible, targets) = bind_targets(&mut self, &from)?;
         let views = self.bound_views().to_vec();
         let single = is_single(&plan);
         if matches!(plan, Plan::Memory { .. }) {
@@ -71,7 +69,7 @@ impl Binder<'_> {
         }
         self.open(visible.clone());
         let plan = bind_tail(&mut self, plan, update.selection.as_ref(), &update.order_by, update.limit.as_ref())?;
-        let mut assignments = Vec::new();
+        let mut assignments: Vec<(usize, usize, Value)> = Vec::new();
         // Views that are written through, and the table of each that is.
         let mut written: Vec<(&BoundView, usize)> = Vec::new();
         for a in &update.assignments {
@@ -116,27 +114,21 @@ impl Binder<'_> {
         let plan = self.place_applies(plan);
         self.close()?;
         // Only the tables that are set.
-        let used: Vec<bool> = (0..targets.len()).map(|i| assignments.iter().any(|a| a.0 == i)).collect();
-        let mut renumber = HashMap::new();
         let mut kept = Vec::new();
-        for (i, t) in targets.drain(..).enumerate() {
-            if used[i] {
-                renumber.insert(i, kept.len());
-                kept.push(t);
+        for (i, mut target) in targets.into_iter().enumerate() {
+            let set: Vec<(usize, Value)> = assignments.extract_if(.., |a| a.0 == i).map(|(_, o, v)| (o, v)).collect();
+            if set.is_empty() {
+                continue;
             }
+            writable(&target.table, "UPDATE")?;
+            let through = written.iter().find(|(_, target)| *target == i).map(|(view, _)| *view);
+            let check = through.map(BoundView::check).transpose()?.flatten();
+            target.steps = steps_of_change(&target.table, set, check);
+            kept.push(target);
         }
-        for a in &mut assignments {
-            a.0 = renumber[&a.0];
-        }
-        for t in &kept {
-            writable(&t.table, "UPDATE")?;
-        }
-        let checks = written.iter().filter_map(|(view, _)| view.check().transpose()).collect::<Result<Vec<_>, _>>()?;
-        let mut values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.expr()).collect();
-        values.extend(checks.iter().flat_map(|check| &check.conditions));
-        let plan = keep_columns(plan, &kept, &values, &self.columns);
-        let (ignore, limited) = (update.ignore, update.limit.is_some());
-        let change = Change { targets: kept, assignments, checks, single, ignore, limited };
+        let read: Vec<&Expr> = kept.iter().flat_map(|t| &t.steps).flat_map(Step::exprs).collect();
+        let plan = keep_columns(plan, &kept, &read, &self.columns);
+        let change = Change { targets: kept, single, ignore: update.ignore, limited: update.limit.is_some() };
         Ok(self.bound(plan, Action::Update(change)))
     }
 
@@ -178,8 +170,7 @@ impl Binder<'_> {
         let plan = bind_tail(&mut self, plan, delete.selection.as_ref(), &delete.order_by, delete.limit.as_ref())?;
         self.close()?;
         let plan = keep_columns(plan, &targets, &[], &self.columns);
-        let (ignore, limited) = (delete.ignore, delete.limit.is_some());
-        let change = Change { targets, assignments: Vec::new(), checks: Vec::new(), single, ignore, limited };
+        let change = Change { targets, single, ignore: delete.ignore, limited: delete.limit.is_some() };
         Ok(self.bound(plan, Action::Delete(change)))
     }
 
