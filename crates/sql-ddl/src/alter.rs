@@ -20,6 +20,7 @@ use sql_parser::{
 };
 
 use super::build::{self, PRIMARY, Takes};
+use super::constraints;
 use super::default::column_default;
 use super::exec::{Statement, collation};
 use super::job::{Action, ColumnChange, ConvertColumns, Job, JobState, Position, Rename};
@@ -84,6 +85,18 @@ impl Plan {
                 let renamed = index.columns.iter().find(|part| self.renamed.contains(&part.name));
                 if let Some(part) = renamed {
                     return Err(SqlError::UnsupportedDdl(format!("Unsupported operate same column '{}'", part.name)));
+                }
+            }
+            Action::AddCheck { check, .. } => {
+                // Rows that are there are looked through as they were before.
+                let converted = |name: &Name| {
+                    self.actions.iter().any(|action| match action {
+                        Action::ConvertColumns(convert) => convert.columns.iter().any(|c| c.column.name == *name),
+                        _ => false,
+                    })
+                };
+                if let Some(name) = check.columns.iter().find(|name| self.renamed.contains(name) || converted(name)) {
+                    return Err(SqlError::UnsupportedDdl(format!("Unsupported operate same column '{name}'")));
                 }
             }
             _ => {}
@@ -272,13 +285,15 @@ impl Statement<'_> {
                 let mut info = build::column(column, collation(&table.collate), &self.eval.time_zone)?;
                 info.origin_default = build::origin_default(&info, &self.now_text(&info));
                 let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
-                if !column.unique {
-                    return Ok(vec![added]);
-                }
                 let mut with_column = table.clone();
                 try_out(&mut with_column, &added)?;
-                let index = build::index(&with_column, &build::key_on(column, IndexKind::Unique))?;
-                Ok(vec![added, Action::AddIndex(Box::new(index))])
+                let mut actions = vec![added];
+                if column.unique {
+                    let index = build::index(&with_column, &build::key_on(column, IndexKind::Unique))?;
+                    actions.push(Action::AddIndex(Box::new(index)));
+                }
+                self.add_column_checks(database, with_column, column, &mut actions)?;
+                Ok(actions)
             }
             AlterAction::DropColumn { if_exists, name } => {
                 let Some(column) = table.column(name) else {
@@ -295,15 +310,29 @@ impl Statement<'_> {
                         actions.push(drop);
                     }
                 }
+                // So does a check of it alone.
+                for check in table.public_checks().filter(|c| matches!(&c.columns[..], [only] if *only == column.name)) {
+                    let drop = Action::DropCheck { name: check.name.original.clone() };
+                    try_out(&mut without, &drop)?;
+                    actions.push(drop);
+                }
                 step::check_drop_column(&without, name)?;
                 actions.push(Action::DropColumn { name: column.name.original.clone() });
                 Ok(actions)
             }
             AlterAction::ModifyColumn { if_exists, column, position } => {
-                self.modify(table, *if_exists, &column.name, column, position.as_ref())
+                self.modify((database, table), *if_exists, &column.name, column, position.as_ref())
             }
             AlterAction::ChangeColumn { if_exists, old, column, position } => {
-                self.modify(table, *if_exists, old, column, position.as_ref())
+                self.modify((database, table), *if_exists, old, column, position.as_ref())
+            }
+            AlterAction::AddCheck(def) => Ok(vec![self.add_check(database, table, def)?]),
+            AlterAction::DropCheck(name) => Ok(vec![constraints::drop_check(table, name)?]),
+            AlterAction::DropConstraint(name) => {
+                self.plan(database, table, &constraints::dropped_constraint(table, name)?)
+            }
+            AlterAction::AlterCheck { name, enforced, constraint } => {
+                Ok(Vec::from_iter(self.enforce_check(table, (name, *enforced, *constraint))?))
             }
             AlterAction::RenameColumn { old, new } => {
                 let mut column = self.column(table, old)?.clone();
@@ -448,7 +477,7 @@ impl Statement<'_> {
 
     fn modify(
         &mut self,
-        table: &TableInfo,
+        (database, table): (&Database, &TableInfo),
         if_exists: bool,
         name: &str,
         def: &ColumnDef,
@@ -489,7 +518,26 @@ impl Statement<'_> {
                 actions.extend(self.plan_index(&trial, &key)?);
             }
         }
+        let mut changed = table.clone();
+        actions.iter().try_for_each(|action| try_out(&mut changed, action))?;
+        self.add_column_checks(database, changed, def, &mut actions)?;
         Ok(actions)
+    }
+
+    /// Adds the checks that are written on a column of a table which has it by now.
+    fn add_column_checks(
+        &self,
+        database: &Database,
+        mut table: TableInfo,
+        def: &ColumnDef,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SqlError> {
+        for check in &def.checks {
+            let added = self.add_check(database, &table, check)?;
+            try_out(&mut table, &added)?;
+            actions.push(added);
+        }
+        Ok(())
     }
 
     /// A column's new definition, with or without a conversion of its values.

@@ -1,4 +1,5 @@
-//! Filling new indexes, and columns whose values are converted, from the rows that were there before them.
+//! Filling new indexes, and columns whose values are converted, from the rows that were there before them; and looking
+//! through those rows for a CHECK constraint, which every server keeps by then: rows as of now are all that have to be seen.
 //!
 //! When this runs every server writes entries and new values for what it changes, so only rows nobody touches have to be
 //! filled in. A batch locks its rows, reads them as of the locks, and adds what is missing: a row that is changed meanwhile
@@ -7,12 +8,16 @@
 
 use std::collections::HashMap;
 
+use codec::datum::Datum;
 use codec::table::Handle;
 use kv_client::{LockOptions, Transaction, TxnOptions};
-use query::context::TimeZone;
+use query::context::{EvalContext, TimeZone};
+use query::expr::Expr;
 use sql_base::{SqlError, hex, unhex};
 use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo, transact};
+use sql_planner::row_expr;
+use sql_planner::view::Definitions;
 
 use super::domain::Domain;
 use super::job::{Action, Job, JobError, Reorg};
@@ -31,10 +36,43 @@ struct Target<'t> {
     indexes: Vec<&'t IndexInfo>,
     /// Rows are written anew, with converted columns.
     rows: bool,
+    /// Nothing is filled: rows have to be as this says.
+    check: Option<Checked>,
+}
+
+/// A CHECK constraint over rows.
+struct Checked {
+    name: String,
+    condition: Expr,
+    zone: TimeZone,
+}
+
+impl Checked {
+    fn of(domain: &Domain, job: &Job, table: &TableInfo) -> Result<Option<Checked>, SqlError> {
+        let Some(zone) = job.action.looks_through() else { return Ok(None) };
+        let gone = || SqlError::InvalidDdlJob(format!("check {} of table '{}' is gone", job.element_id, table.name));
+        let check = table.checks.iter().find(|check| check.id == job.element_id).ok_or_else(gone)?;
+        let (schema, eval) = (domain.schemas().current(), EvalContext::default());
+        let env = Definitions { schema: &schema, database: None, eval: &eval };
+        let condition = row_expr::over_row(&env, table, &sql_parser::parse_expr(&check.expr)?)?;
+        let zone = TimeZone::parse(zone).unwrap_or(TimeZone::UTC);
+        Ok(Some(Checked { name: check.name.original.clone(), condition, zone }))
+    }
+
+    /// An error if a row is not as it has to be.
+    fn test(&self, table: &TableInfo, stored: Vec<Datum>, cx: &mut EvalContext) -> Result<(), SqlError> {
+        let columns = stored.into_iter().zip(&table.columns);
+        let local: Vec<_> = columns.map(|(d, c)| row::to_local(d, &c.field_type, &self.zone)).collect();
+        let value = query::eval::eval_row(&self.condition, &local, cx)?;
+        match query::value::truth(&value, cx)? {
+            Some(false) => Err(SqlError::CheckViolated(self.name.clone())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<'t> Target<'t> {
-    fn of(job: &Job, table: &'t TableInfo) -> Result<Target<'t>, SqlError> {
+    fn of(domain: &Domain, job: &Job, table: &'t TableInfo) -> Result<Target<'t>, SqlError> {
         let mut ids: Vec<i64> = job.new_indexes.iter().map(|index| index.id).collect();
         if let Action::AddIndex(_) = job.action {
             ids.push(job.element_id);
@@ -44,14 +82,15 @@ impl<'t> Target<'t> {
             table.indexes.iter().find(|index| index.id == *id).ok_or_else(gone)
         };
         let indexes = ids.iter().map(index).collect::<Result<_, _>>()?;
-        Ok(Target { table, indexes, rows: !job.new_columns.is_empty() })
+        let check = Checked::of(domain, job, table)?;
+        Ok(Target { table, indexes, rows: !job.new_columns.is_empty(), check })
     }
 }
 
 /// Fills what a job makes. On success the job says so, with an empty next key.
 pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Result<(), SqlError> {
     let job = whole.filling();
-    let target = Target::of(job, table)?;
+    let target = Target::of(domain, job, table)?;
     let (start, end) = codec::table::record_range(table.physical_id());
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     let mut rows = job.row_count;
@@ -111,11 +150,20 @@ async fn fill_batch(
 ) -> Result<(usize, Option<Vec<u8>>), SqlError> {
     let kv = domain.kv();
     let snapshot = kv.snapshot(kv.timestamp().await?);
-    let pairs = snapshot.scan(start, end, BATCH_ROWS, false, true).await?;
+    let pairs = snapshot.scan(start, end, BATCH_ROWS, false, target.check.is_none()).await?;
     let more = (pairs.len() == BATCH_ROWS).then(|| pairs.last().map(|(key, _)| key.clone())).flatten();
     let read = pairs.len();
     if read == 0 {
         return Ok((0, None));
+    }
+    if let Some(check) = &target.check {
+        let decoder = row::full_decoder(target.table);
+        let mut cx = EvalContext { time_zone: check.zone.clone(), ..EvalContext::default() };
+        for (key, value) in &pairs {
+            let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
+            check.test(target.table, decoder.decode(value, &handle).map_err(row::damaged)?, &mut cx)?;
+        }
+        return Ok((read, more));
     }
     let keys: Vec<_> = pairs.into_iter().map(|(key, _)| key).collect();
     let mut txn = kv.begin(TxnOptions::pessimistic()).await?;

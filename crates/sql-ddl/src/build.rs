@@ -8,7 +8,7 @@ use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{
-    ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
+    CheckInfo, ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
 };
 use sql_context::vars::ClusteredIndex;
 use sql_parser::{
@@ -709,6 +709,12 @@ pub(super) fn change_takes(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo
         true => Takes::Nothing,
         false => Takes::Conversion,
     };
+    let compares_alike = old.field_type.collation == new.field_type.collation;
+    if let Some(check) = table.checks.iter().find(|check| check.uses(old.name.as_str()))
+        && (takes == Takes::Conversion || !compares_alike)
+    {
+        return Err(SqlError::UnsupportedModifyColumn(format!("the column is used by check constraint '{}'", check.name)));
+    }
     let clustered = table.is_clustered() && table.primary_key().iter().any(|key| key.id == old.id);
     if takes == Takes::Conversion && clustered {
         return Err(SqlError::UnsupportedModifyColumn(
@@ -805,6 +811,13 @@ pub(super) fn like(model: &TableInfo, name: &str) -> TableInfo {
     table.auto_inc_start = 0;
     table.columns.retain(ColumnInfo::is_public);
     table.indexes.retain(|index| index.is_public());
+    // Names are the database's: those of the copy are its own.
+    let checks = std::mem::take(&mut table.checks);
+    table.checks.clear();
+    for check in checks.into_iter().filter(|check| check.state == SchemaState::Public) {
+        let name = Name::new(table.next_check_name());
+        table.checks.push(CheckInfo { name, pending: false, ..check });
+    }
     for column in &mut table.columns {
         column.origin_default = None;
     }

@@ -12,11 +12,13 @@
 //!   ADD COLUMN    none → write only → public
 //!                 a row without the column reads as its origin default, so nothing has to be filled in or removed.
 //!   DROP COLUMN   public → write only → none
+//!   ADD CHECK     none → write reorg → public
+//!                 every server refuses rows that violate it before those that are there are looked through.
 //!   conversion of columns: see [`columns`]; several changes in one: see [`several`]
 //!   all others    one step: both forms can be used side by side
 //! ```
 //!
-//! A failed or cancelled ADD INDEX goes back: delete only → none.
+//! A failed or cancelled ADD INDEX goes back: delete only → none. A check that rows violate goes, or is NOT ENFORCED again.
 //!
 //! [`advance`] makes one step on a table that the caller read and will write in the same transaction. The caller gives
 //! every step its own schema version.
@@ -28,6 +30,7 @@ use sql_catalog::{ColumnInfo, Name, SchemaState, TableInfo};
 use super::build;
 use super::job::{Action, ColumnChange, Job, JobState, Position};
 
+mod checks;
 pub mod columns;
 pub mod several;
 
@@ -166,6 +169,9 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
                 Ok(Next::Done)
             }
         },
+        Action::AddCheck { .. } | Action::DropCheck { .. } | Action::EnforceCheck { .. } => {
+            checks::advance(table, job, &action)
+        }
         Action::ModifyColumn(change) => modify(table, job, change),
         Action::ConvertColumns(convert) => columns::advance(table, job, convert),
         Action::Several { moves } => several::advance(table, job, moves),
@@ -215,6 +221,9 @@ pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     if let Action::ConvertColumns(convert) = job.action.clone() {
         return columns::switch(table, job, &convert);
     }
+    if job.action.looks_through().is_some() {
+        return checks::looked_through(table, job);
+    }
     job.schema_state = set_index(table, job.element_id, SchemaState::Public)?;
     if let Some(index) = table.indexes.iter().find(|index| index.id == job.element_id).cloned() {
         build::mark_key_columns(table, &index);
@@ -251,13 +260,14 @@ fn can_be_undone(action: &Action) -> bool {
     matches!(
         action,
         Action::AddIndex(_) | Action::AddColumn { .. } | Action::ConvertColumns(_) | Action::Several { .. }
-    )
+    ) || action.looks_through().is_some()
 }
 
 fn roll_back(table: &mut TableInfo, job: &mut Job, action: &Action) -> Result<Next, SqlError> {
     match action {
         Action::ConvertColumns(_) => columns::roll_back(table, job),
         Action::Several { .. } => several::roll_back(table, job),
+        Action::AddCheck { .. } | Action::EnforceCheck { .. } => checks::roll_back(table, job),
         Action::AddColumn { .. } => {
             // Nobody has seen the column; what was stored in it was its default.
             table.columns.retain(|column| column.id != job.element_id);
@@ -286,6 +296,7 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
     if table.public_columns().count() == 1 {
         return Err(SqlError::CantRemoveAllColumns);
     }
+    checks::refuse_if_used(table, name)?;
     let in_primary = table.primary_key().iter().any(|key| key.id == column.id);
     // An index that the same statement drops is no longer public.
     let in_index = table.public_indexes().any(|index| index.columns.iter().any(|part| part.name == column.name));
@@ -308,6 +319,9 @@ fn modify(table: &mut TableInfo, job: &mut Job, change: &ColumnChange) -> Result
     let old = table.column(name).cloned().ok_or_else(|| unknown_column(name, table))?;
     if old.name != column.name && table.any_column(column.name.as_str()).is_some() {
         return Err(SqlError::DuplicateColumn(column.name.original.clone()));
+    }
+    if old.name != column.name {
+        checks::refuse_if_used(table, name)?;
     }
     if build::change_takes(table, &old, column)? != build::Takes::Nothing {
         return Err(SqlError::UnsupportedModifyColumn(format!("column {name} has changed meanwhile")));

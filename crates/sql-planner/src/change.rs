@@ -36,12 +36,21 @@ pub struct Target {
     pub steps: Vec<Step>,
 }
 
-/// The CHECK OPTION of a view, and of those that it is made of.
+/// Whose demand a check is.
+#[derive(Debug, Clone)]
+pub enum CheckOf {
+    /// The CHECK OPTION of a view (`db.view`), and of those that it is made of: conditions have to be true.
+    View(String),
+    /// A CHECK constraint: its condition must not be false.
+    Constraint(String),
+}
+
+/// What a row has to be.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// `db.view`.
-    pub view: String,
-    /// What has to be true, over columns of tables.
+    /// Who says so.
+    pub of: CheckOf,
+    /// The conditions, over columns of tables.
     pub conditions: Vec<Expr>,
 }
 
@@ -104,11 +113,11 @@ impl Step {
 }
 
 /// The steps of a row that is there and is changed: these values are set, these checks hold afterwards.
-pub(crate) fn steps_of_change(table: &TableInfo, set: Vec<(usize, Value)>, check: Option<Check>) -> Vec<Step> {
+pub(crate) fn steps_of_change(table: &TableInfo, set: Vec<(usize, Value)>, checks: Vec<Check>) -> Vec<Step> {
     let touched = |c: &&ColumnInfo| c.on_update_now && !set.iter().any(|(offset, _)| *offset == c.offset);
     let now = table.writable_columns().filter(touched).map(|c| c.offset).collect();
     let mut steps = vec![Step::Values(set), Step::Changed(now)];
-    steps.extend(check.map(Step::Check));
+    steps.extend(checks.into_iter().map(Step::Check));
     steps
 }
 
@@ -273,7 +282,13 @@ fn shown_step(step: &Step, table: &TableInfo, alias: &str, columns: &Columns) ->
         Step::Values(values) => ("Values", of_table, values.iter().filter_map(set).collect::<Vec<_>>().join(", ")),
         Step::Changed(now) if now.is_empty() => return None,
         Step::Changed(now) => ("Changed", of_table, format!("now:{}", names(table, now))),
-        Step::Check(check) => ("Check", format!("view:{}", check.view), list(&check.conditions)),
+        Step::Check(Check { of, conditions }) => {
+            let of = match of {
+                CheckOf::View(view) => format!("view:{view}"),
+                CheckOf::Constraint(name) => format!("{of_table}, constraint:{name}"),
+            };
+            ("Check", of, list(conditions))
+        }
     };
     Some([name.to_owned(), object, info])
 }

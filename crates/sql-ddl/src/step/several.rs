@@ -80,6 +80,9 @@ fn is_ready(part: &Job) -> bool {
         Action::AddIndex(_) | Action::ConvertColumns(_) => {
             part.schema_state == SchemaState::WriteReorg && part.is_filled()
         }
+        _ if part.action.looks_through().is_some() => {
+            part.schema_state == SchemaState::WriteReorg && part.is_filled()
+        }
         _ => true,
     }
 }

@@ -12,7 +12,7 @@ use query::expr::Expr;
 use query::value::truth;
 use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, TableInfo, row};
-use sql_planner::change::{Check, Step};
+use sql_planner::change::{Check, CheckOf, Step};
 use sql_planner::plan::ColId;
 
 use super::fitting::Fitting;
@@ -196,8 +196,10 @@ impl<'p> Way<'p> {
     fn check(&self, check: &Check, row: &mut Row, rt: &mut Runtime) -> Result<Result<(), SqlError>, SqlError> {
         for e in &check.conditions {
             let value = self.eval(row, e, rt)?;
-            if rt.eval(|cx| truth(&value, cx))? != Some(true) {
-                return Ok(Err(SqlError::ViewCheckFailed(check.view.clone())));
+            match (rt.eval(|cx| truth(&value, cx))?, &check.of) {
+                (Some(true), _) | (None, CheckOf::Constraint(_)) => {}
+                (_, CheckOf::View(view)) => return Ok(Err(SqlError::ViewCheckFailed(view.clone()))),
+                (Some(false), CheckOf::Constraint(name)) => return Ok(Err(SqlError::CheckViolated(name.clone()))),
             }
         }
         Ok(Ok(()))

@@ -485,8 +485,29 @@ pub(super) fn table_constraints(schema: &Schema) -> Rows {
                 s("YES"),
             ]);
         }
+        for check in table.public_checks() {
+            rows.push(vec![
+                s("def"),
+                s(database),
+                s(check.name.as_str()),
+                s(database),
+                s(table.name.as_str()),
+                s("CHECK"),
+                s(if check.enforced { "YES" } else { "NO" }),
+            ]);
+        }
     }
     rows
+}
+
+pub(super) fn check_constraints(schema: &Schema) -> Rows {
+    let of_table = |(database, table): (&str, &Arc<TableInfo>)| {
+        let row = |check: &sql_catalog::CheckInfo| {
+            vec![s("def"), s(database), s(check.name.as_str()), s(check.expr.as_str())]
+        };
+        table.public_checks().map(row).collect::<Vec<_>>()
+    };
+    all_tables(schema).flat_map(of_table).collect()
 }
 
 pub(crate) fn engines() -> Rows {

@@ -110,6 +110,10 @@ pub(crate) fn create_table(table: &TableInfo, next: Option<i64>, zone: &TimeZone
         }
         lines.push(line);
     }
+    lines.extend(table.public_checks().map(|check| {
+        let enforced = if check.enforced { "" } else { " /*!80016 NOT ENFORCED */" };
+        format!("  CONSTRAINT {} CHECK ({}){enforced}", quoted(check.name.as_str()), check.expr)
+    }));
     let temporary = if table.kind == TableKind::Temporary { "TEMPORARY " } else { "" };
     let mut text =
         format!("CREATE {temporary}TABLE {} (\n{}\n) ENGINE=InnoDB", quoted(table.name.as_str()), lines.join(",\n"));

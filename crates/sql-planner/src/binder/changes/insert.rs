@@ -262,16 +262,24 @@ impl Binder<'_> {
             });
         }
         let of_query = query_plan.is_some();
+        // Constraints are over the row, whatever of it the statement can name.
+        let row_ids: Vec<ColId> =
+            table.columns.iter().map(|c| binder.columns.add(c.name.original.clone(), c.field_type.clone())).collect();
+        let mut checks = Vec::from_iter(check);
+        checks.extend(binder.constraints(&table, &row_ids)?);
+        let places = || row_ids.iter().enumerate().map(|(offset, id)| (*id, offset));
+        at.extend(places());
+        old_ids.extend(places());
         let offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
         let bound = Insert {
             defaults: table.writable_columns().map(|c| c.offset).filter(|offset| !offsets.contains(offset)).collect(),
             offsets,
             values: (!of_query).then_some(sources),
-            steps: check.clone().map(Step::Check).into_iter().collect(),
+            steps: checks.iter().cloned().map(Step::Check).collect(),
             at,
             ignore: insert.ignore,
             conflict: match (&insert.on_duplicate, insert.replace, insert.ignore) {
-                (Some(_), ..) => Conflict::Update { steps: steps_of_change(&table, on_duplicate, check), at: old_ids },
+                (Some(_), ..) => Conflict::Update { steps: steps_of_change(&table, on_duplicate, checks), at: old_ids },
                 (None, true, _) => Conflict::Replace,
                 (None, false, true) => Conflict::Skip,
                 (None, false, false) => Conflict::Refuse,

@@ -122,8 +122,9 @@ impl Binder<'_> {
             }
             writable(&target.table, "UPDATE")?;
             let through = written.iter().find(|(_, target)| *target == i).map(|(view, _)| *view);
-            let check = through.map(BoundView::check).transpose()?.flatten();
-            target.steps = steps_of_change(&target.table, set, check);
+            let mut checks = Vec::from_iter(through.map(BoundView::check).transpose()?.flatten());
+            checks.extend(self.constraints(&target.table, &target.ids)?);
+            target.steps = steps_of_change(&target.table, set, checks);
             kept.push(target);
         }
         let read: Vec<&Expr> = kept.iter().flat_map(|t| &t.steps).flat_map(Step::exprs).collect();
