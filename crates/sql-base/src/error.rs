@@ -733,6 +733,40 @@ pub enum SqlError {
     /// A row is not as a CHECK constraint demands.
     #[error("Check constraint '{0}' is violated.")]
     CheckViolated(String),
+    /// The expression of a generated column holds what is not the row's.
+    #[error("Expression of generated column '{0}' contains a disallowed function.")]
+    GeneratedSubquery(String),
+    /// The same of a function.
+    #[error("Expression of generated column '{column}' contains a disallowed function: {function}.")]
+    GeneratedFunction {
+        /// The column.
+        column: String,
+        /// The function.
+        function: String,
+    },
+    /// The same of a variable.
+    #[error("Expression of generated column '{0}' cannot refer to user or system variables.")]
+    GeneratedVariable(String),
+    /// A value for a generated column.
+    #[error("The value specified for generated column '{column}' in table '{table}' is not allowed.")]
+    GeneratedValue {
+        /// The column.
+        column: String,
+        /// Its table.
+        table: String,
+    },
+    /// What generated columns cannot be or do.
+    #[error("'{0}' is not supported for generated columns.")]
+    UnsupportedOnGenerated(String),
+    /// A generated column reads one that comes after it.
+    #[error("Generated column can refer only to generated columns defined prior to it.")]
+    GeneratedNotPrior,
+    /// A generated column reads one that is to go or to be renamed.
+    #[error("Column '{0}' has a generated column dependency.")]
+    DependentGenerated(String),
+    /// A generated column reads an AUTO_INCREMENT column.
+    #[error("Generated column '{0}' cannot refer to auto-increment column.")]
+    GeneratedAutoIncrement(String),
     /// A CHECK constraint is no condition.
     #[error("An expression of non-boolean type specified to a check constraint '{0}'.")]
     CheckNotBoolean(String),

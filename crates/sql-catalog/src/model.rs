@@ -152,6 +152,9 @@ pub struct ColumnInfo {
     /// ON UPDATE CURRENT_TIMESTAMP.
     #[serde(default)]
     pub on_update_now: bool,
+    /// It is computed from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Box<Generation>>,
     /// How far its addition or removal is.
     pub state: SchemaState,
     /// COMMENT.
@@ -160,6 +163,21 @@ pub struct ColumnInfo {
     /// It is to take the place of another column: writes compute it from that one ([`super::row::converted`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converts: Option<Box<Conversion>>,
+}
+
+/// How a generated column is computed: by whoever writes a row. What is VIRTUAL is kept in rows too, as STORED is, so that
+/// who reads them need not know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Generation {
+    /// The expression, in the form that SHOW CREATE TABLE prints.
+    pub expr: String,
+    /// STORED, not VIRTUAL.
+    pub stored: bool,
+    /// The columns that it reads, each once.
+    pub columns: Vec<Name>,
+    /// The zone in which it is computed of rows that were there before it.
+    #[serde(default)]
+    pub zone: String,
 }
 
 /// How a column is computed from the one whose place it is to take: the same way by every server, whatever its sessions
@@ -191,10 +209,21 @@ impl ColumnInfo {
             default: ColumnDefault::None,
             origin_default: None,
             on_update_now: false,
+            generated: None,
             state: SchemaState::Public,
             comment: String::new(),
             converts: None,
         }
+    }
+
+    /// True when it is computed from others.
+    pub fn is_generated(&self) -> bool {
+        self.generated.is_some()
+    }
+
+    /// Whether it is computed from this column, among others.
+    pub fn reads(&self, column: &str) -> bool {
+        self.generated.as_ref().is_some_and(|generation| generation.columns.iter().any(|name| name.matches(column)))
     }
 
     /// True when statements see it.
@@ -511,6 +540,14 @@ impl TableInfo {
     /// The indexes that writes must keep in step, and how.
     pub fn maintained_indexes(&self) -> impl Iterator<Item = (&IndexInfo, IndexMaintenance)> {
         self.indexes_with_entries().filter_map(|index| index.maintenance().map(|how| (index, how)))
+    }
+
+    /// The generated columns that writes compute, in the order in which they can be: each reads only older ones.
+    pub fn computed_columns<'t>(&'t self) -> Vec<(&'t ColumnInfo, &'t Generation)> {
+        let of = |column: &'t ColumnInfo| Some((column, &**column.generated.as_ref()?));
+        let mut columns: Vec<_> = self.writable_columns().filter_map(of).collect();
+        columns.sort_by_key(|(column, _)| column.id);
+        columns
     }
 
     /// A column that statements see, by name.

@@ -231,7 +231,7 @@ impl Statement<'_> {
             let Action::AddColumn { column, .. } = job else { continue };
             let ty = &column.field_type;
             let Some(kind) = TimeKind::from_type(ty.tp) else { continue };
-            if column.default != ColumnDefault::None || !ty.is_not_null() {
+            if column.default != ColumnDefault::None || !ty.is_not_null() || column.is_generated() {
                 continue;
             }
             let kv = self.domain.kv();
@@ -283,7 +283,15 @@ impl Statement<'_> {
                     return unsupported(refused("AUTO_INCREMENT"));
                 }
                 let mut info = build::column(column, collation(&table.collate), &self.eval.time_zone)?;
-                info.origin_default = build::origin_default(&info, &self.now_text(&info));
+                match &column.generated {
+                    Some(generated) => {
+                        let mut with_column = table.clone();
+                        info.offset = with_column.columns.len();
+                        with_column.columns.push(info.clone());
+                        info.generated = Some(Box::new(self.generation(&with_column, &info, generated)?));
+                    }
+                    None => info.origin_default = build::origin_default(&info, &self.now_text(&info)),
+                }
                 let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
                 let mut with_column = table.clone();
                 try_out(&mut with_column, &added)?;
@@ -342,6 +350,9 @@ impl Statement<'_> {
             }
             AlterAction::AlterColumnDefault { name, default } => {
                 let mut column = self.column(table, name)?.clone();
+                if column.is_generated() {
+                    return Err(SqlError::WrongUsage("DEFAULT".to_owned(), "generated column".to_owned()));
+                }
                 column.default = match default {
                     Some(default) => column_default(name, &column.field_type, default, &self.eval.time_zone)?,
                     None => ColumnDefault::None,
@@ -406,6 +417,10 @@ impl Statement<'_> {
                 let to = build::resolve_collation(Some(charset), collate.as_deref(), Collation::DEFAULT)?;
                 let mut actions = Vec::new();
                 for old in table.public_columns().filter(|c| c.field_type.is_text() && c.field_type.collation != to) {
+                    if old.is_generated() {
+                        let why = format!("'{}' is a generated column", old.name);
+                        return Err(SqlError::UnsupportedModifyColumn(why));
+                    }
                     let mut new = old.clone();
                     build::convert_text(old.name.as_str(), &mut new.field_type, to)?;
                     actions.push(self.change(table, old, ColumnChange::of(old, new))?);
@@ -490,6 +505,9 @@ impl Statement<'_> {
                 return Ok(Vec::new());
             }
         };
+        if old.is_generated() || def.generated.is_some() {
+            return Err(SqlError::UnsupportedModifyColumn(format!("'{name}' is or would be a generated column")));
+        }
         let primary = def.primary_key.is_some();
         if primary && !table.primary_key().is_empty() {
             return Err(SqlError::MultiplePrimaryKey);

@@ -14,6 +14,7 @@ use kv_client::{LockOptions, Transaction, TxnOptions};
 use query::context::{EvalContext, TimeZone};
 use query::expr::Expr;
 use sql_base::{SqlError, hex, unhex};
+use sql_catalog::convert::{self, Context, Problem};
 use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo, transact};
 use sql_planner::row_expr;
@@ -36,15 +37,77 @@ struct Target<'t> {
     indexes: Vec<&'t IndexInfo>,
     /// Rows are written anew, with converted columns.
     rows: bool,
+    /// Rows are written anew, with this generated column.
+    computed: Option<Computed>,
     /// Nothing is filled: rows have to be as this says.
     check: Option<Checked>,
+}
+
+/// A definition over rows.
+struct OverRow {
+    e: Expr,
+    zone: TimeZone,
+}
+
+impl OverRow {
+    fn of(domain: &Domain, table: &TableInfo, text: &str, zone: &str) -> Result<OverRow, SqlError> {
+        let (schema, eval) = (domain.schemas().current(), EvalContext::default());
+        let env = Definitions { schema: &schema, database: None, eval: &eval };
+        let e = row_expr::over_row(&env, table, &sql_parser::parse_expr(text)?)?;
+        Ok(OverRow { e, zone: TimeZone::parse(zone).unwrap_or(TimeZone::UTC) })
+    }
+
+    fn context(&self) -> EvalContext {
+        EvalContext { time_zone: self.zone.clone(), ..EvalContext::default() }
+    }
+
+    /// What it is for a row.
+    fn value(&self, table: &TableInfo, stored: &[Datum], cx: &mut EvalContext) -> Result<Datum, SqlError> {
+        let columns = stored.iter().zip(&table.columns);
+        let local: Vec<_> = columns.map(|(d, c)| row::to_local(d.clone(), &c.field_type, &self.zone)).collect();
+        Ok(query::eval::eval_row(&self.e, &local, cx)?)
+    }
+}
+
+/// A generated column that is added.
+struct Computed {
+    offset: usize,
+    from: OverRow,
+}
+
+impl Computed {
+    fn of(domain: &Domain, job: &Job, table: &TableInfo) -> Result<Option<Computed>, SqlError> {
+        let Action::AddColumn { .. } = job.action else { return Ok(None) };
+        let column = table.columns.iter().find(|column| column.id == job.element_id);
+        let Some((column, generation)) = column.and_then(|c| Some((c, c.generated.as_ref()?))) else {
+            return Err(SqlError::InvalidDdlJob(format!("column {} of table '{}' is gone", job.element_id, table.name)));
+        };
+        let from = OverRow::of(domain, table, &generation.expr, &generation.zone)?;
+        Ok(Some(Computed { offset: column.offset, from }))
+    }
+
+    /// The column's value for a row, as it is stored.
+    fn value(&self, table: &TableInfo, stored: &[Datum], number: u64) -> Result<Datum, SqlError> {
+        let column = &table.columns[self.offset];
+        let ty = &column.field_type;
+        let d = self.from.value(table, stored, &mut self.from.context())?;
+        let cx = Context { column: column.name.as_str(), row: number, zone: &self.from.zone, no_zero_date: false };
+        let fitted = convert::convert(convert::as_written(d, self.from.e.ty(), ty), ty, &cx);
+        match fitted.problem {
+            None | Some(Problem::Note) => {}
+            Some(problem) => return Err(convert::error(&problem, &cx)),
+        }
+        if fitted.value.is_null() && ty.is_not_null() {
+            return Err(SqlError::ColumnCannotBeNull(column.name.original.clone()));
+        }
+        Ok(row::to_stored(fitted.value, ty, &self.from.zone))
+    }
 }
 
 /// A CHECK constraint over rows.
 struct Checked {
     name: String,
-    condition: Expr,
-    zone: TimeZone,
+    condition: OverRow,
 }
 
 impl Checked {
@@ -52,18 +115,13 @@ impl Checked {
         let Some(zone) = job.action.looks_through() else { return Ok(None) };
         let gone = || SqlError::InvalidDdlJob(format!("check {} of table '{}' is gone", job.element_id, table.name));
         let check = table.checks.iter().find(|check| check.id == job.element_id).ok_or_else(gone)?;
-        let (schema, eval) = (domain.schemas().current(), EvalContext::default());
-        let env = Definitions { schema: &schema, database: None, eval: &eval };
-        let condition = row_expr::over_row(&env, table, &sql_parser::parse_expr(&check.expr)?)?;
-        let zone = TimeZone::parse(zone).unwrap_or(TimeZone::UTC);
-        Ok(Some(Checked { name: check.name.original.clone(), condition, zone }))
+        let condition = OverRow::of(domain, table, &check.expr, zone)?;
+        Ok(Some(Checked { name: check.name.original.clone(), condition }))
     }
 
     /// An error if a row is not as it has to be.
-    fn test(&self, table: &TableInfo, stored: Vec<Datum>, cx: &mut EvalContext) -> Result<(), SqlError> {
-        let columns = stored.into_iter().zip(&table.columns);
-        let local: Vec<_> = columns.map(|(d, c)| row::to_local(d, &c.field_type, &self.zone)).collect();
-        let value = query::eval::eval_row(&self.condition, &local, cx)?;
+    fn test(&self, table: &TableInfo, stored: &[Datum], cx: &mut EvalContext) -> Result<(), SqlError> {
+        let value = self.condition.value(table, stored, cx)?;
         match query::value::truth(&value, cx)? {
             Some(false) => Err(SqlError::CheckViolated(self.name.clone())),
             _ => Ok(()),
@@ -82,8 +140,9 @@ impl<'t> Target<'t> {
             table.indexes.iter().find(|index| index.id == *id).ok_or_else(gone)
         };
         let indexes = ids.iter().map(index).collect::<Result<_, _>>()?;
-        let check = Checked::of(domain, job, table)?;
-        Ok(Target { table, indexes, rows: !job.new_columns.is_empty(), check })
+        let (computed, check) = (Computed::of(domain, job, table)?, Checked::of(domain, job, table)?);
+        let rows = !job.new_columns.is_empty() || computed.is_some();
+        Ok(Target { table, indexes, rows, computed, check })
     }
 }
 
@@ -158,10 +217,10 @@ async fn fill_batch(
     }
     if let Some(check) = &target.check {
         let decoder = row::full_decoder(target.table);
-        let mut cx = EvalContext { time_zone: check.zone.clone(), ..EvalContext::default() };
+        let mut cx = check.condition.context();
         for (key, value) in &pairs {
             let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
-            check.test(target.table, decoder.decode(value, &handle).map_err(row::damaged)?, &mut cx)?;
+            check.test(target.table, &decoder.decode(value, &handle).map_err(row::damaged)?, &mut cx)?;
         }
         return Ok((read, more));
     }
@@ -198,7 +257,10 @@ async fn add_missing(
         let Some(value) = value else { continue };
         let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
         let stored = decoder.decode(&value, &handle).map_err(row::damaged)?;
-        let row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
+        let mut row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
+        if let Some(computed) = &target.computed {
+            row.to_mut()[computed.offset] = computed.value(table, &stored, number)?;
+        }
         if target.rows && *row != *stored {
             txn.put(key.clone(), row::encode_row(table, &row)?)?;
         }

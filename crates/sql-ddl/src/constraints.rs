@@ -1,9 +1,10 @@
-//! CHECK constraints as statements write them: named, looked through for what they may not say, and found again.
+//! CHECK constraints and generated columns as statements write them: named, looked through for what they may not say, and
+//! found again.
 
 use sql_base::SqlError;
-use sql_catalog::{CheckInfo, Database, SchemaState, TableInfo};
-use sql_parser::{AlterAction, CheckDef, CreateTable};
-use sql_planner::row_expr::define_check;
+use sql_catalog::{CheckInfo, ColumnInfo, Database, Generation, SchemaState, TableInfo};
+use sql_parser::{AlterAction, CheckDef, CreateTable, Generated};
+use sql_planner::row_expr::{define_check, define_generated};
 use sql_planner::view::Definitions;
 
 use super::build::{self, PRIMARY};
@@ -11,13 +12,19 @@ use super::exec::Statement;
 use super::job::Action;
 
 impl Statement<'_> {
-    /// Gives a table that is being made its constraints.
-    pub(super) fn create_checks(
+    /// Gives a table that is being made what is defined over its columns.
+    pub(super) fn define_over_columns(
         &self,
         database: &Database,
         table: &mut TableInfo,
         create: &CreateTable,
     ) -> Result<(), SqlError> {
+        for (offset, def) in create.columns.iter().enumerate() {
+            if let Some(generated) = &def.generated {
+                let generation = self.generation(table, &table.columns[offset], generated)?;
+                table.columns[offset].generated = Some(Box::new(generation));
+            }
+        }
         for def in create.columns.iter().flat_map(|column| &column.checks).chain(&create.checks) {
             let mut check = self.check(database, table, def)?;
             table.max_check_id += 1;
@@ -25,6 +32,17 @@ impl Statement<'_> {
             table.checks.push(check);
         }
         Ok(())
+    }
+
+    /// How a column of a table is computed.
+    pub(super) fn generation(
+        &self,
+        table: &TableInfo,
+        column: &ColumnInfo,
+        def: &Generated,
+    ) -> Result<Generation, SqlError> {
+        let env = Definitions { schema: &self.names, database: None, eval: &self.eval };
+        define_generated(&env, table, column, def)
     }
 
     fn check(&self, database: &Database, table: &TableInfo, def: &CheckDef) -> Result<CheckInfo, SqlError> {

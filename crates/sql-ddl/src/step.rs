@@ -11,6 +11,7 @@
 //!   DROP INDEX    public → write only → delete only → none
 //!   ADD COLUMN    none → write only → public
 //!                 a row without the column reads as its origin default, so nothing has to be filled in or removed.
+//!                 A generated one: none → write only → write reorg → public, filled in under write reorg.
 //!   DROP COLUMN   public → write only → none
 //!   ADD CHECK     none → write reorg → public
 //!                 every server refuses rows that violate it before those that are there are looked through.
@@ -131,13 +132,14 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
                 table.columns.push(column);
                 Ok(Next::Step)
             }
-            _ => {
+            SchemaState::WriteOnly if column.is_generated() => {
                 let at = column_at(table, job.element_id)?;
-                table.columns[at].state = SchemaState::Public;
-                place(table, job.element_id, position);
-                job.schema_state = SchemaState::Public;
-                Ok(Next::Done)
+                table.columns[at].state = SchemaState::WriteReorg;
+                job.schema_state = SchemaState::WriteReorg;
+                Ok(Next::Step)
             }
+            SchemaState::WriteReorg => Ok(Next::Fill),
+            _ => show_column(table, job, position),
         },
         Action::DropColumn { name } => match job.schema_state {
             SchemaState::None => {
@@ -224,10 +226,22 @@ pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     if job.action.looks_through().is_some() {
         return checks::looked_through(table, job);
     }
+    if let Action::AddColumn { position, .. } = job.action.clone() {
+        return show_column(table, job, &position);
+    }
     job.schema_state = set_index(table, job.element_id, SchemaState::Public)?;
     if let Some(index) = table.indexes.iter().find(|index| index.id == job.element_id).cloned() {
         build::mark_key_columns(table, &index);
     }
+    Ok(Next::Done)
+}
+
+/// A column that was added is there.
+fn show_column(table: &mut TableInfo, job: &mut Job, position: &Position) -> Result<Next, SqlError> {
+    let at = column_at(table, job.element_id)?;
+    table.columns[at].state = SchemaState::Public;
+    place(table, job.element_id, position);
+    job.schema_state = SchemaState::Public;
     Ok(Next::Done)
 }
 
@@ -297,6 +311,7 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
         return Err(SqlError::CantRemoveAllColumns);
     }
     checks::refuse_if_used(table, name)?;
+    refuse_if_read(table, name)?;
     let in_primary = table.primary_key().iter().any(|key| key.id == column.id);
     // An index that the same statement drops is no longer public.
     let in_index = table.public_indexes().any(|index| index.columns.iter().any(|part| part.name == column.name));
@@ -307,6 +322,14 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
         )));
     }
     Ok(())
+}
+
+/// Refuses to drop or rename a column that others are computed from.
+fn refuse_if_read(table: &TableInfo, name: &str) -> Result<(), SqlError> {
+    match table.columns.iter().any(|column| column.is_public() && column.reads(name)) {
+        true => Err(SqlError::DependentGenerated(name.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// A column's new definition, under which rows read the same.
@@ -322,6 +345,7 @@ fn modify(table: &mut TableInfo, job: &mut Job, change: &ColumnChange) -> Result
     }
     if old.name != column.name {
         checks::refuse_if_used(table, name)?;
+        refuse_if_read(table, name)?;
     }
     if build::change_takes(table, &old, column)? != build::Takes::Nothing {
         return Err(SqlError::UnsupportedModifyColumn(format!("column {name} has changed meanwhile")));

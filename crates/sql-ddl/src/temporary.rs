@@ -33,7 +33,7 @@ pub(super) fn execute(
             let database = statement.database_of(&create.table)?;
             let zone = &statement.eval.time_zone;
             let mut table = build::table(create, collation(&database.info.collate), zone, statement.clustered_index)?;
-            statement.create_checks(&database, &mut table, create)?;
+            statement.define_over_columns(&database, &mut table, create)?;
             if create.options.placement.is_some() {
                 return Err(SqlError::NotSupported("a placement policy of a temporary table".into()));
             }

@@ -88,6 +88,8 @@ pub enum Step {
     Values(Vec<(usize, Value)>),
     /// A row that is as it was goes no further. In others these columns become the moment (ON UPDATE CURRENT_TIMESTAMP).
     Changed(Vec<usize>),
+    /// Generated columns are computed, one after the other.
+    Generated(Vec<(usize, Expr)>),
     /// Something has to be true.
     Check(Check),
 }
@@ -98,6 +100,7 @@ impl Step {
         match self {
             Step::Values(set) => set.iter_mut().filter_map(|(_, value)| value.expr_mut()).collect(),
             Step::Changed(_) => Vec::new(),
+            Step::Generated(columns) => columns.iter_mut().map(|(_, e)| e).collect(),
             Step::Check(check) => check.conditions.iter_mut().collect(),
         }
     }
@@ -107,17 +110,18 @@ impl Step {
         match self {
             Step::Values(set) => set.iter().filter_map(|(_, value)| value.expr()).collect(),
             Step::Changed(_) => Vec::new(),
+            Step::Generated(columns) => columns.iter().map(|(_, e)| e).collect(),
             Step::Check(check) => check.conditions.iter().collect(),
         }
     }
 }
 
-/// The steps of a row that is there and is changed: these values are set, these checks hold afterwards.
-pub(crate) fn steps_of_change(table: &TableInfo, set: Vec<(usize, Value)>, checks: Vec<Check>) -> Vec<Step> {
+/// The steps of a row that is there and is changed: these values are set, and then what follows from them.
+pub(crate) fn steps_of_change(table: &TableInfo, set: Vec<(usize, Value)>, then: Vec<Step>) -> Vec<Step> {
     let touched = |c: &&ColumnInfo| c.on_update_now && !set.iter().any(|(offset, _)| *offset == c.offset);
     let now = table.writable_columns().filter(touched).map(|c| c.offset).collect();
     let mut steps = vec![Step::Values(set), Step::Changed(now)];
-    steps.extend(checks.into_iter().map(Step::Check));
+    steps.extend(then);
     steps
 }
 
@@ -282,6 +286,10 @@ fn shown_step(step: &Step, table: &TableInfo, alias: &str, columns: &Columns) ->
         Step::Values(values) => ("Values", of_table, values.iter().filter_map(set).collect::<Vec<_>>().join(", ")),
         Step::Changed(now) if now.is_empty() => return None,
         Step::Changed(now) => ("Changed", of_table, format!("now:{}", names(table, now))),
+        Step::Generated(computed) => {
+            let one = |(offset, e): &(usize, Expr)| Some(format!("{}:={}", table.columns.get(*offset)?.name, named(e)));
+            ("Generated", of_table, computed.iter().filter_map(one).collect::<Vec<_>>().join(", "))
+        }
         Step::Check(Check { of, conditions }) => {
             let of = match of {
                 CheckOf::View(view) => format!("view:{view}"),

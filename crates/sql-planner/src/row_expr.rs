@@ -1,18 +1,18 @@
-//! Expressions in definitions, over the columns of one row: what CHECK constraints demand.
+//! Expressions in definitions, over the columns of one row: generated columns, and what CHECK constraints demand.
 //!
 //! The catalogue keeps them as text, which is bound where it is used: over the columns of a change, or, for who has only rows,
-//! over their places in the table. [`define_check`] says what of MySQL's rules a text that is written now keeps.
+//! over their places in the table. [`define_check`] and [`define_generated`] keep MySQL's rules of what they may say.
 
 use codec::types::flags;
 use query::expr::{Expr, Func};
 use sql_base::SqlError;
-use sql_catalog::{CheckInfo, Name, SchemaState, TableInfo};
+use sql_catalog::{CheckInfo, ColumnInfo, Generation, Name, SchemaState, TableInfo};
 use sql_parser::ast::{self, Place};
-use sql_parser::canonical::{Names, expr_text};
-use sql_parser::{CheckDef, parse_expr};
+use sql_parser::canonical::{AsWritten, Names, expr_text};
+use sql_parser::{CheckDef, Generated, parse_expr};
 
 use super::binder::{Binder, Recorder, Visible};
-use super::change::{Check, CheckOf};
+use super::change::{Check, CheckOf, Step};
 use super::plan::ColId;
 use super::view::Definitions;
 
@@ -31,14 +31,29 @@ impl Binder<'_> {
         self.by_itself(visible.collect(), |binder| binder.bind_expr(e))
     }
 
-    /// What the CHECK constraints of a table demand of a row that is written.
-    pub(crate) fn constraints(&mut self, table: &TableInfo, ids: &[ColId]) -> Result<Vec<Check>, SqlError> {
-        let kept = table.checks.iter().filter(|check| check.is_kept());
-        kept.map(|check| {
+    /// What follows for a row that is written once its columns have values: generated columns, the check of a view, and
+    /// constraints.
+    pub(crate) fn steps_of_row(
+        &mut self,
+        table: &TableInfo,
+        ids: &[ColId],
+        check: Option<Check>,
+    ) -> Result<Vec<Step>, SqlError> {
+        let mut steps = Vec::new();
+        let computed = table.computed_columns();
+        if !computed.is_empty() {
+            let one = |(column, generation): (&ColumnInfo, &Generation)| {
+                Ok((column.offset, self.bind_over_row(table, ids, &parse_expr(&generation.expr)?)?))
+            };
+            steps.push(Step::Generated(computed.into_iter().map(one).collect::<Result<_, SqlError>>()?));
+        }
+        steps.extend(check.map(Step::Check));
+        for check in table.checks.iter().filter(|check| check.is_kept()) {
             let e = self.bind_over_row(table, ids, &parse_expr(&check.expr)?)?;
-            Ok(Check { of: CheckOf::Constraint(check.name.original.clone()), conditions: vec![e] })
-        })
-        .collect()
+            let of = CheckOf::Constraint(check.name.original.clone());
+            steps.push(Step::Check(Check { of, conditions: vec![e] }));
+        }
+        Ok(steps)
     }
 }
 
@@ -55,26 +70,37 @@ fn bind(binder: &mut Binder<'_>, table: &TableInfo, e: &ast::Expr) -> Result<Exp
     bound.ok_or_else(|| SqlError::internal("binder", "a definition that reads what is no column of its row"))
 }
 
-/// A CHECK constraint as it will be kept, without an id.
-pub fn define_check(
-    env: &Definitions<'_>,
-    table: &TableInfo,
-    name: String,
-    def: &CheckDef,
-) -> Result<CheckInfo, SqlError> {
+/// What is wrong with an expression, in the words of what it defines.
+trait Words {
+    fn variable(&self) -> SqlError;
+    fn unknown(&self, column: String) -> SqlError;
+    fn function(&self, name: &str) -> SqlError;
+    /// Of a subquery, and what else has no name.
+    fn other(&self) -> SqlError;
+}
+
+/// A definition over a row, looked through.
+struct Defined {
+    bound: Expr,
+    text: String,
+    /// Offsets of its columns, each once.
+    offsets: Vec<usize>,
+}
+
+fn define(env: &Definitions<'_>, table: &TableInfo, e: &ast::Expr, words: &dyn Words) -> Result<Defined, SqlError> {
     let mut binder = Binder::new(env);
     binder.record_names();
-    let bound = bind(&mut binder, table, &def.expr).map_err(|e| match e {
-        SqlError::ViewSelectVariable => SqlError::CheckVariable(name.clone()),
-        SqlError::UnknownColumn { column, .. } => SqlError::CheckUnknownColumn { check: name.clone(), column },
+    let bound = bind(&mut binder, table, e).map_err(|e| match e {
+        SqlError::ViewSelectVariable => words.variable(),
+        SqlError::UnknownColumn { column, .. } => words.unknown(column),
         e => e,
     });
     let has_subquery = !binder.subqueries.is_empty();
     let names = OwnNames(binder.take_names());
-    let bound = bound?;
-    if has_subquery || bound.columns().iter().any(|offset| table.columns.get(*offset).is_none()) {
-        return Err(SqlError::CheckSubquery(name));
+    if has_subquery {
+        return Err(words.other());
     }
+    let bound = bound?;
     let mut function = None;
     bound.walk(&mut |e| {
         if let Expr::Call(call) = e
@@ -85,19 +111,55 @@ pub fn define_check(
         }
     });
     if let Some(function) = function {
-        return Err(SqlError::CheckFunction { check: name, function: function.to_owned() });
+        return Err(words.function(function));
     }
     if bound.is_of_run() {
-        return Err(SqlError::CheckSubquery(name));
+        return Err(words.other());
     }
+    let mut offsets = bound.columns();
+    offsets.sort_unstable();
+    offsets.dedup();
+    let text = expr_text(e, &names)?;
+    // A text that says something else than was written would be worse than none.
+    if expr_text(&parse_expr(&text)?, &AsWritten)? != text {
+        return Err(SqlError::NotSupported(format!("a definition over {e}")));
+    }
+    Ok(Defined { bound, text, offsets })
+}
+
+struct OfCheck<'n>(&'n str);
+
+impl Words for OfCheck<'_> {
+    fn variable(&self) -> SqlError {
+        SqlError::CheckVariable(self.0.to_owned())
+    }
+
+    fn unknown(&self, column: String) -> SqlError {
+        SqlError::CheckUnknownColumn { check: self.0.to_owned(), column }
+    }
+
+    fn function(&self, name: &str) -> SqlError {
+        SqlError::CheckFunction { check: self.0.to_owned(), function: name.to_owned() }
+    }
+
+    fn other(&self) -> SqlError {
+        SqlError::CheckSubquery(self.0.to_owned())
+    }
+}
+
+/// A CHECK constraint as it will be kept, without an id.
+pub fn define_check(
+    env: &Definitions<'_>,
+    table: &TableInfo,
+    name: String,
+    def: &CheckDef,
+) -> Result<CheckInfo, SqlError> {
+    let Defined { bound, text, offsets } = define(env, table, &def.expr, &OfCheck(&name))?;
     let truth = matches!(unnested(&def.expr), ast::Expr::Literal(ast::Literal::Boolean(_)));
     if !truth && !bound.ty().has(flags::IS_BOOLEAN) {
         return Err(SqlError::CheckNotBoolean(name));
     }
-    let mut columns: Vec<Name> = Vec::new();
-    let mut offsets = bound.columns();
-    offsets.sort_unstable();
-    offsets.dedup();
+    let mut columns = Vec::new();
     for column in offsets.into_iter().filter_map(|offset| table.columns.get(offset)) {
         if def.column.as_ref().is_some_and(|own| !column.name.matches(own)) {
             return Err(SqlError::CheckOtherColumn(name));
@@ -107,13 +169,50 @@ pub fn define_check(
         }
         columns.push(column.name.clone());
     }
-    let expr = expr_text(&def.expr, &names)?;
-    // A text that says something else than was written would be worse than none.
-    if expr_text(&parse_expr(&expr)?, &names)? != expr {
-        return Err(SqlError::NotSupported(format!("a check of {}", def.expr)));
-    }
     let (enforced, state) = (def.enforced, SchemaState::None);
-    Ok(CheckInfo { id: 0, name: Name::new(name), columns, enforced, pending: false, expr, state })
+    Ok(CheckInfo { id: 0, name: Name::new(name), columns, enforced, pending: false, expr: text, state })
+}
+
+struct OfGenerated<'n>(&'n str);
+
+impl Words for OfGenerated<'_> {
+    fn variable(&self) -> SqlError {
+        SqlError::GeneratedVariable(self.0.to_owned())
+    }
+
+    fn unknown(&self, column: String) -> SqlError {
+        SqlError::UnknownColumn { column, clause: "generated column function".to_owned() }
+    }
+
+    fn function(&self, name: &str) -> SqlError {
+        SqlError::GeneratedFunction { column: self.0.to_owned(), function: name.to_owned() }
+    }
+
+    fn other(&self) -> SqlError {
+        SqlError::GeneratedSubquery(self.0.to_owned())
+    }
+}
+
+/// A generated column of a table as it will be kept. The table has the column, and knows which ones are generated.
+pub fn define_generated(
+    env: &Definitions<'_>,
+    table: &TableInfo,
+    own: &ColumnInfo,
+    def: &Generated,
+) -> Result<Generation, SqlError> {
+    let name = own.name.as_str();
+    let Defined { text, offsets, .. } = define(env, table, &def.expr, &OfGenerated(name))?;
+    let mut columns = Vec::new();
+    for column in offsets.into_iter().filter_map(|offset| table.columns.get(offset)) {
+        if column.is_generated() && column.offset >= own.offset {
+            return Err(SqlError::GeneratedNotPrior);
+        }
+        if column.field_type.has(flags::AUTO_INCREMENT) {
+            return Err(SqlError::GeneratedAutoIncrement(name.to_owned()));
+        }
+        columns.push(column.name.clone());
+    }
+    Ok(Generation { expr: text, stored: def.stored, columns, zone: env.eval.time_zone.name() })
 }
 
 fn unnested(e: &ast::Expr) -> &ast::Expr {

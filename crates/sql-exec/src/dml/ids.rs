@@ -28,15 +28,15 @@ pub(super) struct NewId {
     pub(super) generated: u64,
 }
 
-/// Gives handles and AUTO_INCREMENT values to new rows. Values that are generated rise, and are above those given by hand
-/// in the rows before.
-pub(super) async fn assign(
+/// Gives AUTO_INCREMENT values to new rows, and tells them, 0 for a row that had one. Values that are generated rise, and are
+/// above those given by hand in the rows before.
+pub(super) async fn auto_increment(
     ctx: &mut ExecContext<'_>,
     table: &Arc<TableInfo>,
     way: &Way<'_>,
     rows: &mut [Row],
     fitting: &mut Fitting,
-) -> Result<Vec<NewId>, SqlError> {
+) -> Result<Vec<u64>, SqlError> {
     let ids = ctx.auto_ids(table)?;
     let mut generated = vec![0; rows.len()];
     if let Some(column) = table.auto_increment_column() {
@@ -89,6 +89,16 @@ pub(super) async fn assign(
             ids.rebase(table, AutoIdKind::AutoIncrement, given).await?;
         }
     }
+    Ok(generated)
+}
+
+/// Gives handles to new rows, which are complete.
+pub(super) async fn handles(
+    ctx: &mut ExecContext<'_>,
+    table: &Arc<TableInfo>,
+    rows: &[Row],
+    generated: Vec<u64>,
+) -> Result<Vec<NewId>, SqlError> {
     if table.is_clustered() {
         let ids = rows.iter().zip(generated).map(|(Row { new, .. }, generated)| {
             let handle = row::handle_of_row(table, new)?.ok_or_else(|| {
@@ -101,7 +111,7 @@ pub(super) async fn assign(
     }
     let start = match rows.len() as u64 {
         0 => 0,
-        n => ids.allocate(table, AutoIdKind::RowId, n).await?,
+        n => ctx.auto_ids(table)?.allocate(table, AutoIdKind::RowId, n).await?,
     };
     let given = (start..).map(Handle::Int).zip(generated);
     Ok(given.map(|(handle, generated)| NewId { handle, fresh: true, generated }).collect())

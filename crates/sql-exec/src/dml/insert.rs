@@ -158,7 +158,7 @@ pub(super) async fn insert(
     lock_all_rows(ctx, &mut rt).await?;
 
     let records = rows.len() as u64;
-    let mut ids = ids::assign(ctx, table, &way, &mut rows, &mut fitting).await?;
+    let mut generated = ids::auto_increment(ctx, table, &way, &mut rows, &mut fitting).await?;
     let mut numbers: Vec<u64> = (rows_before + 1..).take(rows.len()).collect();
     let mut arrived = Vec::with_capacity(rows.len());
     for (row, number) in rows.iter_mut().zip(&numbers) {
@@ -166,10 +166,11 @@ pub(super) async fn insert(
         arrived.push(way.walk(row, None, &mut fitting, &mut rt)? == End::Reached);
     }
     keep(&mut rows, &arrived);
-    keep(&mut ids, &arrived);
+    keep(&mut generated, &arrived);
     keep(&mut numbers, &arrived);
     keep(&mut source_rows, &arrived);
 
+    let ids = ids::handles(ctx, table, &rows, generated).await?;
     let mut writer = Writer::new(table.clone(), fitting.zone.clone());
     let counts = if careful {
         let new = NewRows { rows: &rows, ids: &ids, numbers: &numbers, sources: &source_rows };

@@ -124,6 +124,11 @@ impl<'p> Way<'p> {
                         self.put(row, *offset, now, &fitting.zone);
                     }
                 }
+                Step::Generated(columns) => {
+                    for (offset, e) in columns {
+                        self.assign(row, *offset, Some(e), fitting, rt)?;
+                    }
+                }
                 Step::Check(check) => {
                     if let Err(refused) = self.check(check, row, rt)? {
                         fitting.refuse(refused)?;

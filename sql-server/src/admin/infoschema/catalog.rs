@@ -203,6 +203,9 @@ fn column_extra(column: &ColumnInfo) -> String {
     if column.on_update_now {
         parts.push(format!("on update {}", now_text(&column.field_type)));
     }
+    if let Some(generation) = &column.generated {
+        parts.push(if generation.stored { "STORED GENERATED" } else { "VIRTUAL GENERATED" }.to_owned());
+    }
     parts.join(" ")
 }
 
@@ -317,7 +320,7 @@ pub(crate) fn columns<'a>(of: impl IntoIterator<Item = (&'a str, &'a TableInfo)>
                 s(column_extra(column)),
                 s("select,insert,update,references"),
                 s(column.comment.as_str()),
-                s(""),
+                s(column.generated.as_ref().map_or("", |generation| generation.expr.as_str())),
                 null,
             ]);
         }

@@ -140,6 +140,10 @@ fn column_line(table: &TableInfo, column: &ColumnInfo, zone: &TimeZone) -> Strin
         }
         line.push_str(&format!(" COLLATE {}", ty.collation.name()));
     }
+    if let Some(generation) = &column.generated {
+        let kind = if generation.stored { "STORED" } else { "VIRTUAL" };
+        line.push_str(&format!(" GENERATED ALWAYS AS ({}) {kind}", generation.expr));
+    }
     if ty.is_not_null() {
         line.push_str(" NOT NULL");
     } else if ty.tp == TypeCode::Timestamp {
@@ -147,7 +151,7 @@ fn column_line(table: &TableInfo, column: &ColumnInfo, zone: &TimeZone) -> Strin
     }
     let now = if ty.fsp() > 0 { format!("CURRENT_TIMESTAMP({})", ty.fsp()) } else { "CURRENT_TIMESTAMP".into() };
     match &column.default {
-        _ if ty.has(flags::AUTO_INCREMENT) => {}
+        _ if ty.has(flags::AUTO_INCREMENT) || column.is_generated() => {}
         ColumnDefault::None if ty.is_not_null() || ty.has(flags::NO_DEFAULT_VALUE) => {}
         ColumnDefault::None | ColumnDefault::Null if ty.tp.is_blob() || ty.tp == TypeCode::Json => {}
         ColumnDefault::None | ColumnDefault::Null => line.push_str(" DEFAULT NULL"),

@@ -9,8 +9,8 @@ use sql_catalog::ColumnInfo;
 use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible, has_aggregate, table_name, unsupported};
-use super::{column_of, find_column, widen, writable};
-use crate::change::{Action, Bound, Check, Conflict, Insert, Step, Target, Value, no_rows, steps_of_change};
+use super::{column_of, find_column, generated_value, widen, writable};
+use crate::change::{Action, Bound, Check, Conflict, Insert, Target, Value, no_rows, steps_of_change};
 use crate::plan::{ColId, Logical, Plan};
 
 /// A view that rows are inserted through, into one of its tables.
@@ -117,7 +117,7 @@ impl Binder<'_> {
         };
 
         // Columns that values are given for.
-        let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if set.is_empty() {
+        let mut assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if set.is_empty() {
             match insert.columns.is_empty() {
                 true => match &through {
                     Some(through) => through
@@ -201,6 +201,19 @@ impl Binder<'_> {
             }
         }
         binder.close()?;
+        // Generated columns may be named, and given nothing but what they are anyway.
+        for (i, (c, _)) in assigned.iter().enumerate().filter(|(_, (c, _))| c.is_generated()) {
+            if query_plan.is_some() || sources.iter().any(|row| row[i].expr().is_some()) {
+                return Err(generated_value(&table, c));
+            }
+        }
+        if query_plan.is_none() && assigned.iter().any(|(c, _)| c.is_generated()) {
+            for row in &mut sources {
+                let mut columns = assigned.iter();
+                row.retain(|_| columns.next().is_none_or(|(c, _)| !c.is_generated()));
+            }
+            assigned.retain(|(c, _)| !c.is_generated());
+        }
 
         // ON DUPLICATE KEY UPDATE sees the old row as the table's columns and the new one through VALUES() or an alias.
         let mut on_duplicate: Vec<(usize, Value)> = Vec::new();
@@ -235,7 +248,12 @@ impl Binder<'_> {
                 binder.open(all);
                 for a in assignments {
                     let column = find(a.column.last())?;
-                    on_duplicate.push((column.offset, bind_value(binder, &a.value, column)?));
+                    let value = bind_value(binder, &a.value, column)?;
+                    match (column.is_generated(), &value) {
+                        (true, Value::Expr(_)) => return Err(generated_value(&table, column)),
+                        (true, Value::Default) => {}
+                        (false, _) => on_duplicate.push((column.offset, value)),
+                    }
                 }
                 binder.close()?;
             }
@@ -265,21 +283,24 @@ impl Binder<'_> {
         // Constraints are over the row, whatever of it the statement can name.
         let row_ids: Vec<ColId> =
             table.columns.iter().map(|c| binder.columns.add(c.name.original.clone(), c.field_type.clone())).collect();
-        let mut checks = Vec::from_iter(check);
-        checks.extend(binder.constraints(&table, &row_ids)?);
+        let steps = binder.steps_of_row(&table, &row_ids, check)?;
         let places = || row_ids.iter().enumerate().map(|(offset, id)| (*id, offset));
         at.extend(places());
         old_ids.extend(places());
         let offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
         let bound = Insert {
-            defaults: table.writable_columns().map(|c| c.offset).filter(|offset| !offsets.contains(offset)).collect(),
+            defaults: table
+                .writable_columns()
+                .filter(|c| !c.is_generated() && !offsets.contains(&c.offset))
+                .map(|c| c.offset)
+                .collect(),
             offsets,
             values: (!of_query).then_some(sources),
-            steps: checks.iter().cloned().map(Step::Check).collect(),
+            steps: steps.clone(),
             at,
             ignore: insert.ignore,
             conflict: match (&insert.on_duplicate, insert.replace, insert.ignore) {
-                (Some(_), ..) => Conflict::Update { steps: steps_of_change(&table, on_duplicate, checks), at: old_ids },
+                (Some(_), ..) => Conflict::Update { steps: steps_of_change(&table, on_duplicate, steps), at: old_ids },
                 (None, true, _) => Conflict::Replace,
                 (None, false, true) => Conflict::Skip,
                 (None, false, false) => Conflict::Refuse,

@@ -6,7 +6,7 @@ use sql_base::SqlError;
 use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible};
-use super::{column_of, view_of, widen, writable};
+use super::{column_of, generated_value, view_of, widen, writable};
 use crate::change::{Action, Bound, Change, Step, Target, Value, keep_columns, steps_of_change};
 use crate::plan::{Logical, Plan, SortKey};
 
@@ -109,6 +109,13 @@ impl Binder<'_> {
                 true => Value::Default,
                 false => Value::Expr(infer::exact(self.bind_expr(&a.value)?)),
             };
+            let column = &targets[target].table.columns[offset];
+            if column.is_generated() {
+                // DEFAULT is what it is anyway.
+                if value.expr().is_some() {
+                    return Err(generated_value(&targets[target].table, column));
+                }
+            }
             assignments.push((target, offset, value));
         }
         let plan = self.place_applies(plan);
@@ -116,15 +123,16 @@ impl Binder<'_> {
         // Only the tables that are set.
         let mut kept = Vec::new();
         for (i, mut target) in targets.into_iter().enumerate() {
-            let set: Vec<(usize, Value)> = assignments.extract_if(.., |a| a.0 == i).map(|(_, o, v)| (o, v)).collect();
+            let mut set: Vec<(usize, Value)> = assignments.extract_if(.., |a| a.0 == i).map(|(_, o, v)| (o, v)).collect();
             if set.is_empty() {
                 continue;
             }
+            set.retain(|(offset, _)| !target.table.columns[*offset].is_generated());
             writable(&target.table, "UPDATE")?;
             let through = written.iter().find(|(_, target)| *target == i).map(|(view, _)| *view);
-            let mut checks = Vec::from_iter(through.map(BoundView::check).transpose()?.flatten());
-            checks.extend(self.constraints(&target.table, &target.ids)?);
-            target.steps = steps_of_change(&target.table, set, checks);
+            let check = through.map(BoundView::check).transpose()?.flatten();
+            let then = self.steps_of_row(&target.table, &target.ids, check)?;
+            target.steps = steps_of_change(&target.table, set, then);
             kept.push(target);
         }
         let read: Vec<&Expr> = kept.iter().flat_map(|t| &t.steps).flat_map(Step::exprs).collect();
