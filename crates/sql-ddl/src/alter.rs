@@ -319,7 +319,8 @@ impl Statement<'_> {
                     }
                 }
                 // So does a check of it alone.
-                for check in table.public_checks().filter(|c| matches!(&c.columns[..], [only] if *only == column.name)) {
+                for check in table.public_checks().filter(|c| matches!(&c.columns[..], [only] if *only == column.name))
+                {
                     let drop = Action::DropCheck { name: check.name.original.clone() };
                     try_out(&mut without, &drop)?;
                     actions.push(drop);

@@ -80,7 +80,10 @@ impl Computed {
         let Action::AddColumn { .. } = job.action else { return Ok(None) };
         let column = table.columns.iter().find(|column| column.id == job.element_id);
         let Some((column, generation)) = column.and_then(|c| Some((c, c.generated.as_ref()?))) else {
-            return Err(SqlError::InvalidDdlJob(format!("column {} of table '{}' is gone", job.element_id, table.name)));
+            return Err(SqlError::InvalidDdlJob(format!(
+                "column {} of table '{}' is gone",
+                job.element_id, table.name
+            )));
         };
         let from = OverRow::of(domain, table, &generation.expr, &generation.zone)?;
         Ok(Some(Computed { offset: column.offset, from }))

@@ -8,7 +8,8 @@ use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{
-    CheckInfo, ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
+    CheckInfo, ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind,
+    is_virtual_database,
 };
 use sql_context::vars::ClusteredIndex;
 use sql_parser::{
@@ -603,7 +604,9 @@ pub(super) fn index(table: &TableInfo, def: &IndexDef) -> Result<IndexInfo, SqlE
             .iter()
             .find(|column| column.name.matches(name) && column.state == SchemaState::Public)
             .ok_or_else(|| SqlError::KeyColumnMissing(name.clone()))?;
-        if primary && column.generated.as_ref().is_some_and(|generation| !generation.stored && !generation.expr.is_empty()) {
+        if primary
+            && column.generated.as_ref().is_some_and(|generation| !generation.stored && !generation.expr.is_empty())
+        {
             return Err(SqlError::UnsupportedOnGenerated(VIRTUAL_PRIMARY.to_owned()));
         }
         if columns.iter().any(|held| held.name == column.name) {
@@ -731,13 +734,19 @@ pub(super) fn change_takes(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo
     if let Some(reader) = table.columns.iter().find(|column| column.reads(old.name.as_str()))
         && (takes == Takes::Conversion || old.field_type.collation != new.field_type.collation)
     {
-        return Err(SqlError::UnsupportedModifyColumn(format!("generated column '{}' is computed from it", reader.name)));
+        return Err(SqlError::UnsupportedModifyColumn(format!(
+            "generated column '{}' is computed from it",
+            reader.name
+        )));
     }
     let compares_alike = old.field_type.collation == new.field_type.collation;
     if let Some(check) = table.checks.iter().find(|check| check.uses(old.name.as_str()))
         && (takes == Takes::Conversion || !compares_alike)
     {
-        return Err(SqlError::UnsupportedModifyColumn(format!("the column is used by check constraint '{}'", check.name)));
+        return Err(SqlError::UnsupportedModifyColumn(format!(
+            "the column is used by check constraint '{}'",
+            check.name
+        )));
     }
     let clustered = table.is_clustered() && table.primary_key().iter().any(|key| key.id == old.id);
     if takes == Takes::Conversion && clustered {

@@ -57,12 +57,7 @@ impl Statement<'_> {
     }
 
     /// ADD CHECK.
-    pub(super) fn add_check(
-        &self,
-        database: &Database,
-        table: &TableInfo,
-        def: &CheckDef,
-    ) -> Result<Action, SqlError> {
+    pub(super) fn add_check(&self, database: &Database, table: &TableInfo, def: &CheckDef) -> Result<Action, SqlError> {
         let check = Box::new(self.check(database, table, def)?);
         Ok(Action::AddCheck { check, zone: self.eval.time_zone.name() })
     }

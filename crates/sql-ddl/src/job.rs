@@ -4,7 +4,8 @@ use codec::types::flags;
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
 use sql_catalog::{
-    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo,
+    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState,
+    TableInfo,
 };
 
 /// Where a column goes.

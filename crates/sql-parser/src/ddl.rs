@@ -5,9 +5,9 @@ use sql_base::SqlError;
 
 use super::ast::{Expr, Literal, UnaryOp};
 use super::{
-    Algorithm, CheckDef, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Dropped, Generated,
-    IndexDef, IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser,
-    TableOptions, TypeKind, ViewMode,
+    Algorithm, CheckDef, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Dropped,
+    Generated, IndexDef, IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement,
+    StatementParser, TableOptions, TypeKind, ViewMode,
 };
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.

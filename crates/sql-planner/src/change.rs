@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use query::expr::Expr;
+use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, TableInfo};
 
 use crate::plan::{ColId, Columns, Logical, Plan, Shared, Subquery};
@@ -222,6 +223,8 @@ pub struct Bound {
     pub locked: Vec<Arc<TableInfo>>,
     /// What is asked of each run, if the plan is to be kept.
     pub inputs: Vec<crate::inputs::Input>,
+    /// Hints that are not followed.
+    pub warnings: Vec<SqlError>,
 }
 
 /// The steps of a change, for EXPLAIN: of each its name, the object, and what is said of it. The last is done last.

@@ -69,9 +69,7 @@ pub(super) fn roll_back(table: &mut TableInfo, job: &mut Job) -> Result<Next, Sq
 /// Refuses to drop or rename a column that a check names.
 pub(super) fn refuse_if_used(table: &TableInfo, column: &str) -> Result<(), SqlError> {
     match table.checks.iter().find(|check| check.uses(column)) {
-        Some(check) => {
-            Err(SqlError::CheckUsesColumn { check: check.name.original.clone(), column: column.to_owned() })
-        }
+        Some(check) => Err(SqlError::CheckUsesColumn { check: check.name.original.clone(), column: column.to_owned() }),
         None => Ok(()),
     }
 }

@@ -80,9 +80,7 @@ fn is_ready(part: &Job) -> bool {
         Action::AddColumn { .. } | Action::AddIndex(_) | Action::ConvertColumns(_) => {
             part.schema_state == SchemaState::WriteReorg && part.is_filled()
         }
-        _ if part.action.looks_through().is_some() => {
-            part.schema_state == SchemaState::WriteReorg && part.is_filled()
-        }
+        _ if part.action.looks_through().is_some() => part.schema_state == SchemaState::WriteReorg && part.is_filled(),
         _ => true,
     }
 }

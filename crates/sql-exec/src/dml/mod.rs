@@ -48,7 +48,8 @@ pub(crate) fn plan(ctx: &mut ExecContext<'_>, tree: Tree<'_>, keep: bool) -> Res
     let physical = Arc::new(optimize(bound.rows, &settings(ctx.server, &env.eval)));
     // Only now is it known of which values something was made.
     let inputs = bound.inputs.into_iter().map(Input::kept).collect();
-    Ok((ChangePlan { physical, action: bound.action, locked: bound.locked }, inputs))
+    let (action, locked, warnings) = (bound.action, bound.locked, bound.warnings);
+    Ok((ChangePlan { physical, action, locked, warnings }, inputs))
 }
 
 /// Runs a change, with a plan that was kept if there is one.
@@ -68,6 +69,7 @@ pub(crate) async fn run(
     plan: &ChangePlan,
     values: Vec<(usize, Value)>,
 ) -> Result<Outcome, SqlError> {
+    plan.warnings.iter().for_each(|warning| ctx.warn(warning));
     will_lock(ctx, &plan.locked);
     match &plan.action {
         Action::Insert(insert) => insert::insert(ctx, &plan.physical, insert, values).await,

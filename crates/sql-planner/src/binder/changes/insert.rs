@@ -309,12 +309,12 @@ impl Binder<'_> {
             counts: matches!(&insert.source, ast::InsertSource::Query(q) if !matches!(q.body, ast::SetExpr::Values(_))),
             table: table.clone(),
         };
-        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
+        let Binder { columns, subqueries, shared, locked, inputs, warnings, .. } = self;
         let rows = match query_plan {
             Some(plan) => Logical { plan, subqueries, shared, columns },
             None => no_rows(subqueries, shared, columns),
         };
-        Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs })
+        Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs, warnings })
     }
 }
 

@@ -8,14 +8,17 @@ use sql_parser::ast;
 use super::super::{Binder, BoundView, Visible};
 use super::{column_of, generated_value, view_of, widen, writable};
 use crate::change::{Action, Bound, Change, Step, Target, Value, keep_columns, steps_of_change};
+use crate::hints;
 use crate::plan::{Logical, Plan, SortKey};
 
 /// Tables of a FROM clause in which all columns and handles of the tables are wanted.
 fn bind_targets(
     binder: &mut Binder<'_>,
     from: &[ast::TableWithJoins],
+    hints: &[ast::Hint],
 ) -> Result<(Plan, Vec<Visible>, Vec<Target>), SqlError> {
     let (mut plan, visible) = binder.bind_from(from)?;
+    binder.warnings.extend(hints::apply(hints, &mut plan));
     let mut targets = Vec::new();
     widen(&mut plan, binder, &mut targets);
     Ok((plan, visible, targets))
@@ -61,7 +64,7 @@ impl Binder<'_> {
     /// UPDATE.
     pub(super) fn bind_update(mut self, update: &ast::Update) -> Result<Bound, SqlError> {
         let from = [update.table.clone()];
-        let (plan, visible, targets) = bind_targets(&mut self, &from)?;
+        let (plan, visible, targets) = bind_targets(&mut self, &from, &update.hints)?;
         let views = self.bound_views().to_vec();
         let single = is_single(&plan);
         if matches!(plan, Plan::Memory { .. }) {
@@ -123,7 +126,8 @@ impl Binder<'_> {
         // Only the tables that are set.
         let mut kept = Vec::new();
         for (i, mut target) in targets.into_iter().enumerate() {
-            let mut set: Vec<(usize, Value)> = assignments.extract_if(.., |a| a.0 == i).map(|(_, o, v)| (o, v)).collect();
+            let mut set: Vec<(usize, Value)> =
+                assignments.extract_if(.., |a| a.0 == i).map(|(_, o, v)| (o, v)).collect();
             if set.is_empty() {
                 continue;
             }
@@ -145,7 +149,7 @@ impl Binder<'_> {
     pub(super) fn bind_delete(mut self, delete: &ast::Delete) -> Result<Bound, SqlError> {
         let named: Vec<String> = delete.targets.iter().map(|name| name.last().to_owned()).collect();
         let sources = &delete.from;
-        let (plan, visible, mut targets) = bind_targets(&mut self, sources)?;
+        let (plan, visible, mut targets) = bind_targets(&mut self, sources, &delete.hints)?;
         let single = is_single(&plan);
         if named.is_empty() && targets.is_empty() && self.bound_views().is_empty() {
             return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
@@ -184,7 +188,7 @@ impl Binder<'_> {
     }
 
     fn bound(self, plan: Plan, action: Action) -> Bound {
-        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
-        Bound { rows: Logical { plan, subqueries, shared, columns }, action, locked, inputs }
+        let Binder { columns, subqueries, shared, locked, inputs, warnings, .. } = self;
+        Bound { rows: Logical { plan, subqueries, shared, columns }, action, locked, inputs, warnings }
     }
 }
