@@ -550,6 +550,11 @@ impl TableInfo {
         columns
     }
 
+    /// Whether writes have to compute columns or to keep constraints.
+    pub fn defines_over_columns(&self) -> bool {
+        !self.checks.is_empty() || self.columns.iter().any(ColumnInfo::is_generated)
+    }
+
     /// A column that statements see, by name.
     pub fn column(&self, name: &str) -> Option<&ColumnInfo> {
         self.public_columns().find(|column| column.name.matches(name))

@@ -186,10 +186,10 @@ impl Plan {
     }
 }
 
-/// The name of the index that a change drops.
+/// The name of the index or constraint that a change drops.
 fn freed_name(action: &Action) -> Option<String> {
     match action {
-        Action::DropIndex { name } => Some(name.to_lowercase()),
+        Action::DropIndex { name } | Action::DropCheck { name } => Some(name.to_lowercase()),
         _ => None,
     }
 }

@@ -415,7 +415,7 @@ pub struct Job {
     /// Indexes that are no longer used: their entries go when the job is over.
     #[serde(default)]
     pub unused_indexes: Vec<i64>,
-    /// Indexes that other changes of the same statement drop, in lower case: their names are free.
+    /// Indexes and constraints that other changes of the same statement drop, in lower case: their names are free.
     #[serde(default)]
     pub freed_names: Vec<String>,
     /// The changes of [`Action::Several`], each with its own state.

@@ -578,7 +578,7 @@ impl Step<'_, '_> {
             return Err(SqlError::DroppedTooLongAgo(name));
         };
         let DroppedTable { info: mut table, counters, .. } = *dropped;
-        table.name = Name::new(name);
+        table.rename(Name::new(name));
         self.check_table_name(database, &table.name, 0).await?;
         table.auto_id_schema_id = database;
         for (kind, counter) in AutoIdKind::ALL.into_iter().zip(counters).filter(|(_, counter)| *counter > 0) {

@@ -238,3 +238,75 @@ impl Names for OwnNames {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use codec::types::FieldType;
+    use query::context::EvalContext;
+    use sql_catalog::Schema;
+
+    use super::*;
+
+    fn table() -> TableInfo {
+        let columns = ["a", "b", "g"].iter().enumerate();
+        let columns = columns.map(|(at, name)| ColumnInfo::new(at, *name, FieldType::bigint())).collect();
+        let mut table = TableInfo::new(1, "t", columns);
+        table.columns[2].generated = Some(Box::default());
+        table
+    }
+
+    fn with<T>(f: impl FnOnce(&Definitions<'_>, &TableInfo) -> T) -> T {
+        let (schema, eval) = (Arc::new(Schema::new(1, [], [])), EvalContext::default());
+        f(&Definitions { schema: &schema, database: None, eval: &eval }, &table())
+    }
+
+    fn check(text: &str, column: Option<&str>) -> Result<CheckInfo, SqlError> {
+        let expr = parse_expr(text)?;
+        let def = CheckDef { name: None, expr, enforced: true, column: column.map(str::to_owned) };
+        with(|env, table| define_check(env, table, "c".into(), &def))
+    }
+
+    fn code<T: std::fmt::Debug>(result: Result<T, SqlError>) -> u16 {
+        result.unwrap_err().code().0
+    }
+
+    #[test]
+    fn a_check_is_kept_with_whole_parentheses_and_the_names_of_its_columns() {
+        let kept = check("T.b + 1 > a AND b IN (1, 2)", None).unwrap();
+        assert_eq!(kept.expr, "(((`b` + 1) > `a`) and (`b` in (1,2)))");
+        assert_eq!(kept.columns, ["a", "b"].map(Name::new));
+    }
+
+    #[test]
+    fn what_a_check_may_not_say_has_mysqls_numbers() {
+        assert_eq!(code(check("a + 1", None)), 3812);
+        assert_eq!(code(check("a > b", Some("a"))), 3813);
+        assert_eq!(code(check("a > RAND()", None)), 3814);
+        assert_eq!(code(check("a > (SELECT 1)", None)), 3815);
+        assert_eq!(code(check("a > @x", None)), 3816);
+        assert_eq!(code(check("a > nothing", None)), 3820);
+    }
+
+    #[test]
+    fn a_generated_column_reads_what_is_there_before_it() {
+        let generated = |text: &str, own: usize| {
+            let def = Generated { expr: parse_expr(text)?, stored: false };
+            with(|env, table| define_generated(env, table, &table.columns[own], &def))
+        };
+        let kept = generated("b * a", 2).unwrap();
+        assert_eq!((kept.expr.as_str(), &kept.columns[..]), ("(`b` * `a`)", &["a", "b"].map(Name::new)[..]));
+        assert_eq!(code(generated("g + 1", 1)), 3107, "it comes later");
+        assert_eq!(code(generated("g + 1", 2)), 3107, "itself");
+        assert_eq!(code(generated("UUID()", 2)), 3763);
+        assert_eq!(code(generated("(SELECT 1)", 2)), 3102);
+        assert_eq!(code(generated("nothing", 2)), 1054);
+    }
+
+    #[test]
+    fn what_is_bound_over_rows_reads_places_in_the_table() {
+        let e = with(|env, table| over_row(env, table, &parse_expr("b > a").unwrap())).unwrap();
+        assert_eq!(e.columns(), [1, 0]);
+    }
+}

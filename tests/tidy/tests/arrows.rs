@@ -71,6 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "sql-planner",
         &[
+            "row_expr",
             "view",
             "binder",
             "explain",

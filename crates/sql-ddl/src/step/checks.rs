@@ -17,7 +17,8 @@ pub(super) fn advance(table: &mut TableInfo, job: &mut Job, action: &Action) -> 
     match action {
         Action::AddCheck { check, .. } => {
             let mut check = (**check).clone();
-            if table.checks.iter().any(|held| held.name == check.name) {
+            let taken = table.checks.iter().any(|held| held.name == check.name);
+            if taken && !job.freed_names.contains(&check.name.lower) {
                 return Err(SqlError::CheckDuplicateName(check.name.original));
             }
             // A column that the same statement adds is not public yet.
@@ -32,8 +33,8 @@ pub(super) fn advance(table: &mut TableInfo, job: &mut Job, action: &Action) -> 
             table.checks.push(check);
         }
         Action::DropCheck { name } => {
-            named(table, name)?;
-            table.checks.retain(|check| !check.name.matches(name));
+            let id = named(table, name)?.id;
+            table.checks.retain(|check| check.id != id);
         }
         Action::EnforceCheck { name, enforced, .. } => {
             let check = named(table, name)?;

@@ -136,6 +136,8 @@ pub(super) async fn insert(
                 let mut row = Row::empty(table);
                 for (place, (offset, value)) in insert.offsets.iter().zip(source).enumerate() {
                     match value {
+                        // It is computed later.
+                        Source::Default if table.columns[*offset].is_generated() => {}
                         Source::Default if missing.contains(&place) => {
                             let missing = fitting.missing(&table.columns[*offset]);
                             way.set(&mut row, *offset, missing, &mut fitting)?;

@@ -117,7 +117,7 @@ impl Binder<'_> {
         };
 
         // Columns that values are given for.
-        let mut assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if set.is_empty() {
+        let assigned: Vec<(&ColumnInfo, Option<&ast::Expr>)> = if set.is_empty() {
             match insert.columns.is_empty() {
                 true => match &through {
                     Some(through) => through
@@ -207,13 +207,6 @@ impl Binder<'_> {
                 return Err(generated_value(&table, c));
             }
         }
-        if query_plan.is_none() && assigned.iter().any(|(c, _)| c.is_generated()) {
-            for row in &mut sources {
-                let mut columns = assigned.iter();
-                row.retain(|_| columns.next().is_none_or(|(c, _)| !c.is_generated()));
-            }
-            assigned.retain(|(c, _)| !c.is_generated());
-        }
 
         // ON DUPLICATE KEY UPDATE sees the old row as the table's columns and the new one through VALUES() or an alias.
         let mut on_duplicate: Vec<(usize, Value)> = Vec::new();
@@ -280,9 +273,10 @@ impl Binder<'_> {
             });
         }
         let of_query = query_plan.is_some();
-        // Constraints are over the row, whatever of it the statement can name.
+        // What is defined over columns is over the row, whatever of it the statement can name.
+        let defined: &[ColumnInfo] = if table.defines_over_columns() { &table.columns } else { &[] };
         let row_ids: Vec<ColId> =
-            table.columns.iter().map(|c| binder.columns.add(c.name.original.clone(), c.field_type.clone())).collect();
+            defined.iter().map(|c| binder.columns.add(c.name.original.clone(), c.field_type.clone())).collect();
         let steps = binder.steps_of_row(&table, &row_ids, check)?;
         let places = || row_ids.iter().enumerate().map(|(offset, id)| (*id, offset));
         at.extend(places());
