@@ -730,6 +730,94 @@ pub enum SqlError {
     /// A row that the view it is written through would not show. (`db.view`)
     #[error("CHECK OPTION failed '{0}'")]
     ViewCheckFailed(String),
+    /// A row is not as a CHECK constraint demands.
+    #[error("Check constraint '{0}' is violated.")]
+    CheckViolated(String),
+    /// The expression of a generated column holds what is not the row's.
+    #[error("Expression of generated column '{0}' contains a disallowed function.")]
+    GeneratedSubquery(String),
+    /// The same of a function.
+    #[error("Expression of generated column '{column}' contains a disallowed function: {function}.")]
+    GeneratedFunction {
+        /// The column.
+        column: String,
+        /// The function.
+        function: String,
+    },
+    /// The same of a variable.
+    #[error("Expression of generated column '{0}' cannot refer to user or system variables.")]
+    GeneratedVariable(String),
+    /// A value for a generated column.
+    #[error("The value specified for generated column '{column}' in table '{table}' is not allowed.")]
+    GeneratedValue {
+        /// The column.
+        column: String,
+        /// Its table.
+        table: String,
+    },
+    /// What generated columns cannot be or do.
+    #[error("'{0}' is not supported for generated columns.")]
+    UnsupportedOnGenerated(String),
+    /// A generated column reads one that comes after it.
+    #[error("Generated column can refer only to generated columns defined prior to it.")]
+    GeneratedNotPrior,
+    /// A generated column reads one that is to go or to be renamed.
+    #[error("Column '{0}' has a generated column dependency.")]
+    DependentGenerated(String),
+    /// A generated column reads an AUTO_INCREMENT column.
+    #[error("Generated column '{0}' cannot refer to auto-increment column.")]
+    GeneratedAutoIncrement(String),
+    /// A CHECK constraint is no condition.
+    #[error("An expression of non-boolean type specified to a check constraint '{0}'.")]
+    CheckNotBoolean(String),
+    /// A CHECK constraint on a column names another.
+    #[error("Column check constraint '{0}' references other column.")]
+    CheckOtherColumn(String),
+    /// A CHECK constraint calls a function whose value is not that of the row.
+    #[error("An expression of a check constraint '{check}' contains disallowed function: {function}.")]
+    CheckFunction {
+        /// The constraint.
+        check: String,
+        /// The function.
+        function: String,
+    },
+    /// The same of what has no name: a subquery.
+    #[error("An expression of a check constraint '{0}' contains disallowed function.")]
+    CheckSubquery(String),
+    /// A CHECK constraint names a variable.
+    #[error("An expression of a check constraint '{0}' cannot refer to a user or system variable.")]
+    CheckVariable(String),
+    /// A CHECK constraint names an AUTO_INCREMENT column.
+    #[error("Check constraint '{0}' cannot refer to an auto-increment column.")]
+    CheckAutoIncrement(String),
+    /// A CHECK constraint names a column that there is not.
+    #[error("Check constraint '{check}' refers to non-existing column '{column}'.")]
+    CheckUnknownColumn {
+        /// The constraint.
+        check: String,
+        /// The column.
+        column: String,
+    },
+    /// There is no CHECK constraint of the name.
+    #[error("Check constraint '{0}' is not found in the table.")]
+    CheckNotFound(String),
+    /// A database has a CHECK constraint of the name.
+    #[error("Duplicate check constraint name '{0}'.")]
+    CheckDuplicateName(String),
+    /// There is no constraint of the name.
+    #[error("Constraint '{0}' does not exist.")]
+    ConstraintNotFound(String),
+    /// Several constraints have the name.
+    #[error("Table has multiple constraints with the name '{0}'. Please use constraint specific 'DROP' clause.")]
+    ConstraintAmbiguous(String),
+    /// A CHECK constraint names a column that is to go or to be renamed.
+    #[error("Check constraint '{check}' uses column '{column}', hence column cannot be dropped or renamed.")]
+    CheckUsesColumn {
+        /// The constraint.
+        check: String,
+        /// The column.
+        column: String,
+    },
     /// CHECK OPTION of a view that nothing can be written through. (`db.view`)
     #[error("CHECK OPTION on non-updatable view '{0}'")]
     ViewCheckUseless(String),

@@ -39,8 +39,8 @@ pub use meta::{AutoIdKind, DroppedTable, Meta};
 
 pub use self::statistics::{AnalyzeJob, RowChanges, StatisticsCache};
 pub use model::{
-    ColumnDefault, ColumnInfo, Conversion, DatabaseInfo, IndexColumn, IndexInfo, IndexMaintenance, Name,
-    PlacementSettings, PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,
+    CheckInfo, ColumnDefault, ColumnInfo, Conversion, DatabaseInfo, Generation, IndexColumn, IndexInfo,
+    IndexMaintenance, Name, PlacementSettings, PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,
 };
 pub use schema::{Database, Schema, is_system_database, is_virtual_database};
 pub use transact::end_attempt;

@@ -152,6 +152,9 @@ pub struct ColumnInfo {
     /// ON UPDATE CURRENT_TIMESTAMP.
     #[serde(default)]
     pub on_update_now: bool,
+    /// It is computed from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Box<Generation>>,
     /// How far its addition or removal is.
     pub state: SchemaState,
     /// COMMENT.
@@ -160,6 +163,21 @@ pub struct ColumnInfo {
     /// It is to take the place of another column: writes compute it from that one ([`super::row::converted`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converts: Option<Box<Conversion>>,
+}
+
+/// How a generated column is computed: by whoever writes a row. What is VIRTUAL is kept in rows too, as STORED is, so that
+/// who reads them need not know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Generation {
+    /// The expression, in the form that SHOW CREATE TABLE prints.
+    pub expr: String,
+    /// STORED, not VIRTUAL.
+    pub stored: bool,
+    /// The columns that it reads, each once.
+    pub columns: Vec<Name>,
+    /// The zone in which it is computed of rows that were there before it.
+    #[serde(default)]
+    pub zone: String,
 }
 
 /// How a column is computed from the one whose place it is to take: the same way by every server, whatever its sessions
@@ -191,10 +209,21 @@ impl ColumnInfo {
             default: ColumnDefault::None,
             origin_default: None,
             on_update_now: false,
+            generated: None,
             state: SchemaState::Public,
             comment: String::new(),
             converts: None,
         }
+    }
+
+    /// True when it is computed from others.
+    pub fn is_generated(&self) -> bool {
+        self.generated.is_some()
+    }
+
+    /// Whether it is computed from this column, among others.
+    pub fn reads(&self, column: &str) -> bool {
+        self.generated.as_ref().is_some_and(|generation| generation.columns.iter().any(|name| name.matches(column)))
     }
 
     /// True when statements see it.
@@ -245,6 +274,41 @@ pub struct IndexInfo {
     /// COMMENT.
     #[serde(default)]
     pub comment: String,
+}
+
+/// A CHECK constraint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckInfo {
+    /// Unique in its table, never used again.
+    pub id: i64,
+    /// Its name, unique in the database.
+    #[serde(rename = "constraint_name")]
+    pub name: Name,
+    /// The columns that it names, each once.
+    #[serde(rename = "constraint_cols")]
+    pub columns: Vec<Name>,
+    /// Rows keep it: it is not NOT ENFORCED.
+    pub enforced: bool,
+    /// It is to be enforced: writes keep it already, and the rows that are there are looked through.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
+    /// What must not be false, in the form that SHOW CREATE TABLE prints.
+    #[serde(rename = "expr_string")]
+    pub expr: String,
+    /// How far its addition is.
+    pub state: SchemaState,
+}
+
+impl CheckInfo {
+    /// True when writes must keep it.
+    pub fn is_kept(&self) -> bool {
+        self.state != SchemaState::None && (self.enforced || self.pending)
+    }
+
+    /// Whether it names a column.
+    pub fn uses(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name.matches(column))
+    }
 }
 
 /// What a write must do for an index in its present state.
@@ -326,6 +390,12 @@ pub struct TableInfo {
     /// All indexes, those being added or removed too.
     #[serde(rename = "index_info", default)]
     pub indexes: Vec<IndexInfo>,
+    /// All CHECK constraints, those being added too.
+    #[serde(rename = "constraint_info", default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckInfo>,
+    /// The last id given to one.
+    #[serde(rename = "max_cst_id", default, skip_serializing_if = "is_zero")]
+    pub max_check_id: i64,
     /// How far its creation or removal is.
     #[serde(default)]
     pub state: SchemaState,
@@ -384,6 +454,8 @@ impl TableInfo {
             max_column_id: columns.len() as i64,
             columns,
             indexes: Vec::new(),
+            checks: Vec::new(),
+            max_check_id: 0,
             state: SchemaState::Public,
             pk_is_handle: false,
             is_common_handle: false,
@@ -431,6 +503,35 @@ impl TableInfo {
         self.indexes.iter().filter(|index| index.is_public())
     }
 
+    /// The CHECK constraints that statements see, in order.
+    pub fn public_checks(&self) -> impl Iterator<Item = &CheckInfo> {
+        self.checks.iter().filter(|check| check.state == SchemaState::Public)
+    }
+
+    /// One of them, by name.
+    pub fn check(&self, name: &str) -> Option<&CheckInfo> {
+        self.public_checks().find(|check| check.name.matches(name))
+    }
+
+    /// The next name of a CHECK constraint that was given none: `t_chk_1`, `t_chk_2`, …
+    pub fn next_check_name(&self) -> String {
+        let base = generated_check_base(&self.name);
+        let number = |check: &CheckInfo| check.name.lower.strip_prefix(&base.to_lowercase())?.parse::<u64>().ok();
+        let last = self.checks.iter().filter_map(number).max().unwrap_or(0);
+        format!("{base}{}", last + 1)
+    }
+
+    /// Gives the table another name, and the CHECK constraints that are named after it.
+    pub fn rename(&mut self, name: Name) {
+        let old = generated_check_base(&self.name).to_lowercase();
+        for check in &mut self.checks {
+            if let Some(number) = check.name.lower.strip_prefix(&old).filter(|n| n.parse::<u64>().is_ok()) {
+                check.name = Name::new(format!("{}{number}", generated_check_base(&name)));
+            }
+        }
+        self.name = name;
+    }
+
     /// The indexes that have entries beside the rows, in any state.
     pub fn indexes_with_entries(&self) -> impl Iterator<Item = &IndexInfo> {
         self.indexes.iter().filter(|index| !self.is_clustered_by(index))
@@ -439,6 +540,19 @@ impl TableInfo {
     /// The indexes that writes must keep in step, and how.
     pub fn maintained_indexes(&self) -> impl Iterator<Item = (&IndexInfo, IndexMaintenance)> {
         self.indexes_with_entries().filter_map(|index| index.maintenance().map(|how| (index, how)))
+    }
+
+    /// The generated columns that writes compute, in the order in which they can be: each reads only older ones.
+    pub fn computed_columns<'t>(&'t self) -> Vec<(&'t ColumnInfo, &'t Generation)> {
+        let of = |column: &'t ColumnInfo| Some((column, &**column.generated.as_ref()?));
+        let mut columns: Vec<_> = self.writable_columns().filter_map(of).collect();
+        columns.sort_by_key(|(column, _)| column.id);
+        columns
+    }
+
+    /// Whether writes have to compute columns or to keep constraints.
+    pub fn defines_over_columns(&self) -> bool {
+        !self.checks.is_empty() || self.columns.iter().any(ColumnInfo::is_generated)
     }
 
     /// A column that statements see, by name.
@@ -545,6 +659,15 @@ impl TableInfo {
             }
         }
     }
+}
+
+/// What the names of CHECK constraints begin with that were given none.
+fn generated_check_base(table: &Name) -> String {
+    format!("{table}_chk_")
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// What a placement policy says, as the user wrote it; `sql-ddl` gives it meaning.

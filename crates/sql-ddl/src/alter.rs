@@ -20,6 +20,7 @@ use sql_parser::{
 };
 
 use super::build::{self, PRIMARY, Takes};
+use super::constraints;
 use super::default::column_default;
 use super::exec::{Statement, collation};
 use super::job::{Action, ColumnChange, ConvertColumns, Job, JobState, Position, Rename};
@@ -84,6 +85,18 @@ impl Plan {
                 let renamed = index.columns.iter().find(|part| self.renamed.contains(&part.name));
                 if let Some(part) = renamed {
                     return Err(SqlError::UnsupportedDdl(format!("Unsupported operate same column '{}'", part.name)));
+                }
+            }
+            Action::AddCheck { check, .. } => {
+                // Rows that are there are looked through as they were before.
+                let converted = |name: &Name| {
+                    self.actions.iter().any(|action| match action {
+                        Action::ConvertColumns(convert) => convert.columns.iter().any(|c| c.column.name == *name),
+                        _ => false,
+                    })
+                };
+                if let Some(name) = check.columns.iter().find(|name| self.renamed.contains(name) || converted(name)) {
+                    return Err(SqlError::UnsupportedDdl(format!("Unsupported operate same column '{name}'")));
                 }
             }
             _ => {}
@@ -173,10 +186,10 @@ impl Plan {
     }
 }
 
-/// The name of the index that a change drops.
+/// The name of the index or constraint that a change drops.
 fn freed_name(action: &Action) -> Option<String> {
     match action {
-        Action::DropIndex { name } => Some(name.to_lowercase()),
+        Action::DropIndex { name } | Action::DropCheck { name } => Some(name.to_lowercase()),
         _ => None,
     }
 }
@@ -218,7 +231,7 @@ impl Statement<'_> {
             let Action::AddColumn { column, .. } = job else { continue };
             let ty = &column.field_type;
             let Some(kind) = TimeKind::from_type(ty.tp) else { continue };
-            if column.default != ColumnDefault::None || !ty.is_not_null() {
+            if column.default != ColumnDefault::None || !ty.is_not_null() || column.is_generated() {
                 continue;
             }
             let kv = self.domain.kv();
@@ -270,15 +283,25 @@ impl Statement<'_> {
                     return unsupported(refused("AUTO_INCREMENT"));
                 }
                 let mut info = build::column(column, collation(&table.collate), &self.eval.time_zone)?;
-                info.origin_default = build::origin_default(&info, &self.now_text(&info));
-                let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
-                if !column.unique {
-                    return Ok(vec![added]);
+                match &column.generated {
+                    Some(generated) => {
+                        let mut with_column = table.clone();
+                        info.offset = with_column.columns.len();
+                        with_column.columns.push(info.clone());
+                        info.generated = Some(Box::new(self.generation(&with_column, &info, generated)?));
+                    }
+                    None => info.origin_default = build::origin_default(&info, &self.now_text(&info)),
                 }
+                let added = Action::AddColumn { column: Box::new(info), position: self::position(position.as_ref()) };
                 let mut with_column = table.clone();
                 try_out(&mut with_column, &added)?;
-                let index = build::index(&with_column, &build::key_on(column, IndexKind::Unique))?;
-                Ok(vec![added, Action::AddIndex(Box::new(index))])
+                let mut actions = vec![added];
+                if column.unique {
+                    let index = build::index(&with_column, &build::key_on(column, IndexKind::Unique))?;
+                    actions.push(Action::AddIndex(Box::new(index)));
+                }
+                self.add_column_checks(database, with_column, column, &mut actions)?;
+                Ok(actions)
             }
             AlterAction::DropColumn { if_exists, name } => {
                 let Some(column) = table.column(name) else {
@@ -295,15 +318,30 @@ impl Statement<'_> {
                         actions.push(drop);
                     }
                 }
+                // So does a check of it alone.
+                for check in table.public_checks().filter(|c| matches!(&c.columns[..], [only] if *only == column.name))
+                {
+                    let drop = Action::DropCheck { name: check.name.original.clone() };
+                    try_out(&mut without, &drop)?;
+                    actions.push(drop);
+                }
                 step::check_drop_column(&without, name)?;
                 actions.push(Action::DropColumn { name: column.name.original.clone() });
                 Ok(actions)
             }
             AlterAction::ModifyColumn { if_exists, column, position } => {
-                self.modify(table, *if_exists, &column.name, column, position.as_ref())
+                self.modify((database, table), *if_exists, &column.name, column, position.as_ref())
             }
             AlterAction::ChangeColumn { if_exists, old, column, position } => {
-                self.modify(table, *if_exists, old, column, position.as_ref())
+                self.modify((database, table), *if_exists, old, column, position.as_ref())
+            }
+            AlterAction::AddCheck(def) => Ok(vec![self.add_check(database, table, def)?]),
+            AlterAction::DropCheck(name) => Ok(vec![constraints::drop_check(table, name)?]),
+            AlterAction::DropConstraint(name) => {
+                self.plan(database, table, &constraints::dropped_constraint(table, name)?)
+            }
+            AlterAction::AlterCheck { name, enforced, constraint } => {
+                Ok(Vec::from_iter(self.enforce_check(table, (name, *enforced, *constraint))?))
             }
             AlterAction::RenameColumn { old, new } => {
                 let mut column = self.column(table, old)?.clone();
@@ -313,6 +351,9 @@ impl Statement<'_> {
             }
             AlterAction::AlterColumnDefault { name, default } => {
                 let mut column = self.column(table, name)?.clone();
+                if column.is_generated() {
+                    return Err(SqlError::WrongUsage("DEFAULT".to_owned(), "generated column".to_owned()));
+                }
                 column.default = match default {
                     Some(default) => column_default(name, &column.field_type, default, &self.eval.time_zone)?,
                     None => ColumnDefault::None,
@@ -377,6 +418,10 @@ impl Statement<'_> {
                 let to = build::resolve_collation(Some(charset), collate.as_deref(), Collation::DEFAULT)?;
                 let mut actions = Vec::new();
                 for old in table.public_columns().filter(|c| c.field_type.is_text() && c.field_type.collation != to) {
+                    if old.is_generated() {
+                        let why = format!("'{}' is a generated column", old.name);
+                        return Err(SqlError::UnsupportedModifyColumn(why));
+                    }
                     let mut new = old.clone();
                     build::convert_text(old.name.as_str(), &mut new.field_type, to)?;
                     actions.push(self.change(table, old, ColumnChange::of(old, new))?);
@@ -448,7 +493,7 @@ impl Statement<'_> {
 
     fn modify(
         &mut self,
-        table: &TableInfo,
+        (database, table): (&Database, &TableInfo),
         if_exists: bool,
         name: &str,
         def: &ColumnDef,
@@ -461,6 +506,9 @@ impl Statement<'_> {
                 return Ok(Vec::new());
             }
         };
+        if old.is_generated() || def.generated.is_some() {
+            return Err(SqlError::UnsupportedModifyColumn(format!("'{name}' is or would be a generated column")));
+        }
         let primary = def.primary_key.is_some();
         if primary && !table.primary_key().is_empty() {
             return Err(SqlError::MultiplePrimaryKey);
@@ -489,7 +537,26 @@ impl Statement<'_> {
                 actions.extend(self.plan_index(&trial, &key)?);
             }
         }
+        let mut changed = table.clone();
+        actions.iter().try_for_each(|action| try_out(&mut changed, action))?;
+        self.add_column_checks(database, changed, def, &mut actions)?;
         Ok(actions)
+    }
+
+    /// Adds the checks that are written on a column of a table which has it by now.
+    fn add_column_checks(
+        &self,
+        database: &Database,
+        mut table: TableInfo,
+        def: &ColumnDef,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SqlError> {
+        for check in &def.checks {
+            let added = self.add_check(database, &table, check)?;
+            try_out(&mut table, &added)?;
+            actions.push(added);
+        }
+        Ok(())
     }
 
     /// A column's new definition, with or without a conversion of its values.

@@ -1,4 +1,5 @@
-//! Filling new indexes, and columns whose values are converted, from the rows that were there before them.
+//! Filling new indexes, and columns whose values are converted, from the rows that were there before them; and looking
+//! through those rows for a CHECK constraint, which every server keeps by then: rows as of now are all that have to be seen.
 //!
 //! When this runs every server writes entries and new values for what it changes, so only rows nobody touches have to be
 //! filled in. A batch locks its rows, reads them as of the locks, and adds what is missing: a row that is changed meanwhile
@@ -7,12 +8,17 @@
 
 use std::collections::HashMap;
 
+use codec::datum::Datum;
 use codec::table::Handle;
 use kv_client::{LockOptions, Transaction, TxnOptions};
-use query::context::TimeZone;
+use query::context::{EvalContext, TimeZone};
+use query::expr::Expr;
 use sql_base::{SqlError, hex, unhex};
+use sql_catalog::convert::{self, Context, Problem};
 use sql_catalog::row;
 use sql_catalog::{IndexInfo, TableInfo, transact};
+use sql_planner::row_expr;
+use sql_planner::view::Definitions;
 
 use super::domain::Domain;
 use super::job::{Action, Job, JobError, Reorg};
@@ -31,10 +37,103 @@ struct Target<'t> {
     indexes: Vec<&'t IndexInfo>,
     /// Rows are written anew, with converted columns.
     rows: bool,
+    /// Rows are written anew, with this generated column.
+    computed: Option<Computed>,
+    /// Nothing is filled: rows have to be as this says.
+    check: Option<Checked>,
+}
+
+/// A definition over rows.
+struct OverRow {
+    e: Expr,
+    zone: TimeZone,
+}
+
+impl OverRow {
+    fn of(domain: &Domain, table: &TableInfo, text: &str, zone: &str) -> Result<OverRow, SqlError> {
+        let (schema, eval) = (domain.schemas().current(), EvalContext::default());
+        let env = Definitions { schema: &schema, database: None, eval: &eval };
+        let e = row_expr::over_row(&env, table, &sql_parser::parse_expr(text)?)?;
+        Ok(OverRow { e, zone: TimeZone::parse(zone).unwrap_or(TimeZone::UTC) })
+    }
+
+    fn context(&self) -> EvalContext {
+        EvalContext { time_zone: self.zone.clone(), ..EvalContext::default() }
+    }
+
+    /// What it is for a row.
+    fn value(&self, table: &TableInfo, stored: &[Datum], cx: &mut EvalContext) -> Result<Datum, SqlError> {
+        let columns = stored.iter().zip(&table.columns);
+        let local: Vec<_> = columns.map(|(d, c)| row::to_local(d.clone(), &c.field_type, &self.zone)).collect();
+        Ok(query::eval::eval_row(&self.e, &local, cx)?)
+    }
+}
+
+/// A generated column that is added.
+struct Computed {
+    offset: usize,
+    from: OverRow,
+}
+
+impl Computed {
+    fn of(domain: &Domain, job: &Job, table: &TableInfo) -> Result<Option<Computed>, SqlError> {
+        let Action::AddColumn { .. } = job.action else { return Ok(None) };
+        let column = table.columns.iter().find(|column| column.id == job.element_id);
+        let Some((column, generation)) = column.and_then(|c| Some((c, c.generated.as_ref()?))) else {
+            return Err(SqlError::InvalidDdlJob(format!(
+                "column {} of table '{}' is gone",
+                job.element_id, table.name
+            )));
+        };
+        let from = OverRow::of(domain, table, &generation.expr, &generation.zone)?;
+        Ok(Some(Computed { offset: column.offset, from }))
+    }
+
+    /// The column's value for a row, as it is stored.
+    fn value(&self, table: &TableInfo, stored: &[Datum], number: u64) -> Result<Datum, SqlError> {
+        let column = &table.columns[self.offset];
+        let ty = &column.field_type;
+        let d = self.from.value(table, stored, &mut self.from.context())?;
+        let cx = Context { column: column.name.as_str(), row: number, zone: &self.from.zone, no_zero_date: false };
+        let fitted = convert::convert(convert::as_written(d, self.from.e.ty(), ty), ty, &cx);
+        match fitted.problem {
+            None | Some(Problem::Note) => {}
+            Some(problem) => return Err(convert::error(&problem, &cx)),
+        }
+        if fitted.value.is_null() && ty.is_not_null() {
+            return Err(SqlError::ColumnCannotBeNull(column.name.original.clone()));
+        }
+        Ok(row::to_stored(fitted.value, ty, &self.from.zone))
+    }
+}
+
+/// A CHECK constraint over rows.
+struct Checked {
+    name: String,
+    condition: OverRow,
+}
+
+impl Checked {
+    fn of(domain: &Domain, job: &Job, table: &TableInfo) -> Result<Option<Checked>, SqlError> {
+        let Some(zone) = job.action.looks_through() else { return Ok(None) };
+        let gone = || SqlError::InvalidDdlJob(format!("check {} of table '{}' is gone", job.element_id, table.name));
+        let check = table.checks.iter().find(|check| check.id == job.element_id).ok_or_else(gone)?;
+        let condition = OverRow::of(domain, table, &check.expr, zone)?;
+        Ok(Some(Checked { name: check.name.original.clone(), condition }))
+    }
+
+    /// An error if a row is not as it has to be.
+    fn test(&self, table: &TableInfo, stored: &[Datum], cx: &mut EvalContext) -> Result<(), SqlError> {
+        let value = self.condition.value(table, stored, cx)?;
+        match query::value::truth(&value, cx)? {
+            Some(false) => Err(SqlError::CheckViolated(self.name.clone())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<'t> Target<'t> {
-    fn of(job: &Job, table: &'t TableInfo) -> Result<Target<'t>, SqlError> {
+    fn of(domain: &Domain, job: &Job, table: &'t TableInfo) -> Result<Target<'t>, SqlError> {
         let mut ids: Vec<i64> = job.new_indexes.iter().map(|index| index.id).collect();
         if let Action::AddIndex(_) = job.action {
             ids.push(job.element_id);
@@ -44,14 +143,16 @@ impl<'t> Target<'t> {
             table.indexes.iter().find(|index| index.id == *id).ok_or_else(gone)
         };
         let indexes = ids.iter().map(index).collect::<Result<_, _>>()?;
-        Ok(Target { table, indexes, rows: !job.new_columns.is_empty() })
+        let (computed, check) = (Computed::of(domain, job, table)?, Checked::of(domain, job, table)?);
+        let rows = !job.new_columns.is_empty() || computed.is_some();
+        Ok(Target { table, indexes, rows, computed, check })
     }
 }
 
 /// Fills what a job makes. On success the job says so, with an empty next key.
 pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Result<(), SqlError> {
     let job = whole.filling();
-    let target = Target::of(job, table)?;
+    let target = Target::of(domain, job, table)?;
     let (start, end) = codec::table::record_range(table.physical_id());
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     let mut rows = job.row_count;
@@ -111,11 +212,20 @@ async fn fill_batch(
 ) -> Result<(usize, Option<Vec<u8>>), SqlError> {
     let kv = domain.kv();
     let snapshot = kv.snapshot(kv.timestamp().await?);
-    let pairs = snapshot.scan(start, end, BATCH_ROWS, false, true).await?;
+    let pairs = snapshot.scan(start, end, BATCH_ROWS, false, target.check.is_none()).await?;
     let more = (pairs.len() == BATCH_ROWS).then(|| pairs.last().map(|(key, _)| key.clone())).flatten();
     let read = pairs.len();
     if read == 0 {
         return Ok((0, None));
+    }
+    if let Some(check) = &target.check {
+        let decoder = row::full_decoder(target.table);
+        let mut cx = check.condition.context();
+        for (key, value) in &pairs {
+            let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
+            check.test(target.table, &decoder.decode(value, &handle).map_err(row::damaged)?, &mut cx)?;
+        }
+        return Ok((read, more));
     }
     let keys: Vec<_> = pairs.into_iter().map(|(key, _)| key).collect();
     let mut txn = kv.begin(TxnOptions::pessimistic()).await?;
@@ -150,7 +260,10 @@ async fn add_missing(
         let Some(value) = value else { continue };
         let handle = codec::table::decode_handle(key).map_err(row::damaged)?;
         let stored = decoder.decode(&value, &handle).map_err(row::damaged)?;
-        let row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
+        let mut row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
+        if let Some(computed) = &target.computed {
+            row.to_mut()[computed.offset] = computed.value(table, &stored, number)?;
+        }
         if target.rows && *row != *stored {
             txn.put(key.clone(), row::encode_row(table, &row)?)?;
         }

@@ -8,7 +8,8 @@ use codec::types::{Collation, FieldType, TypeCode, UNSPECIFIED_LENGTH, flags};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{
-    ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind, is_virtual_database,
+    CheckInfo, ColumnDefault, ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo, TableKind,
+    is_virtual_database,
 };
 use sql_context::vars::ClusteredIndex;
 use sql_parser::{
@@ -29,6 +30,9 @@ const INDEX_COLUMNS_MAX: usize = 16;
 const KEY_BYTES_MAX: u32 = 3072;
 /// Characters of a comment on a table, and on a column or index.
 const COMMENT_CHARS_MAX: usize = 2048;
+
+/// What virtual generated columns cannot be.
+const VIRTUAL_PRIMARY: &str = "Defining a virtual generated column as primary key";
 
 /// What every primary key's index is called.
 pub(super) const PRIMARY: &str = "PRIMARY";
@@ -333,7 +337,14 @@ pub(super) fn column(def: &ColumnDef, table: Collation, zone: &TimeZone) -> Resu
         return Err(SqlError::NotSupported(refused.clone()));
     }
     if def.generated.is_some() {
-        return Err(SqlError::NotSupported(format!("generated column '{}'", def.name)));
+        let given = [
+            (def.default.is_some(), "DEFAULT"),
+            (def.auto_increment, "AUTO_INCREMENT"),
+            (def.on_update_now.is_some(), "ON UPDATE"),
+        ];
+        if let Some((_, what)) = given.into_iter().find(|(given, _)| *given) {
+            return Err(SqlError::WrongUsage(what.to_owned(), "generated column".to_owned()));
+        }
     }
     if def.auto_random.is_some() {
         return Err(SqlError::NotSupported("AUTO_RANDOM".into()));
@@ -364,7 +375,7 @@ pub(super) fn column(def: &ColumnDef, table: Collation, zone: &TimeZone) -> Resu
         Some(default) => column_default(&def.name, &ty, default, zone)?,
         None => ColumnDefault::None,
     };
-    if default == ColumnDefault::None && ty.is_not_null() && !def.auto_increment {
+    if default == ColumnDefault::None && ty.is_not_null() && !def.auto_increment && def.generated.is_none() {
         ty.flags |= flags::NO_DEFAULT_VALUE;
     }
     let comment = def.comment.clone().unwrap_or_default();
@@ -377,6 +388,8 @@ pub(super) fn column(def: &ColumnDef, table: Collation, zone: &TimeZone) -> Resu
         default,
         origin_default: None,
         on_update_now: def.on_update_now.is_some(),
+        // Who knows the whole table fills this in.
+        generated: def.generated.as_ref().map(|_| Box::default()),
         state: SchemaState::Public,
         comment,
         converts: None,
@@ -497,6 +510,9 @@ fn add_index(
         for part in &def.columns {
             let IndexTarget::Column(name) = &part.target else { continue };
             let nullable = columns.and_then(|defs| defs.iter().find(|def| def.name.eq_ignore_ascii_case(name)));
+            if nullable.and_then(|def| def.generated.as_ref()).is_some_and(|generated| !generated.stored) {
+                return Err(SqlError::UnsupportedOnGenerated(VIRTUAL_PRIMARY.to_owned()));
+            }
             if nullable.is_some_and(|def| def.nullable == Some(true)) {
                 return Err(SqlError::PrimaryCantHaveNull);
             }
@@ -505,7 +521,8 @@ fn add_index(
                     return Err(SqlError::InvalidDefault(column.name.original.clone()));
                 }
                 column.field_type.flags |= flags::NOT_NULL | flags::PRI_KEY;
-                if column.default == ColumnDefault::None && !column.field_type.has(flags::AUTO_INCREMENT) {
+                let given = column.field_type.has(flags::AUTO_INCREMENT) || column.is_generated();
+                if column.default == ColumnDefault::None && !given {
                     column.field_type.flags |= flags::NO_DEFAULT_VALUE;
                 }
             }
@@ -587,6 +604,11 @@ pub(super) fn index(table: &TableInfo, def: &IndexDef) -> Result<IndexInfo, SqlE
             .iter()
             .find(|column| column.name.matches(name) && column.state == SchemaState::Public)
             .ok_or_else(|| SqlError::KeyColumnMissing(name.clone()))?;
+        if primary
+            && column.generated.as_ref().is_some_and(|generation| !generation.stored && !generation.expr.is_empty())
+        {
+            return Err(SqlError::UnsupportedOnGenerated(VIRTUAL_PRIMARY.to_owned()));
+        }
         if columns.iter().any(|held| held.name == column.name) {
             return Err(SqlError::DuplicateColumn(column.name.original.clone()));
         }
@@ -709,6 +731,23 @@ pub(super) fn change_takes(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo
         true => Takes::Nothing,
         false => Takes::Conversion,
     };
+    if let Some(reader) = table.columns.iter().find(|column| column.reads(old.name.as_str()))
+        && (takes == Takes::Conversion || old.field_type.collation != new.field_type.collation)
+    {
+        return Err(SqlError::UnsupportedModifyColumn(format!(
+            "generated column '{}' is computed from it",
+            reader.name
+        )));
+    }
+    let compares_alike = old.field_type.collation == new.field_type.collation;
+    if let Some(check) = table.checks.iter().find(|check| check.uses(old.name.as_str()))
+        && (takes == Takes::Conversion || !compares_alike)
+    {
+        return Err(SqlError::UnsupportedModifyColumn(format!(
+            "the column is used by check constraint '{}'",
+            check.name
+        )));
+    }
     let clustered = table.is_clustered() && table.primary_key().iter().any(|key| key.id == old.id);
     if takes == Takes::Conversion && clustered {
         return Err(SqlError::UnsupportedModifyColumn(
@@ -805,6 +844,13 @@ pub(super) fn like(model: &TableInfo, name: &str) -> TableInfo {
     table.auto_inc_start = 0;
     table.columns.retain(ColumnInfo::is_public);
     table.indexes.retain(|index| index.is_public());
+    // Names are the database's: those of the copy are its own.
+    let checks = std::mem::take(&mut table.checks);
+    table.checks.clear();
+    for check in checks.into_iter().filter(|check| check.state == SchemaState::Public) {
+        let name = Name::new(table.next_check_name());
+        table.checks.push(CheckInfo { name, pending: false, ..check });
+    }
     for column in &mut table.columns {
         column.origin_default = None;
     }

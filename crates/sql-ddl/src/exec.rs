@@ -295,6 +295,7 @@ impl Statement<'_> {
         let zone = &self.eval.time_zone;
         let mut table = build::table(create, collation(&database.info.collate), zone, self.clustered_index)?;
         self.check_primary_key(&table)?;
+        self.define_over_columns(&database, &mut table, create)?;
         table.policy = match &create.options.placement {
             Some(policy) => self.policy_ref(policy)?,
             None => database.info.policy.clone(),

@@ -4,7 +4,8 @@ use codec::types::flags;
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
 use sql_catalog::{
-    ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState, TableInfo,
+    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState,
+    TableInfo,
 };
 
 /// Where a column goes.
@@ -102,6 +103,27 @@ pub enum Action {
     DropIndex {
         /// Its name.
         name: String,
+    },
+    /// ADD CHECK. The id is given when the change starts.
+    AddCheck {
+        /// The constraint.
+        check: Box<CheckInfo>,
+        /// The zone in which rows that are there are looked through.
+        zone: String,
+    },
+    /// DROP CHECK.
+    DropCheck {
+        /// Its name.
+        name: String,
+    },
+    /// ALTER CHECK … [NOT] ENFORCED.
+    EnforceCheck {
+        /// Its name.
+        name: String,
+        /// Not NOT ENFORCED.
+        enforced: bool,
+        /// As of [`Action::AddCheck`].
+        zone: String,
     },
     /// RENAME INDEX.
     RenameIndex {
@@ -243,6 +265,9 @@ impl Action {
             Action::AddIndex(_) => "add index",
             Action::DropIndex { name } if name.eq_ignore_ascii_case("primary") => "drop primary key",
             Action::DropIndex { .. } => "drop index",
+            Action::AddCheck { .. } => "add check constraint",
+            Action::DropCheck { .. } => "drop check constraint",
+            Action::EnforceCheck { .. } => "alter check constraint",
             Action::RenameIndex { .. } => "rename index",
             Action::IndexVisibility { .. } => "alter index visibility",
             Action::TableOptions { auto_increment: Some(_), .. } => "rebase auto_increment ID",
@@ -262,6 +287,15 @@ impl Action {
             Action::ModifyColumn(change) => change.gives_auto_increment(),
             Action::ConvertColumns(convert) => convert.columns.iter().any(ColumnChange::gives_auto_increment),
             _ => false,
+        }
+    }
+
+    /// The zone in which it looks through the rows that are there, if it does.
+    pub fn looks_through(&self) -> Option<&str> {
+        match self {
+            Action::AddCheck { check, zone } if check.enforced => Some(zone),
+            Action::EnforceCheck { enforced: true, zone, .. } => Some(zone),
+            _ => None,
         }
     }
 
@@ -363,7 +397,7 @@ pub struct Job {
     /// The statement.
     #[serde(default)]
     pub query: String,
-    /// The column or index that it adds or removes, once it has an id.
+    /// The column, index or constraint that it adds or removes, once it has an id.
     #[serde(default)]
     pub element_id: i64,
     /// Rows that the filling of an index has seen.
@@ -381,7 +415,7 @@ pub struct Job {
     /// Indexes that are no longer used: their entries go when the job is over.
     #[serde(default)]
     pub unused_indexes: Vec<i64>,
-    /// Indexes that other changes of the same statement drop, in lower case: their names are free.
+    /// Indexes and constraints that other changes of the same statement drop, in lower case: their names are free.
     #[serde(default)]
     pub freed_names: Vec<String>,
     /// The changes of [`Action::Several`], each with its own state.

@@ -8,7 +8,7 @@
 //! 3. `worker`: a step as a transaction; `backfill`: filling indexes and columns;
 //! 4. [`domain`]: a server's lease, its schema and its acknowledgements; [`coordinator`]: the keys for it;
 //! 5. `owner`: the election, and the owner's work; `queue`: jobs as statements see them; [`gc`]: old versions;
-//! 6. `build`, `default`, `exec`, `alter`, `views`: from statements to jobs; `temporary`: what needs none;
+//! 6. `build`, `default`, `constraints`, `exec`, `alter`, `views`: from statements to jobs; `temporary`: what needs none;
 //! 7. [`placement`]: policies as PD's rules.
 //!
 //! [`check`] compares a table with its indexes, for ADMIN CHECK TABLE; [`analyze`] learns how its values are distributed.
@@ -32,6 +32,7 @@ mod alter;
 mod auto_analyze;
 mod backfill;
 mod build;
+mod constraints;
 mod default;
 mod exec;
 pub mod gc;

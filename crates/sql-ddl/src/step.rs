@@ -11,12 +11,15 @@
 //!   DROP INDEX    public → write only → delete only → none
 //!   ADD COLUMN    none → write only → public
 //!                 a row without the column reads as its origin default, so nothing has to be filled in or removed.
+//!                 A generated one: none → write only → write reorg → public, filled in under write reorg.
 //!   DROP COLUMN   public → write only → none
+//!   ADD CHECK     none → write reorg → public
+//!                 every server refuses rows that violate it before those that are there are looked through.
 //!   conversion of columns: see [`columns`]; several changes in one: see [`several`]
 //!   all others    one step: both forms can be used side by side
 //! ```
 //!
-//! A failed or cancelled ADD INDEX goes back: delete only → none.
+//! A failed or cancelled ADD INDEX goes back: delete only → none. A check that rows violate goes, or is NOT ENFORCED again.
 //!
 //! [`advance`] makes one step on a table that the caller read and will write in the same transaction. The caller gives
 //! every step its own schema version.
@@ -28,6 +31,7 @@ use sql_catalog::{ColumnInfo, Name, SchemaState, TableInfo};
 use super::build;
 use super::job::{Action, ColumnChange, Job, JobState, Position};
 
+mod checks;
 pub mod columns;
 pub mod several;
 
@@ -128,13 +132,14 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
                 table.columns.push(column);
                 Ok(Next::Step)
             }
-            _ => {
+            SchemaState::WriteOnly if column.is_generated() => {
                 let at = column_at(table, job.element_id)?;
-                table.columns[at].state = SchemaState::Public;
-                place(table, job.element_id, position);
-                job.schema_state = SchemaState::Public;
-                Ok(Next::Done)
+                table.columns[at].state = SchemaState::WriteReorg;
+                job.schema_state = SchemaState::WriteReorg;
+                Ok(Next::Step)
             }
+            SchemaState::WriteReorg => Ok(Next::Fill),
+            _ => show_column(table, job, position),
         },
         Action::DropColumn { name } => match job.schema_state {
             SchemaState::None => {
@@ -166,6 +171,9 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
                 Ok(Next::Done)
             }
         },
+        Action::AddCheck { .. } | Action::DropCheck { .. } | Action::EnforceCheck { .. } => {
+            checks::advance(table, job, &action)
+        }
         Action::ModifyColumn(change) => modify(table, job, change),
         Action::ConvertColumns(convert) => columns::advance(table, job, convert),
         Action::Several { moves } => several::advance(table, job, moves),
@@ -215,10 +223,25 @@ pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     if let Action::ConvertColumns(convert) = job.action.clone() {
         return columns::switch(table, job, &convert);
     }
+    if job.action.looks_through().is_some() {
+        return checks::looked_through(table, job);
+    }
+    if let Action::AddColumn { position, .. } = job.action.clone() {
+        return show_column(table, job, &position);
+    }
     job.schema_state = set_index(table, job.element_id, SchemaState::Public)?;
     if let Some(index) = table.indexes.iter().find(|index| index.id == job.element_id).cloned() {
         build::mark_key_columns(table, &index);
     }
+    Ok(Next::Done)
+}
+
+/// A column that was added is there.
+fn show_column(table: &mut TableInfo, job: &mut Job, position: &Position) -> Result<Next, SqlError> {
+    let at = column_at(table, job.element_id)?;
+    table.columns[at].state = SchemaState::Public;
+    place(table, job.element_id, position);
+    job.schema_state = SchemaState::Public;
     Ok(Next::Done)
 }
 
@@ -251,13 +274,14 @@ fn can_be_undone(action: &Action) -> bool {
     matches!(
         action,
         Action::AddIndex(_) | Action::AddColumn { .. } | Action::ConvertColumns(_) | Action::Several { .. }
-    )
+    ) || action.looks_through().is_some()
 }
 
 fn roll_back(table: &mut TableInfo, job: &mut Job, action: &Action) -> Result<Next, SqlError> {
     match action {
         Action::ConvertColumns(_) => columns::roll_back(table, job),
         Action::Several { .. } => several::roll_back(table, job),
+        Action::AddCheck { .. } | Action::EnforceCheck { .. } => checks::roll_back(table, job),
         Action::AddColumn { .. } => {
             // Nobody has seen the column; what was stored in it was its default.
             table.columns.retain(|column| column.id != job.element_id);
@@ -286,6 +310,8 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
     if table.public_columns().count() == 1 {
         return Err(SqlError::CantRemoveAllColumns);
     }
+    checks::refuse_if_used(table, name)?;
+    refuse_if_read(table, name)?;
     let in_primary = table.primary_key().iter().any(|key| key.id == column.id);
     // An index that the same statement drops is no longer public.
     let in_index = table.public_indexes().any(|index| index.columns.iter().any(|part| part.name == column.name));
@@ -298,6 +324,14 @@ pub(super) fn check_drop_column(table: &TableInfo, name: &str) -> Result<(), Sql
     Ok(())
 }
 
+/// Refuses to drop or rename a column that others are computed from.
+fn refuse_if_read(table: &TableInfo, name: &str) -> Result<(), SqlError> {
+    match table.columns.iter().any(|column| column.is_public() && column.reads(name)) {
+        true => Err(SqlError::DependentGenerated(name.to_owned())),
+        false => Ok(()),
+    }
+}
+
 /// A column's new definition, under which rows read the same.
 fn modify(table: &mut TableInfo, job: &mut Job, change: &ColumnChange) -> Result<Next, SqlError> {
     if job.schema_state == SchemaState::Public {
@@ -308,6 +342,10 @@ fn modify(table: &mut TableInfo, job: &mut Job, change: &ColumnChange) -> Result
     let old = table.column(name).cloned().ok_or_else(|| unknown_column(name, table))?;
     if old.name != column.name && table.any_column(column.name.as_str()).is_some() {
         return Err(SqlError::DuplicateColumn(column.name.original.clone()));
+    }
+    if old.name != column.name {
+        checks::refuse_if_used(table, name)?;
+        refuse_if_read(table, name)?;
     }
     if build::change_takes(table, &old, column)? != build::Takes::Nothing {
         return Err(SqlError::UnsupportedModifyColumn(format!("column {name} has changed meanwhile")));

@@ -32,7 +32,8 @@ pub(super) fn execute(
         Ddl::CreateTable(create) if create.temporary => {
             let database = statement.database_of(&create.table)?;
             let zone = &statement.eval.time_zone;
-            let table = build::table(create, collation(&database.info.collate), zone, statement.clustered_index)?;
+            let mut table = build::table(create, collation(&database.info.collate), zone, statement.clustered_index)?;
+            statement.define_over_columns(&database, &mut table, create)?;
             if create.options.placement.is_some() {
                 return Err(SqlError::NotSupported("a placement policy of a temporary table".into()));
             }

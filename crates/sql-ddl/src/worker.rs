@@ -578,7 +578,7 @@ impl Step<'_, '_> {
             return Err(SqlError::DroppedTooLongAgo(name));
         };
         let DroppedTable { info: mut table, counters, .. } = *dropped;
-        table.name = Name::new(name);
+        table.rename(Name::new(name));
         self.check_table_name(database, &table.name, 0).await?;
         table.auto_id_schema_id = database;
         for (kind, counter) in AutoIdKind::ALL.into_iter().zip(counters).filter(|(_, counter)| *counter > 0) {
@@ -637,7 +637,7 @@ impl Step<'_, '_> {
             self.database(rename.to_database).await?;
             let name = Name::new(rename.name.clone());
             self.check_table_name(rename.to_database, &name, table.id).await?;
-            table.name = name;
+            table.rename(name);
             table.revision = self.meta.schema_version().await? + 1;
             table.update_ts = self.meta.start_ts();
             if rename.from_database != rename.to_database {

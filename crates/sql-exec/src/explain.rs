@@ -100,6 +100,7 @@ fn plan(ctx: &mut ExecContext<'_>, explain: &Explain) -> Result<Shown, SqlError>
             let tree = dml::tree(other);
             let tree = tree.ok_or_else(|| SqlError::NotSupported("EXPLAIN of this statement".into()))?;
             let (plan, _) = dml::plan(ctx, tree, false)?;
+            plan.warnings.iter().for_each(|warning| ctx.warn(warning));
             of_plan(ctx, &plan.physical, Some(&plan.action))
         }
     };

@@ -69,6 +69,8 @@ pub(crate) struct ChangePlan {
     pub(crate) action: Action,
     /// Tables that lock clauses of its subqueries lock.
     pub(crate) locked: Vec<Arc<TableInfo>>,
+    /// Hints that are not followed.
+    pub(crate) warnings: Vec<SqlError>,
 }
 
 /// A statement with all that its run needs: ready for operators.

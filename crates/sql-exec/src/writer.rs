@@ -23,8 +23,6 @@ use sql_context::Duplicates;
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
     table: Arc<TableInfo>,
-    /// What the keys of its rows begin with.
-    at: PhysicalTableId,
     zone: TimeZone,
     /// Keys to be locked when the statement ends.
     keys: Vec<Vec<u8>>,
@@ -37,8 +35,17 @@ pub(crate) struct Writer {
 impl Writer {
     /// For a table.
     pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
-        let at = table.physical_id();
-        Writer { table, at, zone, keys: Vec::new(), duplicates: Duplicates::default(), changes: RowChanges::default() }
+        Writer { table, zone, keys: Vec::new(), duplicates: Duplicates::default(), changes: RowChanges::default() }
+    }
+
+    /// Where a row belongs: what the keys of it and of its index entries begin with.
+    fn home(&self, _: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        Ok(self.table.physical_id())
+    }
+
+    /// The key of a row.
+    pub(crate) fn record_key(&self, row: &[Datum], handle: &Handle) -> Result<Vec<u8>, SqlError> {
+        Ok(table::record_key(self.home(row)?, handle))
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
@@ -102,7 +109,7 @@ impl Writer {
         if !row.iter().zip(&self.table.columns).any(twice) {
             return Ok(());
         }
-        let key = table::record_key(self.at, handle);
+        let key = self.record_key(row, handle)?;
         if let Some(value) = self.current(txn, &[key], wait).await?.pop().flatten() {
             let stored = row::full_decoder(&self.table).decode(&value, handle).map_err(row::damaged)?;
             for ((d, stored), column) in row.iter_mut().zip(stored).zip(&self.table.columns) {
@@ -125,14 +132,15 @@ impl Writer {
         self.changes.add(RowChanges { added: 1, touched: 1 });
         let table = self.table.clone();
         let row = &*self.to_be_stored(&table, row)?;
-        let key = table::record_key(self.at, handle);
+        let at = self.home(row)?;
+        let key = table::record_key(at, handle);
         let value = row::encode_row(&table, row)?;
         if fresh {
             txn.put(key, value)?;
         } else {
             self.insert_key(txn, key, value, None, row)?;
         }
-        for (index, how, entry) in row::entries(&table, self.at, row, handle)? {
+        for (index, how, entry) in row::entries(&table, at, row, handle)? {
             if how == IndexMaintenance::Full {
                 self.insert_entry(txn, index, entry, row)?;
             }
@@ -160,10 +168,11 @@ impl Writer {
         let table = self.table.clone();
         let row = &*row::as_converted(&table, row);
         check_not_switching(&table)?;
-        let key = table::record_key(self.at, handle);
+        let at = self.home(row)?;
+        let key = table::record_key(at, handle);
         self.keys.push(key.clone());
         txn.delete(key)?;
-        for (_, _, entry) in row::entries(&table, self.at, row, handle)? {
+        for (_, _, entry) in row::entries(&table, at, row, handle)? {
             if entry.distinct {
                 self.keys.push(entry.key.clone());
             }
@@ -179,18 +188,19 @@ impl Writer {
         (old, handle): (&[Datum], &Handle),
         (new, new_handle): (&[Datum], &Handle),
     ) -> Result<(), SqlError> {
-        if handle != new_handle {
+        let at = self.home(new)?;
+        if handle != new_handle || self.home(old)? != at {
             self.remove(txn, old, handle)?;
             return self.insert(txn, new, new_handle, false);
         }
         self.changes.add(RowChanges { added: 0, touched: 1 });
         let table = self.table.clone();
         let (old, new) = (&*row::as_converted(&table, old), &*self.to_be_stored(&table, new)?);
-        let key = table::record_key(self.at, handle);
+        let key = table::record_key(at, handle);
         self.keys.push(key.clone());
         txn.put(key, row::encode_row(&table, new)?)?;
-        let before = row::entries(&table, self.at, old, handle)?;
-        let after = row::entries(&table, self.at, new, handle)?;
+        let before = row::entries(&table, at, old, handle)?;
+        let after = row::entries(&table, at, new, handle)?;
         for ((index, how, old_entry), (_, _, new_entry)) in before.into_iter().zip(after) {
             let moved = old_entry.key != new_entry.key;
             if !moved && old_entry.value == new_entry.value && index.is_public() {
@@ -245,7 +255,7 @@ impl Writer {
         if rows.bytes() + txn.bytes() <= rows.limit() {
             return Ok(());
         }
-        let (start, end) = table::table_range(self.at);
+        let (start, end) = table::table_range(self.table.physical_id());
         match rows.bytes_with(&start, &end, txn.iter_buffer(&start, &end)) > rows.limit() {
             true => Err(SqlError::TableFull(self.table.name.original.clone())),
             false => Ok(()),
@@ -308,11 +318,12 @@ impl Writer {
         fresh: bool,
     ) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
         let row = &*row::as_converted(&self.table, row);
+        let at = self.home(row)?;
         let mut keys = Vec::new();
         if !fresh {
-            keys.push((table::record_key(self.at, handle), None));
+            keys.push((table::record_key(at, handle), None));
         }
-        for (index, how, entry) in row::entries(&self.table, self.at, row, handle)? {
+        for (index, how, entry) in row::entries(&self.table, at, row, handle)? {
             if how == IndexMaintenance::Full && entry.distinct {
                 keys.push((entry.key, Some(index)));
             }

@@ -187,6 +187,7 @@ impl StatementParser<'_> {
         if constraint.iter().any(|w| self.is(w)) {
             match self.constraint()? {
                 TableElement::Index(index) => actions.push(AlterAction::AddIndex(index)),
+                TableElement::Check(check) => actions.push(AlterAction::AddCheck(check)),
                 TableElement::Refused(what) => actions.push(AlterAction::Refused(format!("ADD {what}"))),
                 TableElement::Column(_) => return self.unexpected(),
             }
@@ -204,6 +205,7 @@ impl StatementParser<'_> {
                 actions.push(match element {
                     TableElement::Column(column) => AlterAction::AddColumn { if_not_exists, column, position: None },
                     TableElement::Index(index) => AlterAction::AddIndex(index),
+                    TableElement::Check(check) => AlterAction::AddCheck(check),
                     TableElement::Refused(what) => AlterAction::Refused(format!("ADD {what}")),
                 });
             }
@@ -224,7 +226,13 @@ impl StatementParser<'_> {
             let if_exists = self.if_exists()?;
             return Ok(AlterAction::DropIndex { if_exists, name: self.name()? });
         }
-        if let Some(what) = self.eat_any(&["FOREIGN KEY", "CHECK", "CONSTRAINT", "PARTITION", "STATS_EXTENDED"]) {
+        if self.eat("CHECK") {
+            return Ok(AlterAction::DropCheck(self.name()?));
+        }
+        if self.eat("CONSTRAINT") {
+            return Ok(AlterAction::DropConstraint(self.name()?));
+        }
+        if let Some(what) = self.eat_any(&["FOREIGN KEY", "PARTITION", "STATS_EXTENDED"]) {
             self.if_exists()?;
             self.comma_separated(|s| s.name())?;
             return Ok(AlterAction::Refused(format!("DROP {what}")));
@@ -263,10 +271,11 @@ impl StatementParser<'_> {
             return Ok(AlterAction::AlterIndexVisibility { name, invisible });
         }
         if let Some(what) = self.eat_any(&["CHECK", "CONSTRAINT"]) {
-            self.name()?;
-            self.eat("NOT");
-            self.expect("ENFORCED")?;
-            return Ok(AlterAction::Refused(format!("ALTER {what}")));
+            let name = self.name()?;
+            return match self.enforced()? {
+                Some(enforced) => Ok(AlterAction::AlterCheck { name, enforced, constraint: what == "CONSTRAINT" }),
+                None => self.unexpected(),
+            };
         }
         self.eat("COLUMN");
         let name = self.column_name()?;

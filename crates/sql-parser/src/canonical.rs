@@ -64,6 +64,13 @@ pub fn query_text(
     Ok(printer.out)
 }
 
+/// The text of an expression.
+pub fn expr_text(e: &Expr, names: &dyn Names) -> Result<String, SqlError> {
+    let mut printer = Printer { out: String::new(), names, items: None, hidden: None };
+    printer.expr(e)?;
+    Ok(printer.out)
+}
+
 /// A name in backquotes.
 pub fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))

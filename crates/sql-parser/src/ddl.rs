@@ -5,15 +5,16 @@ use sql_base::SqlError;
 
 use super::ast::{Expr, Literal, UnaryOp};
 use super::{
-    Algorithm, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Dropped, Generated,
-    IndexDef, IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement, StatementParser,
-    TableOptions, TypeKind, ViewMode,
+    Algorithm, CheckDef, Clustered, ColumnDef, ColumnType, CreateTable, DatabaseOptions, Ddl, DefaultValue, Dropped,
+    Generated, IndexDef, IndexKind, IndexPart, IndexTarget, Parsed, PlacementOption, PolicyRef, Statement,
+    StatementParser, TableOptions, TypeKind, ViewMode,
 };
 
 /// A column, or something else in the parenthesis of `CREATE TABLE`.
 pub(super) enum TableElement {
     Column(ColumnDef),
     Index(IndexDef),
+    Check(CheckDef),
     Refused(String),
 }
 
@@ -325,6 +326,7 @@ impl StatementParser<'_> {
             table,
             columns: Vec::new(),
             indexes: Vec::new(),
+            checks: Vec::new(),
             refused: Vec::new(),
             options: self.table_options()?,
         };
@@ -333,6 +335,7 @@ impl StatementParser<'_> {
             match element {
                 TableElement::Column(c) => create.columns.push(c),
                 TableElement::Index(i) => create.indexes.push(i),
+                TableElement::Check(check) => create.checks.push(check),
                 TableElement::Refused(what) => create.refused.push(what),
             }
         }
@@ -373,10 +376,7 @@ impl StatementParser<'_> {
             return Ok(TableElement::Refused("FOREIGN KEY".into()));
         }
         if self.eat("CHECK") {
-            self.skip_parenthesized()?;
-            self.eat("NOT");
-            self.eat("ENFORCED");
-            return Ok(TableElement::Refused("CHECK".into()));
+            return Ok(TableElement::Check(self.check_body(constraint, None)?));
         }
         let kind = if self.eat("PRIMARY") {
             self.expect("KEY")?;
@@ -405,6 +405,20 @@ impl StatementParser<'_> {
         let mut index = self.index_body(kind, name)?;
         index.if_not_exists = if_not_exists;
         Ok(TableElement::Index(index))
+    }
+
+    /// `(expr) [[NOT] ENFORCED]`.
+    fn check_body(&mut self, name: Option<String>, column: Option<String>) -> Parsed<CheckDef> {
+        let expr = self.parenthesized(|s| s.expr())?;
+        Ok(CheckDef { name, expr, enforced: self.enforced()?.unwrap_or(true), column })
+    }
+
+    /// `ENFORCED`, `NOT ENFORCED`, if it is said.
+    pub(super) fn enforced(&mut self) -> Parsed<Option<bool>> {
+        if self.eat("NOT ENFORCED") {
+            return Ok(Some(false));
+        }
+        Ok(self.eat("ENFORCED").then_some(true))
     }
 
     /// `USING BTREE`: there is one kind of index.
@@ -616,6 +630,7 @@ impl StatementParser<'_> {
             unique: serial,
             comment: None,
             generated: None,
+            checks: Vec::new(),
             refused: Vec::new(),
         };
         while self.column_attribute(&mut column)? {}
@@ -683,14 +698,11 @@ impl StatementParser<'_> {
             // MySQL parses and ignores the column form; we don't pretend.
             column.refused.push("REFERENCES".into());
         } else if self.is("CHECK") || self.is("CONSTRAINT") {
-            if self.eat("CONSTRAINT") && !self.is("CHECK") {
-                self.name()?;
-            }
+            let named = self.eat("CONSTRAINT") && !self.is("CHECK");
+            let name = if named { Some(self.name()?) } else { None };
             self.expect("CHECK")?;
-            self.skip_parenthesized()?;
-            self.eat("NOT");
-            self.eat("ENFORCED");
-            column.refused.push("CHECK".into());
+            let check = self.check_body(name, Some(column.name.clone()))?;
+            column.checks.push(check);
         } else {
             return Ok(false);
         }

@@ -87,7 +87,8 @@ impl StatementParser<'_> {
         self.eat("LOW_PRIORITY");
         let ignore = self.eat("IGNORE");
         let update = if self.update_has_comma_list() { self.update_of_list()? } else { self.p.update()? };
-        Ok(Statement::Update(Box::new(Update { ignore, ..update })))
+        let hints = std::mem::take(&mut self.change_hints);
+        Ok(Statement::Update(Box::new(Update { hints, ignore, ..update })))
     }
 
     /// Is there a comma between the tables and `SET`?
@@ -119,7 +120,8 @@ impl StatementParser<'_> {
         let assignments = self.comma_separated(|s| s.p.assignment())?;
         let selection = if self.eat("WHERE") { Some(self.expr()?) } else { None };
         let (order_by, limit) = (Vec::new(), None);
-        Ok(Update { with: None, ignore: false, table, assignments, selection, order_by, limit })
+        let hints = Vec::new();
+        Ok(Update { with: None, hints, ignore: false, table, assignments, selection, order_by, limit })
     }
 
     /// After `DELETE`.
@@ -128,7 +130,7 @@ impl StatementParser<'_> {
         self.eat("QUICK");
         let ignore = self.eat("IGNORE");
         let mut delete = self.p.delete()?;
-        delete.ignore = ignore;
+        (delete.hints, delete.ignore) = (std::mem::take(&mut self.change_hints), ignore);
         Ok(Statement::Delete(Box::new(delete)))
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Hint {
     pub(crate) verb: usize,
     /// The verb is SELECT.
     pub(crate) of_query: bool,
+    /// The verb is UPDATE or DELETE.
+    pub(crate) of_change: bool,
     /// Names, with what is in their parentheses.
     pub(crate) calls: Vec<(String, String)>,
 }
@@ -218,7 +220,9 @@ impl Lexer<'_> {
             && HINTED.contains(&verb.keyword)
         {
             let calls = hint_calls(&String::from_utf8_lossy(text));
-            let (of_query, verb) = (verb.keyword == Keyword::SELECT, span.start.column as usize - 1);
+            let of_query = verb.keyword == Keyword::SELECT;
+            let of_change = matches!(verb.keyword, Keyword::UPDATE | Keyword::DELETE);
+            let verb = span.start.column as usize - 1;
             if of_query {
                 // The grammar keeps those for the planner in the tree of the block they are of: one comment each.
                 let of_planner = |call: &&(String, String)| super::is_planner_hint(&call.0);
@@ -228,7 +232,7 @@ impl Lexer<'_> {
                     self.tokens.push(TokenWithSpan::at(Token::Whitespace(comment), at, at));
                 }
             }
-            self.hints.push(Hint { offset: start, verb, of_query, calls });
+            self.hints.push(Hint { offset: start, verb, of_query, of_change, calls });
         }
     }
 

@@ -304,6 +304,8 @@ struct StatementParser<'a> {
     view: bool,
     /// and says this of what may be written through it.
     check_option: Option<bool>,
+    /// Hints of an UPDATE or DELETE for the planner.
+    change_hints: Vec<Hint>,
     /// What was read and will not be heeded.
     warnings: Vec<SqlError>,
 }
@@ -317,6 +319,7 @@ impl<'a> StatementParser<'a> {
             depth: 0,
             view: false,
             check_option: None,
+            change_hints: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -371,6 +374,9 @@ impl<'a> StatementParser<'a> {
                     }
                     // The planner reads these in the tree.
                     _ if hint.of_query && is_planner_hint(name) => {}
+                    _ if hint.of_change && is_planner_hint(name) => {
+                        self.change_hints.push(Hint { name: name.clone(), argument: argument.clone() });
+                    }
                     _ => self.warnings.push(SqlError::HintIgnored(name.clone())),
                 }
             }

@@ -2,19 +2,20 @@
 //!
 //! ```text
 //!   rows        the query's, those of VALUES, or rows of tables that are found and locked
-//!   -> values   what is set, fitted into the columns; defaults of columns that nobody names
-//!   -> checks   NOT NULL, CHECK OPTION of views
-//!   -> conflict what becomes of a row whose primary or unique key is taken
-//!   -> write    the row, and its entries in the indexes of the table
+//!   -> steps    what is set, each fitted into its column; defaults; what has to be true ([`Step`])
+//!   -> conflict what becomes of a row whose primary or unique key is taken: perhaps it goes, or takes steps of its own
+//!   -> write    the row, and its entries in the indexes of the table, where the row belongs
 //! ```
 //!
-//! The rows are a [`crate::plan::Plan`] beside this. Nothing here holds values of a run: parameters and subqueries stay
-//! parameters, so that a kept plan serves again. Not here: the steps themselves (`sql-exec`).
+//! New rows, rows that are in their way and rows that are updated take steps of the same kind: the executor carries them out,
+//! EXPLAIN shows them. The rows are a [`crate::plan::Plan`] beside this. Nothing here holds values of a run: parameters and
+//! subqueries stay parameters, so that a kept plan serves again. Not here: how the steps are done (`sql-exec`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use query::expr::Expr;
+use sql_base::SqlError;
 use sql_catalog::{ColumnInfo, TableInfo};
 
 use crate::plan::{ColId, Columns, Logical, Plan, Shared, Subquery};
@@ -32,14 +33,25 @@ pub struct Target {
     pub ids: Vec<ColId>,
     /// Number of the row's handle.
     pub handle: ColId,
+    /// What its rows go through; nothing where they are removed.
+    pub steps: Vec<Step>,
 }
 
-/// The CHECK OPTION of a view, and of those that it is made of.
+/// Whose demand a check is.
+#[derive(Debug, Clone)]
+pub enum CheckOf {
+    /// The CHECK OPTION of a view (`db.view`), and of those that it is made of: conditions have to be true.
+    View(String),
+    /// A CHECK constraint: its condition must not be false.
+    Constraint(String),
+}
+
+/// What a row has to be.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// `db.view`.
-    pub view: String,
-    /// What has to be true, over columns of tables.
+    /// Who says so.
+    pub of: CheckOf,
+    /// The conditions, over columns of tables.
     pub conditions: Vec<Expr>,
 }
 
@@ -60,6 +72,58 @@ impl Value {
             Value::Default => None,
         }
     }
+
+    /// The same.
+    pub fn expr_mut(&mut self) -> Option<&mut Expr> {
+        match self {
+            Value::Expr(e) => Some(e),
+            Value::Default => None,
+        }
+    }
+}
+
+/// A step of a row on its way into a table. Columns of the table are told by their offsets.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Columns take values, one after the other: each sees those before. NULL is refused where it has no place.
+    Values(Vec<(usize, Value)>),
+    /// A row that is as it was goes no further. In others these columns become the moment (ON UPDATE CURRENT_TIMESTAMP).
+    Changed(Vec<usize>),
+    /// Generated columns are computed, one after the other.
+    Generated(Vec<(usize, Expr)>),
+    /// Something has to be true.
+    Check(Check),
+}
+
+impl Step {
+    /// Its expressions.
+    pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Step::Values(set) => set.iter_mut().filter_map(|(_, value)| value.expr_mut()).collect(),
+            Step::Changed(_) => Vec::new(),
+            Step::Generated(columns) => columns.iter_mut().map(|(_, e)| e).collect(),
+            Step::Check(check) => check.conditions.iter_mut().collect(),
+        }
+    }
+
+    /// Its expressions.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Step::Values(set) => set.iter().filter_map(|(_, value)| value.expr()).collect(),
+            Step::Changed(_) => Vec::new(),
+            Step::Generated(columns) => columns.iter().map(|(_, e)| e).collect(),
+            Step::Check(check) => check.conditions.iter().collect(),
+        }
+    }
+}
+
+/// The steps of a row that is there and is changed: these values are set, and then what follows from them.
+pub(crate) fn steps_of_change(table: &TableInfo, set: Vec<(usize, Value)>, then: Vec<Step>) -> Vec<Step> {
+    let touched = |c: &&ColumnInfo| c.on_update_now && !set.iter().any(|(offset, _)| *offset == c.offset);
+    let now = table.writable_columns().filter(touched).map(|c| c.offset).collect();
+    let mut steps = vec![Step::Values(set), Step::Changed(now)];
+    steps.extend(then);
+    steps
 }
 
 /// What becomes of a new row whose key is taken.
@@ -71,8 +135,14 @@ pub enum Conflict {
     Skip,
     /// Those that are there go (REPLACE).
     Replace,
-    /// The one that is there is changed (ON DUPLICATE KEY UPDATE): offsets of columns, and their values.
-    Update(Vec<(usize, Expr)>),
+    /// The one that is there is changed (ON DUPLICATE KEY UPDATE).
+    Update {
+        /// What it goes through.
+        steps: Vec<Step>,
+        /// Where it finds the columns that it reads: among those of the old row, of the new one, and of the query, one after
+        /// the other.
+        at: HashMap<ColId, usize>,
+    },
 }
 
 /// INSERT and REPLACE.
@@ -84,19 +154,16 @@ pub struct Insert {
     pub offsets: Vec<usize>,
     /// The values of the rows; `None`: the rows of the plan are the values.
     pub values: Option<Vec<Vec<Value>>>,
-    /// Where in the row so far values find the columns that they read.
-    pub row_ids: HashMap<ColId, usize>,
+    /// The other columns: they take their defaults.
+    pub defaults: Vec<usize>,
+    /// What the rows go through then, once they have ids.
+    pub steps: Vec<Step>,
+    /// Where in the row so far values and steps find the columns that they read.
+    pub at: HashMap<ColId, usize>,
     /// Values that do not fit are warnings.
     pub ignore: bool,
-    /// A check of a new row.
-    pub check: Option<Check>,
-    /// Where in a row of the table the check finds its columns.
-    pub check_at: HashMap<ColId, usize>,
     /// What becomes of duplicates.
     pub conflict: Conflict,
-    /// Where ON DUPLICATE KEY UPDATE finds the columns that it reads: among those of the old row, of the new one, and of the
-    /// query, one after the other.
-    pub conflict_at: HashMap<ColId, usize>,
     /// The view that is inserted through, `db.view`.
     pub view: Option<String>,
     /// The client is told how many rows and duplicates there were, whatever their number.
@@ -106,12 +173,8 @@ pub struct Insert {
 /// UPDATE and DELETE: which rows, and what is set.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The tables whose rows are changed.
+    /// The tables whose rows are changed, and how.
     pub targets: Vec<Target>,
-    /// (target, column offset, value).
-    pub assignments: Vec<(usize, usize, Value)>,
-    /// What views say of rows that are written through them.
-    pub checks: Vec<Check>,
     /// Rows are those of one table.
     pub single: bool,
     /// Values that do not fit are warnings.
@@ -160,69 +223,45 @@ pub struct Bound {
     pub locked: Vec<Arc<TableInfo>>,
     /// What is asked of each run, if the plan is to be kept.
     pub inputs: Vec<crate::inputs::Input>,
+    /// Hints that are not followed.
+    pub warnings: Vec<SqlError>,
 }
 
-/// A step of a change, for EXPLAIN: its name, the object, and what is said of it. The last is done last.
-pub fn steps(action: &Action, columns: &Columns) -> Vec<[String; 3]> {
-    let name = |e: &Expr| query::expr::Named(e, |i| columns.name(i)).to_string();
-    let list = |exprs: &[Expr]| exprs.iter().map(name).collect::<Vec<_>>().join(", ");
-    let value = |column: &ColumnInfo, value: Option<&Expr>| {
-        format!("{}:={}", column.name, value.map_or_else(|| "DEFAULT".to_owned(), name))
-    };
+/// The steps of a change, for EXPLAIN: of each its name, the object, and what is said of it. The last is done last.
+pub fn shown(action: &Action, columns: &Columns) -> Vec<[String; 3]> {
     let step = |name: &str, object: String, info: String| [name.to_owned(), object, info];
     let mut out = Vec::new();
-    let checked = |table: &TableInfo, set: &mut dyn Iterator<Item = usize>| {
-        let names = set.filter_map(|o| table.columns.get(o)).filter(|c| c.field_type.is_not_null());
-        names.map(|c| c.name.to_string()).collect::<Vec<_>>().join(", ")
-    };
     match action {
         Action::Insert(insert) => {
             let table = &insert.table;
             let object = format!("table:{}", table.name);
-            let unnamed = table.writable_columns().filter(|c| !insert.offsets.contains(&c.offset));
-            let unnamed: Vec<String> = unnamed.map(|c| c.name.to_string()).collect();
-            if !unnamed.is_empty() {
-                out.push(step("Defaults", object.clone(), unnamed.join(", ")));
+            if !insert.defaults.is_empty() {
+                out.push(step("Defaults", object.clone(), names(table, &insert.defaults)));
             }
-            let not_null = checked(table, &mut table.writable_columns().map(|c| c.offset));
-            if !not_null.is_empty() {
-                out.push(step("Check", object.clone(), format!("not null:{not_null}")));
-            }
-            if let Some(check) = &insert.check {
-                out.push(step("Check", format!("view:{}", check.view), list(&check.conditions)));
-            }
+            out.extend(insert.steps.iter().filter_map(|s| shown_step(s, table, &table.name.original, columns)));
             let keys = unique_keys(table);
             let then = match &insert.conflict {
                 Conflict::Refuse => "refuse".to_owned(),
                 Conflict::Skip => "skip".to_owned(),
                 Conflict::Replace => "replace".to_owned(),
-                Conflict::Update(set) => {
-                    let set = set.iter().filter_map(|(o, e)| Some(value(table.columns.get(*o)?, Some(e))));
-                    format!("update {}", set.collect::<Vec<_>>().join(", "))
+                Conflict::Update { steps, .. } => {
+                    let of = |s| shown_step(s, table, "", columns).map(|[name, _, info]| (name, info));
+                    let said = steps.iter().filter_map(of).map(|(name, info)| match &*name {
+                        "Values" => format!("update {info}"),
+                        name => format!("{} {info}", name.to_lowercase()),
+                    });
+                    said.collect::<Vec<_>>().join("; ")
                 }
             };
             if !keys.is_empty() {
                 out.push(step("Duplicates", format!("{object}, key:{keys}"), then));
             }
         }
-        Action::Update(change) => {
-            let set = change.assignments.iter().filter_map(|(target, offset, e)| {
-                let column = change.targets.get(*target)?.table.columns.get(*offset)?;
-                Some(value(column, e.expr()))
-            });
-            out.push(step("Values", String::new(), set.collect::<Vec<_>>().join(", ")));
-            for (at, target) in change.targets.iter().enumerate() {
-                let mut of_target = change.assignments.iter().filter(|a| a.0 == at).map(|a| a.1);
-                let not_null = checked(&target.table, &mut of_target);
-                if !not_null.is_empty() {
-                    out.push(step("Check", format!("table:{}", target.alias), format!("not null:{not_null}")));
-                }
-            }
-            for check in &change.checks {
-                out.push(step("Check", format!("view:{}", check.view), list(&check.conditions)));
+        Action::Update(change) | Action::Delete(change) => {
+            for target in &change.targets {
+                out.extend(target.steps.iter().filter_map(|s| shown_step(s, &target.table, &target.alias, columns)));
             }
         }
-        Action::Delete(_) => {}
     }
     for table in action.tables() {
         let indexes: Vec<&str> = table.maintained_indexes().map(|(index, _)| index.name.as_str()).collect();
@@ -230,6 +269,39 @@ pub fn steps(action: &Action, columns: &Columns) -> Vec<[String; 3]> {
         out.push(step("Write", format!("table:{}", table.name), said));
     }
     out
+}
+
+fn names(table: &TableInfo, offsets: &[usize]) -> String {
+    let names = offsets.iter().filter_map(|o| table.columns.get(*o)).map(|c| c.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// A step of rows of a table that the statement calls `alias`. What concerns no column is not shown.
+fn shown_step(step: &Step, table: &TableInfo, alias: &str, columns: &Columns) -> Option<[String; 3]> {
+    let named = |e: &Expr| query::expr::Named(e, |i| columns.name(i)).to_string();
+    let list = |exprs: &[Expr]| exprs.iter().map(named).collect::<Vec<_>>().join(", ");
+    let set = |(offset, value): &(usize, Value)| {
+        let column = table.columns.get(*offset)?;
+        Some(format!("{}:={}", column.name, value.expr().map_or_else(|| "DEFAULT".to_owned(), named)))
+    };
+    let of_table = format!("table:{alias}");
+    let (name, object, info) = match step {
+        Step::Values(values) => ("Values", of_table, values.iter().filter_map(set).collect::<Vec<_>>().join(", ")),
+        Step::Changed(now) if now.is_empty() => return None,
+        Step::Changed(now) => ("Changed", of_table, format!("now:{}", names(table, now))),
+        Step::Generated(computed) => {
+            let one = |(offset, e): &(usize, Expr)| Some(format!("{}:={}", table.columns.get(*offset)?.name, named(e)));
+            ("Generated", of_table, computed.iter().filter_map(one).collect::<Vec<_>>().join(", "))
+        }
+        Step::Check(Check { of, conditions }) => {
+            let of = match of {
+                CheckOf::View(view) => format!("view:{view}"),
+                CheckOf::Constraint(name) => format!("{of_table}, constraint:{name}"),
+            };
+            ("Check", of, list(conditions))
+        }
+    };
+    Some([name.to_owned(), object, info])
 }
 
 /// The keys of a table that refuse duplicates.

@@ -81,7 +81,7 @@ pub fn lines(physical: &Physical, local: &dyn Fn(&TableInfo) -> bool, action: Op
             Action::Delete(_) => "Delete",
         };
         lines.push(String::new(), name, None, "root", "N/A", "N/A");
-        for [name, object, info] in change::steps(action, &physical.columns).iter().rev() {
+        for [name, object, info] in change::shown(action, &physical.columns).iter().rev() {
             lines.push(format!("{rest}└─"), name, None, "root", object, info);
             rest.push_str("  ");
         }

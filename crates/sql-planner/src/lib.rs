@@ -29,6 +29,7 @@ pub mod join_order;
 pub mod optimize;
 pub mod plan;
 pub mod ranges;
+pub mod row_expr;
 pub mod selectivity;
 mod shared;
 pub mod unnest;

@@ -72,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "sql-planner",
         &[
+            "row_expr",
             "view",
             "binder",
             "explain",

@@ -98,6 +98,7 @@ fn begin(table: &mut TableInfo, job: &mut Job, convert: &ConvertColumns) -> Resu
             default: ColumnDefault::None,
             origin_default: None,
             on_update_now: false,
+            generated: None,
             state: SchemaState::DeleteOnly,
             comment: String::new(),
             converts: Some(Box::new(how)),

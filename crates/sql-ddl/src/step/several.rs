@@ -76,10 +76,11 @@ pub(crate) fn to_the_end(table: &mut TableInfo, job: &mut Job) -> Result<(), Sql
 /// Whether the next step of a part is the one that shows it.
 fn is_ready(part: &Job) -> bool {
     match part.action {
-        Action::AddColumn { .. } => part.schema_state == SchemaState::WriteOnly,
-        Action::AddIndex(_) | Action::ConvertColumns(_) => {
+        Action::AddColumn { ref column, .. } if !column.is_generated() => part.schema_state == SchemaState::WriteOnly,
+        Action::AddColumn { .. } | Action::AddIndex(_) | Action::ConvertColumns(_) => {
             part.schema_state == SchemaState::WriteReorg && part.is_filled()
         }
+        _ if part.action.looks_through().is_some() => part.schema_state == SchemaState::WriteReorg && part.is_filled(),
         _ => true,
     }
 }

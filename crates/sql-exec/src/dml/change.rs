@@ -8,22 +8,21 @@ use query::batch::Batch;
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_base::outcome::{Done, Outcome};
-use sql_catalog::AutoIdKind;
-use sql_catalog::row;
+use sql_catalog::{AutoIdKind, ColumnInfo, row};
 use sql_context::ExecContext;
-use sql_planner::change::{Change, Check, Target, Value as Set};
+use sql_planner::change::{Change, Target};
 use sql_planner::optimize::positions;
 use sql_planner::plan::{Access, ColId, JoinWay, NodeId, Physical, Plan};
 
-use super::check;
+use super::finish;
 use super::fitting::Fitting;
-use super::{same_row, touch};
+use super::row::{End, Row, Way};
 use crate::measure::meters_of;
 use crate::operator;
 use crate::planned::load_memory_tables;
 use crate::point_lock::PointKeys;
 use crate::reader::Reader;
-use crate::runtime::{Runtime, Value, resolve};
+use crate::runtime::{Runtime, Value};
 use crate::statement::{
     check_definitions, collect_context, lock_all_rows, lock_wait, overlay_of, runtime, snapshot_of, write_context,
 };
@@ -35,10 +34,8 @@ struct Found<'c> {
     batches: Vec<Batch>,
     at: HashMap<ColId, usize>,
     rt: Runtime,
-    targets: &'c [Target],
-    /// (target, column offset, value of this run).
-    assignments: Vec<(usize, usize, Set)>,
-    checks: Vec<Check>,
+    /// What rows of each target go through.
+    ways: Vec<Way<'c>>,
 }
 
 async fn find_rows<'c>(
@@ -90,10 +87,11 @@ async fn find_rows<'c>(
     if pessimistic {
         let mut keys = Vec::new();
         for t in &change.targets {
-            let column = found.at[&t.handle];
-            for b in &found.batches {
-                let handles = (0..b.num_rows()).filter_map(|r| Handle::from_datum(b.datum(r, column)));
-                keys.extend(handles.map(|h| codec::table::record_key(t.table.physical_id(), &h)));
+            let writer = Writer::new(t.table.clone(), found.rt.zone.clone());
+            for (b, r) in found.batches.iter().flat_map(|b| (0..b.num_rows()).map(move |r| (b, r))) {
+                if let Some((row, handle)) = stored_row(&found.at, t, b, r, &found.rt.zone) {
+                    keys.push(writer.record_key(&row, &handle)?);
+                }
             }
         }
         if !keys.is_empty() {
@@ -116,14 +114,12 @@ fn uses_keys(plan: &Plan) -> bool {
 
 async fn collect_rows<'c>(physical: &Physical, mut rt: Runtime, change: &'c Change) -> Result<Found<'c>, SqlError> {
     let subqueries = run_subqueries(physical, &mut rt).await?;
-    let mut assignments = change.assignments.clone();
-    for (_, _, value) in &mut assignments {
-        if let Set::Expr(e) = value {
-            subqueries.apply_expr(e, &mut rt)?;
-        }
-    }
-    let checks = change.checks.iter().map(|c| check::of_run(c, &subqueries, &mut rt)).collect::<Result<_, _>>()?;
     let at = positions(&physical.plan.outputs());
+    let mut ways = Vec::with_capacity(change.targets.len());
+    for target in &change.targets {
+        let way = Way::of_run(&target.table, &target.steps, &at, &subqueries, &mut rt)?;
+        ways.push(way.with_columns_at(target.ids.iter().map(|id| at.get(id).copied()).collect()));
+    }
     let mut op = operator::build(&physical.plan, NodeId::default(), &mut rt)?;
     let mut batches = Vec::new();
     while let Some(b) = op.next(&mut rt).await? {
@@ -133,107 +129,78 @@ async fn collect_rows<'c>(physical: &Physical, mut rt: Runtime, change: &'c Chan
             batches.push(b);
         }
     }
-    Ok(Found { batches, at, rt, targets: &change.targets, assignments, checks })
+    Ok(Found { batches, at, rt, ways })
 }
 
 /// The stored row of a target within a row of the plan.
 fn stored_row(
-    found: &Found<'_>,
+    at: &HashMap<ColId, usize>,
     target: &Target,
     batch: &Batch,
     r: usize,
     zone: &TimeZone,
 ) -> Option<(Vec<Datum>, Handle)> {
     // A table on the inner side of an outer join may have no row here.
-    let handle = Handle::from_datum(batch.datum(r, found.at[&target.handle]))?;
-    let row = target
-        .ids
-        .iter()
-        .zip(&target.table.columns)
-        .map(|(id, c)| {
-            found.at.get(id).map_or(Datum::Null, |i| row::to_stored(batch.datum(r, *i), &c.field_type, zone))
-        })
-        .collect();
-    Some((row, handle))
+    let handle = Handle::from_datum(batch.datum(r, at[&target.handle]))?;
+    let stored = |(id, c): (&ColId, &ColumnInfo)| {
+        at.get(id).map_or(Datum::Null, |i| row::to_stored(batch.datum(r, *i), &c.field_type, zone))
+    };
+    Some((target.ids.iter().zip(&target.table.columns).map(stored).collect(), handle))
 }
 
-/// UPDATE.
-pub(super) async fn update(
+/// UPDATE, or DELETE if it `removes`.
+pub(super) async fn change(
     ctx: &mut ExecContext<'_>,
     physical: &Physical,
     change: &Change,
     values: Vec<(usize, Value)>,
+    removes: bool,
 ) -> Result<Outcome, SqlError> {
-    let ignore = change.ignore;
-    let mut found = find_rows(ctx, physical, change, values).await?;
-    let mut fitting = Fitting::new(ctx, ignore);
+    let Found { batches, at, mut rt, ways } = find_rows(ctx, physical, change, values).await?;
+    let mut fitting = Fitting::new(ctx, change.ignore);
     let zone = fitting.zone.clone();
     let wait = lock_wait(ctx.session, false);
     let (mut matched, mut changed) = (0, 0);
-    let mut done: Vec<HashSet<Handle>> = vec![Default::default(); found.targets.len()];
-    let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
+    let mut done: Vec<HashSet<Handle>> = vec![Default::default(); change.targets.len()];
+    let mut writers: Vec<Writer> = change.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
     let mut rebase: Option<i64> = None;
-    for batch in &found.batches {
-        found.rt.check_interrupted()?;
+    for batch in &batches {
+        rt.check_interrupted()?;
         for r in 0..batch.num_rows() {
-            // Assignments see what earlier ones have set.
-            let mut values = batch.row(r);
-            for (i, target) in found.targets.iter().enumerate() {
-                let Some((mut old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
+            // What is set in one table is seen where the next is.
+            let mut seen = if removes { Vec::new() } else { batch.row(r) };
+            for (i, (target, way)) in change.targets.iter().zip(&ways).enumerate() {
+                let Some((mut old, handle)) = stored_row(&at, target, batch, r, &zone) else { continue };
                 if !done[i].insert(handle.clone()) {
                     continue;
                 }
-                writers[i].restore_moments(ctx.txn().await?, &mut old, &handle, wait).await?;
+                let txn = ctx.txn().await?;
+                writers[i].restore_moments(txn, &mut old, &handle, wait).await?;
                 matched += 1;
-                let mut new = old.clone();
-                let mut set = Vec::new();
-                for (_, offset, value) in found.assignments.iter().filter(|a| a.0 == i) {
-                    let column = &target.table.columns[*offset];
-                    let d = match value {
-                        Set::Default => fitting.default(column)?,
-                        Set::Expr(e) => {
-                            let e = resolve(e, &found.at)?;
-                            let d = found.rt.eval(|cx| query::eval::eval_row(&e, &values, cx))?;
-                            fitting.fit(d, e.ty(), column, matched)?
-                        }
-                    };
-                    let d = fitting.check_null(d, column, true)?;
-                    if let Some(at) = found.at.get(&target.ids[*offset]) {
-                        values[*at] = row::to_local(d.clone(), &column.field_type, &zone);
-                    }
-                    new[*offset] = d;
-                    set.push(*offset);
-                }
-                if same_row(&target.table, &old, &new) {
+                if removes {
+                    writers[i].remove(txn, &old, &handle)?;
                     continue;
                 }
-                touch(&target.table, &mut new, &set, &fitting);
-                if !found.checks.is_empty() {
-                    for (id, c) in target.ids.iter().zip(&target.table.columns) {
-                        if let Some(at) = found.at.get(id) {
-                            values[*at] = row::to_local(new[c.offset].clone(), &c.field_type, &zone);
-                        }
-                    }
-                    let shown = found.checks.iter().try_for_each(|c| check::test(c, &mut found.rt, &found.at, &values));
-                    match shown {
-                        Err(e @ SqlError::ViewCheckFailed(_)) if ignore => {
-                            fitting.warnings.push((true, e));
-                            continue;
-                        }
-                        shown => shown?,
-                    }
+                fitting.row = matched;
+                let mut row = Row::of(old.clone(), std::mem::take(&mut seen));
+                let end = way.walk(&mut row, Some(&old), &mut fitting, &mut rt)?;
+                let new = row.new.clone();
+                seen = row.into_seen();
+                if end != End::Reached {
+                    continue;
                 }
                 let new_handle = row::handle_of_row(&target.table, &new)?.unwrap_or_else(|| handle.clone());
-                let txn = ctx.txn().await?;
                 let (old, new) = ((&old[..], &handle), (&new[..], &new_handle));
-                if ignore && let Some(duplicate) = writers[i].duplicate_of(txn, old, new, wait).await? {
+                if change.ignore
+                    && let Some(duplicate) = writers[i].duplicate_of(txn, old, new, wait).await?
+                {
                     fitting.warnings.push((true, duplicate));
                     continue;
                 }
                 writers[i].update(txn, old, new)?;
                 changed += 1;
                 if let Some(c) = target.table.auto_increment_column()
-                    && set.contains(&c.offset)
+                    && way.sets(c.offset)
                 {
                     rebase = rebase.max(row::handle_of(&new.0[c.offset]));
                 }
@@ -242,22 +209,16 @@ pub(super) async fn update(
     }
     if let Some(value) = rebase
         && value > 0
-        && let [target] = found.targets
+        && let [target] = &change.targets[..]
     {
         ctx.auto_ids(&target.table)?.rebase(&target.table, AutoIdKind::AutoIncrement, value).await?;
     }
-    let counts: Vec<_> = writers.iter().map(Writer::changes).collect();
-    let client = ctx.server.kv()?;
-    for mut w in writers {
-        let txn = ctx.txn().await?;
-        w.finish(txn, &client, wait).await?;
-        if !txn.is_pessimistic() {
-            ctx.session.txn.remember_duplicates(w.into_duplicates());
-        }
-    }
-    counts.into_iter().for_each(|c| ctx.session.txn.count_changes(c));
-    let said_id = collect_context(ctx, &mut found.rt);
+    finish(ctx, writers).await?;
+    let said_id = collect_context(ctx, &mut rt);
     let warnings = fitting.report(ctx);
+    if removes {
+        return Ok(Outcome::affected(matched));
+    }
     Ok(Outcome::Ok(Done {
         affected_rows: changed,
         matched_rows: Some(matched),
@@ -265,42 +226,4 @@ pub(super) async fn update(
         generated_id: 0,
         info: format!("Rows matched: {matched}  Changed: {changed}  Warnings: {warnings}"),
     }))
-}
-
-/// DELETE.
-pub(super) async fn delete(
-    ctx: &mut ExecContext<'_>,
-    physical: &Physical,
-    change: &Change,
-    values: Vec<(usize, Value)>,
-) -> Result<Outcome, SqlError> {
-    let mut found = find_rows(ctx, physical, change, values).await?;
-    let zone = found.rt.zone.clone();
-    let wait = lock_wait(ctx.session, false);
-    let mut affected = 0;
-    let mut done: Vec<HashSet<Handle>> = vec![Default::default(); found.targets.len()];
-    let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
-    for batch in &found.batches {
-        found.rt.check_interrupted()?;
-        for r in 0..batch.num_rows() {
-            for (i, target) in found.targets.iter().enumerate() {
-                let Some((mut old, handle)) = stored_row(&found, target, batch, r, &zone) else { continue };
-                if !done[i].insert(handle.clone()) {
-                    continue;
-                }
-                let txn = ctx.txn().await?;
-                writers[i].restore_moments(txn, &mut old, &handle, wait).await?;
-                writers[i].remove(txn, &old, &handle)?;
-                affected += 1;
-            }
-        }
-    }
-    let client = ctx.server.kv()?;
-    for w in &mut writers {
-        let txn = ctx.txn().await?;
-        w.finish(txn, &client, wait).await?;
-    }
-    writers.iter().for_each(|w| ctx.session.txn.count_changes(w.changes()));
-    collect_context(ctx, &mut found.rt);
-    Ok(Outcome::affected(affected))
 }

@@ -47,10 +47,10 @@ impl Fitting {
     }
 
     /// A value as the column stores it (TIMESTAMPs in UTC).
-    pub(super) fn fit(&mut self, d: Datum, from: &FieldType, column: &ColumnInfo, row: u64) -> Result<Datum, SqlError> {
+    pub(super) fn fit(&mut self, d: Datum, from: &FieldType, column: &ColumnInfo) -> Result<Datum, SqlError> {
         let d = convert::as_written(d, from, &column.field_type);
         let zone = self.zone.clone();
-        let cx = Context { column: column.name.as_str(), row, zone: &zone, no_zero_date: self.no_zero_date };
+        let cx = Context { column: column.name.as_str(), row: self.row, zone: &zone, no_zero_date: self.no_zero_date };
         let fitted = convert::convert(d, &column.field_type, &cx);
         match fitted.problem {
             None => {}
@@ -59,6 +59,15 @@ impl Fitting {
             Some(p) => self.warnings.push((true, convert::error(&p.of_warning(&column.field_type), &cx))),
         }
         Ok(row::to_stored(fitted.value, &column.field_type, &zone))
+    }
+
+    /// A row that may not be: an error, or a warning where it is only left out.
+    pub(super) fn refuse(&mut self, why: SqlError) -> Result<(), SqlError> {
+        if !self.ignore {
+            return Err(why);
+        }
+        self.warnings.push((true, why));
+        Ok(())
     }
 
     /// What a column holds that the statement does not name.

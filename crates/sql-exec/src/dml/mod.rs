@@ -1,22 +1,22 @@
 //! INSERT, REPLACE, UPDATE, DELETE: the steps of [`sql_planner::change`], done.
 //!
-//! Rows to change are found by a query plan over the table with all its columns and the row handle; new values are fitted into
-//! the column types ([`sql_catalog::convert`]), and written ([`crate::writer`]). [`insert`] makes new rows, [`change`] changes
-//! and removes those that it finds, [`fitting`] is what both do to values, [`check`] what views have to say.
+//! [`insert`] makes new rows, [`change`] finds those that are changed or removed, by a query plan over the table with all its
+//! columns and the row handle. All take their steps in [`row`], where [`fitting`] makes values fit into columns
+//! ([`sql_catalog::convert`]); new ones get [`ids`] on the way and look at [`duplicates`]; [`crate::writer`] writes them.
 //!
 //! A prepared change is planned once for the types of its values, as a query is ([`crate::plan_cache`]).
 
 mod change;
-mod check;
+mod duplicates;
 mod fitting;
+mod ids;
 mod insert;
+mod row;
 
 use std::sync::Arc;
 
-use codec::datum::Datum;
 use sql_base::SqlError;
 use sql_base::outcome::Outcome;
-use sql_catalog::TableInfo;
 use sql_context::ExecContext;
 use sql_parser::Statement;
 use sql_planner::binder::{Binder, Tree};
@@ -24,12 +24,12 @@ use sql_planner::change::Action;
 use sql_planner::inputs::{Input, Kept};
 use sql_planner::optimize::optimize;
 
-use self::fitting::Fitting;
 use crate::env::Env;
 use crate::plan_cache::{Body, PlanKey, find_or_plan};
 use crate::planned::{ChangePlan, settings};
 use crate::runtime::Value;
-use crate::statement::will_lock;
+use crate::statement::{lock_wait, will_lock};
+use crate::writer::Writer;
 
 /// The tree of a statement that changes rows; `None` of all others.
 pub(crate) fn tree(statement: &Statement) -> Option<Tree<'_>> {
@@ -48,7 +48,8 @@ pub(crate) fn plan(ctx: &mut ExecContext<'_>, tree: Tree<'_>, keep: bool) -> Res
     let physical = Arc::new(optimize(bound.rows, &settings(ctx.server, &env.eval)));
     // Only now is it known of which values something was made.
     let inputs = bound.inputs.into_iter().map(Input::kept).collect();
-    Ok((ChangePlan { physical, action: bound.action, locked: bound.locked }, inputs))
+    let (action, locked, warnings) = (bound.action, bound.locked, bound.warnings);
+    Ok((ChangePlan { physical, action, locked, warnings }, inputs))
 }
 
 /// Runs a change, with a plan that was kept if there is one.
@@ -68,25 +69,27 @@ pub(crate) async fn run(
     plan: &ChangePlan,
     values: Vec<(usize, Value)>,
 ) -> Result<Outcome, SqlError> {
+    plan.warnings.iter().for_each(|warning| ctx.warn(warning));
     will_lock(ctx, &plan.locked);
     match &plan.action {
         Action::Insert(insert) => insert::insert(ctx, &plan.physical, insert, values).await,
-        Action::Update(change) => change::update(ctx, &plan.physical, change, values).await,
-        Action::Delete(change) => change::delete(ctx, &plan.physical, change, values).await,
+        Action::Update(change) => change::change(ctx, &plan.physical, change, values, false).await,
+        Action::Delete(change) => change::change(ctx, &plan.physical, change, values, true).await,
     }
 }
 
-/// ON UPDATE CURRENT_TIMESTAMP of columns that the statement does not set.
-fn touch(table: &TableInfo, new: &mut [Datum], set: &[usize], fitting: &Fitting) {
-    for c in table.writable_columns().filter(|c| c.on_update_now && !set.contains(&c.offset)) {
-        new[c.offset] = fitting.now(&c.field_type);
+/// Ends the writes of a statement: their keys are locked, which finds duplicates too.
+async fn finish(ctx: &mut ExecContext<'_>, writers: Vec<Writer>) -> Result<(), SqlError> {
+    let client = ctx.server.kv()?;
+    let wait = lock_wait(ctx.session, false);
+    let changes: Vec<_> = writers.iter().map(Writer::changes).collect();
+    for mut writer in writers {
+        let txn = ctx.txn().await?;
+        writer.finish(txn, &client, wait).await?;
+        if !txn.is_pessimistic() {
+            ctx.session.txn.remember_duplicates(writer.into_duplicates());
+        }
     }
-}
-
-/// Whether a change changes nothing: bytes count, not collations.
-fn same_row(table: &TableInfo, old: &[Datum], new: &[Datum]) -> bool {
-    old.iter().zip(new).zip(&table.columns).all(|((a, b), c)| match (a, b) {
-        (Datum::Float(x), Datum::Float(y)) => x.to_bits() == y.to_bits(),
-        (a, b) => a == b || !c.is_writable(),
-    })
+    changes.into_iter().for_each(|c| ctx.session.txn.count_changes(c));
+    Ok(())
 }

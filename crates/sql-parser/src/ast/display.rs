@@ -580,7 +580,9 @@ impl Display for Update {
         if let Some(with) = &self.with {
             write!(f, "{with} ")?;
         }
-        write!(f, "UPDATE {}{}", if self.ignore { "IGNORE " } else { "" }, self.table)?;
+        f.write_str("UPDATE")?;
+        self.hints.iter().try_for_each(|hint| write!(f, " {hint}"))?;
+        write!(f, " {}{}", if self.ignore { "IGNORE " } else { "" }, self.table)?;
         clauses(f, " SET ", &self.assignments)?;
         clause(f, " WHERE ", self.selection.as_ref())?;
         clauses(f, " ORDER BY ", &self.order_by)?;
@@ -593,7 +595,9 @@ impl Display for Delete {
         if let Some(with) = &self.with {
             write!(f, "{with} ")?;
         }
-        write!(f, "DELETE {}", if self.ignore { "IGNORE " } else { "" })?;
+        f.write_str("DELETE")?;
+        self.hints.iter().try_for_each(|hint| write!(f, " {hint}"))?;
+        write!(f, " {}", if self.ignore { "IGNORE " } else { "" })?;
         clauses(f, "", &self.targets)?;
         write!(f, "{}FROM {}", if self.targets.is_empty() { "" } else { " " }, List(&self.from))?;
         clause(f, " WHERE ", self.selection.as_ref())?;

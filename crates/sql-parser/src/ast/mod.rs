@@ -405,7 +405,9 @@ pub struct CreateTable {
     pub columns: Vec<ColumnDef>,
     /// Table-level keys, in order. Column-level ones are in [`ColumnDef`].
     pub indexes: Vec<IndexDef>,
-    /// `CHECK` and `FOREIGN KEY` clauses, as text, for a refusal by name.
+    /// Table-level checks, in order. Column-level ones are in [`ColumnDef`].
+    pub checks: Vec<CheckDef>,
+    /// `FOREIGN KEY` clauses, as text, for a refusal by name.
     pub refused: Vec<String>,
     /// Options after the parenthesis.
     pub options: TableOptions,
@@ -480,8 +482,23 @@ pub struct ColumnDef {
     pub comment: Option<String>,
     /// `GENERATED ALWAYS AS (expr) [VIRTUAL | STORED]`.
     pub generated: Option<Generated>,
-    /// `CHECK`, `REFERENCES` and the like, as text, for a refusal by name.
+    /// `CHECK (…)` on the column.
+    pub checks: Vec<CheckDef>,
+    /// `REFERENCES` and the like, as text, for a refusal by name.
     pub refused: Vec<String>,
+}
+
+/// `[CONSTRAINT [name]] CHECK (expr) [[NOT] ENFORCED]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckDef {
+    /// Name, when given.
+    pub name: Option<String>,
+    /// What must not be false.
+    pub expr: Expr,
+    /// Not `NOT ENFORCED`.
+    pub enforced: bool,
+    /// The column that it is written on.
+    pub column: Option<String>,
 }
 
 /// What TiDB's `CLUSTERED`/`NONCLUSTERED` said.
@@ -750,7 +767,22 @@ pub enum AlterAction {
         /// Collation, lower case.
         collate: Option<String>,
     },
-    /// `PARTITION p PLACEMENT POLICY …` and all other partition changes, foreign keys, checks: refused by name.
+    /// `ADD [CONSTRAINT [name]] CHECK (…)`.
+    AddCheck(CheckDef),
+    /// `DROP CHECK name`.
+    DropCheck(String),
+    /// `DROP CONSTRAINT name`: a check or a key.
+    DropConstraint(String),
+    /// `ALTER {CHECK | CONSTRAINT} name [NOT] ENFORCED`.
+    AlterCheck {
+        /// Name.
+        name: String,
+        /// Not `NOT ENFORCED`.
+        enforced: bool,
+        /// `CONSTRAINT` rather than `CHECK`.
+        constraint: bool,
+    },
+    /// `PARTITION p PLACEMENT POLICY …` and all other partition changes, foreign keys: refused by name.
     Refused(String),
 }
 

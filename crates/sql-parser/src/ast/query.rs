@@ -338,6 +338,8 @@ pub struct Assignment {
 pub struct Update {
     /// `WITH` before it.
     pub with: Option<With>,
+    /// `/*+ … */` that the planner reads.
+    pub hints: Vec<Hint>,
     /// `IGNORE`.
     pub ignore: bool,
     /// Tables; those of a list are joined without a condition.
@@ -357,6 +359,8 @@ pub struct Update {
 pub struct Delete {
     /// `WITH` before it.
     pub with: Option<With>,
+    /// `/*+ … */` that the planner reads.
+    pub hints: Vec<Hint>,
     /// `IGNORE`.
     pub ignore: bool,
     /// Of which tables: those before FROM, or before USING. Empty: of the one in FROM.

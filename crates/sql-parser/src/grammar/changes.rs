@@ -118,6 +118,7 @@ impl Lowering {
         }
         Ok(Update {
             with: None,
+            hints: Vec::new(),
             ignore: false,
             table: self.tables(update.table)?,
             assignments: self.assignments(update.assignments)?,
@@ -150,6 +151,7 @@ impl Lowering {
         }
         Ok(Delete {
             with: None,
+            hints: Vec::new(),
             ignore: false,
             targets,
             from,

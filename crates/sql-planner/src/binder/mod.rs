@@ -257,6 +257,22 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// Binds something that sees these columns, and nothing of the statement around it.
+    pub(crate) fn by_itself<T>(
+        &mut self,
+        visible: Vec<Visible>,
+        f: impl FnOnce(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let blocks = std::mem::take(&mut self.blocks);
+        let ctes = std::mem::take(&mut self.ctes);
+        self.open(visible);
+        let bound = f(self);
+        let closed = self.close();
+        (self.blocks, self.ctes) = (blocks, ctes);
+        let bound = bound?;
+        closed.map(|()| bound)
+    }
+
     /// Puts the pending correlated subqueries under what uses them.
     pub fn place_applies(&mut self, mut plan: Plan) -> Plan {
         for subquery in std::mem::take(&mut self.block().applies) {

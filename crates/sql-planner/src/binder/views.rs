@@ -25,7 +25,7 @@ use sql_catalog::{CheckOption, TableInfo, ViewAlgorithm, ViewInfo};
 use sql_parser::ast::{self, Place};
 use sql_parser::canonical::Names;
 
-use super::super::change::Check;
+use super::super::change::{Check, CheckOf};
 use super::super::plan::{ColId, Plan, Subquery, bind_values};
 use super::{Binder, Bound, Visible, each_scan, unsupported};
 
@@ -75,7 +75,7 @@ impl BoundView {
                 self.whole_name()
             )));
         }
-        let check = Check { view: self.whole_name(), conditions: self.checks.clone() };
+        let check = Check { of: CheckOf::View(self.whole_name()), conditions: self.checks.clone() };
         Ok((!check.conditions.is_empty()).then_some(check))
     }
 }

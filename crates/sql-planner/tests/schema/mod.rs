@@ -9,12 +9,17 @@
 //! CREATE TABLE g (id BIGINT UNSIGNED PRIMARY KEY, ts TIMESTAMP, y YEAR, j JSON, f DOUBLE, ci VARCHAR(10) COLLATE utf8mb4_general_ci,
 //!                 KEY ts (ts), KEY ci (ci), KEY f (f));
 //! CREATE TABLE n (x INT, y INT);
+//! CREATE TABLE f (id INT PRIMARY KEY, a INT, b INT AS (a + 1) STORED, m TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+//!                 CONSTRAINT small CHECK (b < 10), CONSTRAINT never CHECK (a <> 0) NOT ENFORCED);
 //! ```
 
 use std::sync::Arc;
 
 use codec::types::{Collation, FieldType, TypeCode, flags};
-use sql_catalog::{ColumnInfo, Database, DatabaseInfo, IndexColumn, IndexInfo, Name, Schema, SchemaState, TableInfo};
+use sql_catalog::{
+    CheckInfo, ColumnInfo, Database, DatabaseInfo, Generation, IndexColumn, IndexInfo, Name, Schema, SchemaState,
+    TableInfo,
+};
 
 /// Name, whether it is unique, columns with the length that it keeps of them.
 type Index<'a> = (&'a str, bool, &'a [(&'a str, Option<u32>)]);
@@ -110,6 +115,28 @@ pub(crate) fn schema() -> Arc<Schema> {
         ))
     };
     let n = table(14, "n", &[("x", int()), ("y", int())], &[]);
+    let mut f = TableInfo::clone(&table(
+        16,
+        "f",
+        &[("id", key(int())), ("a", int()), ("b", int()), ("m", FieldType::new(TypeCode::Timestamp))],
+        &[],
+    ));
+    let (expr, columns) = ("(`a` + 1)".to_owned(), vec![Name::new("a")]);
+    f.columns[2].generated = Some(Box::new(Generation { expr, stored: true, columns, zone: String::new() }));
+    f.columns[3].on_update_now = true;
+    let checks = [("small", "b", "(`b` < 10)", true), ("never", "a", "(`a` <> 0)", false)];
+    f.checks = (1..)
+        .zip(checks)
+        .map(|(id, (name, column, expr, enforced))| CheckInfo {
+            id,
+            name: Name::new(name),
+            columns: vec![Name::new(column)],
+            enforced,
+            pending: false,
+            expr: expr.to_owned(),
+            state: SchemaState::Public,
+        })
+        .collect();
     let info = DatabaseInfo {
         id: 1,
         name: Name::new("d"),
@@ -118,5 +145,5 @@ pub(crate) fn schema() -> Arc<Schema> {
         state: SchemaState::Public,
         policy: None,
     };
-    Arc::new(Schema::new(1, [Arc::new(Database::new(info, [t, u, p, g, n, Arc::new(k)]))], []))
+    Arc::new(Schema::new(1, [Arc::new(Database::new(info, [t, u, p, g, n, Arc::new(k), Arc::new(f)]))], []))
 }

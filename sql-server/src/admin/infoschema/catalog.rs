@@ -203,6 +203,9 @@ fn column_extra(column: &ColumnInfo) -> String {
     if column.on_update_now {
         parts.push(format!("on update {}", now_text(&column.field_type)));
     }
+    if let Some(generation) = &column.generated {
+        parts.push(if generation.stored { "STORED GENERATED" } else { "VIRTUAL GENERATED" }.to_owned());
+    }
     parts.join(" ")
 }
 
@@ -317,7 +320,7 @@ pub(crate) fn columns<'a>(of: impl IntoIterator<Item = (&'a str, &'a TableInfo)>
                 s(column_extra(column)),
                 s("select,insert,update,references"),
                 s(column.comment.as_str()),
-                s(""),
+                s(column.generated.as_ref().map_or("", |generation| generation.expr.as_str())),
                 null,
             ]);
         }
@@ -485,8 +488,29 @@ pub(super) fn table_constraints(schema: &Schema) -> Rows {
                 s("YES"),
             ]);
         }
+        for check in table.public_checks() {
+            rows.push(vec![
+                s("def"),
+                s(database),
+                s(check.name.as_str()),
+                s(database),
+                s(table.name.as_str()),
+                s("CHECK"),
+                s(if check.enforced { "YES" } else { "NO" }),
+            ]);
+        }
     }
     rows
+}
+
+pub(super) fn check_constraints(schema: &Schema) -> Rows {
+    let of_table = |(database, table): (&str, &Arc<TableInfo>)| {
+        let row = |check: &sql_catalog::CheckInfo| {
+            vec![s("def"), s(database), s(check.name.as_str()), s(check.expr.as_str())]
+        };
+        table.public_checks().map(row).collect::<Vec<_>>()
+    };
+    all_tables(schema).flat_map(of_table).collect()
 }
 
 pub(crate) fn engines() -> Rows {

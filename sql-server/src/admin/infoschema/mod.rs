@@ -53,6 +53,7 @@ async fn rows(server: &Server, table: &TableInfo, read: VirtualRead<'_>) -> Resu
         "statistics" => catalog::statistics(schema, &server.domain()?.statistics().current()),
         "key_column_usage" => catalog::key_column_usage(schema),
         "table_constraints" => catalog::table_constraints(schema),
+        "check_constraints" => catalog::check_constraints(schema),
         "tidb_indexes" => catalog::tidb_indexes(schema),
         "engines" => catalog::engines(),
         "character_sets" => catalog::character_sets(),

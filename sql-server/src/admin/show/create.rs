@@ -110,6 +110,10 @@ pub(crate) fn create_table(table: &TableInfo, next: Option<i64>, zone: &TimeZone
         }
         lines.push(line);
     }
+    lines.extend(table.public_checks().map(|check| {
+        let enforced = if check.enforced { "" } else { " /*!80016 NOT ENFORCED */" };
+        format!("  CONSTRAINT {} CHECK ({}){enforced}", quoted(check.name.as_str()), check.expr)
+    }));
     let temporary = if table.kind == TableKind::Temporary { "TEMPORARY " } else { "" };
     let mut text =
         format!("CREATE {temporary}TABLE {} (\n{}\n) ENGINE=InnoDB", quoted(table.name.as_str()), lines.join(",\n"));
@@ -136,6 +140,10 @@ fn column_line(table: &TableInfo, column: &ColumnInfo, zone: &TimeZone) -> Strin
         }
         line.push_str(&format!(" COLLATE {}", ty.collation.name()));
     }
+    if let Some(generation) = &column.generated {
+        let kind = if generation.stored { "STORED" } else { "VIRTUAL" };
+        line.push_str(&format!(" GENERATED ALWAYS AS ({}) {kind}", generation.expr));
+    }
     if ty.is_not_null() {
         line.push_str(" NOT NULL");
     } else if ty.tp == TypeCode::Timestamp {
@@ -143,7 +151,7 @@ fn column_line(table: &TableInfo, column: &ColumnInfo, zone: &TimeZone) -> Strin
     }
     let now = if ty.fsp() > 0 { format!("CURRENT_TIMESTAMP({})", ty.fsp()) } else { "CURRENT_TIMESTAMP".into() };
     match &column.default {
-        _ if ty.has(flags::AUTO_INCREMENT) => {}
+        _ if ty.has(flags::AUTO_INCREMENT) || column.is_generated() => {}
         ColumnDefault::None if ty.is_not_null() || ty.has(flags::NO_DEFAULT_VALUE) => {}
         ColumnDefault::None | ColumnDefault::Null if ty.tp.is_blob() || ty.tp == TypeCode::Json => {}
         ColumnDefault::None | ColumnDefault::Null => line.push_str(" DEFAULT NULL"),

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use codec::datum::Datum;
 use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
@@ -10,8 +9,8 @@ use sql_catalog::ColumnInfo;
 use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible, has_aggregate, table_name, unsupported};
-use super::{column_of, find_column, widen, writable};
-use crate::change::{Action, Bound, Check, Conflict, Insert, Target, Value, no_rows};
+use super::{column_of, find_column, generated_value, widen, writable};
+use crate::change::{Action, Bound, Check, Conflict, Insert, Target, Value, no_rows, steps_of_change};
 use crate::plan::{ColId, Logical, Plan};
 
 /// A view that rows are inserted through, into one of its tables.
@@ -80,7 +79,7 @@ impl Through {
         columns.into_iter().filter_map(shown).collect()
     }
 
-    /// Where the columns that the check reads are in a row of the table.
+    /// Where columns of the table are in its rows.
     fn positions(&self) -> HashMap<ColId, usize> {
         self.target.ids.iter().enumerate().map(|(offset, id)| (*id, offset)).collect()
     }
@@ -103,7 +102,6 @@ impl Binder<'_> {
             through = Some(Through::bind(binder, insert, &columns)?);
         }
         let check = through.as_mut().and_then(|through| through.check.take());
-        let check_at = through.as_ref().map(Through::positions).unwrap_or_default();
         let (database, table) = match &through {
             Some(through) => (through.target.database.clone(), through.target.table.clone()),
             None => (database, table),
@@ -144,8 +142,8 @@ impl Binder<'_> {
         // Values may name columns of the row given before them; unset ones read as their default.
         let (_, visible, _) = binder.scan(&database, &table, &alias, false);
         let visible = as_shown(visible);
-        let row_ids: HashMap<ColId, usize> =
-            visible.iter().filter_map(|v| Some((v.id, table.column(&v.org_name)?.offset))).collect();
+        let mut at = through.as_ref().map(Through::positions).unwrap_or_default();
+        at.extend(visible.iter().filter_map(|v| Some((v.id, table.column(&v.org_name)?.offset))));
         binder.open(visible.clone());
         let mut sources: Vec<Vec<Value>> = Vec::new();
         let mut query_plan = None;
@@ -203,10 +201,17 @@ impl Binder<'_> {
             }
         }
         binder.close()?;
+        // Generated columns may be named, and given nothing but what they are anyway.
+        for (i, (c, _)) in assigned.iter().enumerate().filter(|(_, (c, _))| c.is_generated()) {
+            if query_plan.is_some() || sources.iter().any(|row| row[i].expr().is_some()) {
+                return Err(generated_value(&table, c));
+            }
+        }
 
         // ON DUPLICATE KEY UPDATE sees the old row as the table's columns and the new one through VALUES() or an alias.
-        let mut on_duplicate: Vec<(usize, Expr)> = Vec::new();
-        let mut old_ids: HashMap<ColId, usize> = HashMap::new();
+        let mut on_duplicate: Vec<(usize, Value)> = Vec::new();
+        // The check reads the old row.
+        let mut old_ids: HashMap<ColId, usize> = through.as_ref().map(Through::positions).unwrap_or_default();
         let width = table.columns.len();
         match &insert.on_duplicate {
             None => {}
@@ -236,26 +241,26 @@ impl Binder<'_> {
                 binder.open(all);
                 for a in assignments {
                     let column = find(a.column.last())?;
-                    let e = if a.value == ast::Expr::Default {
-                        let text = sql_catalog::row::default_text(column, &binder.env.eval().time_zone);
-                        text.map_or_else(Expr::null, |t| crate::expr::parameter(Datum::Bytes(t), binder.env.eval()))
-                    } else {
-                        infer::exact(binder.bind_expr(&a.value)?)
-                    };
-                    on_duplicate.push((column.offset, e));
+                    let value = bind_value(binder, &a.value, column)?;
+                    match (column.is_generated(), &value) {
+                        (true, Value::Expr(_)) => return Err(generated_value(&table, column)),
+                        (true, Value::Default) => {}
+                        (false, _) => on_duplicate.push((column.offset, value)),
+                    }
                 }
                 binder.close()?;
             }
         }
 
         if let Some(plan) = query_plan.take() {
-            let read: Vec<ColId> = on_duplicate.iter().flat_map(|(_, e)| e.columns()).collect();
-            let mut at = 2 * width;
+            let read: Vec<ColId> =
+                on_duplicate.iter().filter_map(|(_, value)| value.expr()).flat_map(Expr::columns).collect();
+            let mut place = 2 * width;
             let mut ids: Vec<ColId> = source_columns.iter().map(|v| v.id).collect();
             for id in ids.split_off(assigned.len()) {
                 if read.contains(&id) {
-                    old_ids.insert(id, at);
-                    at += 1;
+                    old_ids.insert(id, place);
+                    place += 1;
                     ids.push(id);
                 }
             }
@@ -268,30 +273,42 @@ impl Binder<'_> {
             });
         }
         let of_query = query_plan.is_some();
+        // What is defined over columns is over the row, whatever of it the statement can name.
+        let defined: &[ColumnInfo] = if table.defines_over_columns() { &table.columns } else { &[] };
+        let row_ids: Vec<ColId> =
+            defined.iter().map(|c| binder.columns.add(c.name.original.clone(), c.field_type.clone())).collect();
+        let steps = binder.steps_of_row(&table, &row_ids, check)?;
+        let places = || row_ids.iter().enumerate().map(|(offset, id)| (*id, offset));
+        at.extend(places());
+        old_ids.extend(places());
+        let offsets: Vec<usize> = assigned.iter().map(|(c, _)| c.offset).collect();
         let bound = Insert {
-            offsets: assigned.iter().map(|(c, _)| c.offset).collect(),
+            defaults: table
+                .writable_columns()
+                .filter(|c| !c.is_generated() && !offsets.contains(&c.offset))
+                .map(|c| c.offset)
+                .collect(),
+            offsets,
             values: (!of_query).then_some(sources),
-            row_ids,
+            steps: steps.clone(),
+            at,
             ignore: insert.ignore,
-            check,
-            check_at,
             conflict: match (&insert.on_duplicate, insert.replace, insert.ignore) {
-                (Some(_), ..) => Conflict::Update(on_duplicate),
+                (Some(_), ..) => Conflict::Update { steps: steps_of_change(&table, on_duplicate, steps), at: old_ids },
                 (None, true, _) => Conflict::Replace,
                 (None, false, true) => Conflict::Skip,
                 (None, false, false) => Conflict::Refuse,
             },
-            conflict_at: old_ids,
             view: through.as_ref().map(|through| through.view.whole_name()),
             counts: matches!(&insert.source, ast::InsertSource::Query(q) if !matches!(q.body, ast::SetExpr::Values(_))),
             table: table.clone(),
         };
-        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
+        let Binder { columns, subqueries, shared, locked, inputs, warnings, .. } = self;
         let rows = match query_plan {
             Some(plan) => Logical { plan, subqueries, shared, columns },
             None => no_rows(subqueries, shared, columns),
         };
-        Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs })
+        Ok(Bound { rows, action: Action::Insert(Box::new(bound)), locked, inputs, warnings })
     }
 }
 

@@ -49,6 +49,12 @@ fn writable(table: &TableInfo, operation: &'static str) -> Result<(), SqlError> 
     }
 }
 
+/// The error of a value for a generated column.
+fn generated_value(table: &TableInfo, column: &ColumnInfo) -> SqlError {
+    let (column, table) = (column.name.original.clone(), table.name.original.clone());
+    SqlError::GeneratedValue { column, table }
+}
+
 fn find_column<'t>(table: &'t TableInfo, name: &str, clause: &str) -> Result<&'t ColumnInfo, SqlError> {
     table.column(name).ok_or_else(|| SqlError::UnknownColumn { column: name.to_owned(), clause: clause.to_owned() })
 }
@@ -76,6 +82,7 @@ fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
                 alias: scan.view.as_ref().map_or(&scan.alias, |view| &view.1).clone(),
                 ids,
                 handle,
+                steps: Vec::new(),
             });
         }
         Plan::Join { left, right, .. } => {

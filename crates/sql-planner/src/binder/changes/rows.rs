@@ -1,23 +1,24 @@
 //! UPDATE and DELETE: which rows, and what is set.
 
-use std::collections::HashMap;
-
 use query::expr::Expr;
 use query::infer;
 use sql_base::SqlError;
 use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible};
-use super::{column_of, view_of, widen, writable};
-use crate::change::{Action, Bound, Change, Target, Value, keep_columns};
+use super::{column_of, generated_value, view_of, widen, writable};
+use crate::change::{Action, Bound, Change, Step, Target, Value, keep_columns, steps_of_change};
+use crate::hints;
 use crate::plan::{Logical, Plan, SortKey};
 
 /// Tables of a FROM clause in which all columns and handles of the tables are wanted.
 fn bind_targets(
     binder: &mut Binder<'_>,
     from: &[ast::TableWithJoins],
+    hints: &[ast::Hint],
 ) -> Result<(Plan, Vec<Visible>, Vec<Target>), SqlError> {
     let (mut plan, visible) = binder.bind_from(from)?;
+    binder.warnings.extend(hints::apply(hints, &mut plan));
     let mut targets = Vec::new();
     widen(&mut plan, binder, &mut targets);
     Ok((plan, visible, targets))
@@ -63,7 +64,7 @@ impl Binder<'_> {
     /// UPDATE.
     pub(super) fn bind_update(mut self, update: &ast::Update) -> Result<Bound, SqlError> {
         let from = [update.table.clone()];
-        let (plan, visible, mut targets) = bind_targets(&mut self, &from)?;
+        let (plan, visible, targets) = bind_targets(&mut self, &from, &update.hints)?;
         let views = self.bound_views().to_vec();
         let single = is_single(&plan);
         if matches!(plan, Plan::Memory { .. }) {
@@ -71,7 +72,7 @@ impl Binder<'_> {
         }
         self.open(visible.clone());
         let plan = bind_tail(&mut self, plan, update.selection.as_ref(), &update.order_by, update.limit.as_ref())?;
-        let mut assignments = Vec::new();
+        let mut assignments: Vec<(usize, usize, Value)> = Vec::new();
         // Views that are written through, and the table of each that is.
         let mut written: Vec<(&BoundView, usize)> = Vec::new();
         for a in &update.assignments {
@@ -111,32 +112,36 @@ impl Binder<'_> {
                 true => Value::Default,
                 false => Value::Expr(infer::exact(self.bind_expr(&a.value)?)),
             };
+            let column = &targets[target].table.columns[offset];
+            if column.is_generated() {
+                // DEFAULT is what it is anyway.
+                if value.expr().is_some() {
+                    return Err(generated_value(&targets[target].table, column));
+                }
+            }
             assignments.push((target, offset, value));
         }
         let plan = self.place_applies(plan);
         self.close()?;
         // Only the tables that are set.
-        let used: Vec<bool> = (0..targets.len()).map(|i| assignments.iter().any(|a| a.0 == i)).collect();
-        let mut renumber = HashMap::new();
         let mut kept = Vec::new();
-        for (i, t) in targets.drain(..).enumerate() {
-            if used[i] {
-                renumber.insert(i, kept.len());
-                kept.push(t);
+        for (i, mut target) in targets.into_iter().enumerate() {
+            let mut set: Vec<(usize, Value)> =
+                assignments.extract_if(.., |a| a.0 == i).map(|(_, o, v)| (o, v)).collect();
+            if set.is_empty() {
+                continue;
             }
+            set.retain(|(offset, _)| !target.table.columns[*offset].is_generated());
+            writable(&target.table, "UPDATE")?;
+            let through = written.iter().find(|(_, target)| *target == i).map(|(view, _)| *view);
+            let check = through.map(BoundView::check).transpose()?.flatten();
+            let then = self.steps_of_row(&target.table, &target.ids, check)?;
+            target.steps = steps_of_change(&target.table, set, then);
+            kept.push(target);
         }
-        for a in &mut assignments {
-            a.0 = renumber[&a.0];
-        }
-        for t in &kept {
-            writable(&t.table, "UPDATE")?;
-        }
-        let checks = written.iter().filter_map(|(view, _)| view.check().transpose()).collect::<Result<Vec<_>, _>>()?;
-        let mut values: Vec<&Expr> = assignments.iter().filter_map(|a| a.2.expr()).collect();
-        values.extend(checks.iter().flat_map(|check| &check.conditions));
-        let plan = keep_columns(plan, &kept, &values, &self.columns);
-        let (ignore, limited) = (update.ignore, update.limit.is_some());
-        let change = Change { targets: kept, assignments, checks, single, ignore, limited };
+        let read: Vec<&Expr> = kept.iter().flat_map(|t| &t.steps).flat_map(Step::exprs).collect();
+        let plan = keep_columns(plan, &kept, &read, &self.columns);
+        let change = Change { targets: kept, single, ignore: update.ignore, limited: update.limit.is_some() };
         Ok(self.bound(plan, Action::Update(change)))
     }
 
@@ -144,7 +149,7 @@ impl Binder<'_> {
     pub(super) fn bind_delete(mut self, delete: &ast::Delete) -> Result<Bound, SqlError> {
         let named: Vec<String> = delete.targets.iter().map(|name| name.last().to_owned()).collect();
         let sources = &delete.from;
-        let (plan, visible, mut targets) = bind_targets(&mut self, sources)?;
+        let (plan, visible, mut targets) = bind_targets(&mut self, sources, &delete.hints)?;
         let single = is_single(&plan);
         if named.is_empty() && targets.is_empty() && self.bound_views().is_empty() {
             return Err(SqlError::NotUpdatable { table: sources[0].relation.to_string(), operation: "DELETE" });
@@ -178,13 +183,12 @@ impl Binder<'_> {
         let plan = bind_tail(&mut self, plan, delete.selection.as_ref(), &delete.order_by, delete.limit.as_ref())?;
         self.close()?;
         let plan = keep_columns(plan, &targets, &[], &self.columns);
-        let (ignore, limited) = (delete.ignore, delete.limit.is_some());
-        let change = Change { targets, assignments: Vec::new(), checks: Vec::new(), single, ignore, limited };
+        let change = Change { targets, single, ignore: delete.ignore, limited: delete.limit.is_some() };
         Ok(self.bound(plan, Action::Delete(change)))
     }
 
     fn bound(self, plan: Plan, action: Action) -> Bound {
-        let Binder { columns, subqueries, shared, locked, inputs, .. } = self;
-        Bound { rows: Logical { plan, subqueries, shared, columns }, action, locked, inputs }
+        let Binder { columns, subqueries, shared, locked, inputs, warnings, .. } = self;
+        Bound { rows: Logical { plan, subqueries, shared, columns }, action, locked, inputs, warnings }
     }
 }
