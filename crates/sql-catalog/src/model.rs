@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 
 pub use super::name::Name;
 use super::view::ViewInfo;
+use partition::PartitionInfo;
+
+pub mod partition;
 
 /// How far a schema change has brought an object. Servers may be one state apart, never two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -365,6 +368,9 @@ pub struct TableInfo {
     /// The policy that places its rows and indexes.
     #[serde(rename = "policy_ref_info", default)]
     pub policy: Option<PolicyRef>,
+    /// Its rows are divided among partitions, each with an id of its own that its keys begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Box<PartitionInfo>>,
     /// It is a view, and this is what it shows. The columns are then as they were when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<Box<ViewInfo>>,
@@ -396,6 +402,7 @@ impl TableInfo {
             writes_wait: false,
             auto_id_cache: 0,
             policy: None,
+            partition: None,
             view: None,
             kind: TableKind::Base,
         }
@@ -469,7 +476,8 @@ impl TableInfo {
         self.columns.iter().find(|column| column.field_type.has(flags::PRI_KEY))
     }
 
-    /// What its keys begin with.
+    /// What its keys begin with, where it is not partitioned; of one that is, its ranges hold nothing
+    /// ([`TableInfo::physical_ids`]).
     pub fn physical_id(&self) -> PhysicalTableId {
         PhysicalTableId(self.id)
     }

@@ -23,6 +23,7 @@ use super::build::{self, PRIMARY, Takes};
 use super::default::column_default;
 use super::exec::{Statement, collation};
 use super::job::{Action, ColumnChange, ConvertColumns, Job, JobState, Position, Rename};
+use super::partitions;
 use super::step;
 
 /// The changes of a statement as they come together.
@@ -199,6 +200,7 @@ impl Statement<'_> {
         }
         self.check_primary_key(&trial)?;
         build::check_auto_increment(&trial)?;
+        partitions::check_altered(&table, &trial)?;
         plan.check_algorithm(algorithm)?;
         self.check_zero_dates(&table, &plan.actions).await?;
         if let Some(job) = plan.into_job(&database, &table, self.sql) {
@@ -222,8 +224,13 @@ impl Statement<'_> {
                 continue;
             }
             let kv = self.domain.kv();
-            let (start, end) = codec::table::record_range(table.physical_id());
-            if !kv.snapshot(kv.timestamp().await?).scan(&start, &end, 1, false, true).await?.is_empty() {
+            let snapshot = kv.snapshot(kv.timestamp().await?);
+            let mut filled = false;
+            for at in table.physical_ids() {
+                let (start, end) = codec::table::record_range(at);
+                filled = filled || !snapshot.scan(&start, &end, 1, false, true).await?.is_empty();
+            }
+            if filled {
                 return Err(SqlError::IncorrectTimeForColumn {
                     kind: if kind == TimeKind::Date { "date" } else { "datetime" }.to_owned(),
                     value: Time::zero(kind, ty.fsp()).to_string(),
@@ -386,6 +393,7 @@ impl Statement<'_> {
                 actions.push(Action::TableOptions { comment: None, charset, auto_increment, auto_id_cache });
                 Ok(actions)
             }
+            AlterAction::Partitions(change) => Err(SqlError::NotSupported(partitions::words(change).into())),
             AlterAction::Refused(what) => Err(SqlError::NotSupported(what.clone())),
         }
     }

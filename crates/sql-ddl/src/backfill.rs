@@ -5,7 +5,7 @@
 //! either waits for the batch or is seen by it as it has become. Each batch is a transaction of its own, and how far it
 //! came is stored with the job, so a new owner goes on where the last one ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use codec::table::Handle;
 use kv_client::{LockOptions, Transaction, TxnOptions};
@@ -52,8 +52,15 @@ impl<'t> Target<'t> {
 pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Result<(), SqlError> {
     let job = whole.filling();
     let target = Target::of(job, table)?;
-    let (start, end) = codec::table::record_range(table.physical_id());
+    // Partitions come in the order of their keys, so that one key tells how far it came.
+    let mut ranges: VecDeque<_> = table.physical_ids().into_iter().map(codec::table::record_range).collect();
+    let Some((start, mut end)) = ranges.pop_front() else { return Ok(()) };
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
+    while next >= end
+        && let Some((start, other)) = ranges.pop_front()
+    {
+        (next, end) = (next.max(start), other);
+    }
     let mut rows = job.row_count;
     let mut batches = 0;
     let mut warnings = Vec::new();
@@ -61,10 +68,14 @@ pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Res
         let (read, last) = fill_batch(domain, &target, (&next, &end), rows, &mut warnings).await?;
         rows += i64::try_from(read).unwrap_or(i64::MAX);
         batches += 1;
-        let done = last.is_none();
-        if let Some(mut last) = last {
-            last.push(0);
-            next = last;
+        let mut done = false;
+        match (last, ranges.is_empty()) {
+            (Some(mut last), _) => {
+                last.push(0);
+                next = last;
+            }
+            (None, false) => (next, end) = ranges.pop_front().unwrap_or_default(),
+            (None, true) => done = true,
         }
         if done || batches % NOTE_BATCHES == 0 {
             let next: &[u8] = if done { &[] } else { &next };
@@ -155,7 +166,8 @@ async fn add_missing(
             txn.put(key.clone(), row::encode_row(table, &row)?)?;
         }
         for index in &target.indexes {
-            let entry = row::index_entry(table, table.physical_id(), index, &row, &handle)?;
+            let at = codec::table::decode_table_id(key).unwrap_or(table.physical_id());
+            let entry = row::index_entry(table, at, index, &row, &handle)?;
             entries.push((*index, handle.clone(), row.to_vec(), entry));
         }
     }

@@ -36,6 +36,7 @@ mod default;
 mod exec;
 pub mod gc;
 mod owner;
+mod partitions;
 mod queue;
 mod reconcile;
 mod recover;

@@ -15,7 +15,7 @@ use codec::table::{self, Handle, PhysicalTableId};
 use codec::types::TypeCode;
 use kv_client::{Client, LockOptions, LockWait, Transaction};
 use query::context::{Occurs, TimeZone};
-use sql_base::SqlError;
+use sql_base::{PartitionError, SqlError};
 use sql_catalog::row;
 use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
 use sql_context::Duplicates;
@@ -23,8 +23,8 @@ use sql_context::Duplicates;
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
     table: Arc<TableInfo>,
-    /// What the keys of its rows begin with.
-    at: PhysicalTableId,
+    /// The partitions that the statement names; none: rows go wherever they belong.
+    named: Option<Vec<PhysicalTableId>>,
     zone: TimeZone,
     /// Keys to be locked when the statement ends.
     keys: Vec<Vec<u8>>,
@@ -37,8 +37,36 @@ pub(crate) struct Writer {
 impl Writer {
     /// For a table.
     pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
-        let at = table.physical_id();
-        Writer { table, at, zone, keys: Vec::new(), duplicates: Duplicates::default(), changes: RowChanges::default() }
+        Writer {
+            table,
+            named: None,
+            zone,
+            keys: Vec::new(),
+            duplicates: Duplicates::default(),
+            changes: RowChanges::default(),
+        }
+    }
+
+    /// The same for a statement that names partitions, by position: no row may come to be outside of them.
+    pub(crate) fn within(mut self, named: Option<&[usize]>) -> Writer {
+        let info = self.table.partition.as_ref();
+        let id = |at: &usize| info.and_then(|info| info.definitions.get(*at)).map(|partition| partition.physical_id());
+        self.named = named.map(|named| named.iter().filter_map(id).collect());
+        self
+    }
+
+    /// What the keys of a row that is there begin with.
+    pub(crate) fn at(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        self.table.partition_of(row)
+    }
+
+    /// What those of a row that is written will begin with.
+    pub(crate) fn place(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        let at = self.at(row)?;
+        match self.named.as_ref().is_none_or(|named| named.contains(&at)) {
+            true => Ok(at),
+            false => Err(PartitionError::OutsideOfSet.into()),
+        }
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
@@ -102,7 +130,7 @@ impl Writer {
         if !row.iter().zip(&self.table.columns).any(twice) {
             return Ok(());
         }
-        let key = table::record_key(self.at, handle);
+        let key = table::record_key(self.at(row)?, handle);
         if let Some(value) = self.current(txn, &[key], wait).await?.pop().flatten() {
             let stored = row::full_decoder(&self.table).decode(&value, handle).map_err(row::damaged)?;
             for ((d, stored), column) in row.iter_mut().zip(stored).zip(&self.table.columns) {
@@ -122,17 +150,18 @@ impl Writer {
         handle: &Handle,
         fresh: bool,
     ) -> Result<(), SqlError> {
+        let at = self.place(row)?;
         self.changes.add(RowChanges { added: 1, touched: 1 });
         let table = self.table.clone();
         let row = &*self.to_be_stored(&table, row)?;
-        let key = table::record_key(self.at, handle);
+        let key = table::record_key(at, handle);
         let value = row::encode_row(&table, row)?;
         if fresh {
             txn.put(key, value)?;
         } else {
             self.insert_key(txn, key, value, None, row)?;
         }
-        for (index, how, entry) in row::entries(&table, self.at, row, handle)? {
+        for (index, how, entry) in row::entries(&table, at, row, handle)? {
             if how == IndexMaintenance::Full {
                 self.insert_entry(txn, index, entry, row)?;
             }
@@ -160,10 +189,11 @@ impl Writer {
         let table = self.table.clone();
         let row = &*row::as_converted(&table, row);
         check_not_switching(&table)?;
-        let key = table::record_key(self.at, handle);
+        let at = self.at(row)?;
+        let key = table::record_key(at, handle);
         self.keys.push(key.clone());
         txn.delete(key)?;
-        for (_, _, entry) in row::entries(&table, self.at, row, handle)? {
+        for (_, _, entry) in row::entries(&table, at, row, handle)? {
             if entry.distinct {
                 self.keys.push(entry.key.clone());
             }
@@ -172,25 +202,28 @@ impl Writer {
         Ok(())
     }
 
-    /// Replaces a row by another, perhaps under another handle.
+    /// Replaces a row by another, perhaps under another handle or in another partition.
     pub(crate) fn update(
         &mut self,
         txn: &mut Transaction,
         (old, handle): (&[Datum], &Handle),
         (new, new_handle): (&[Datum], &Handle),
     ) -> Result<(), SqlError> {
-        if handle != new_handle {
+        let at = self.at(old)?;
+        if handle != new_handle || self.place(new)? != at {
             self.remove(txn, old, handle)?;
-            return self.insert(txn, new, new_handle, false);
+            // A number that was given to the row is its alone, in all partitions.
+            let fresh = handle == new_handle && !self.table.is_clustered();
+            return self.insert(txn, new, new_handle, fresh);
         }
         self.changes.add(RowChanges { added: 0, touched: 1 });
         let table = self.table.clone();
         let (old, new) = (&*row::as_converted(&table, old), &*self.to_be_stored(&table, new)?);
-        let key = table::record_key(self.at, handle);
+        let key = table::record_key(at, handle);
         self.keys.push(key.clone());
         txn.put(key, row::encode_row(&table, new)?)?;
-        let before = row::entries(&table, self.at, old, handle)?;
-        let after = row::entries(&table, self.at, new, handle)?;
+        let before = row::entries(&table, at, old, handle)?;
+        let after = row::entries(&table, at, new, handle)?;
         for ((index, how, old_entry), (_, _, new_entry)) in before.into_iter().zip(after) {
             let moved = old_entry.key != new_entry.key;
             if !moved && old_entry.value == new_entry.value && index.is_public() {
@@ -245,7 +278,7 @@ impl Writer {
         if rows.bytes() + txn.bytes() <= rows.limit() {
             return Ok(());
         }
-        let (start, end) = table::table_range(self.at);
+        let (start, end) = table::table_range(self.table.physical_id());
         match rows.bytes_with(&start, &end, txn.iter_buffer(&start, &end)) > rows.limit() {
             true => Err(SqlError::TableFull(self.table.name.original.clone())),
             false => Ok(()),
@@ -308,11 +341,12 @@ impl Writer {
         fresh: bool,
     ) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
         let row = &*row::as_converted(&self.table, row);
+        let at = self.at(row)?;
         let mut keys = Vec::new();
         if !fresh {
-            keys.push((table::record_key(self.at, handle), None));
+            keys.push((table::record_key(at, handle), None));
         }
-        for (index, how, entry) in row::entries(&self.table, self.at, row, handle)? {
+        for (index, how, entry) in row::entries(&self.table, at, row, handle)? {
             if how == IndexMaintenance::Full && entry.distinct {
                 keys.push((entry.key, Some(index)));
             }

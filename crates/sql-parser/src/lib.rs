@@ -28,6 +28,7 @@ mod into;
 mod lexer;
 mod literals;
 mod load;
+mod partitions;
 mod set;
 mod shorthand;
 mod show;
@@ -158,6 +159,7 @@ impl Piece {
         let defines_view = views::defines_view(&self.tokens);
         let check_option = views::take_check_option(&mut self.tokens);
         let into = into::take_variables(&mut self.tokens)?;
+        let insert_partitions = partitions::take_of_insert(&mut self.tokens);
         shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
         let params = number_parameters(&mut self.tokens);
@@ -167,6 +169,7 @@ impl Piece {
         })?;
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
         (parser.view, parser.check_option) = (defines_view, check_option);
+        parser.insert_partitions = insert_partitions;
         let settings = parser.hints(&self.hints, self.start);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {
@@ -302,6 +305,8 @@ struct StatementParser<'a> {
     view: bool,
     /// and says this of what may be written through it.
     check_option: Option<bool>,
+    /// The partitions that an INSERT names.
+    insert_partitions: Vec<Ident>,
     /// What was read and will not be heeded.
     warnings: Vec<SqlError>,
 }
@@ -315,6 +320,7 @@ impl<'a> StatementParser<'a> {
             depth: 0,
             view: false,
             check_option: None,
+            insert_partitions: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -32,6 +32,8 @@ pub struct Target {
     pub ids: Vec<ColId>,
     /// Number of the row's handle.
     pub handle: ColId,
+    /// Positions of the partitions that the statement names.
+    pub named: Option<Vec<usize>>,
 }
 
 /// The CHECK OPTION of a view, and of those that it is made of.
@@ -80,6 +82,8 @@ pub enum Conflict {
 pub struct Insert {
     /// The table that rows are added to.
     pub table: Arc<TableInfo>,
+    /// Positions of the partitions that the statement names.
+    pub named: Option<Vec<usize>>,
     /// Offsets of the columns that values are given for, in their order.
     pub offsets: Vec<usize>,
     /// The values of the rows; `None`: the rows of the plan are the values.

@@ -23,7 +23,7 @@ const SQLPARSER: (&str, &str) = ("sql-parser", "src/grammar/");
 
 /// Rooms of crates from the top down: a room names only rooms that are further down.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("sql-base", &["errno", "outcome", "memory", "interrupt", "error", "hex"]),
+    ("sql-base", &["errno", "outcome", "memory", "interrupt", "error", "partition", "hex"]),
     (
         "sql-parser",
         &[
@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "headers",
             "into",
             "load",
+            "partitions",
             "shorthand",
             "views",
             "canonical",
@@ -80,6 +81,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "decorrelate",
             "unnest",
             "join_order",
+            "partitions",
             "estimate",
             "access",
             "selectivity",
@@ -166,6 +168,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
             "coordinator",
             "step",
+            "partitions",
             "build",
             "default",
             "job",

@@ -94,6 +94,12 @@ async fn find_rows<'c>(
         for t in &change.targets {
             let column = found.at[&t.handle];
             for b in &found.batches {
+                if t.table.partition.is_some() {
+                    for (row, handle) in (0..b.num_rows()).filter_map(|r| stored_row(&found, t, b, r, &rt.zone)) {
+                        keys.push(codec::table::record_key(t.table.partition_of(&row)?, &handle));
+                    }
+                    continue;
+                }
                 let handles = (0..b.num_rows()).filter_map(|r| Handle::from_datum(b.datum(r, column)));
                 keys.extend(handles.map(|h| codec::table::record_key(t.table.physical_id(), &h)));
             }
@@ -173,7 +179,8 @@ pub(super) async fn update(
     let wait = lock_wait(ctx.session, false);
     let (mut matched, mut changed) = (0, 0);
     let mut done: Vec<HashSet<Handle>> = vec![Default::default(); found.targets.len()];
-    let mut writers: Vec<Writer> = found.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
+    let writer = |t: &Target| Writer::new(t.table.clone(), zone.clone()).within(t.named.as_deref());
+    let mut writers: Vec<Writer> = found.targets.iter().map(writer).collect();
     let mut rebase: Option<i64> = None;
     for batch in &found.batches {
         found.rt.check_interrupted()?;
@@ -228,6 +235,10 @@ pub(super) async fn update(
                 let new_handle = row::handle_of_row(&target.table, &new)?.unwrap_or_else(|| handle.clone());
                 let txn = ctx.txn().await?;
                 let (old, new) = ((&old[..], &handle), (&new[..], &new_handle));
+                if ignore && let Err(e @ SqlError::Partition(_)) = writers[i].place(new.0) {
+                    fitting.warnings.push((true, e));
+                    continue;
+                }
                 if ignore && let Some(duplicate) = writers[i].duplicate_of(txn, old, new, wait).await? {
                     fitting.warnings.push((true, duplicate));
                     continue;

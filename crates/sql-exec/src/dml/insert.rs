@@ -161,7 +161,25 @@ pub(super) async fn insert(
     let auto_value = |row: &[Datum]| auto.and_then(|offset| row::handle_of(&row[offset])).map_or(0, |v| v as u64);
     let wait = lock_wait(ctx.session, false);
     let zone = fitting.zone.clone();
-    let mut writer = Writer::new(table.clone(), zone.clone());
+    let mut writer = Writer::new(table.clone(), zone.clone()).within(insert.named.as_deref());
+    if table.partition.is_some() && (careful || insert.ignore) {
+        let mut placed = Vec::with_capacity(new_rows.len());
+        for row in &new_rows {
+            match writer.place(row) {
+                Err(e @ SqlError::Partition(_)) if insert.ignore => {
+                    fitting.warnings.push((true, e));
+                    placed.push(false);
+                }
+                result => {
+                    result?;
+                    placed.push(true);
+                }
+            }
+        }
+        keep(&mut new_rows, &placed);
+        keep(&mut ids, &placed);
+        keep(&mut source_rows, &placed);
+    }
     let client = ctx.server.kv()?;
     let (mut affected, mut unchanged) = (0, 0);
     let mut duplicates = 0;
@@ -231,7 +249,8 @@ pub(super) async fn insert(
                     None => handle.clone(),
                     Some(_) => codec::table::decode_unique_handle(&value).map_err(row::damaged)?,
                 };
-                let old_key = codec::table::record_key(table.physical_id(), &old_handle);
+                // It is where the new row belongs: unique keys have all columns that partitions depend on.
+                let old_key = codec::table::record_key(writer.at(row)?, &old_handle);
                 let old_value = match index {
                     None => Some(value),
                     Some(_) => writer.current(txn, std::slice::from_ref(&old_key), wait).await?.pop().flatten(),

@@ -17,11 +17,13 @@
 mod display;
 mod expr;
 mod names;
+mod partitions;
 mod query;
 mod types;
 
 pub use expr::*;
 pub use names::{Ident, Name, Place};
+pub use partitions::*;
 pub use query::*;
 pub use types::CastType;
 
@@ -409,6 +411,8 @@ pub struct CreateTable {
     pub refused: Vec<String>,
     /// Options after the parenthesis.
     pub options: TableOptions,
+    /// `PARTITION BY`.
+    pub partition: Option<Box<PartitionBy>>,
 }
 
 /// Whether a view has to be there already.
@@ -750,7 +754,9 @@ pub enum AlterAction {
         /// Collation, lower case.
         collate: Option<String>,
     },
-    /// `PARTITION p PLACEMENT POLICY …` and all other partition changes, foreign keys, checks: refused by name.
+    /// What is said of partitions.
+    Partitions(PartitionChange),
+    /// Foreign keys, checks and the like: refused by name.
     Refused(String),
 }
 

@@ -76,6 +76,7 @@ fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
                 alias: scan.view.as_ref().map_or(&scan.alias, |view| &view.1).clone(),
                 ids,
                 handle,
+                named: scan.partitions.as_ref().and_then(|partitions| partitions.named.clone()),
             });
         }
         Plan::Join { left, right, .. } => {
