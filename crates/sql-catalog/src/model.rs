@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::name::Name;
 use super::view::ViewInfo;
-use partition::PartitionInfo;
+use partition::{Division, PartitionInfo};
 
 pub mod partition;
 
@@ -304,6 +304,10 @@ pub enum TableKind {
     Temporary,
 }
 
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
 /// How long a handle may be that is a key: index keys of 3,072 bytes, encoded.
 const KEY_HANDLE_BYTES_MAX: i32 = 4_096;
 
@@ -371,6 +375,12 @@ pub struct TableInfo {
     /// Its rows are divided among partitions, each with an id of its own that its keys begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Box<PartitionInfo>>,
+    /// What its keys begin with, if it has no partitions and that is not its id, because it had some once; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_at: i64,
+    /// Another division of its rows, which is being made or left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<Box<Division>>,
     /// It is a view, and this is what it shows. The columns are then as they were when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<Box<ViewInfo>>,
@@ -403,6 +413,8 @@ impl TableInfo {
             auto_id_cache: 0,
             policy: None,
             partition: None,
+            rows_at: 0,
+            division: None,
             view: None,
             kind: TableKind::Base,
         }
@@ -479,7 +491,7 @@ impl TableInfo {
     /// What its keys begin with, where it is not partitioned; of one that is, its ranges hold nothing
     /// ([`TableInfo::physical_ids`]).
     pub fn physical_id(&self) -> PhysicalTableId {
-        PhysicalTableId(self.id)
+        PhysicalTableId(if self.rows_at == 0 { self.id } else { self.rows_at })
     }
 
     /// Whether rows are keyed by the primary key.

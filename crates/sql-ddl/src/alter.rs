@@ -26,6 +26,8 @@ use super::job::{Action, ColumnChange, ConvertColumns, Job, JobState, Position, 
 use super::partitions;
 use super::step;
 
+mod divide;
+
 /// The changes of a statement as they come together.
 #[derive(Default)]
 struct Plan {
@@ -192,6 +194,15 @@ impl Statement<'_> {
         let (database, table) = self.writable_table(name)?;
         let mut trial = (*table).clone();
         let mut plan = Plan::default();
+        if actions.len() > 1
+            && let Some(change) = actions.iter().find_map(|action| match action {
+                AlterAction::Partitions(change) => Some(change),
+                _ => None,
+            })
+        {
+            let what = format!("{} together with other changes", partitions::words(change));
+            return Err(SqlError::NotSupported(what));
+        }
         for action in actions {
             for planned in self.plan(&database, &trial, action)? {
                 try_out(&mut trial, &planned)?;
@@ -393,7 +404,7 @@ impl Statement<'_> {
                 actions.push(Action::TableOptions { comment: None, charset, auto_increment, auto_id_cache });
                 Ok(actions)
             }
-            AlterAction::Partitions(change) => Err(SqlError::NotSupported(partitions::words(change).into())),
+            AlterAction::Partitions(change) => self.plan_partitions(table, change),
             AlterAction::Refused(what) => Err(SqlError::NotSupported(what.clone())),
         }
     }

@@ -12,7 +12,7 @@ use kv_client::{LockOptions, Transaction, TxnOptions};
 use query::context::TimeZone;
 use sql_base::{SqlError, hex, unhex};
 use sql_catalog::row;
-use sql_catalog::{IndexInfo, TableInfo, transact};
+use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo, transact};
 
 use super::domain::Domain;
 use super::job::{Action, Job, JobError, Reorg};
@@ -31,6 +31,8 @@ struct Target<'t> {
     indexes: Vec<&'t IndexInfo>,
     /// Rows are written anew, with converted columns.
     rows: bool,
+    /// Rows are copied into another division of the table.
+    divides: bool,
 }
 
 impl<'t> Target<'t> {
@@ -44,7 +46,8 @@ impl<'t> Target<'t> {
             table.indexes.iter().find(|index| index.id == *id).ok_or_else(gone)
         };
         let indexes = ids.iter().map(index).collect::<Result<_, _>>()?;
-        Ok(Target { table, indexes, rows: !job.new_columns.is_empty() })
+        let divides = matches!(job.action, Action::Divide(_));
+        Ok(Target { table, indexes, rows: !job.new_columns.is_empty(), divides })
     }
 }
 
@@ -53,8 +56,17 @@ pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Res
     let job = whole.filling();
     let target = Target::of(job, table)?;
     // Partitions come in the order of their keys, so that one key tells how far it came.
-    let mut ranges: VecDeque<_> = table.physical_ids().into_iter().map(codec::table::record_range).collect();
-    let Some((start, mut end)) = ranges.pop_front() else { return Ok(()) };
+    let mut from = table.physical_ids();
+    if let Some(division) = table.division.as_ref().filter(|_| target.divides) {
+        // What stays where it is need not be read.
+        let to = division.physical_ids(table);
+        from.retain(|at| !to.contains(at));
+    }
+    let mut ranges: VecDeque<_> = from.into_iter().map(codec::table::record_range).collect();
+    let Some((start, mut end)) = ranges.pop_front() else {
+        // Everything stays where it is.
+        return note(domain, whole.id, 0, &[], Vec::new()).await.map(drop);
+    };
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
     while next >= end
         && let Some((start, other)) = ranges.pop_front()
@@ -164,6 +176,17 @@ async fn add_missing(
         let row = row::converted(table, &stored, number, &mut |warning| told.push(JobError::from(&warning)))?;
         if target.rows && *row != *stored {
             txn.put(key.clone(), row::encode_row(table, &row)?)?;
+        }
+        if target.divides
+            && let Some((at, _)) = table.beside(&row)?
+        {
+            // Whoever changes the row meanwhile changes it there, too, and waits for its lock here.
+            txn.put(codec::table::record_key(at, &handle), row::encode_row(table, &row)?)?;
+            for (_, how, entry) in row::entries(table, at, &row, &handle)? {
+                if how == IndexMaintenance::Full {
+                    txn.put(entry.key, entry.value)?;
+                }
+            }
         }
         for index in &target.indexes {
             let at = codec::table::decode_table_id(key).unwrap_or(table.physical_id());

@@ -809,6 +809,7 @@ pub(super) fn like(model: &TableInfo, name: &str) -> TableInfo {
         column.origin_default = None;
     }
     table.partition.iter_mut().flat_map(|info| &mut info.definitions).for_each(|partition| partition.id = 0);
+    (table.rows_at, table.division) = (0, None);
     table.renumber();
     table
 }

@@ -106,7 +106,15 @@ pub(super) fn numbered(from: usize, count: u64) -> Result<Vec<Partition>, SqlErr
 }
 
 fn unnamed(name: Name) -> Partition {
-    Partition { id: 0, name, less_than: Vec::new(), in_values: Vec::new(), comment: String::new(), policy: None }
+    Partition {
+        id: 0,
+        name,
+        less_than: Vec::new(),
+        in_values: Vec::new(),
+        comment: String::new(),
+        policy: None,
+        closed: false,
+    }
 }
 
 /// Partitions as they are defined, each for itself.
@@ -241,7 +249,11 @@ pub(super) fn check(table: &TableInfo, info: &PartitionInfo) -> Result<(), SqlEr
 }
 
 /// The values of a partition in the order that counts.
-fn in_order(table: &TableInfo, info: &PartitionInfo, values: &[Value]) -> Vec<(Datum, codec::types::Collation)> {
+pub(super) fn in_order(
+    table: &TableInfo,
+    info: &PartitionInfo,
+    values: &[Value],
+) -> Vec<(Datum, codec::types::Collation)> {
     let ty = |at: usize| match &info.expr {
         Some(_) => FieldType::bigint(),
         None => {

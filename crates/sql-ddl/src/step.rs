@@ -12,7 +12,7 @@
 //!   ADD COLUMN    none → write only → public
 //!                 a row without the column reads as its origin default, so nothing has to be filled in or removed.
 //!   DROP COLUMN   public → write only → none
-//!   conversion of columns: see [`columns`]; several changes in one: see [`several`]
+//!   conversion of columns: see [`columns`]; partitions: see [`partitions`]; several changes in one: see [`several`]
 //!   all others    one step: both forms can be used side by side
 //! ```
 //!
@@ -29,6 +29,7 @@ use super::build;
 use super::job::{Action, ColumnChange, Job, JobState, Position};
 
 pub mod columns;
+pub mod partitions;
 pub mod several;
 
 /// What follows a step.
@@ -202,6 +203,7 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             }
             Ok(Next::Done)
         }
+        action if action.is_of_partitions() => partitions::advance(table, job),
         Action::TablePolicy(policy) => {
             table.policy = policy.clone();
             Ok(Next::Done)
@@ -214,6 +216,9 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
 pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     if let Action::ConvertColumns(convert) = job.action.clone() {
         return columns::switch(table, job, &convert);
+    }
+    if let Action::Divide(_) = job.action {
+        return partitions::switch(table, job);
     }
     job.schema_state = set_index(table, job.element_id, SchemaState::Public)?;
     if let Some(index) = table.indexes.iter().find(|index| index.id == job.element_id).cloned() {
@@ -235,7 +240,7 @@ pub fn start_rollback(job: &mut Job) -> bool {
 /// True when a job is between two states and there is no way back: it has to go on until it is done. Given up there, it
 /// would leave an element that statements neither see nor may make or drop, or a table that nobody may write.
 pub fn must_go_on(job: &Job) -> bool {
-    let shown = matches!(job.action, Action::ConvertColumns(_) | Action::Several { .. })
+    let shown = matches!(job.action, Action::ConvertColumns(_) | Action::Several { .. } | Action::Divide(_))
         && job.schema_state == SchemaState::Public;
     let half_way = !matches!(job.schema_state, SchemaState::None | SchemaState::Public);
     shown || half_way && (!can_be_undone(&job.action) || job.state == JobState::Rollingback)
@@ -250,7 +255,12 @@ pub fn is_cancellable(job: &Job) -> bool {
 fn can_be_undone(action: &Action) -> bool {
     matches!(
         action,
-        Action::AddIndex(_) | Action::AddColumn { .. } | Action::ConvertColumns(_) | Action::Several { .. }
+        Action::AddIndex(_)
+            | Action::AddColumn { .. }
+            | Action::ConvertColumns(_)
+            | Action::AddPartitions(_)
+            | Action::Divide(_)
+            | Action::Several { .. }
     )
 }
 
@@ -258,6 +268,7 @@ fn roll_back(table: &mut TableInfo, job: &mut Job, action: &Action) -> Result<Ne
     match action {
         Action::ConvertColumns(_) => columns::roll_back(table, job),
         Action::Several { .. } => several::roll_back(table, job),
+        Action::AddPartitions(_) | Action::Divide(_) => partitions::roll_back(table, job),
         Action::AddColumn { .. } => {
             // Nobody has seen the column; what was stored in it was its default.
             table.columns.retain(|column| column.id != job.element_id);

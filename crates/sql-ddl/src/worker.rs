@@ -319,6 +319,7 @@ impl Step<'_, '_> {
         let before = self.table().await?;
         let mut table = before.clone();
         let shown_before = self.job.schema_state;
+        self.number_action().await?;
         let mut next = step::advance(&mut table, self.job)?;
         if next == Next::Fill {
             match self.job.is_filled() {
@@ -337,6 +338,10 @@ impl Step<'_, '_> {
         {
             let largest = self.largest(&table, column).await?;
             self.count_from(&table, largest).await?;
+        }
+        if self.job.action.is_of_partitions() {
+            self.place(&table).await?;
+            self.forget_partitions(&before, &table).await?;
         }
         if next == Next::Done {
             for index in std::mem::take(&mut self.job.unused_indexes) {
@@ -370,6 +375,48 @@ impl Step<'_, '_> {
             }
             Next::Done => self.last().await,
         }
+    }
+
+    /// Gives ids to the partitions that a change brings, before it begins.
+    async fn number_action(&mut self) -> Result<(), SqlError> {
+        let take = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        match &mut self.job.action {
+            Action::AddPartitions(added) if added.iter().any(|partition| partition.id == 0) => {
+                let first = self.meta.take_ids(take(added.len())).await?;
+                (first..).zip(added).for_each(|(id, partition)| partition.id = id);
+            }
+            Action::TruncatePartitions { names, ids } if ids.is_empty() => {
+                let first = self.meta.take_ids(take(names.len())).await?;
+                *ids = (first..).take(names.len()).collect();
+            }
+            Action::Divide(division) => match &mut division.partition {
+                None if division.rows_at == 0 => division.rows_at = self.meta.take_ids(1).await?,
+                None => {}
+                Some(info) => {
+                    let count = info.definitions.iter().filter(|partition| partition.id == 0).count();
+                    if count > 0 {
+                        let first = self.meta.take_ids(take(count)).await?;
+                        let new = info.definitions.iter_mut().filter(|partition| partition.id == 0);
+                        (first..).zip(new).for_each(|(id, partition)| partition.id = id);
+                    }
+                }
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Records the ranges of what is no longer of a table, and has PD forget the rules of what has none of its own any more.
+    async fn forget_partitions(&mut self, before: &TableInfo, after: &TableInfo) -> Result<(), SqlError> {
+        let mut gone = before.all_physical_ids();
+        let held = after.all_physical_ids();
+        gone.retain(|id| !held.contains(id));
+        self.forget_ranges(gone.into_iter().map(codec::table::table_range).collect(), None).await?;
+        let mut groups = rules::groups(before);
+        let held = rules::groups(after);
+        groups.retain(|group| !held.contains(group));
+        self.effects.rule_groups.extend(groups);
+        Ok(())
     }
 
     /// What a change of a table changes beside its definition.
@@ -576,7 +623,7 @@ impl Step<'_, '_> {
     /// tables apart; the end matters to PD where a rule ends.
     fn split(&mut self, table: &TableInfo) {
         let placed = !rules::policies(table).is_empty();
-        for at in table.physical_ids() {
+        for at in table.all_physical_ids() {
             self.effects.split.push(codec::table::table_prefix(at));
             if placed {
                 self.effects.split.push(codec::table::table_prefix(PhysicalTableId(at.0 + 1)));
@@ -605,7 +652,7 @@ impl Step<'_, '_> {
         let (database, job) = (self.job.schema_name.clone(), self.job.id);
         let dropped = DroppedTable { database, info: table.clone(), counters, job };
         // All its ranges are one record: they come back together, or go.
-        let ranges = table.physical_ids().into_iter().map(codec::table::table_range).collect();
+        let ranges = table.all_physical_ids().into_iter().map(codec::table::table_range).collect();
         self.forget_ranges(ranges, Some(dropped)).await?;
         self.effects.rule_groups.extend(rules::groups(table));
         Ok(())
@@ -667,6 +714,7 @@ impl Step<'_, '_> {
         let database = self.job.schema_id;
         self.remove_table(database, &table).await?;
         table.id = if new_id == 0 { self.meta.take_ids(1).await? } else { new_id };
+        table.rows_at = 0;
         table.auto_id_schema_id = database;
         table.partition.iter_mut().flat_map(|info| &mut info.definitions).for_each(|partition| partition.id = 0);
         self.number_partitions(&mut table).await?;

@@ -17,7 +17,7 @@ use kv_client::{Client, LockOptions, LockWait, Transaction};
 use query::context::{Occurs, TimeZone};
 use sql_base::{PartitionError, SqlError};
 use sql_catalog::row;
-use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
+use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, SchemaState, TableInfo, TableKind};
 use sql_context::Duplicates;
 
 /// Writes rows of one table in one statement.
@@ -62,7 +62,7 @@ impl Writer {
 
     /// What those of a row that is written will begin with.
     pub(crate) fn place(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
-        let at = self.at(row)?;
+        let at = self.table.place_of(row)?;
         match self.named.as_ref().is_none_or(|named| named.contains(&at)) {
             true => Ok(at),
             false => Err(PartitionError::OutsideOfSet.into()),
@@ -166,6 +166,44 @@ impl Writer {
                 self.insert_entry(txn, index, entry, row)?;
             }
         }
+        self.put_beside(txn, row, handle)
+    }
+
+    /// Writes a row into the division of the table that is being made or left. What is in its way is found where it is read.
+    fn put_beside(&mut self, txn: &mut Transaction, row: &[Datum], handle: &Handle) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        let Some((at, state)) = table.beside(row)? else { return Ok(()) };
+        if state == SchemaState::DeleteOnly {
+            return Ok(());
+        }
+        let key = table::record_key(at, handle);
+        self.keys.push(key.clone());
+        txn.put(key, row::encode_row(&table, row)?)?;
+        for (_, how, entry) in row::entries(&table, at, row, handle)? {
+            if how == IndexMaintenance::Full {
+                self.keys.extend(entry.distinct.then(|| entry.key.clone()));
+                txn.put(entry.key, entry.value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it from there.
+    fn remove_beside(&mut self, txn: &mut Transaction, row: &[Datum], handle: &Handle) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        let at = match table.beside(row) {
+            Ok(Some((at, _))) => at,
+            // A row without a place there is not there.
+            Ok(None) | Err(SqlError::Partition(PartitionError::NoPartition(_))) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let key = table::record_key(at, handle);
+        self.keys.push(key.clone());
+        txn.delete(key)?;
+        for (_, _, entry) in row::entries(&table, at, row, handle)? {
+            self.keys.extend(entry.distinct.then(|| entry.key.clone()));
+            txn.delete(entry.key)?;
+        }
         Ok(())
     }
 
@@ -199,7 +237,7 @@ impl Writer {
             }
             txn.delete(entry.key)?;
         }
-        Ok(())
+        self.remove_beside(txn, row, handle)
     }
 
     /// Replaces a row by another, perhaps under another handle or in another partition.
@@ -243,6 +281,10 @@ impl Writer {
                     txn.put(new_entry.key, new_entry.value)?;
                 }
             }
+        }
+        if table.division.is_some() {
+            self.remove_beside(txn, old, handle)?;
+            self.put_beside(txn, new, handle)?;
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ use query::value::StoreContext;
 use serde::{Deserialize, Serialize};
 use sql_base::{PartitionError, SqlError};
 
-use super::{Name, PolicyRef, TableInfo};
+use super::{Name, PolicyRef, SchemaState, TableInfo};
 
 /// How rows are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,6 +323,9 @@ pub struct Partition {
     /// The policy that places it; the table's where it has none.
     #[serde(rename = "policy_ref_info", default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRef>,
+    /// It is being added: it is read, and rows do not go there yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }
 
 impl Partition {
@@ -423,6 +426,39 @@ impl PartitionInfo {
     }
 }
 
+/// Another division of a table's rows. While it is made, and while the one before it is left, rows are written into both, as
+/// its state demands; statements read [`TableInfo::partition`] only. A partition that is in both is written once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Division {
+    /// How far it is.
+    pub state: SchemaState,
+    /// Its partitions; `None`: the table has none,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Box<PartitionInfo>>,
+    /// and its keys begin with this; 0: with the table's id.
+    #[serde(default)]
+    pub rows_at: i64,
+}
+
+impl Division {
+    /// What the keys of its rows begin with.
+    pub fn physical_ids(&self, table: &TableInfo) -> Vec<PhysicalTableId> {
+        match (&self.partition, self.rows_at) {
+            (Some(info), _) => info.definitions.iter().map(Partition::physical_id).collect(),
+            (None, 0) => vec![PhysicalTableId(table.id)],
+            (None, id) => vec![PhysicalTableId(id)],
+        }
+    }
+
+    fn place(&self, table: &TableInfo, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        match (&self.partition, self.rows_at) {
+            (Some(info), _) => Ok(info.definitions[info.routing(table)?.of_row(row)?].physical_id()),
+            (None, 0) => Ok(PhysicalTableId(table.id)),
+            (None, id) => Ok(PhysicalTableId(id)),
+        }
+    }
+}
+
 /// Which partition values belong to.
 #[derive(Debug)]
 pub struct Routing {
@@ -504,18 +540,19 @@ impl Routing {
     /// The partition of a row.
     pub fn of_row(&self, row: &[Datum]) -> Result<usize, SqlError> {
         let values = self.values(row)?;
-        let none = || match &values[..] {
-            [value] if !matches!(value, Datum::Bytes(_)) && self.keys.len() == 1 => {
-                String::from_utf8_lossy(&query::value::to_text(value, self.keys[0].ty()).unwrap_or_default())
-                    .into_owned()
+        self.place(&values)?.ok_or_else(|| PartitionError::NoPartition(self.told(&values)).into())
+    }
+
+    /// Values as 1526 tells them.
+    fn told(&self, values: &[Datum]) -> String {
+        match values {
+            [Datum::Null] => "NULL".to_owned(),
+            [value] if !matches!(value, Datum::Bytes(_)) => {
+                let text = self.first_type().and_then(|ty| query::value::to_text(value, ty));
+                String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
             }
             _ => "from column_list".to_owned(),
-        };
-        let none = || match &values[..] {
-            [Datum::Null] => "NULL".to_owned(),
-            _ => none(),
-        };
-        self.place(&values)?.ok_or_else(|| PartitionError::NoPartition(none()).into())
+        }
     }
 
     fn place(&self, values: &[Datum]) -> Result<Option<usize>, SqlError> {
@@ -649,9 +686,44 @@ impl TableInfo {
         ids
     }
 
+    /// The same, with those of another division that is being made or left, each once.
+    pub fn all_physical_ids(&self) -> Vec<PhysicalTableId> {
+        let mut ids = self.physical_ids();
+        ids.extend(self.division.iter().flat_map(|division| division.physical_ids(self)));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Whether keys that begin with this are its own.
     pub fn has_physical(&self, id: PhysicalTableId) -> bool {
-        self.id == id.0 || self.partition.as_ref().is_some_and(|info| info.definitions.iter().any(|p| p.id == id.0))
+        self.id == id.0 || self.all_physical_ids().contains(&id)
+    }
+
+    /// Where a row that is written goes: [`TableInfo::partition_of`], if rows may go there already.
+    pub fn place_of(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        let Some(info) = &self.partition else { return Ok(self.physical_id()) };
+        let routing = info.routing(self)?;
+        let partition = &info.definitions[routing.of_row(row)?];
+        match partition.closed {
+            false => Ok(partition.physical_id()),
+            true => Err(PartitionError::NoPartition(routing.told(&routing.values(row)?)).into()),
+        }
+    }
+
+    /// Where the row is written, too, and how; `None` where that is nowhere else.
+    ///
+    /// # Errors
+    /// 1526 of a row that has no place there, as far as it would be written and not only removed.
+    pub fn beside(&self, row: &[Datum]) -> Result<Option<(PhysicalTableId, SchemaState)>, SqlError> {
+        let Some(division) = &self.division else { return Ok(None) };
+        let at = match division.place(self, row) {
+            Err(SqlError::Partition(PartitionError::NoPartition(_))) if division.state == SchemaState::DeleteOnly => {
+                return Ok(None);
+            }
+            place => place?,
+        };
+        Ok(Some((at, division.state)).filter(|(at, _)| !self.physical_ids().contains(at)))
     }
 
     /// The policy that places what is in these keys: of the partition, or of the table.

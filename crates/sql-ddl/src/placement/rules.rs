@@ -126,7 +126,12 @@ fn table_bundle(table: &TableInfo, policy: &PolicyInfo) -> Result<Bundle, SqlErr
         bind(drafts.clone(), &group, &id, &hex_key(&start), &hex_key(&end))
     };
     let mut rules = over(table.physical_id(), format!("table_rule_{}", table.id));
-    for partition in partitions(table).filter(|partition| partition.policy.is_none()) {
+    if let Some(division) = table.division.as_ref().filter(|division| division.partition.is_none()) {
+        for at in division.physical_ids(table) {
+            rules.extend(over(at, format!("table_rule_{at}_beside")));
+        }
+    }
+    for partition in partitions(table).into_iter().filter(|partition| partition.policy.is_none()) {
         rules.extend(over(partition.physical_id(), format!("partition_rule_{}", partition.id)));
     }
     Ok(Bundle { id: group, index: INDEX_TABLE, override_: true, rules })
@@ -141,8 +146,16 @@ fn partition_bundle(partition: &Partition, policy: &PolicyInfo) -> Result<Bundle
     Ok(Bundle { id: group, index: INDEX_PARTITION, override_: true, rules })
 }
 
-fn partitions(table: &TableInfo) -> impl Iterator<Item = &Partition> {
-    table.partition.iter().flat_map(|info| &info.definitions)
+/// The partitions of a table, with those that are being made or left.
+fn partitions(table: &TableInfo) -> Vec<&Partition> {
+    let mut all: Vec<&Partition> = table.partition.iter().flat_map(|info| &info.definitions).collect();
+    let beside = table.division.iter().filter_map(|division| division.partition.as_ref());
+    for partition in beside.flat_map(|info| &info.definitions) {
+        if !all.iter().any(|held| held.id == partition.id) {
+            all.push(partition);
+        }
+    }
+    all
 }
 
 /// All rules of a table and its partitions. `policy` knows policies by id; what it does not know has no rules.
@@ -162,13 +175,13 @@ pub fn bundles<'p>(table: &TableInfo, policy: impl Fn(i64) -> Option<&'p PolicyI
 /// The groups that a table and its partitions may have.
 pub fn groups(table: &TableInfo) -> Vec<String> {
     let own = table.policy.is_some().then(|| table_group(table.id));
-    let placed = partitions(table).filter(|partition| partition.policy.is_some());
+    let placed = partitions(table).into_iter().filter(|partition| partition.policy.is_some());
     own.into_iter().chain(placed.map(|partition| table_group(partition.id))).collect()
 }
 
 /// The policies of a table and its partitions.
 pub fn policies(table: &TableInfo) -> Vec<PolicyRef> {
-    let held = std::iter::once(&table.policy).chain(partitions(table).map(|partition| &partition.policy));
+    let held = std::iter::once(&table.policy).chain(partitions(table).into_iter().map(|partition| &partition.policy));
     held.flatten().cloned().collect()
 }
 

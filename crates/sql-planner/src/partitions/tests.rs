@@ -35,6 +35,7 @@ fn partition(at: usize, less_than: Vec<Value>, in_values: Vec<Vec<Value>>) -> Pa
         in_values,
         comment: String::new(),
         policy: None,
+        closed: false,
     }
 }
 
