@@ -8,7 +8,7 @@
 //! has two, count and sum), then the group's keys.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::json::Json;
 use codec::types::FieldType;
+use hashbrown::HashSet;
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
 use query::expr::Expr;
 use sql_base::SqlError;
@@ -34,7 +35,7 @@ pub fn build(
     aggs: &[(AggCall, ColId)],
     merge: bool,
     node: NodeId,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Result<Box<dyn Operator>, SqlError> {
     let out: Vec<ColId> = group.iter().map(|g| g.1).chain(aggs.iter().map(|a| a.1)).collect();
     let calls = aggs
@@ -63,7 +64,6 @@ pub fn build(
         groups: None,
         held: rt.held_by(node),
         spill: rt.spill_of(node),
-        rt: rt.clone(),
     }))
 }
 
@@ -225,7 +225,7 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn finish(self, call: &AggCall, rt: &Runtime) -> Result<Datum, SqlError> {
+    pub(crate) fn finish(self, call: &AggCall, rt: &mut Runtime) -> Result<Datum, SqlError> {
         Ok(match self {
             State::Distinct(_, inner) => return inner.finish(call, rt),
             State::Count(n) => Datum::Int(n),
@@ -332,13 +332,12 @@ struct Aggregate {
     groups: Option<std::vec::IntoIter<Group>>,
     held: Held,
     spill: Spill,
-    rt: Arc<Runtime>,
 }
 
 /// Groups while they are made.
 #[derive(Default)]
 struct Groups {
-    index: HashMap<Vec<u8>, usize>,
+    index: hashbrown::HashMap<Vec<u8>, usize>,
     groups: Vec<Group>,
     /// Where rows of other groups go, once there is no memory for those.
     others: Option<Parts>,
@@ -346,11 +345,11 @@ struct Groups {
 
 impl Aggregate {
     /// The groups of the source's rows; and files with the rows of others.
-    async fn run(&mut self) -> Result<Vec<Group>, SqlError> {
+    async fn run(&mut self, rt: &mut Runtime) -> Result<Vec<Group>, SqlError> {
         let mut groups = Groups::default();
-        while let Some(batch) = self.source.next().await? {
-            self.rt.pause().await?;
-            self.take_in(&batch, &mut groups).await?;
+        while let Some(batch) = self.source.next(rt).await? {
+            rt.pause().await?;
+            self.take_in(&batch, &mut groups, rt).await?;
         }
         if let Some(parts) = groups.others {
             let files = parts.finish().await?.into_iter().flatten();
@@ -364,8 +363,7 @@ impl Aggregate {
         Ok(groups)
     }
 
-    async fn take_in(&mut self, batch: &Batch, into: &mut Groups) -> Result<(), SqlError> {
-        let rt = &self.rt;
+    async fn take_in(&mut self, batch: &Batch, into: &mut Groups, rt: &mut Runtime) -> Result<(), SqlError> {
         let key_columns = if self.merge {
             (0..self.key_types.len()).map(|i| batch.column(self.calls.len() + i).clone()).collect()
         } else {
@@ -432,12 +430,12 @@ impl Aggregate {
     }
 
     /// The next groups that are done, as rows; `None` when there are no more of this source.
-    fn finished(&mut self) -> Result<Option<Batch>, SqlError> {
+    fn finished(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         let Some(groups) = &mut self.groups else { return Ok(None) };
         let mut builder = BatchBuilder::new(self.types.clone(), groups.len().min(BATCH_ROWS_MAX));
         for (mut row, states) in groups.take(BATCH_ROWS_MAX) {
             for (call, state) in self.calls.iter().zip(states) {
-                row.push(state.finish(call, &self.rt)?);
+                row.push(state.finish(call, rt)?);
             }
             builder.push(&row)?;
         }
@@ -447,10 +445,10 @@ impl Aggregate {
 
 #[async_trait]
 impl Operator for Aggregate {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
-            self.rt.pause().await?;
-            if let Some(batch) = self.finished()? {
+            rt.pause().await?;
+            if let Some(batch) = self.finished(rt)? {
                 return Ok(Some(batch));
             }
             if self.groups.take().is_some() {
@@ -463,7 +461,7 @@ impl Operator for Aggregate {
             } else if matches!(self.source, Source::Nothing) {
                 return Ok(None);
             }
-            self.groups = Some(self.run().await?.into_iter());
+            self.groups = Some(self.run(rt).await?.into_iter());
         }
     }
 }

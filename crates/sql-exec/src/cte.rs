@@ -42,7 +42,7 @@ pub(crate) fn build(
     inputs_at: Vec<NodeId>,
     build: Build,
     at: NodeId,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Box<dyn Operator> {
     Box::new(Recursion {
         columns: plan.ids.iter().map(|id| rt.columns.name(*id)).collect(),
@@ -53,7 +53,6 @@ pub(crate) fn build(
         seen: HashSet::new(),
         held: rt.held_by(at),
         rows: Vec::new().into_iter(),
-        rt: rt.clone(),
     })
 }
 
@@ -71,11 +70,10 @@ struct Recursion {
     /// All rows, and their keys.
     held: Held,
     rows: std::vec::IntoIter<Batch>,
-    rt: Arc<Runtime>,
 }
 
 impl Recursion {
-    async fn run(&mut self, plan: &Recursive) -> Result<Vec<Batch>, SqlError> {
+    async fn run(&mut self, plan: &Recursive, rt: &mut Runtime) -> Result<Vec<Batch>, SqlError> {
         let wanted = plan.limit.unwrap_or(u64::MAX);
         let (mut all, mut small) = (Vec::new(), Vec::new());
         let (mut count, mut rounds) = (0, 0);
@@ -83,7 +81,7 @@ impl Recursion {
         while count < wanted {
             let mut added = Vec::new();
             for input in inputs {
-                added.extend(self.rows_of(&plan.inputs[input], self.inputs_at[input], plan.distinct).await?);
+                added.extend(self.rows_of(&plan.inputs[input], self.inputs_at[input], plan.distinct, rt).await?);
             }
             if added.is_empty() {
                 break;
@@ -97,25 +95,31 @@ impl Recursion {
                 break;
             }
             rounds += 1;
-            if rounds > self.rt.rounds_max {
+            if rounds > rt.rounds_max {
                 return Err(SqlError::RecursionDepth(rounds));
             }
-            self.rt.put_work_table(plan.number, added);
+            rt.put_work_table(plan.number, added);
             inputs = 1..plan.inputs.len();
         }
-        self.rt.put_work_table(plan.number, Vec::new());
+        rt.put_work_table(plan.number, Vec::new());
         all.extend(small);
         Ok(all)
     }
 
     /// What an input adds: its rows as they are kept, those that are new if that is asked for.
-    async fn rows_of(&mut self, input: &Plan, at: NodeId, distinct: bool) -> Result<Vec<Batch>, SqlError> {
+    async fn rows_of(
+        &mut self,
+        input: &Plan,
+        at: NodeId,
+        distinct: bool,
+        rt: &mut Runtime,
+    ) -> Result<Vec<Batch>, SqlError> {
         let mut out = Vec::new();
-        let mut operator = (self.build)(input, at, &self.rt)?;
-        while let Some(batch) = operator.next().await? {
+        let mut operator = (self.build)(input, at, rt)?;
+        while let Some(batch) = operator.next(rt).await? {
             // An endless recursion waits for nothing else.
-            self.rt.pause().await?;
-            let mut batch = self.fit(&batch)?;
+            rt.pause().await?;
+            let mut batch = self.fit(&batch, rt)?;
             let mut bytes = 0;
             if distinct {
                 let columns: Vec<_> = batch.columns().iter().cloned().zip(self.types.iter().cloned()).collect();
@@ -141,10 +145,10 @@ impl Recursion {
         Ok(out)
     }
 
-    fn fit(&self, batch: &Batch) -> Result<Batch, SqlError> {
+    fn fit(&self, batch: &Batch, rt: &mut Runtime) -> Result<Batch, SqlError> {
         let columns = batch.columns().iter().enumerate().map(|(at, column)| {
             let (from, to) = (&batch.types()[at], &self.types[at]);
-            if fits(from, to) { Ok(column.clone()) } else { self.fit_column(column, from, to, &self.columns[at]) }
+            if fits(from, to) { Ok(column.clone()) } else { self.fit_column(column, from, to, &self.columns[at], rt) }
         });
         Ok(Batch::new(self.types.clone(), columns.collect::<Result<_, SqlError>>()?, batch.num_rows()))
     }
@@ -155,16 +159,18 @@ impl Recursion {
         from: &FieldType,
         to: &FieldType,
         name: &str,
+        rt: &mut Runtime,
     ) -> Result<ArrayRef, SqlError> {
         let rows = column.len();
         let mut builder = ColumnBuilder::new(to, rows);
-        let mode = self.rt.eval(|cx| Ok(cx.sql_mode))?;
+        let mode = rt.eval(|cx| Ok(cx.sql_mode))?;
+        let zone = rt.zone.clone();
         let no_zero_date = mode & sql_mode::NO_ZERO_DATE != 0;
-        let cx = Context { column: name, row: 1, zone: &self.rt.zone, no_zero_date };
+        let cx = Context { column: name, row: 1, zone: &zone, no_zero_date };
         for row in 0..rows {
             let fitted = convert::convert(convert::as_written(datum_at(column, row, from), from, to), to, &cx);
             if let Some(problem) = fitted.problem.filter(|p| *p != Problem::Note) {
-                self.rt.eval(|eval| {
+                rt.eval(|eval| {
                     if eval.is_strict() {
                         return Ok(Err(convert::error(&problem, &cx)));
                     }
@@ -194,9 +200,9 @@ fn fits(from: &FieldType, to: &FieldType) -> bool {
 
 #[async_trait]
 impl Operator for Recursion {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         if let Some(plan) = self.plan.take() {
-            self.rows = self.run(&plan).await?.into_iter();
+            self.rows = self.run(&plan, rt).await?.into_iter();
         }
         Ok(self.rows.next())
     }

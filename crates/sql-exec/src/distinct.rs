@@ -1,12 +1,12 @@
 //! Each row once: rows go on when they are first seen. Where there is no memory for more keys, rows with other keys go to
 //! disk, and are looked at when the input has ended and the keys are forgotten.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::UInt32Array;
 use async_trait::async_trait;
 use codec::types::FieldType;
+use hashbrown::HashSet;
 use query::batch::Batch;
 use sql_base::SqlError;
 use sql_base::memory::Held;
@@ -24,7 +24,7 @@ pub(crate) fn build(
     input: Box<dyn Operator>,
     types: Arc<[FieldType]>,
     at: NodeId,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Box<dyn Operator> {
     Box::new(Distinct {
         source: Source::Operator(input),
@@ -35,7 +35,6 @@ pub(crate) fn build(
         later: Vec::new(),
         held: rt.held_by(at),
         spill: rt.spill_of(at),
-        rt: rt.clone(),
     })
 }
 
@@ -51,7 +50,6 @@ struct Distinct {
     later: Vec<(u32, Spilled)>,
     held: Held,
     spill: Spill,
-    rt: Arc<Runtime>,
 }
 
 impl Distinct {
@@ -88,10 +86,10 @@ impl Distinct {
 
 #[async_trait]
 impl Operator for Distinct {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
-            self.rt.pause().await?;
-            if let Some(batch) = self.source.next().await? {
+            rt.pause().await?;
+            if let Some(batch) = self.source.next(rt).await? {
                 let new = self.first_seen(&batch).await?;
                 if !new.is_empty() {
                     return Ok(Some(batch.take(&UInt32Array::from(new))?));

@@ -46,6 +46,9 @@ const PAIRS_BYTES: usize = 32 << 20;
 /// What a row of a table takes beside its values and its key.
 const ROW_BYTES: usize = 40;
 
+/// What a value that is looked up takes beside its key: itself, twice, and an expression around it.
+const LOOKED_UP_BYTES: usize = 256;
+
 /// Where the right side's rows come from.
 pub(crate) enum Right {
     /// Read once.
@@ -84,7 +87,7 @@ pub(crate) fn build(
     left: Box<dyn Operator>,
     right: Right,
     at: NodeId,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Box<dyn Operator> {
     Box::new(Join {
         spec,
@@ -92,7 +95,6 @@ pub(crate) fn build(
         later: Vec::new(),
         held: rt.held_by(at),
         spill: rt.spill_of(at),
-        rt: rt.clone(),
     })
 }
 
@@ -103,7 +105,6 @@ struct Join {
     later: Vec<(u32, Option<Spilled>, Option<Spilled>)>,
     held: Held,
     spill: Spill,
-    rt: Arc<Runtime>,
 }
 
 enum Step {
@@ -154,10 +155,10 @@ impl Left {
         Left { first: None, source, copy: None, rows: 0 }
     }
 
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         let batch = match self.first.take() {
             Some(batch) => Some(batch),
-            None => self.source.next().await?,
+            None => self.source.next(rt).await?,
         };
         if let (Some(batch), Some(Copy::Writing(file))) = (&batch, &mut self.copy) {
             file.append(batch).await?;
@@ -235,7 +236,7 @@ impl Table {
     }
 
     /// Adds rows; the bytes that they take.
-    fn add(&mut self, batch: Batch, keys: &[Expr], rt: &Runtime) -> Result<usize, SqlError> {
+    fn add(&mut self, batch: Batch, keys: &[Expr], rt: &mut Runtime) -> Result<usize, SqlError> {
         let before = self.keys.len();
         let added = batch.num_rows();
         // Row numbers have 32 bits, and one is not a row.
@@ -304,7 +305,7 @@ fn key_of<'a>(keys: &'a [u8], ends: &[usize], number: u32) -> &'a [u8] {
 
 impl Spec {
     /// The next pairs, and left rows of which all is known then. `last`: no other part of the right side follows.
-    fn pair(&self, left: &mut LeftRows, table: &Table, last: bool, rt: &Runtime) -> Result<Batch, SqlError> {
+    fn pair(&self, left: &mut LeftRows, table: &Table, last: bool, rt: &mut Runtime) -> Result<Batch, SqlError> {
         let batch = left.batch.clone();
         let pair_bytes = (batch.data_bytes() / batch.num_rows().max(1) + table.row_bytes()).max(1);
         let pairs_max = (PAIRS_BYTES / pair_bytes).clamp(1, PAIRS_MAX);
@@ -370,23 +371,29 @@ impl Spec {
 
 impl Join {
     /// Reads the right side's rows, and says how the left's are to be looked up in them. `None`: both sides were split.
-    async fn start(&mut self, mut left: Left, right: Option<Source>, depth: u32) -> Result<Option<Probe>, SqlError> {
+    async fn start(
+        &mut self,
+        mut left: Left,
+        right: Option<Source>,
+        depth: u32,
+        rt: &mut Runtime,
+    ) -> Result<Option<Probe>, SqlError> {
         let mut table = Table::new();
         let Some(mut right) = right else {
             return Ok(Some(Probe { table, left, right: More::Nothing, current: None }));
         };
         let can_split = !self.spec.right_keys.is_empty() && depth < DEPTH_MAX;
-        while let Some(batch) = right.next().await? {
-            self.rt.pause().await?;
-            let bytes = table.add(batch, &self.spec.right_keys, &self.rt)?;
+        while let Some(batch) = right.next(rt).await? {
+            rt.pause().await?;
+            let bytes = table.add(batch, &self.spec.right_keys, rt)?;
             if !self.held.grow_or_spill(bytes)? {
                 continue;
             }
             if can_split {
-                self.split(table, right, left, depth).await?;
+                self.split(table, right, left, depth, rt).await?;
                 return Ok(None);
             }
-            let rest = self.write_rest(&mut right).await?;
+            let rest = self.write_rest(&mut right, rt).await?;
             if rest.rows() > 0 {
                 left.copy = Some(Copy::Writing(self.spill.file(&self.spec.left_types).await?));
                 let right = More::Parts { rest: rest.read().await?, matched: Vec::new(), last: false };
@@ -397,7 +404,14 @@ impl Join {
     }
 
     /// Splits both sides by their keys.
-    async fn split(&mut self, table: Table, mut right: Source, mut left: Left, depth: u32) -> Result<(), SqlError> {
+    async fn split(
+        &mut self,
+        table: Table,
+        mut right: Source,
+        mut left: Left,
+        depth: u32,
+        rt: &mut Runtime,
+    ) -> Result<(), SqlError> {
         let mut parts = self.spill.parts(&self.spec.right_types, depth);
         let mut known = table.batches;
         drop((table.rows, table.keys, table.ends, table.next, table.by_key));
@@ -405,13 +419,13 @@ impl Join {
         loop {
             let batch = match known.pop() {
                 Some(batch) => batch,
-                None => match right.next().await? {
+                None => match right.next(rt).await? {
                     Some(batch) => batch,
                     None => break,
                 },
             };
-            self.rt.pause().await?;
-            let columns = key_columns(&self.spec.right_keys, &batch, &self.rt)?;
+            rt.pause().await?;
+            let columns = key_columns(&self.spec.right_keys, &batch, rt)?;
             let mut rows = Vec::with_capacity(batch.num_rows());
             for row in 0..batch.num_rows() {
                 // What has no key matches nothing, and nobody wants it for itself.
@@ -424,9 +438,9 @@ impl Join {
         self.held.clear();
         let of_right = parts.finish().await?;
         let mut parts = self.spill.parts(&self.spec.left_types, depth);
-        while let Some(batch) = left.next().await? {
-            self.rt.pause().await?;
-            let columns = key_columns(&self.spec.left_keys, &batch, &self.rt)?;
+        while let Some(batch) = left.next(rt).await? {
+            rt.pause().await?;
+            let columns = key_columns(&self.spec.left_keys, &batch, rt)?;
             let mut rows = Vec::with_capacity(batch.num_rows());
             for row in 0..batch.num_rows() {
                 let part = row_key(&columns, row, false)?.map(|key| parts.of(&key));
@@ -446,17 +460,17 @@ impl Join {
         Ok(())
     }
 
-    async fn write_rest(&mut self, right: &mut Source) -> Result<Spilled, SqlError> {
+    async fn write_rest(&mut self, right: &mut Source, rt: &mut Runtime) -> Result<Spilled, SqlError> {
         let mut file = self.spill.file(&self.spec.right_types).await?;
-        while let Some(batch) = right.next().await? {
-            self.rt.pause().await?;
+        while let Some(batch) = right.next(rt).await? {
+            rt.pause().await?;
             file.append(&batch).await?;
         }
         file.finish().await
     }
 
     /// The next pair of files, if one is left.
-    async fn next_files(&mut self) -> Result<Step, SqlError> {
+    async fn next_files(&mut self, rt: &mut Runtime) -> Result<Step, SqlError> {
         loop {
             let Some((depth, left, right)) = self.later.pop() else { return Ok(Step::Done) };
             let Some(left) = left else { continue };
@@ -466,43 +480,46 @@ impl Join {
                 None => None,
             };
             let left = Left::new(Source::File(left.read().await?));
-            if let Some(probe) = self.start(left, right, depth).await? {
+            if let Some(probe) = self.start(left, right, depth, rt).await? {
                 return Ok(Step::Probe(probe));
             }
         }
     }
 
     /// The rows that a batch of left rows looks up.
-    async fn look_up(&mut self, right: &Lookup, left: &Batch) -> Result<Table, SqlError> {
+    async fn look_up(&mut self, right: &Lookup, left: &Batch, rt: &mut Runtime) -> Result<Table, SqlError> {
         let mut table = Table::new();
         self.held.clear();
         let key = &self.spec.left_keys[right.pair];
-        let values = self.rt.column(key, left)?;
+        let values = rt.column(key, left)?;
         let mut distinct = HashMap::new();
         for row in 0..left.num_rows() {
             let d = datum_at(&values, row, key.ty());
             if !d.is_null() {
                 let mut k = Vec::new();
                 key_bytes(&mut k, &d, key.ty())?;
-                distinct.entry(k).or_insert(d);
+                let bytes = k.len() + LOOKED_UP_BYTES;
+                if distinct.insert(k, d).is_none() {
+                    self.held.grow(bytes)?;
+                }
             }
         }
         if distinct.is_empty() {
             return Ok(table);
         }
         let list = distinct.into_values().map(|value| Expr::Const { value, ty: key.ty().clone() }).collect();
-        self.rt.set_param(right.keys, Value::Many { all: false, list: Arc::new(list) });
-        let mut input = (right.build)(&right.plan, right.at, &self.rt)?;
-        while let Some(batch) = input.next().await? {
-            self.rt.check_interrupted()?;
-            let bytes = table.add(batch, &self.spec.right_keys, &self.rt)?;
+        rt.set_param(right.keys, Value::Many { all: false, list: Arc::new(list) });
+        let mut input = (right.build)(&right.plan, right.at, rt)?;
+        while let Some(batch) = input.next(rt).await? {
+            rt.check_interrupted()?;
+            let bytes = table.add(batch, &self.spec.right_keys, rt)?;
             self.held.grow(bytes)?;
         }
         Ok(table)
     }
 
     /// The table for the next part of the right side; false when there was none.
-    async fn next_part(&mut self, probe: &mut Probe) -> Result<bool, SqlError> {
+    async fn next_part(&mut self, probe: &mut Probe, rt: &mut Runtime) -> Result<bool, SqlError> {
         let More::Parts { rest, last, .. } = &mut probe.right else { return Ok(false) };
         if *last {
             return Ok(false);
@@ -511,8 +528,8 @@ impl Join {
         self.held.clear();
         *last = true;
         while let Some(batch) = rest.next().await? {
-            self.rt.pause().await?;
-            let bytes = probe.table.add(batch, &self.spec.right_keys, &self.rt)?;
+            rt.pause().await?;
+            let bytes = probe.table.add(batch, &self.spec.right_keys, rt)?;
             if self.held.grow_or_spill(bytes)? {
                 // There may be no row after these; then the next part is an empty one.
                 *last = false;
@@ -524,15 +541,15 @@ impl Join {
     }
 
     /// The next rows of a probe; `None` at its end.
-    async fn advance(&mut self, probe: &mut Probe) -> Result<Option<Batch>, SqlError> {
+    async fn advance(&mut self, probe: &mut Probe, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
             // Nothing else here may ever wait, and others want to run: KILL, time limits, other sessions.
-            self.rt.pause().await?;
+            rt.pause().await?;
             let mut current = match probe.current.take() {
                 Some(current) => current,
                 None => {
-                    let Some(batch) = probe.left.next().await? else {
-                        if self.next_part(probe).await? {
+                    let Some(batch) = probe.left.next(rt).await? else {
+                        if self.next_part(probe, rt).await? {
                             continue;
                         }
                         return Ok(None);
@@ -542,11 +559,11 @@ impl Join {
                     }
                     let mut batch = batch;
                     match &mut probe.right {
-                        More::Lookup(right) => probe.table = self.look_up(right, &batch).await?,
+                        More::Lookup(right) => probe.table = self.look_up(right, &batch, rt).await?,
                         More::Sorted(right) => {
                             // What the last rows were paired with goes first.
                             probe.table = Table::new();
-                            let Join { spec, held, rt, .. } = self;
+                            let Join { spec, held, .. } = self;
                             let keys = (&spec.left_keys[..], &spec.right_keys[..]);
                             let (table, rows) = right.table_for(&batch, keys, held, rt).await?;
                             probe.table = table;
@@ -557,7 +574,7 @@ impl Join {
                         }
                         More::Nothing | More::Parts { .. } => {}
                     }
-                    self.take_up(probe, batch)?
+                    self.take_up(probe, batch, rt)?
                 }
             };
             let whole = matches!(probe.right, More::Nothing);
@@ -568,7 +585,7 @@ impl Join {
                 continue;
             }
             let last = !matches!(probe.right, More::Parts { last: false, .. });
-            let out = self.spec.pair(&mut current, &probe.table, last, &self.rt)?;
+            let out = self.spec.pair(&mut current, &probe.table, last, rt)?;
             if current.row < current.batch.num_rows() {
                 probe.current = Some(current);
             } else if let More::Parts { matched, .. } = &mut probe.right {
@@ -580,7 +597,7 @@ impl Join {
         }
     }
 
-    fn take_up(&self, probe: &mut Probe, batch: Batch) -> Result<LeftRows, SqlError> {
+    fn take_up(&self, probe: &mut Probe, batch: Batch, rt: &mut Runtime) -> Result<LeftRows, SqlError> {
         let (first, n) = (probe.left.rows, batch.num_rows());
         probe.left.rows += n;
         let before = match &mut probe.right {
@@ -590,14 +607,14 @@ impl Join {
             }
             _ => vec![false; n],
         };
-        let keys = key_columns(&self.spec.left_keys, &batch, &self.rt)?;
+        let keys = key_columns(&self.spec.left_keys, &batch, rt)?;
         Ok(LeftRows { batch, keys, first, row: 0, next: Cursor::Unknown, matched: before.clone(), before })
     }
 }
 
 #[async_trait]
 impl Operator for Join {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
             // After an error there is nothing more.
             match std::mem::replace(&mut self.step, Step::Done) {
@@ -606,7 +623,7 @@ impl Operator for Join {
                     let mut left = Left::new(Source::Operator(left));
                     // Without a left row the right side need not be read.
                     left.first = loop {
-                        match left.source.next().await? {
+                        match left.source.next(rt).await? {
                             Some(batch) if batch.is_empty() => {}
                             first => break first,
                         }
@@ -615,7 +632,7 @@ impl Operator for Join {
                         continue;
                     }
                     let probe = match right {
-                        Right::Build(right) => self.start(left, Some(Source::Operator(right)), 0).await?,
+                        Right::Build(right) => self.start(left, Some(Source::Operator(right)), 0, rt).await?,
                         Right::Sorted(right) => {
                             let right = More::Sorted(right);
                             Some(Probe { table: Table::new(), left, right, current: None })
@@ -627,10 +644,10 @@ impl Operator for Join {
                     };
                     self.step = match probe {
                         Some(probe) => Step::Probe(probe),
-                        None => self.next_files().await?,
+                        None => self.next_files(rt).await?,
                     };
                 }
-                Step::Probe(mut probe) => match self.advance(&mut probe).await? {
+                Step::Probe(mut probe) => match self.advance(&mut probe, rt).await? {
                     Some(batch) => {
                         self.step = Step::Probe(probe);
                         return Ok(Some(batch));
@@ -638,7 +655,7 @@ impl Operator for Join {
                     None => {
                         drop(probe);
                         self.held.clear();
-                        self.step = self.next_files().await?;
+                        self.step = self.next_files(rt).await?;
                     }
                 },
             }

@@ -69,12 +69,16 @@ pub(crate) fn empty_key(columns: &[(ArrayRef, FieldType)], row: usize) -> Vec<u8
     Vec::with_capacity(columns.iter().map(room).sum())
 }
 
-pub(crate) fn key_columns(exprs: &[Expr], batch: &Batch, rt: &Runtime) -> Result<Vec<(ArrayRef, FieldType)>, SqlError> {
+pub(crate) fn key_columns(
+    exprs: &[Expr],
+    batch: &Batch,
+    rt: &mut Runtime,
+) -> Result<Vec<(ArrayRef, FieldType)>, SqlError> {
     exprs.iter().map(|e| Ok((rt.column(e, batch)?, e.ty().clone()))).collect()
 }
 
 /// The sort keys of every row of a batch.
-pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
+pub fn sort_keys(keys: &[SortKey], batch: &Batch, rt: &mut Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
     let columns = keys
         .iter()
         .map(|k| Ok((rt.column(&k.expr, batch)?, k.expr.ty().clone())))

@@ -28,7 +28,7 @@ pub(crate) fn build(
     at: NodeId,
     build: Build,
     types: Arc<[FieldType]>,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Box<dyn Operator> {
     let mut read = HashSet::new();
     right.each_expr(&mut |e| add_params(e, &mut read));
@@ -46,7 +46,6 @@ pub(crate) fn build(
         pending: Vec::new(),
         last: None,
         held: rt.held_by(at),
-        rt: rt.clone(),
     })
 }
 
@@ -68,12 +67,11 @@ struct Lateral {
     last: Option<(Vec<Datum>, Vec<Vec<Datum>>)>,
     /// Those rows.
     held: Held,
-    rt: Arc<Runtime>,
 }
 
 impl Lateral {
     /// The rows of the right for a row of the left.
-    async fn rows(&mut self, row: &[Datum]) -> Result<Vec<Vec<Datum>>, SqlError> {
+    async fn rows(&mut self, row: &[Datum], rt: &mut Runtime) -> Result<Vec<Vec<Datum>>, SqlError> {
         let values: Vec<Datum> = self.used.iter().map(|i| row[*i].clone()).collect();
         if let Some((known, rows)) = &self.last
             && *known == values
@@ -81,14 +79,14 @@ impl Lateral {
             return Ok(rows.clone());
         }
         for i in &self.used {
-            self.rt.set_param(self.ids[*i], Value::One(row[*i].clone()));
+            rt.set_param(self.ids[*i], Value::One(row[*i].clone()));
         }
         self.last = None;
         self.held.clear();
-        let mut operator = (self.build)(&self.right, self.right_at, &self.rt)?;
+        let mut operator = (self.build)(&self.right, self.right_at, rt)?;
         let mut rows = Vec::new();
-        while let Some(batch) = operator.next().await? {
-            self.rt.check_interrupted()?;
+        while let Some(batch) = operator.next(rt).await? {
+            rt.check_interrupted()?;
             self.held.grow(batch.data_bytes())?;
             rows.extend((0..batch.num_rows()).map(|r| batch.row(r)));
         }
@@ -99,13 +97,13 @@ impl Lateral {
 
 #[async_trait]
 impl Operator for Lateral {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         let mut builder = BatchBuilder::new(self.types.clone(), BATCH_ROWS);
         let mut filled = 0;
         while filled < BATCH_ROWS {
             let (batch, at) = match self.current.take() {
                 Some((batch, at)) if at < batch.num_rows() => (batch, at),
-                _ => match self.left.next().await? {
+                _ => match self.left.next(rt).await? {
                     Some(batch) => {
                         self.current = Some((batch, 0));
                         continue;
@@ -113,10 +111,10 @@ impl Operator for Lateral {
                     None => break,
                 },
             };
-            self.rt.pause().await?;
+            rt.pause().await?;
             let row = batch.row(at);
             if self.pending.is_empty() {
-                self.pending = self.rows(&row).await?;
+                self.pending = self.rows(&row, rt).await?;
                 if self.pending.is_empty() && self.outer {
                     self.pending.push(vec![Datum::Null; self.types.len() - row.len()]);
                 }

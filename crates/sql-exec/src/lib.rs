@@ -55,8 +55,6 @@ mod testing;
 mod window;
 mod writer;
 
-use std::sync::Arc;
-
 use query::batch::Batch;
 use sql_base::SqlError;
 use sql_base::outcome::{ColumnMeta, Outcome};
@@ -109,15 +107,14 @@ async fn compute(ctx: &mut ExecContext<'_>, exprs: &[sql_parser::ast::Expr]) -> 
     let mut rt = query_runtime(ctx, cx, columns, &tables, !locked.is_empty()).await?;
     rt.memory = planned::load_memory_tables(ctx, &physical).await?;
     rt.share(&physical);
-    let rt = Arc::new(rt);
-    let values = run_subqueries(&physical, &rt).await?;
+    let values = run_subqueries(&physical, &mut rt).await?;
     for mut e in bound {
-        values.apply_expr(&mut e)?;
+        values.apply_expr(&mut e, &mut rt)?;
         rt.column(&e, &Batch::one_empty_row())?;
         rt.sleep().await?;
     }
-    collect_context(ctx, &rt);
-    lock_all_rows(ctx, &rt).await?;
+    collect_context(ctx, &mut rt);
+    lock_all_rows(ctx, &mut rt).await?;
     Ok(Outcome::ok())
 }
 

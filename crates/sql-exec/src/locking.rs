@@ -4,8 +4,6 @@
 //! statement learns when it tries to lock what it has read: it reads again without them, until it gets all that it has read
 //! ([`crate::select`]).
 
-use std::sync::Arc;
-
 use arrow_array::UInt32Array;
 use async_trait::async_trait;
 use codec::table::{Handle, PhysicalTableId, record_key};
@@ -16,9 +14,9 @@ use sql_planner::plan::{Lock, Scan};
 use crate::runtime::{Operator, Runtime};
 
 /// Builds the operator over the rows of a scan that has the clause.
-pub(crate) fn build(input: Box<dyn Operator>, scan: &Scan, lock: Lock, rt: &Arc<Runtime>) -> Box<dyn Operator> {
+pub(crate) fn build(input: Box<dyn Operator>, scan: &Scan, lock: Lock) -> Box<dyn Operator> {
     let left = scan.pushed.limit.unwrap_or(u64::MAX);
-    Box::new(Locking { input, table: scan.physical, column: scan.columns.len(), lock, left, rt: rt.clone() })
+    Box::new(Locking { input, table: scan.physical, column: scan.columns.len(), lock, left })
 }
 
 struct Locking {
@@ -29,14 +27,13 @@ struct Locking {
     lock: Lock,
     /// Rows that are wanted at most.
     left: u64,
-    rt: Arc<Runtime>,
 }
 
 #[async_trait]
 impl Operator for Locking {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         while self.left > 0 {
-            let Some(batch) = self.input.next().await? else { return Ok(None) };
+            let Some(batch) = self.input.next(rt).await? else { return Ok(None) };
             let (mut rows, mut keys) = (Vec::new(), Vec::new());
             for row in 0..batch.num_rows() {
                 if rows.len() as u64 >= self.left {
@@ -44,13 +41,13 @@ impl Operator for Locking {
                 }
                 let Some(handle) = Handle::from_datum(batch.datum(row, self.column)) else { continue };
                 let key = record_key(self.table, &handle);
-                if !self.rt.is_taken(&key) {
+                if !rt.is_taken(&key) {
                     rows.push(row as u32);
                     keys.push(key);
                 }
             }
             self.left -= rows.len() as u64;
-            self.rt.add_locks(self.lock, keys);
+            rt.add_locks(self.lock, keys);
             if !rows.is_empty() {
                 return Ok(Some(if rows.len() < batch.num_rows() {
                     batch.take(&UInt32Array::from(rows))?

@@ -16,6 +16,7 @@ use query::batch::Batch;
 use sql_base::SqlError;
 use sql_planner::plan::{NodeId, Physical};
 
+use crate::runtime::Runtime;
 use crate::stream::Operator;
 
 /// What the operators of one node did.
@@ -151,9 +152,9 @@ pub(crate) struct Measured {
 
 #[async_trait]
 impl Operator for Measured {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         let began = Instant::now();
-        let result = self.operator.next().await;
+        let result = self.operator.next(rt).await;
         let rows = result.as_ref().ok().and_then(Option::as_ref).map_or(0, Batch::num_rows);
         self.meters.of(self.at).count(began, rows);
         result

@@ -28,7 +28,7 @@ use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, shared, sort,
 type Input = Box<dyn Operator>;
 
 /// The operator for a plan whose node has this number.
-pub fn build(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
+pub fn build(plan: &Plan, at: NodeId, rt: &mut Runtime) -> Result<Input, SqlError> {
     let operator = make(plan, at, rt)?;
     Ok(match &rt.meters {
         Some(meters) => Box::new(Measured { operator, meters: meters.clone(), at }),
@@ -36,10 +36,12 @@ pub fn build(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlErr
     })
 }
 
-fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
+fn make(plan: &Plan, at: NodeId, rt: &mut Runtime) -> Result<Input, SqlError> {
     let places = |input: &Plan| positions(&input.outputs());
-    let below = |n: usize| rt.below(at, plan, n);
-    let input_of = |input: &Plan| build(input, below(0), rt);
+    // Only who measures needs the numbers of nodes.
+    let measured = rt.meters.is_some();
+    let below = |n: usize| if measured { at.below(plan, n) } else { at };
+    let input_of = |input: &Plan, rt: &mut Runtime| build(input, below(0), rt);
     Ok(match plan {
         Plan::One => Box::new(Fixed::new(vec![Batch::one_empty_row()])),
         Plan::Nothing(_) => Box::new(Fixed::new(Vec::new())),
@@ -48,7 +50,10 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             let one = Batch::one_empty_row();
             let mut builder = BatchBuilder::new(types, rows.len());
             for row in rows {
-                let values = row.iter().map(|e| Ok(datum_at(&rt.column(&rt.settled(e)?, &one)?, 0, e.ty())));
+                let values = row.iter().map(|e| {
+                    let settled = rt.settled(e)?;
+                    Ok(datum_at(&rt.column(&settled, &one)?, 0, e.ty()))
+                });
                 builder.push(&values.collect::<Result<Vec<_>, SqlError>>()?)?;
             }
             Box::new(Fixed::new(vec![builder.finish()]))
@@ -67,19 +72,12 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         }
         Plan::Filter { input, conditions } => {
             let conditions = rt.resolve_all(conditions, &places(input))?;
-            Box::new(Filter { input: input_of(input)?, conditions, rt: rt.clone() })
+            Box::new(Filter { input: input_of(input, rt)?, conditions })
         }
         Plan::Project { input, exprs } => {
             let types = rt.columns.types(&plan.outputs());
             let exprs = rt.resolve_all(exprs.iter().map(|e| &e.0), &places(input))?;
-            Box::new(Project {
-                input: input_of(input)?,
-                exprs,
-                types,
-                current: None,
-                slice: SLICE_ROWS_MIN,
-                rt: rt.clone(),
-            })
+            Box::new(Project { input: input_of(input, rt)?, exprs, types, current: None, slice: SLICE_ROWS_MIN })
         }
         Plan::Join { kind, left, right, equal, other, way } => {
             let (left_ids, right_ids) = (left.outputs(), right.outputs());
@@ -101,7 +99,7 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
                 (JoinWay::Merge, right) => join::Right::Sorted(join::Sorted::new(build(right, below(1), rt)?)),
                 (_, right) => join::Right::Build(build(right, below(1), rt)?),
             };
-            join::build(spec, input_of(left)?, right_side, at, rt)
+            join::build(spec, input_of(left, rt)?, right_side, at, rt)
         }
         // What storage nodes would have done in part is done here as a whole.
         Plan::Aggregate { input, group, aggs, merge: true }
@@ -113,12 +111,12 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
             aggregate::build(input, &positions(&rows.base_outputs()), group, aggs, false, at, rt)?
         }
         Plan::Aggregate { input, group, aggs, merge } => {
-            aggregate::build(input_of(input)?, &places(input), group, aggs, *merge, at, rt)?
+            aggregate::build(input_of(input, rt)?, &places(input), group, aggs, *merge, at, rt)?
         }
         Plan::Window { input, partition, order, calls } => {
-            window::build(input_of(input)?, &input.outputs(), partition, order, calls, at, rt)?
+            window::build(input_of(input, rt)?, &input.outputs(), partition, order, calls, at, rt)?
         }
-        Plan::Distinct(input) => distinct::build(input_of(input)?, rt.columns.types(&input.outputs()), at, rt),
+        Plan::Distinct(input) => distinct::build(input_of(input, rt)?, rt.columns.types(&input.outputs()), at, rt),
         Plan::Sort { input, keys, limit } => {
             let places = places(input);
             let keys = keys
@@ -126,10 +124,10 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
                 .map(|k| Ok(SortKey { expr: rt.resolve(&k.expr, &places)?, desc: k.desc }))
                 .collect::<Result<Vec<_>, SqlError>>()?;
             let types = rt.columns.types(&input.outputs());
-            sort::build(input_of(input)?, keys, *limit, types, at, rt)
+            sort::build(input_of(input, rt)?, keys, *limit, types, at, rt)
         }
         Plan::Limit { input, offset, count } => {
-            Box::new(Limit { input: input_of(input)?, skip: *offset, left: *count })
+            Box::new(Limit { input: input_of(input, rt)?, skip: *offset, left: *count })
         }
         Plan::Union { inputs, ids } => {
             let types = rt.columns.types(ids);
@@ -140,13 +138,13 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         }
         Plan::Expand { input, group, .. } => {
             let keys = rt.resolve_all(group.iter().map(|g| &g.0), &places(input))?;
-            rollup::build(input_of(input)?, keys, rt.columns.types(&plan.outputs()), rt)
+            Box::new(rollup::Expand::new(input_of(input, rt)?, keys, rt.columns.types(&plan.outputs())))
         }
         Plan::Recursive(recursive) => {
             let inputs_at = (0..recursive.inputs.len()).map(below).collect();
             cte::build(recursive, inputs_at, build, at, rt)
         }
-        Plan::Cte(cte) => shared::build(rt.shared(cte.number)?, rt.columns.types(&cte.ids), build, rt),
+        Plan::Cte(cte) => shared::build(cte.number, rt.columns.types(&cte.ids), build),
         Plan::WorkTable { number, ids, .. } => {
             let types = rt.columns.types(ids);
             let rows = rt.work_table(*number).into_iter();
@@ -154,16 +152,16 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
         }
         Plan::Repeat { input, times } => {
             let times = rt.resolve(times, &places(input))?;
-            Box::new(Repeat { input: input_of(input)?, times, current: None, rt: rt.clone() })
+            Box::new(Repeat { input: input_of(input, rt)?, times, current: None })
         }
         Plan::Lateral { left, right, outer } => {
-            let sides = (input_of(left)?, left.outputs(), (**right).clone(), below(1));
+            let sides = (input_of(left, rt)?, left.outputs(), (**right).clone(), below(1));
             lateral::build(sides, *outer, at, build, rt.columns.types(&plan.outputs()), rt)
         }
         Plan::Apply { input, subquery } => {
             let inputs = input.outputs();
             let types = rt.columns.types(&plan.outputs());
-            Box::new(Apply::new(input_of(input)?, inputs, (**subquery).clone(), (at, below(1)), types, rt.clone()))
+            Box::new(Apply::new(input_of(input, rt)?, inputs, (**subquery).clone(), (at, below(1)), types, rt))
         }
     })
 }
@@ -171,14 +169,13 @@ fn make(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Input, SqlError> {
 struct Filter {
     input: Input,
     conditions: Vec<Expr>,
-    rt: Arc<Runtime>,
 }
 
 #[async_trait]
 impl Operator for Filter {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        while let Some(batch) = self.input.next().await? {
-            let (batch, _) = filter_batch(batch, &self.conditions, &self.rt)?;
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
+        while let Some(batch) = self.input.next(rt).await? {
+            let (batch, _) = filter_batch(batch, &self.conditions, rt)?;
             if !batch.is_empty() {
                 return Ok(Some(batch));
             }
@@ -195,7 +192,6 @@ struct Project {
     current: Option<Batch>,
     /// How many of them at once.
     slice: usize,
-    rt: Arc<Runtime>,
 }
 
 /// Rows for which strings are computed at first, and the bytes that those of one batch should have at most:
@@ -205,10 +201,10 @@ const SLICE_BYTES: usize = 8 << 20;
 
 #[async_trait]
 impl Operator for Project {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         let batch = match self.current.take() {
             Some(batch) => batch,
-            None => match self.input.next().await? {
+            None => match self.input.next(rt).await? {
                 Some(batch) => batch,
                 None => return Ok(None),
             },
@@ -220,7 +216,7 @@ impl Operator for Project {
             false => batch.num_rows(),
         };
         let part = if rows < batch.num_rows() { batch.slice(0, rows) } else { batch.clone() };
-        let columns = self.exprs.iter().map(|e| self.rt.column(e, &part)).collect::<Result<Vec<_>, _>>()?;
+        let columns = self.exprs.iter().map(|e| rt.column(e, &part)).collect::<Result<Vec<_>, _>>()?;
         let out = Batch::new(self.types.clone(), columns, rows);
         if rows < batch.num_rows() {
             self.current = Some(batch.slice(rows, batch.num_rows() - rows));
@@ -240,9 +236,9 @@ struct Limit {
 
 #[async_trait]
 impl Operator for Limit {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         while self.left > 0 {
-            let Some(batch) = self.input.next().await? else { return Ok(None) };
+            let Some(batch) = self.input.next(rt).await? else { return Ok(None) };
             let rows = batch.num_rows() as u64;
             if rows <= self.skip {
                 self.skip -= rows;
@@ -264,9 +260,9 @@ struct Union {
 
 #[async_trait]
 impl Operator for Union {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         while let Some(input) = self.inputs.last_mut() {
-            match input.next().await? {
+            match input.next(rt).await? {
                 Some(batch) => {
                     return Ok(Some(Batch::new(self.types.clone(), batch.columns().to_vec(), batch.num_rows())));
                 }
@@ -283,22 +279,21 @@ struct Repeat {
     times: Expr,
     /// Rows, how often each is still to be given, and the first for which that is not zero.
     current: Option<(Batch, Vec<u64>, usize)>,
-    rt: Arc<Runtime>,
 }
 
 #[async_trait]
 impl Operator for Repeat {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
             let Some((batch, times, first)) = &mut self.current else {
-                let Some(batch) = self.input.next().await? else { return Ok(None) };
-                let column = self.rt.column(&self.times, &batch)?;
+                let Some(batch) = self.input.next(rt).await? else { return Ok(None) };
+                let column = rt.column(&self.times, &batch)?;
                 let times = (0..batch.num_rows()).map(|row| datum_at(&column, row, self.times.ty()));
                 let times = times.map(|d| d.as_i64().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)).collect();
                 self.current = Some((batch, times, 0));
                 continue;
             };
-            self.rt.check_interrupted()?;
+            rt.check_interrupted()?;
             let mut rows = Vec::new();
             while *first < times.len() && rows.len() < BATCH_ROWS_MAX {
                 let n = times[*first].min((BATCH_ROWS_MAX - rows.len()) as u64);
@@ -330,7 +325,6 @@ struct Apply {
     /// Those rows.
     held: Held,
     types: Arc<[FieldType]>,
-    rt: Arc<Runtime>,
 }
 
 /// A subquery's rows.
@@ -350,7 +344,7 @@ impl Apply {
         mut subquery: Subquery,
         (at, subquery_at): (NodeId, NodeId),
         types: Arc<[FieldType]>,
-        rt: Arc<Runtime>,
+        rt: &Runtime,
     ) -> Self {
         let mut read = HashSet::new();
         subquery.plan.each_expr(&mut |e| add_params(e, &mut read));
@@ -359,38 +353,36 @@ impl Apply {
             add_params(condition, &mut read);
         }
         let used = (0..inputs.len()).filter(|i| read.contains(&inputs[*i])).collect();
-        Apply { input, inputs, used, subquery, subquery_at, rows, held: rt.held_by(at), types, rt }
+        Apply { input, inputs, used, subquery, subquery_at, rows, held: rt.held_by(at), types }
     }
 
     /// The answer for the row whose values the parameters have.
-    async fn answer(&mut self) -> Result<Datum, SqlError> {
+    async fn answer(&mut self, rt: &mut Runtime) -> Result<Datum, SqlError> {
         if matches!(self.rows, Rows::Unread) {
-            let mut op = build(&self.subquery.plan, self.subquery_at, &self.rt)?;
+            let mut op = build(&self.subquery.plan, self.subquery_at, rt)?;
             let mut batches = Vec::new();
-            while let Some(b) = op.next().await? {
+            while let Some(b) = op.next(rt).await? {
                 self.held.grow(b.data_bytes())?;
                 batches.push(b);
             }
             self.rows = Rows::Known(self.subquery.plan.outputs(), batches);
         }
         match &self.rows {
-            Rows::Known(ids, batches) => {
-                answer(&self.subquery.kind, ids, &mut Fixed::new(batches.clone()), &self.rt).await
-            }
-            _ => run_subquery(&self.subquery, self.subquery_at, &self.rt).await,
+            Rows::Known(ids, batches) => answer(&self.subquery.kind, ids, &mut Fixed::new(batches.clone()), rt).await,
+            _ => run_subquery(&self.subquery, self.subquery_at, rt).await,
         }
     }
 }
 
 #[async_trait]
 impl Operator for Apply {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        let Some(batch) = self.input.next().await? else { return Ok(None) };
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
+        let Some(batch) = self.input.next(rt).await? else { return Ok(None) };
         let mut builder = BatchBuilder::new(self.types.clone(), batch.num_rows());
         // Rows with equal outer values have equal answers.
         let mut known: HashMap<Vec<u8>, Datum> = HashMap::new();
         for row in 0..batch.num_rows() {
-            self.rt.pause().await?;
+            rt.pause().await?;
             let mut values = batch.row(row);
             let mut key = Vec::new();
             for i in &self.used {
@@ -403,9 +395,9 @@ impl Operator for Apply {
                 Some(d) => d.clone(),
                 None => {
                     for i in &self.used {
-                        self.rt.set_param(self.inputs[*i], Value::One(values[*i].clone()));
+                        rt.set_param(self.inputs[*i], Value::One(values[*i].clone()));
                     }
-                    let d = self.answer().await?;
+                    let d = self.answer(rt).await?;
                     known.insert(key, d.clone());
                     d
                 }
@@ -418,16 +410,21 @@ impl Operator for Apply {
 }
 
 /// The value of a subquery. What it reads of rows around it, parameters say.
-pub async fn run_subquery(subquery: &Subquery, at: NodeId, rt: &Arc<Runtime>) -> Result<Datum, SqlError> {
+pub async fn run_subquery(subquery: &Subquery, at: NodeId, rt: &mut Runtime) -> Result<Datum, SqlError> {
     let mut rows = build(&subquery.plan, at, rt)?;
     answer(&subquery.kind, &subquery.plan.outputs(), &mut *rows, rt).await
 }
 
 /// What a subquery's rows answer. No more of them are read than it takes.
-async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt: &Runtime) -> Result<Datum, SqlError> {
+async fn answer(
+    kind: &SubqueryKind,
+    ids: &[ColId],
+    rows: &mut dyn Operator,
+    rt: &mut Runtime,
+) -> Result<Datum, SqlError> {
     match kind {
         SubqueryKind::Exists => {
-            while let Some(batch) = rows.next().await? {
+            while let Some(batch) = rows.next(rt).await? {
                 if !batch.is_empty() {
                     return Ok(Datum::Int(1));
                 }
@@ -436,7 +433,7 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
         }
         SubqueryKind::Scalar => {
             let mut value = None;
-            while let Some(batch) = rows.next().await? {
+            while let Some(batch) = rows.next(rt).await? {
                 for row in 0..batch.num_rows() {
                     if value.replace(batch.datum(row, 0)).is_some() {
                         return Err(SqlError::SubqueryManyRows);
@@ -454,7 +451,7 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
                 TestRows::All => Some(false),
             };
             let (mut seen, mut last, mut unknown) = (0_usize, None, false);
-            while let Some(batch) = rows.next().await? {
+            while let Some(batch) = rows.next(rt).await? {
                 rt.check_interrupted()?;
                 let truth = rt.eval(|cx| query::eval::eval_truth(&condition, &batch, cx))?;
                 for row in 0..batch.num_rows() {
@@ -481,13 +478,13 @@ async fn answer(kind: &SubqueryKind, ids: &[ColId], rows: &mut dyn Operator, rt:
 }
 
 /// The values of the one column of a plan, each once, as constants.
-pub async fn list(plan: &Plan, at: NodeId, rt: &Arc<Runtime>) -> Result<Vec<Expr>, SqlError> {
+pub async fn list(plan: &Plan, at: NodeId, rt: &mut Runtime) -> Result<Vec<Expr>, SqlError> {
     /// What a value takes beside its bytes.
     const VALUE_BYTES: usize = 256;
     let mut op = build(plan, at, rt)?;
     let mut seen = HashSet::new();
     let mut out = Vec::new();
-    while let Some(batch) = op.next().await? {
+    while let Some(batch) = op.next(rt).await? {
         rt.check_interrupted()?;
         let ty = &batch.types()[0];
         for row in 0..batch.num_rows() {

@@ -74,7 +74,7 @@ pub(crate) struct ChangePlan {
 /// A statement with all that its run needs: ready for operators.
 pub(crate) struct Planned {
     pub(crate) physical: Arc<Physical>,
-    pub(crate) rt: Arc<Runtime>,
+    pub(crate) rt: Runtime,
     /// For what is not in the plan.
     pub(crate) subqueries: SubqueryValues,
 }
@@ -125,12 +125,11 @@ pub(crate) async fn begin(
         rt.read_locked_from(reader_of(ctx, &tables, true).await?);
     }
     values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
-    let rt = Arc::new(rt);
-    let subqueries = run_subqueries(&physical, &rt).await?;
+    let subqueries = run_subqueries(&physical, &mut rt).await?;
     if reads == Reads::ByClause && !rt.knows_locked() {
         // Rows that may be taken are not asked for before it is known that they match.
         let waits = |keys: &PointKeys| keys.clause.is_none_or(|clause| clause.taken != Taken::Skip);
-        match PointKeys::of(&physical.plan, &rt).filter(waits) {
+        match PointKeys::of(&physical.plan, &mut rt).filter(waits) {
             Some(keys) => {
                 let fails = keys.clause.is_some_and(|clause| clause.taken == Taken::Fail);
                 let wait = lock_wait(ctx.session, fails);

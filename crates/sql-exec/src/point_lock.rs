@@ -37,7 +37,7 @@ pub(super) struct LockedPoints {
 
 impl PointKeys {
     /// The keys that an optimized plan reads, if it reads nothing else.
-    pub(super) fn of(plan: &Plan, rt: &Runtime) -> Option<PointKeys> {
+    pub(super) fn of(plan: &Plan, rt: &mut Runtime) -> Option<PointKeys> {
         match plan {
             Plan::Scan(scan) => {
                 if !matches!(&*rt.access(scan).ok()?, Access::PointHandles(_) | Access::PointIndex { .. }) {

@@ -25,13 +25,13 @@ const PAGE_ROWS: u64 = 8_192;
 
 /// Whether what a plan leaves to the storage nodes can be said to them in this run. A plan knows types; a value that could
 /// not be computed, because it fails or warns, stays an expression that they may not know.
-pub fn can_send(scan: &Scan, rt: &Runtime) -> bool {
-    let sent = |e: &Expr| !e.is_of_run() || rt.settled(e).is_ok_and(|e| query::pb::to_pb(&e).is_some());
+pub fn can_send(scan: &Scan, rt: &mut Runtime) -> bool {
     let pushed = &scan.pushed;
-    let call = |a: &AggCall| a.args.iter().all(sent);
-    pushed.filters.iter().all(sent)
-        && pushed.aggregate.iter().all(|a| a.group.iter().all(|g| sent(&g.0)) && a.aggs.iter().all(|a| call(&a.0)))
-        && pushed.topn.iter().all(|t| t.0.iter().all(|k| sent(&k.expr)))
+    let aggregate = pushed.aggregate.iter();
+    let of_groups = aggregate.flat_map(|a| a.group.iter().map(|g| &g.0).chain(a.aggs.iter().flat_map(|a| &a.0.args)));
+    let of_order = pushed.topn.iter().flat_map(|t| t.0.iter().map(|k| &k.expr));
+    let mut all = pushed.filters.iter().chain(of_groups).chain(of_order);
+    all.all(|e| !e.is_of_run() || rt.settled(e).is_ok_and(|e| query::pb::to_pb(&e).is_some()))
 }
 
 fn column_pb(c: &ColumnInfo, is_handle: bool) -> Result<tipb::ColumnInfo, SqlError> {
@@ -88,7 +88,7 @@ pub fn table_scan(
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
     keep_order: bool,
     desc: bool,
-    rt: &Runtime,
+    rt: &mut Runtime,
 ) -> Result<CopRequest, SqlError> {
     let executor = tipb::Executor {
         tp: tipb::ExecType::TypeTableScan as i32,
@@ -113,7 +113,7 @@ pub fn index_scan(
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
     keep_order: bool,
     desc: bool,
-    rt: &Runtime,
+    rt: &mut Runtime,
 ) -> Result<CopRequest, SqlError> {
     // An index scan gives the index's columns in order, then the handle or the columns that make it; what is wanted is chosen
     // by offset.
@@ -167,7 +167,7 @@ fn request(
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
     keep_order: bool,
     desc: bool,
-    rt: &Runtime,
+    rt: &mut Runtime,
 ) -> Result<CopRequest, SqlError> {
     let layout: Vec<usize> = (0..scan.base_outputs().len()).collect();
     request_over(scan, first, ranges, keep_order, desc, rt, &layout)
@@ -179,19 +179,19 @@ fn request_over(
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
     keep_order: bool,
     desc: bool,
-    rt: &Runtime,
+    rt: &mut Runtime,
     layout: &[usize],
 ) -> Result<CopRequest, SqlError> {
     let mut at = positions(&scan.base_outputs());
     at.values_mut().for_each(|p| *p = layout[*p]);
-    let pb = |e: &Expr| -> Result<tipb::Expr, SqlError> {
+    let mut pb = |e: &Expr| -> Result<tipb::Expr, SqlError> {
         let e = rt.resolve(e, &at)?;
         query::pb::to_pb(&e).ok_or_else(|| SqlError::internal("pushdown", e))
     };
     let mut executors = vec![first];
     let pushed = &scan.pushed;
     if !pushed.filters.is_empty() {
-        let conditions = pushed.filters.iter().map(pb).collect::<Result<_, _>>()?;
+        let conditions = pushed.filters.iter().map(&mut pb).collect::<Result<_, _>>()?;
         executors.push(tipb::Executor {
             tp: tipb::ExecType::TypeSelection as i32,
             selection: Some(tipb::Selection { conditions }),
@@ -202,7 +202,7 @@ fn request_over(
     if let Some(agg) = &pushed.aggregate {
         let mut agg_func = Vec::new();
         for (call, _) in &agg.aggs {
-            agg_func.push(partial_pb(call, &pb)?);
+            agg_func.push(partial_pb(call, &mut pb)?);
         }
         let group_by = agg.group.iter().map(|g| pb(&g.0)).collect::<Result<Vec<_>, _>>()?;
         outputs = (0..(agg_func.len() + group_by.len()) as u32).collect();
@@ -262,7 +262,7 @@ fn request_over(
 
 /// What messages call the columns of the rows that a pushed scan (of an index, if one is given) gives to the work on top
 /// of it. Storage nodes know them by number.
-pub fn message_names(scan: &Scan, index: Option<&IndexInfo>, rt: &Runtime) -> HashMap<usize, Arc<str>> {
+pub fn message_names(scan: &Scan, index: Option<&IndexInfo>, rt: &mut Runtime) -> HashMap<usize, Arc<str>> {
     let outputs = scan.base_outputs();
     let layout = match index {
         Some(index) => index_layout(scan, index),
@@ -306,9 +306,12 @@ fn context_flags(cx: &EvalContext) -> u64 {
 }
 
 /// The partial function of a call.
-fn partial_pb(call: &AggCall, pb: &dyn Fn(&Expr) -> Result<tipb::Expr, SqlError>) -> Result<tipb::Expr, SqlError> {
+fn partial_pb(
+    call: &AggCall,
+    pb: &mut dyn FnMut(&Expr) -> Result<tipb::Expr, SqlError>,
+) -> Result<tipb::Expr, SqlError> {
     use tipb::ExprType::{Count, First, Max, Min, Sum};
-    let children = call.args.iter().map(pb).collect::<Result<Vec<_>, _>>()?;
+    let children = call.args.iter().map(&mut *pb).collect::<Result<Vec<_>, _>>()?;
     let children = match children.is_empty() {
         // COUNT(*) counts a constant.
         true => vec![pb(&Expr::constant(Datum::Int(1)))?],
@@ -377,7 +380,7 @@ pub struct Shape {
 
 impl Shape {
     /// Of a scan for which [`sent_scan`] is asked.
-    pub fn of(scan: &Scan, sent: &Scan, rt: &Runtime) -> Shape {
+    pub fn of(scan: &Scan, sent: &Scan, rt: &mut Runtime) -> Shape {
         let plain = |types: Arc<[FieldType]>| Shape { sent: types.to_vec(), columns: types.len(), types, key: None };
         if let Some(agg) = &scan.pushed.aggregate {
             let of_calls = agg.aggs.iter().map(|a| partial_type(&a.0));
@@ -401,7 +404,7 @@ impl Shape {
 }
 
 /// Rows of an answer.
-pub fn decode(response: &tipb::SelectResponse, shape: &Shape, rt: &Runtime) -> Result<Batch, SqlError> {
+pub fn decode(response: &tipb::SelectResponse, shape: &Shape, rt: &mut Runtime) -> Result<Batch, SqlError> {
     if response.encode_type != tipb::EncodeType::TypeDefault as i32 {
         return Err(SqlError::internal("coprocessor", "rows in an encoding that was not asked for"));
     }

@@ -12,41 +12,37 @@ use sql_base::SqlError;
 
 use crate::runtime::{Operator, Runtime};
 
-/// Builds the operator; its columns are those of the input, the keys, and how many of them the row has.
-pub(crate) fn build(
-    input: Box<dyn Operator>,
-    keys: Vec<Expr>,
-    types: Arc<[FieldType]>,
-    rt: &Arc<Runtime>,
-) -> Box<dyn Operator> {
-    Box::new(Expand { input, keys, types, current: None, rt: rt.clone() })
-}
-
-struct Expand {
+/// The operator; its columns are those of the input, the keys, and how many of them the row has.
+pub(crate) struct Expand {
     input: Box<dyn Operator>,
     keys: Vec<Expr>,
     types: Arc<[FieldType]>,
     /// Rows with all of their keys, and how many keys they are given with next.
     current: Option<(Batch, usize)>,
-    rt: Arc<Runtime>,
+}
+
+impl Expand {
+    pub(crate) fn new(input: Box<dyn Operator>, keys: Vec<Expr>, types: Arc<[FieldType]>) -> Expand {
+        Expand { input, keys, types, current: None }
+    }
 }
 
 #[async_trait]
 impl Operator for Expand {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         let (batch, level) = match self.current.take() {
             Some(current) => current,
             None => {
-                let Some(batch) = self.input.next().await? else { return Ok(None) };
+                let Some(batch) = self.input.next(rt).await? else { return Ok(None) };
                 let mut columns = batch.columns().to_vec();
                 for key in &self.keys {
-                    columns.push(self.rt.column(key, &batch)?);
+                    columns.push(rt.column(key, &batch)?);
                 }
                 let types = &self.types[..columns.len()];
                 (Batch::new(types.into(), columns, batch.num_rows()), self.keys.len())
             }
         };
-        self.rt.check_interrupted()?;
+        rt.check_interrupted()?;
         let rows = batch.num_rows();
         let mut columns = batch.columns().to_vec();
         let first = columns.len() - self.keys.len();

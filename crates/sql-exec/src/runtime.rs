@@ -1,15 +1,15 @@
-//! What the operators of a statement share.
+//! What the operators of a statement share: one value, which belongs to whoever runs the statement and goes with every call.
+//! So it needs no locks, and what operators make of each other's warnings, parameters and rows has one order.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use codec::datum::Datum;
 use codec::timestamp::Timestamp;
-use parking_lot::Mutex;
 use query::batch::Batch;
 use query::context::{EvalContext, TimeZone};
 use query::error::EvalError;
@@ -47,11 +47,12 @@ pub enum Value {
 }
 
 /// A CTE that several read.
+#[derive(Clone)]
 pub(crate) struct Definition {
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) at: NodeId,
-    /// Its rows.
-    pub(crate) rows: tokio::sync::OnceCell<Collected>,
+    /// Its rows, once somebody has asked for them.
+    pub(crate) rows: Option<Arc<Collected>>,
 }
 
 /// Rows that are kept for whoever reads them.
@@ -65,16 +66,16 @@ pub(crate) struct Collected {
 
 impl Definition {
     fn new(cte: &Shared, at: NodeId) -> Definition {
-        Definition { plan: cte.plan.clone(), at, rows: tokio::sync::OnceCell::new() }
+        Definition { plan: Arc::new(cte.plan.clone()), at, rows: None }
     }
 }
 
-/// Facts that all operators of a statement share.
+/// What all operators of a statement share.
 pub struct Runtime {
     /// Where rows come from.
     pub reader: Reader,
     /// Where the rows of scans with a lock clause come from, when not from `reader`: set before operators are built.
-    locking: OnceLock<Locking>,
+    locking: Option<Locking>,
     /// All columns of the statement.
     pub columns: Arc<Columns>,
     /// The session's zone.
@@ -94,16 +95,16 @@ pub struct Runtime {
     /// Rounds of a recursive query.
     pub rounds_max: u64,
     /// Rows of the last round of recursive queries, by the number of their work table.
-    work_tables: Mutex<HashMap<usize, Vec<Batch>>>,
-    /// CTEs of the statement, by number, and their rows once somebody has asked for them.
-    shared: Mutex<HashMap<usize, Arc<Definition>>>,
+    work_tables: HashMap<usize, Vec<Batch>>,
+    /// CTEs of the statement, by number.
+    shared: HashMap<usize, Definition>,
     /// Values of parameters. Those of rows around subqueries and of keys to look up change while the statement runs: who
     /// changes them builds the operators that read them afterwards, and is done with those before the next change.
-    params: Mutex<HashMap<usize, Value>>,
-    cx: Mutex<EvalContext>,
-    locks: Mutex<Vec<(Lock, Vec<u8>)>>,
+    params: HashMap<usize, Value>,
+    cx: EvalContext,
+    locks: Vec<(Lock, Vec<u8>)>,
     /// What is held until the statement ends.
-    held: Mutex<Held>,
+    held: Held,
     /// Keys of rows that others have locked, and that are to be skipped.
     pub(crate) taken: Arc<HashSet<Vec<u8>>>,
 }
@@ -115,84 +116,83 @@ impl Runtime {
         let budget = StatementMemory::new(Arc::new(ServerMemory::default()), Limits::NONE, interrupt.clone(), 0);
         Runtime {
             reader,
-            locking: OnceLock::new(),
+            locking: None,
             columns,
             zone: cx.time_zone.clone(),
             pushdown: true,
             memory: HashMap::new(),
             interrupt,
-            held: Mutex::new(Held::new(budget.clone(), None)),
+            held: Held::new(budget.clone(), None),
             taken: Arc::default(),
             budget,
             directory: std::env::temp_dir().into(),
             meters: None,
             rounds_max: 1000,
-            work_tables: Mutex::new(HashMap::new()),
-            shared: Mutex::new(HashMap::new()),
-            params: Mutex::new(HashMap::new()),
-            cx: Mutex::new(cx),
-            locks: Mutex::new(Vec::new()),
+            work_tables: HashMap::new(),
+            shared: HashMap::new(),
+            params: HashMap::new(),
+            cx,
+            locks: Vec::new(),
         }
     }
 
     /// What a scan reads from.
     pub fn reader_of(&self, scan: &Scan) -> &Reader {
-        match (scan.lock, self.locking.get()) {
+        match (scan.lock, &self.locking) {
             (Some(_), Some(locking)) => &locking.reader,
             _ => &self.reader,
         }
     }
 
-    /// What scans with a lock clause read from here on; the rows that they find are to be locked afterwards. The first
-    /// word counts, as of the other.
-    pub fn read_locked_from(&self, reader: Reader) {
-        let _ = self.locking.set(Locking { reader, locked: false });
+    /// What scans with a lock clause read from here on; the rows that they find are to be locked afterwards.
+    pub fn read_locked_from(&mut self, reader: Reader) {
+        self.locking = Some(Locking { reader, locked: false });
     }
 
     /// The same when the rows are locked already.
-    pub fn read_what_is_locked(&self, reader: Reader) {
-        let _ = self.locking.set(Locking { reader, locked: true });
+    pub fn read_what_is_locked(&mut self, reader: Reader) {
+        self.locking = Some(Locking { reader, locked: true });
     }
 
     /// Whether one of them was said.
     pub fn knows_locked(&self) -> bool {
-        self.locking.get().is_some()
+        self.locking.is_some()
     }
 
     /// The timestamp at which rows were read that are to be locked.
     pub fn locked_at(&self) -> Result<Timestamp, SqlError> {
-        Ok(self.locking.get().map_or(&self.reader, |l| &l.reader).snapshot()?.ts())
+        Ok(self.locking.as_ref().map_or(&self.reader, |l| &l.reader).snapshot()?.ts())
     }
 
-    /// The evaluation context. Evaluation never waits, so nobody waits long for it.
+    /// Evaluates in the statement's context.
     pub fn eval<T>(
-        &self,
+        &mut self,
         f: impl FnOnce(&mut EvalContext) -> Result<T, query::error::EvalError>,
     ) -> Result<T, SqlError> {
-        Ok(f(&mut self.cx.lock())?)
+        Ok(f(&mut self.cx)?)
     }
 
     /// Gives a parameter its value, for what is built from here on.
-    pub fn set_param(&self, id: usize, value: Value) {
-        self.params.lock().insert(id, value);
+    pub fn set_param(&mut self, id: usize, value: Value) {
+        self.params.insert(id, value);
     }
 
     /// The expression of this run: with the values of parameters, and with what needs no row computed.
-    pub fn settled(&self, e: &Expr) -> Result<Expr, SqlError> {
+    pub fn settled(&mut self, e: &Expr) -> Result<Expr, SqlError> {
         if !e.is_of_run() {
             return Ok(e.clone());
         }
-        let filled = fill(e, &self.params.lock())?;
+        let filled = fill(e, &self.params)?;
         self.eval(|cx| Ok(query::eval::fold(filled, cx)))
     }
 
     /// The same for an input whose columns are at these positions.
-    pub fn resolve(&self, e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
+    pub fn resolve(&mut self, e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
         if e.is_of_run() { resolve(&self.settled(e)?, at) } else { resolve(e, at) }
     }
 
     pub(crate) fn resolve_all<'a>(
-        &self,
+        &mut self,
         list: impl IntoIterator<Item = &'a Expr>,
         at: &HashMap<ColId, usize>,
     ) -> Result<Vec<Expr>, SqlError> {
@@ -200,8 +200,8 @@ impl Runtime {
     }
 
     /// The keys that a scan reads in this run.
-    pub fn access<'s>(&self, scan: &'s Scan) -> Result<Cow<'s, Access>, SqlError> {
-        let late = |late: &LateKeys| {
+    pub fn access<'s>(&mut self, scan: &'s Scan) -> Result<Cow<'s, Access>, SqlError> {
+        let mut late = |late: &LateKeys| {
             let conditions = late.conditions.iter().map(|c| self.settled(c)).collect::<Result<Vec<_>, _>>()?;
             let access = settle(scan, late, conditions, &self.zone);
             access.ok_or_else(|| SqlError::internal("plan", "a condition chooses no keys after all"))
@@ -209,33 +209,32 @@ impl Runtime {
         Ok(match &scan.access {
             Access::Late(keys) => Cow::Owned(late(keys)?),
             Access::Merge(merge) => {
-                let part = |part: &MergePart| match &part.access {
+                let mut part = |part: &MergePart| match &part.access {
                     Access::Late(keys) => Ok(MergePart { access: late(keys)?, ..*part }),
                     _ => Ok(part.clone()),
                 };
-                Cow::Owned(settle_merge(merge.all, merge.parts.iter().map(part).collect::<Result<_, SqlError>>()?))
+                Cow::Owned(settle_merge(merge.all, merge.parts.iter().map(&mut part).collect::<Result<_, SqlError>>()?))
             }
             access => Cow::Borrowed(access),
         })
     }
 
     /// Values of an expression for a batch.
-    pub fn column(&self, e: &Expr, batch: &Batch) -> Result<ArrayRef, SqlError> {
+    pub fn column(&mut self, e: &Expr, batch: &Batch) -> Result<ArrayRef, SqlError> {
         self.eval(|cx| query::eval::eval(e, batch, cx))
     }
 
     /// What the evaluation gathered, taken out.
-    pub fn take_context(&self) -> EvalContext {
-        let mut cx = self.cx.lock();
-        let fresh = EvalContext { warnings: Vec::new(), warning_count: 0, ..cx.clone() };
-        std::mem::replace(&mut *cx, fresh)
+    pub fn take_context(&mut self) -> EvalContext {
+        let fresh = EvalContext { warnings: Vec::new(), warning_count: 0, ..self.cx.clone() };
+        std::mem::replace(&mut self.cx, fresh)
     }
 
     /// Waits as long as SLEEP() was called for since the last time.
-    pub async fn sleep(&self) -> Result<(), SqlError> {
+    pub async fn sleep(&mut self) -> Result<(), SqlError> {
         /// How long a killed statement goes on sleeping at most.
         const NAP: Duration = Duration::from_millis(50);
-        let mut left = Duration::from_micros(std::mem::take(&mut self.cx.lock().sleep_micros));
+        let mut left = Duration::from_micros(std::mem::take(&mut self.cx.sleep_micros));
         while !left.is_zero() {
             self.check_interrupted()?;
             let nap = left.min(NAP);
@@ -246,9 +245,9 @@ impl Runtime {
     }
 
     /// Remembers row keys to be locked.
-    pub fn add_locks(&self, lock: Lock, keys: impl IntoIterator<Item = Vec<u8>>) {
-        if !self.locking.get().is_some_and(|l| l.locked) {
-            self.locks.lock().extend(keys.into_iter().map(|key| (lock, key)));
+    pub fn add_locks(&mut self, lock: Lock, keys: impl IntoIterator<Item = Vec<u8>>) {
+        if !self.locking.as_ref().is_some_and(|l| l.locked) {
+            self.locks.extend(keys.into_iter().map(|key| (lock, key)));
         }
     }
 
@@ -263,36 +262,35 @@ impl Runtime {
     }
 
     /// Row keys to be locked, and how.
-    pub fn take_locks(&self) -> Vec<(Lock, Vec<u8>)> {
-        std::mem::take(&mut *self.locks.lock())
+    pub fn take_locks(&mut self) -> Vec<(Lock, Vec<u8>)> {
+        std::mem::take(&mut self.locks)
     }
 
     /// The rows that a round of a recursive query added: what operators read that are built from here on.
-    pub(crate) fn put_work_table(&self, number: usize, rows: Vec<Batch>) {
-        self.work_tables.lock().insert(number, rows);
+    pub(crate) fn put_work_table(&mut self, number: usize, rows: Vec<Batch>) {
+        self.work_tables.insert(number, rows);
     }
 
     /// Those rows.
     pub(crate) fn work_table(&self, number: usize) -> Vec<Batch> {
-        self.work_tables.lock().get(&number).cloned().unwrap_or_default()
+        self.work_tables.get(&number).cloned().unwrap_or_default()
     }
 
     /// Makes the CTEs of a plan known, whose rows are the same for all who read them.
-    pub(crate) fn share(&self, physical: &Physical) {
+    pub(crate) fn share(&mut self, physical: &Physical) {
         let nodes = physical.shared_nodes();
-        let found = physical.shared.iter().zip(nodes).map(|(cte, at)| (cte.number, Arc::new(Definition::new(cte, at))));
-        self.shared.lock().extend(found);
+        let found = physical.shared.iter().zip(nodes).map(|(cte, at)| (cte.number, Definition::new(cte, at)));
+        self.shared.extend(found);
     }
 
     /// One of them.
-    pub(crate) fn shared(&self, number: usize) -> Result<Arc<Definition>, SqlError> {
-        let found = self.shared.lock().get(&number).cloned();
-        found.ok_or_else(|| SqlError::internal("plan", "a CTE that nobody has defined"))
+    pub(crate) fn shared(&mut self, number: usize) -> Result<&mut Definition, SqlError> {
+        self.shared.get_mut(&number).ok_or_else(|| SqlError::internal("plan", "a CTE that nobody has defined"))
     }
 
     /// Sets what the statement may hold, and where it writes what it may not, before operators are built.
     pub fn limit(&mut self, budget: Arc<StatementMemory>, directory: Arc<Path>) {
-        self.held = Mutex::new(Held::new(budget.clone(), None));
+        self.held = Held::new(budget.clone(), None);
         (self.budget, self.directory) = (budget, directory);
     }
 
@@ -318,19 +316,14 @@ impl Runtime {
         Spill::new(self.directory.clone(), self.budget.clone(), written)
     }
 
-    /// The number of a plan right below `plan`, which has this one. Only who measures needs it.
-    pub(crate) fn below(&self, at: NodeId, plan: &Plan, n: usize) -> NodeId {
-        if self.meters.is_some() { at.below(plan, n) } else { at }
-    }
-
     /// Counts bytes that are kept until the statement ends; fails over its quota.
-    pub fn hold(&self, bytes: usize) -> Result<(), SqlError> {
-        self.held.lock().grow(bytes)
+    pub fn hold(&mut self, bytes: usize) -> Result<(), SqlError> {
+        self.held.grow(bytes)
     }
 }
 
 /// Makes operators of a plan whose node has this number.
-pub(crate) type Build = fn(&Plan, NodeId, &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError>;
+pub(crate) type Build = fn(&Plan, NodeId, &mut Runtime) -> Result<Box<dyn Operator>, SqlError>;
 
 /// Column numbers to positions.
 pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {
@@ -379,7 +372,11 @@ fn list_of(e: &Expr) -> Option<usize> {
 
 /// Rows for which all conditions are true; and which those are, unless all.
 #[allow(clippy::type_complexity)]
-pub fn filter_batch(batch: Batch, conditions: &[Expr], rt: &Runtime) -> Result<(Batch, Option<Vec<bool>>), SqlError> {
+pub fn filter_batch(
+    batch: Batch,
+    conditions: &[Expr],
+    rt: &mut Runtime,
+) -> Result<(Batch, Option<Vec<bool>>), SqlError> {
     if conditions.is_empty() || batch.is_empty() {
         return Ok((batch, None));
     }

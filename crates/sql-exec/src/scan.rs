@@ -41,7 +41,7 @@ const FETCH_ROWS: usize = 1024;
 const FETCH_BYTES: usize = 8 << 20;
 
 /// Whether the rows are put together here, and what the plan leaves to the storage nodes is done here.
-pub fn is_local(scan: &Scan, rt: &Runtime) -> bool {
+pub fn is_local(scan: &Scan, rt: &mut Runtime) -> bool {
     let reader = rt.reader_of(scan);
     let is_dirty = match &scan.partitions {
         Some(_) => scan.table.physical_ids().into_iter().any(|at| reader.is_dirty(&scan.table, at)),
@@ -53,7 +53,7 @@ pub fn is_local(scan: &Scan, rt: &Runtime) -> bool {
 }
 
 /// Builds the operator that reads a scan's rows. Its columns are the scan's outputs.
-pub fn build(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+pub fn build(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
     match scan.partitions {
         Some(_) => partitions::build(scan, at, rt),
         None => build_one(scan, &[], at, rt),
@@ -61,30 +61,29 @@ pub fn build(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Opera
 }
 
 /// The same where the rows are those of one table or partition; of others, too, whose ranges are read by the same request.
-fn build_one(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+fn build_one(scan: &Scan, others: &[Scan], at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
     let rows = read(scan, others, at, rt)?;
     Ok(match scan.lock {
-        Some(lock) if scan.handle.is_some() => locking::build(rows, scan, lock, rt),
+        Some(lock) if scan.handle.is_some() => locking::build(rows, scan, lock),
         Some(_) => return Err(SqlError::internal("plan", "rows to be locked without their handles")),
         None => rows,
     })
 }
 
-fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
     let types = rt.columns.types(&scan.base_outputs());
     let desc = scan.order == Some(true);
     let keep_order = scan.order.is_some();
-    let source = rt.reader_of(scan);
+    let source = rt.reader_of(scan).clone();
     let local = is_local(scan, rt);
     let access = rt.access(scan)?;
-    let root_filters = |pushed: bool| {
+    let root_filters = |pushed: bool, rt: &mut Runtime| {
         let positions = sql_planner::optimize::positions(&scan.base_outputs());
         let conditions = scan.residual.iter().chain(scan.pushed.filters.iter().filter(|_| pushed));
         conditions.map(|c| rt.resolve(c, &positions)).collect::<Result<Vec<Expr>, _>>()
     };
-    let rows_from = |from: Source| -> Result<Box<dyn Operator>, SqlError> {
+    let rows_from = |from: Source, rt: &mut Runtime| -> Result<Box<dyn Operator>, SqlError> {
         Ok(Box::new(RowReader {
-            rt: rt.clone(),
             reader: source.clone(),
             decoder: row_decoder(scan),
             table: scan.physical,
@@ -95,7 +94,7 @@ fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<B
                 .collect(),
             handle: scan.handle.is_some(),
             types: types.clone(),
-            filters: root_filters(true)?,
+            filters: root_filters(true, rt)?,
             source: from,
             // What a limit needs first; more only if that was not enough.
             batch: match scan.pushed.limit {
@@ -105,25 +104,26 @@ fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<B
             done: false,
         }))
     };
-    let of_records = |ranges| {
+    let of_records = |ranges, rt: &mut Runtime| {
         if local {
-            return rows_from(Source::Ranges { ranges, desc });
+            return rows_from(Source::Ranges { ranges, desc }, rt);
         }
         let sent = pushdown::sent_scan(scan);
         let request = pushdown::table_scan(&sent, ranges, keep_order, desc, rt)?;
         let names = pushdown::message_names(scan, None, rt);
-        pushed_reader(scan, &sent, at, request, names, rt, root_filters(false)?)
+        let filters = root_filters(false, rt)?;
+        pushed_reader(scan, &sent, at, request, names, rt, filters)
     };
     match &*access {
         Access::Empty => Ok(Box::new(Fixed::new(vec![]))),
         Access::PointHandles(_) | Access::PointIndex { .. } => {
-            rows_from(Source::Handles(Handles::of(scan, &access, source, desc)?))
+            rows_from(Source::Handles(Handles::of(scan, &access, &source, desc)?), rt)
         }
-        Access::Merge(merge) => rows_from(Source::Merged(Merged::of(scan, merge, source, at, rt)?)),
+        Access::Merge(merge) => rows_from(Source::Merged(Merged::of(scan, merge, &source, at, rt)?), rt),
         Access::Full | Access::Handles(_) => {
             let mut ranges = record_ranges(scan, &access, desc);
             ranges.extend(others.iter().flat_map(|other| record_ranges(other, &other.access, desc)));
-            of_records(ranges)
+            of_records(ranges, rt)
         }
         Access::Index { index, ranges, covering, .. } => {
             let index = find_index(&scan.table, *index)?;
@@ -137,11 +137,10 @@ fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<B
                 ranges = ranges.into_iter().rev().collect();
             }
             if scan.table.is_clustered_by(index) {
-                return of_records(ranges);
+                return of_records(ranges, rt);
             }
             if *covering && (local || scan.lock.is_some()) {
                 return Ok(Box::new(IndexReader {
-                    rt: rt.clone(),
                     reader: source.through(&scan.table, scan.physical, index)?,
                     table: scan.physical,
                     index: owned(row::entry_columns(&scan.table, index)),
@@ -150,7 +149,7 @@ fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<B
                     handle_type: scan.table.handle_column().map(|c| c.field_type.clone()),
                     handle: scan.handle.is_some(),
                     types,
-                    filters: root_filters(true)?,
+                    filters: root_filters(true, rt)?,
                     ranges,
                     desc,
                 }));
@@ -159,10 +158,11 @@ fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &Arc<Runtime>) -> Result<B
                 let sent = pushdown::sent_scan(scan);
                 let request = pushdown::index_scan(&sent, index, ranges, keep_order, desc, rt)?;
                 let names = pushdown::message_names(scan, Some(index), rt);
-                return pushed_reader(scan, &sent, at, request, names, rt, root_filters(false)?);
+                let filters = root_filters(false, rt)?;
+                return pushed_reader(scan, &sent, at, request, names, rt, filters);
             }
             // Two steps: handles from the index, then rows by key, in the order of the index.
-            rows_from(Source::Handles(Handles::of(scan, &access, source, desc)?))
+            rows_from(Source::Handles(Handles::of(scan, &access, &source, desc)?), rt)
         }
         Access::Late(_) => Err(SqlError::internal("plan", "keys that are not known yet")),
     }
@@ -209,7 +209,6 @@ enum Source {
 
 /// Rows decoded here.
 struct RowReader {
-    rt: Arc<Runtime>,
     reader: Reader,
     decoder: RowDecoder,
     table: PhysicalTableId,
@@ -225,7 +224,7 @@ struct RowReader {
 
 impl RowReader {
     /// The next handles and row values.
-    async fn fetch(&mut self) -> Result<Vec<(Handle, Vec<u8>)>, SqlError> {
+    async fn fetch(&mut self, rt: &Runtime) -> Result<Vec<(Handle, Vec<u8>)>, SqlError> {
         let handles = match &mut self.source {
             Source::Ranges { ranges, desc } => {
                 let Some((start, end)) = ranges.pop_front() else {
@@ -241,7 +240,7 @@ impl RowReader {
                 return pairs.into_iter().map(decoded).collect();
             }
             Source::Handles(handles) => handles.next(self.batch).await?,
-            Source::Merged(merged) => merged.next(self.batch).await?,
+            Source::Merged(merged) => merged.next(self.batch, rt).await?,
         };
         match handles {
             Some(handles) => fetch_rows(&self.reader, self.table, handles).await,
@@ -265,10 +264,10 @@ async fn fetch_rows(
 
 #[async_trait]
 impl Operator for RowReader {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         while !self.done {
-            self.rt.check_interrupted()?;
-            let found = self.fetch().await?;
+            rt.check_interrupted()?;
+            let found = self.fetch(rt).await?;
             self.batch = (self.batch * 4).min(FETCH_ROWS);
             if found.is_empty() {
                 continue;
@@ -280,7 +279,7 @@ impl Operator for RowReader {
                 let mut row = self.decoder.decode(&value, &handle).map_err(row::damaged)?;
                 for (d, ty) in row.iter_mut().zip(&self.column_types) {
                     if ty.tp == codec::types::TypeCode::Timestamp {
-                        *d = row::to_local(std::mem::take(d), ty, &self.rt.zone);
+                        *d = row::to_local(std::mem::take(d), ty, &rt.zone);
                     }
                 }
                 if self.handle {
@@ -288,7 +287,7 @@ impl Operator for RowReader {
                 }
                 builder.push(&row)?;
             }
-            let (batch, _) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
+            let (batch, _) = filter_batch(builder.finish(), &self.filters, rt)?;
             if !batch.is_empty() {
                 return Ok(Some(batch));
             }
@@ -299,7 +298,6 @@ impl Operator for RowReader {
 
 /// Index entries decoded here.
 struct IndexReader {
-    rt: Arc<Runtime>,
     reader: Reader,
     table: PhysicalTableId,
     /// Columns of the index, and of the key that rows are clustered by.
@@ -317,9 +315,9 @@ struct IndexReader {
 
 #[async_trait]
 impl Operator for IndexReader {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         while let Some((start, end)) = self.ranges.pop_front() {
-            self.rt.check_interrupted()?;
+            rt.check_interrupted()?;
             let (pairs, rest) = self.reader.scan(start, end, SCAN_PAIRS, self.desc).await?;
             if let Some(rest) = rest {
                 self.ranges.push_front(rest);
@@ -341,7 +339,7 @@ impl Operator for IndexReader {
                         (Some(i), ..) => {
                             let ty = columns.get(*i).or_else(|| key.get(*i - columns.len())).map(|c| c.1);
                             let value = values[*i].clone();
-                            ty.map_or(Datum::Null, |ty| row::to_local(value, ty, &self.rt.zone))
+                            ty.map_or(Datum::Null, |ty| row::to_local(value, ty, &rt.zone))
                         }
                         (None, Some(ty), Handle::Int(handle)) => row::handle_datum(*handle, ty),
                         (None, ..) => Datum::Null,
@@ -352,7 +350,7 @@ impl Operator for IndexReader {
                 }
                 builder.push(&row)?;
             }
-            let (batch, _) = filter_batch(builder.finish(), &self.filters, &self.rt)?;
+            let (batch, _) = filter_batch(builder.finish(), &self.filters, rt)?;
             if !batch.is_empty() {
                 return Ok(Some(batch));
             }
@@ -363,7 +361,6 @@ impl Operator for IndexReader {
 
 /// Rows that the storage nodes computed.
 struct PushedReader {
-    rt: Arc<Runtime>,
     stream: BoxStream<'static, Result<proto::tipb::SelectResponse, kv_client::Error>>,
     shape: pushdown::Shape,
     /// What messages call the columns that storage nodes know by number.
@@ -381,12 +378,11 @@ fn pushed_reader(
     at: NodeId,
     mut request: kv_client::CopRequest,
     names: HashMap<usize, Arc<str>>,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
     filters: Vec<Expr>,
 ) -> Result<Box<dyn Operator>, SqlError> {
     request.dag.collect_execution_summaries = rt.meters.is_some();
     Ok(Box::new(PushedReader {
-        rt: rt.clone(),
         stream: rt.reader_of(scan).snapshot()?.coprocessor(request),
         shape: pushdown::Shape::of(scan, sent, rt),
         names,
@@ -398,16 +394,16 @@ fn pushed_reader(
 
 #[async_trait]
 impl Operator for PushedReader {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
-            self.rt.check_interrupted()?;
+            rt.check_interrupted()?;
             let Some(response) = self.stream.next().await else { return Ok(None) };
             let response = response.map_err(|e| pushdown::name_columns(e.into(), &self.names))?;
-            if let Some(meters) = &self.rt.meters {
+            if let Some(meters) = &rt.meters {
                 meters.of(self.at).answered(&response.execution_summaries);
             }
-            let batch = pushdown::decode(&response, &self.shape, &self.rt)?;
-            let (batch, _) = filter_batch(batch, &self.filters, &self.rt)?;
+            let batch = pushdown::decode(&response, &self.shape, rt)?;
+            let (batch, _) = filter_batch(batch, &self.filters, rt)?;
             if !batch.is_empty() {
                 let rows = batch.num_rows();
                 return Ok(Some(if self.bare { Batch::new([].into(), Vec::new(), rows) } else { batch }));

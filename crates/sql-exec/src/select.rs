@@ -97,12 +97,12 @@ async fn run(ctx: &mut ExecContext<'_>, plan: &QueryPlan, values: Vec<(usize, Va
     let (batches, complete, op, rt) = loop {
         let cx = eval_context(ctx.session, false);
         let begun = begin(ctx, cx, plan.physical.clone(), values.clone(), reads, &taken).await?;
-        let Planned { physical, rt, .. } = begun;
-        let mut op = operator::build(&physical.plan, NodeId::default(), &rt)?;
+        let Planned { physical, mut rt, .. } = begun;
+        let mut op = operator::build(&physical.plan, NodeId::default(), &mut rt)?;
         let mut batches = Vec::new();
         let mut complete = false;
         while batches.len() < EAGER_BATCHES || locking {
-            let batch = op.next().await?;
+            let batch = op.next(&mut rt).await?;
             rt.sleep().await?;
             match batch {
                 Some(b) => batches.push(b),
@@ -112,9 +112,9 @@ async fn run(ctx: &mut ExecContext<'_>, plan: &QueryPlan, values: Vec<(usize, Va
                 }
             }
         }
-        let more = lock_rows(ctx, &rt).await?;
+        let more = lock_rows(ctx, &mut rt).await?;
         if more.is_empty() {
-            collect_context(ctx, &rt);
+            collect_context(ctx, &mut rt);
             break (batches, complete, op, rt);
         }
         rt.check_interrupted()?;
@@ -127,11 +127,11 @@ async fn run(ctx: &mut ExecContext<'_>, plan: &QueryPlan, values: Vec<(usize, Va
 
 pub(crate) fn stream(
     op: Box<dyn Operator>,
-    rt: Arc<Runtime>,
+    rt: Runtime,
 ) -> impl futures::Stream<Item = Result<Batch, SqlError>> + Send {
     futures::stream::unfold(Some((op, rt)), |state| async {
-        let (mut op, rt) = state?;
-        let batch = op.next().await;
+        let (mut op, mut rt) = state?;
+        let batch = op.next(&mut rt).await;
         match rt.sleep().await.and(batch) {
             Ok(Some(b)) => Some((Ok(b), Some((op, rt)))),
             Ok(None) => None,

@@ -13,31 +13,25 @@ use crate::runtime::{Build, Collected, Definition, Operator, Runtime};
 use crate::spill::SpillReader;
 
 /// Builds the operator that reads one; `build` makes those that compute it.
-pub(crate) fn build(
-    definition: Arc<Definition>,
-    types: Arc<[FieldType]>,
-    build: Build,
-    rt: &Arc<Runtime>,
-) -> Box<dyn Operator> {
-    Box::new(SharedScan { definition, types, build, next: 0, file: None, rt: rt.clone() })
+pub(crate) fn build(number: usize, types: Arc<[FieldType]>, build: Build) -> Box<dyn Operator> {
+    Box::new(SharedScan { number, types, build, next: 0, file: None })
 }
 
 struct SharedScan {
-    definition: Arc<Definition>,
+    number: usize,
     types: Arc<[FieldType]>,
     build: Build,
     /// The batch that comes next.
     next: usize,
     /// What follows those that are in memory.
     file: Option<SpillReader>,
-    rt: Arc<Runtime>,
 }
 
-async fn collect(definition: &Definition, build: Build, rt: &Arc<Runtime>) -> Result<Collected, SqlError> {
+async fn collect(definition: &Definition, build: Build, rt: &mut Runtime) -> Result<Collected, SqlError> {
     let mut input = build(&definition.plan, definition.at, rt)?;
     let mut held = rt.held_by(definition.at);
     let (mut batches, mut file) = (Vec::new(), None);
-    while let Some(batch) = input.next().await? {
+    while let Some(batch) = input.next(rt).await? {
         rt.pause().await?;
         if batch.is_empty() {
             continue;
@@ -60,10 +54,18 @@ async fn collect(definition: &Definition, build: Build, rt: &Arc<Runtime>) -> Re
 
 #[async_trait]
 impl Operator for SharedScan {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        self.rt.pause().await?;
-        let SharedScan { definition, build, next, file, rt, .. } = self;
-        let rows = definition.rows.get_or_try_init(|| collect(definition, *build, rt)).await?;
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
+        rt.pause().await?;
+        let SharedScan { number, build, next, file, .. } = self;
+        let definition = rt.shared(*number)?.clone();
+        let rows = match definition.rows {
+            Some(rows) => rows,
+            None => {
+                let rows = Arc::new(collect(&definition, *build, rt).await?);
+                rt.shared(*number)?.rows = Some(rows.clone());
+                rows
+            }
+        };
         let batch = match (rows.batches.get(*next), &rows.rest) {
             (Some(batch), _) => {
                 *next += 1;

@@ -44,7 +44,7 @@ pub(crate) fn build(
     limit: Option<u64>,
     types: Arc<[FieldType]>,
     at: NodeId,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Box<dyn Operator> {
     let with_key: Arc<[FieldType]> = types.iter().cloned().chain([FieldType::varbinary(-1)]).collect();
     Box::new(Sort {
@@ -61,7 +61,6 @@ pub(crate) fn build(
         left: limit.unwrap_or(u64::MAX),
         held: rt.held_by(at),
         spill: rt.spill_of(at),
-        rt: rt.clone(),
     })
 }
 
@@ -84,19 +83,18 @@ struct Sort {
     left: u64,
     held: Held,
     spill: Spill,
-    rt: Arc<Runtime>,
 }
 
 impl Sort {
-    async fn read(&mut self, mut input: Box<dyn Operator>) -> Result<(), SqlError> {
+    async fn read(&mut self, mut input: Box<dyn Operator>, rt: &mut Runtime) -> Result<(), SqlError> {
         let mut first = self.limit.filter(|n| *n <= FIRST_ROWS_MAX).map(|n| n as usize);
-        while let Some(batch) = input.next().await? {
-            self.rt.check_interrupted()?;
+        while let Some(batch) = input.next(rt).await? {
+            rt.check_interrupted()?;
             if batch.is_empty() {
                 continue;
             }
             let mut columns = batch.columns().to_vec();
-            columns.push(key_column(&self.keys, &batch, &self.rt)?);
+            columns.push(key_column(&self.keys, &batch, rt)?);
             let batch = Batch::new(self.with_key.clone(), columns, batch.num_rows());
             let bytes = batch.data_bytes();
             self.waiting_rows += batch.num_rows();
@@ -109,17 +107,17 @@ impl Sort {
                     self.held.grow_or_spill(best.data_bytes())?;
                     self.waiting_rows = best.num_rows();
                     self.waiting.push(best);
-                    self.rt.pause().await?;
+                    rt.pause().await?;
                 }
                 // Not even the first rows find room.
                 _ if full => {
                     first = None;
-                    self.write().await?;
+                    self.write(rt).await?;
                 }
                 None if self.waiting_rows >= RUN_ROWS => {
                     let run = self.run(None)?;
                     self.sorted.push(run);
-                    self.rt.pause().await?;
+                    rt.pause().await?;
                 }
                 _ => {}
             }
@@ -143,13 +141,13 @@ impl Sort {
     }
 
     /// Everything in memory becomes a run on disk.
-    async fn write(&mut self) -> Result<(), SqlError> {
+    async fn write(&mut self, rt: &Runtime) -> Result<(), SqlError> {
         if self.waiting_rows > 0 {
             let run = self.run(None)?;
             self.sorted.push(run);
         }
         let runs = std::mem::take(&mut self.sorted).into_iter().map(Run::Memory).collect();
-        let file = self.merged(runs).await?;
+        let file = self.merged(runs, rt).await?;
         self.on_disk.push((0, file));
         self.held.clear();
         // Runs of a level lie together, the older levels before.
@@ -162,18 +160,18 @@ impl Sort {
             for (_, file) in files {
                 runs.push(Run::Disk(file.read().await?));
             }
-            let file = self.merged(runs).await?;
+            let file = self.merged(runs, rt).await?;
             self.on_disk.push((level + 1, file));
         }
         Ok(())
     }
 
     /// Runs as one, on disk.
-    async fn merged(&mut self, runs: Vec<Run>) -> Result<Spilled, SqlError> {
+    async fn merged(&mut self, runs: Vec<Run>, rt: &Runtime) -> Result<Spilled, SqlError> {
         let mut file: SpillFile = self.spill.file(&self.with_key).await?;
         let mut merge = Merge::new(runs, self.with_key.clone()).await?;
         while let Some(batch) = merge.next().await? {
-            self.rt.pause().await?;
+            rt.pause().await?;
             file.append(&batch).await?;
         }
         file.finish().await
@@ -182,9 +180,9 @@ impl Sort {
 
 #[async_trait]
 impl Operator for Sort {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         if let Some(input) = self.input.take() {
-            self.read(input).await?;
+            self.read(input, rt).await?;
             let mut runs = Vec::new();
             for (_, file) in std::mem::take(&mut self.on_disk) {
                 runs.push(Run::Disk(file.read().await?));
@@ -193,7 +191,7 @@ impl Operator for Sort {
             self.merge = Some(Merge::new(runs, self.with_key.clone()).await?);
         }
         let Some(merge) = self.merge.as_mut().filter(|_| self.left > 0) else { return Ok(None) };
-        self.rt.pause().await?;
+        rt.pause().await?;
         let Some(batch) = merge.next().await? else {
             self.merge = None;
             self.held.clear();
@@ -206,7 +204,7 @@ impl Operator for Sort {
     }
 }
 
-fn key_column(keys: &[SortKey], batch: &Batch, rt: &Runtime) -> Result<ArrayRef, SqlError> {
+fn key_column(keys: &[SortKey], batch: &Batch, rt: &mut Runtime) -> Result<ArrayRef, SqlError> {
     let keys = sort_keys(keys, batch, rt)?;
     let mut column = BinaryBuilder::with_capacity(keys.len(), keys.iter().map(Vec::len).sum());
     keys.iter().for_each(|key| column.append_value(key));

@@ -29,7 +29,7 @@ use query::types::Physical;
 use sql_base::memory::StatementMemory;
 use sql_base::{FileWork, SqlError};
 
-use crate::stream::Operator;
+use crate::runtime::{Operator, Runtime};
 
 /// Rows and bytes that a batch on disk has at most, about: what is read of many files at once is in memory.
 const BATCH_ROWS: usize = 1024;
@@ -337,9 +337,9 @@ pub(crate) enum Source {
 
 impl Source {
     /// The next rows.
-    pub(crate) async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    pub(crate) async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         match self {
-            Source::Operator(operator) => operator.next().await,
+            Source::Operator(operator) => operator.next(rt).await,
             Source::File(reader) => reader.next().await,
             Source::Nothing => Ok(None),
         }

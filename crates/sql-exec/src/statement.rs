@@ -24,7 +24,7 @@ pub(crate) fn write_context(ctx: &ExecContext<'_>, ignore: bool) -> EvalContext 
 }
 
 /// Hands the warnings of expressions to the session, and what `LAST_INSERT_ID(id)` said; says so too.
-pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Option<u64> {
+pub fn collect_context(ctx: &mut ExecContext<'_>, rt: &mut Runtime) -> Option<u64> {
     let cx = rt.take_context();
     for w in cx.warnings {
         ctx.session.push_diagnostic(Level::Warning, w.code, w.message);
@@ -146,7 +146,7 @@ pub(crate) fn will_lock(ctx: &mut ExecContext<'_>, locked: &[Arc<TableInfo>]) {
 /// Locks the rows that a statement has read for its lock clauses; an optimistic transaction has its commit check them.
 /// Clauses that wait for nothing are tried first: the statement waits for nothing if it must fail anyway. Gives the keys of rows
 /// that others have and that are to be skipped: then the statement must be run again without them.
-pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
+pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &mut Runtime) -> Result<Vec<Vec<u8>>, SqlError> {
     let rows = rt.take_locks();
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -177,7 +177,7 @@ pub(crate) async fn lock_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result
 }
 
 /// The same for a statement that cannot leave rows out: its clauses are those of subqueries.
-pub(crate) async fn lock_all_rows(ctx: &mut ExecContext<'_>, rt: &Runtime) -> Result<(), SqlError> {
+pub(crate) async fn lock_all_rows(ctx: &mut ExecContext<'_>, rt: &mut Runtime) -> Result<(), SqlError> {
     match lock_rows(ctx, rt).await?.is_empty() {
         true => Ok(()),
         false => Err(SqlError::NotSupported("SKIP LOCKED in a subquery of this statement".into())),

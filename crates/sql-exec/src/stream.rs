@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use query::batch::Batch;
 use sql_base::SqlError;
 
-/// Gives batches until it has no more. Batches may be empty.
+use crate::runtime::Runtime;
+
+/// Gives batches until it has no more. Batches may be empty. What it needs of its statement comes with each call.
 #[async_trait]
 pub trait Operator: Send {
     /// The next rows.
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError>;
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError>;
 }
 
 /// Batches that are there already.
@@ -25,7 +27,7 @@ impl Fixed {
 
 #[async_trait]
 impl Operator for Fixed {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, _: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         Ok(self.batches.next())
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn build(
     order: &[SortKey],
     calls: &[(WindowCall, ColId)],
     node: NodeId,
-    rt: &Arc<Runtime>,
+    rt: &mut Runtime,
 ) -> Result<Box<dyn Operator>, SqlError> {
     let at = positions(inputs);
     let resolved = calls
@@ -75,7 +75,6 @@ pub(crate) fn build(
         held_pending: rt.held_by(node),
         held_ready: rt.held_by(node),
         held_states: rt.held_by(node),
-        rt: rt.clone(),
     }))
 }
 
@@ -98,23 +97,22 @@ struct Window {
     held_pending: Held,
     held_ready: Held,
     held_states: Held,
-    rt: Arc<Runtime>,
 }
 
 #[async_trait]
 impl Operator for Window {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
             }
             self.held_ready.clear();
             let Some(input) = &mut self.input else { return Ok(None) };
-            match input.next().await? {
-                Some(batch) => self.take_in(batch).await?,
+            match input.next(rt).await? {
+                Some(batch) => self.take_in(batch, rt).await?,
                 None => {
                     self.input = None;
-                    self.compute().await?;
+                    self.compute(rt).await?;
                 }
             }
         }
@@ -123,12 +121,12 @@ impl Operator for Window {
 
 impl Window {
     /// Keeps rows, and computes the partitions that they show to be complete.
-    async fn take_in(&mut self, batch: Batch) -> Result<(), SqlError> {
-        self.rt.check_interrupted()?;
+    async fn take_in(&mut self, batch: Batch, rt: &mut Runtime) -> Result<(), SqlError> {
+        rt.check_interrupted()?;
         if batch.is_empty() {
             return Ok(());
         }
-        let keys = key_columns(&self.partition, &batch, &self.rt)?;
+        let keys = key_columns(&self.partition, &batch, rt)?;
         let mut last_begins = None;
         for row in 0..batch.num_rows() {
             let key = row_key(&keys, row, true)?;
@@ -143,7 +141,7 @@ impl Window {
                 if row > 0 {
                     self.keep(batch.slice(0, row))?;
                 }
-                self.compute().await?;
+                self.compute(rt).await?;
                 batch.slice(row, batch.num_rows() - row)
             }
         };
@@ -157,21 +155,21 @@ impl Window {
     }
 
     /// Computes the rows that are kept: whole partitions, all of them.
-    async fn compute(&mut self) -> Result<(), SqlError> {
+    async fn compute(&mut self, rt: &mut Runtime) -> Result<(), SqlError> {
         if self.pending.is_empty() {
             return Ok(());
         }
         let rows = Batch::concat(&self.input_types, &std::mem::take(&mut self.pending))?;
         // Counted as of the rows with results from here on.
         self.held_ready.take_over(&mut self.held_pending);
-        let partitions = self.partitions(&rows)?;
+        let partitions = self.partitions(&rows, rt)?;
         let mut columns = rows.columns().to_vec();
         for call in &self.calls {
-            let mut column = Column::new(call, &rows, self.desc, &mut self.held_states, &self.rt)?;
+            let mut column = Column::new(call, &rows, self.desc, &mut self.held_states, rt)?;
             let edges = column.values.as_ref().map_or(0, Values::bytes);
             column.held.grow(edges)?;
             for (first, partition) in &partitions {
-                column.compute(*first, partition).await?;
+                column.compute(*first, partition, rt).await?;
                 // What states held is gone with them.
                 column.held.shrink_to(edges);
                 self.held_ready.grow(column.take_bytes())?;
@@ -190,9 +188,9 @@ impl Window {
     }
 
     /// The partitions of these rows: the first row of each, and what is in it.
-    fn partitions(&self, rows: &Batch) -> Result<Vec<(usize, Partition)>, SqlError> {
-        let begins = |exprs: &[Expr]| -> Result<Vec<bool>, SqlError> {
-            let columns = key_columns(exprs, rows, &self.rt)?;
+    fn partitions(&self, rows: &Batch, rt: &mut Runtime) -> Result<Vec<(usize, Partition)>, SqlError> {
+        let mut begins = |exprs: &[Expr]| -> Result<Vec<bool>, SqlError> {
+            let columns = key_columns(exprs, rows, rt)?;
             let mut last = None;
             (0..rows.num_rows())
                 .map(|row| {
@@ -221,10 +219,9 @@ struct Column<'a> {
     builder: ColumnBuilder,
     /// Bytes of the results since somebody asked.
     bytes: usize,
-    pace: Pace<'a>,
+    pace: Pace,
     /// What states keep.
     held: &'a mut Held,
-    rt: &'a Runtime,
 }
 
 impl<'a> Column<'a> {
@@ -233,7 +230,7 @@ impl<'a> Column<'a> {
         rows: &Batch,
         desc: bool,
         held: &'a mut Held,
-        rt: &'a Runtime,
+        rt: &mut Runtime,
     ) -> Result<Column<'a>, SqlError> {
         let args = match &call.func {
             WindowFunc::Aggregate(agg) => &agg.args,
@@ -245,9 +242,8 @@ impl<'a> Column<'a> {
             values: Values::new(call, rows, desc, rt)?,
             builder: ColumnBuilder::new(&call.ty, rows.num_rows()),
             bytes: 0,
-            pace: Pace { steps: 0, rt },
+            pace: Pace { steps: 0 },
             held,
-            rt,
         })
     }
 
@@ -269,13 +265,13 @@ impl<'a> Column<'a> {
     }
 
     /// The results for a partition.
-    async fn compute(&mut self, first: usize, partition: &Partition) -> Result<(), SqlError> {
+    async fn compute(&mut self, first: usize, partition: &Partition, rt: &mut Runtime) -> Result<(), SqlError> {
         let call = self.call;
         match &call.func {
-            WindowFunc::Aggregate(agg) => self.aggregate(agg, first, partition).await,
+            WindowFunc::Aggregate(agg) => self.aggregate(agg, first, partition, rt).await,
             _ => {
                 for row in partition.rows() {
-                    self.pace.step().await?;
+                    self.pace.step(rt).await?;
                     let value = self.of_row(first, &row);
                     self.push(&value)?;
                 }
@@ -329,13 +325,19 @@ impl<'a> Column<'a> {
         start..end.max(start)
     }
 
-    async fn aggregate(&mut self, call: &AggCall, first: usize, partition: &Partition) -> Result<(), SqlError> {
+    async fn aggregate(
+        &mut self,
+        call: &AggCall,
+        first: usize,
+        partition: &Partition,
+        rt: &mut Runtime,
+    ) -> Result<(), SqlError> {
         let mut sliding = Sliding::new(call);
         let held = self.held.bytes();
         let mut now = 0..0;
-        let mut value = sliding.value(call, self.rt)?;
+        let mut value = sliding.value(call, rt)?;
         for row in partition.rows() {
-            self.pace.step().await?;
+            self.pace.step(rt).await?;
             let frame = self.frame(first, &row);
             if frame != now {
                 let forgets = sliding.forgets() && frame.start <= now.end;
@@ -345,14 +347,14 @@ impl<'a> Column<'a> {
                     now = frame.start..frame.start;
                 }
                 for leaving in now.start..frame.start {
-                    self.pace.step().await?;
+                    self.pace.step(rt).await?;
                     sliding.forget(leaving, &self.arguments(first + leaving), self.held)?;
                 }
                 for coming in now.end..frame.end {
-                    self.pace.step().await?;
+                    self.pace.step(rt).await?;
                     sliding.add(coming, call, &self.arguments(first + coming), self.held)?;
                 }
-                value = sliding.value(call, self.rt)?;
+                value = sliding.value(call, rt)?;
                 now = frame;
             }
             self.push(&value)?;
@@ -369,19 +371,18 @@ impl<'a> Column<'a> {
 const BYTES_UNCOUNTED: usize = 1 << 20;
 
 /// Counts steps, and now and then lets others run and looks whether the statement was killed.
-struct Pace<'a> {
+struct Pace {
     steps: usize,
-    rt: &'a Runtime,
 }
 
-impl Pace<'_> {
+impl Pace {
     /// Steps without a look around: some hundred microseconds.
     const STEPS: usize = 4096;
 
-    async fn step(&mut self) -> Result<(), SqlError> {
+    async fn step(&mut self, rt: &Runtime) -> Result<(), SqlError> {
         self.steps += 1;
         if self.steps.is_multiple_of(Self::STEPS) {
-            self.rt.pause().await?;
+            rt.pause().await?;
         }
         Ok(())
     }
@@ -398,12 +399,12 @@ struct Values {
 }
 
 impl Values {
-    fn new(call: &WindowCall, rows: &Batch, desc: bool, rt: &Runtime) -> Result<Option<Values>, SqlError> {
+    fn new(call: &WindowCall, rows: &Batch, desc: bool, rt: &mut Runtime) -> Result<Option<Values>, SqlError> {
         /// Between NULL and all values, and beyond all values.
         const LEAST: &[u8] = &[codec::datum::flag::NIL, u8::MAX];
         const GREATEST: &[u8] = &[u8::MAX];
         let Some(key) = &call.frame.key else { return Ok(None) };
-        let bytes = |e: &Expr| -> Result<(ArrayRef, Vec<Vec<u8>>), SqlError> {
+        let mut bytes = |e: &Expr| -> Result<(ArrayRef, Vec<Vec<u8>>), SqlError> {
             let columns = key_columns(std::slice::from_ref(e), rows, rt)?;
             let keys = (0..rows.num_rows()).map(|row| Ok(row_key(&columns, row, true)?.unwrap_or_default()));
             let keys = keys.collect::<Result<Vec<_>, SqlError>>()?;
@@ -411,7 +412,7 @@ impl Values {
         };
         let (column, keys) = bytes(key)?;
         let known: Vec<bool> = (0..rows.num_rows()).map(|row| arrow_array::Array::is_valid(&column, row)).collect();
-        let edge = |e: &Edge| -> Result<Vec<Vec<u8>>, SqlError> {
+        let mut edge = |e: &Edge| -> Result<Vec<Vec<u8>>, SqlError> {
             let Edge::Value { value, preceding, .. } = e else { return Ok(Vec::new()) };
             let (column, mut values) = bytes(value)?;
             for (row, bytes) in values.iter_mut().enumerate() {
@@ -525,7 +526,7 @@ impl Sliding {
         Ok(())
     }
 
-    fn value(&self, call: &AggCall, rt: &Runtime) -> Result<Datum, SqlError> {
+    fn value(&self, call: &AggCall, rt: &mut Runtime) -> Result<Datum, SqlError> {
         Ok(match self {
             Sliding::Count(n) => Datum::Int(*n),
             Sliding::Sum(0, _) => Datum::Null,

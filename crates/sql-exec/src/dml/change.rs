@@ -1,7 +1,6 @@
 //! UPDATE and DELETE: the rows are found (and locked, in a pessimistic transaction) by a plan, then changed one by one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::table::Handle;
@@ -35,7 +34,7 @@ use crate::writer::Writer;
 struct Found<'c> {
     batches: Vec<Batch>,
     at: HashMap<ColId, usize>,
-    rt: Arc<Runtime>,
+    rt: Runtime,
     targets: &'c [Target],
     /// (target, column offset, value of this run).
     assignments: Vec<(usize, usize, Set)>,
@@ -61,15 +60,15 @@ async fn find_rows<'c>(
         rt.meters = meters_of(physical);
         rt.share(physical);
         values.iter().for_each(|(id, value)| rt.set_param(*id, value.clone()));
-        Arc::new(rt)
+        rt
     };
 
     // Rows by key are locked before they are read: one request instead of two, and the conditions are judged on what
     // whoever has them leaves. A statement of its own locks them too. Of the pending writes only theirs count.
     if change.single && physical.subqueries.is_empty() && (ctx.is_autocommit() || ctx.session.is_pessimistic()) {
         let nowhere = Reader::new(client.snapshot(codec::timestamp::Timestamp::MAX));
-        let probe = with_values(runtime(ctx, nowhere, columns.clone(), cx.clone()));
-        if let Some(keys) = PointKeys::of(&physical.plan, &probe) {
+        let mut probe = with_values(runtime(ctx, nowhere, columns.clone(), cx.clone()));
+        if let Some(keys) = PointKeys::of(&physical.plan, &mut probe) {
             if ctx.is_autocommit() {
                 ctx.session.txn.pessimistic = Some(true);
             }
@@ -86,16 +85,15 @@ async fn find_rows<'c>(
     if ctx.session.vars.settings().sql_safe_updates && !change.limited && !uses_keys(&physical.plan) {
         return Err(SqlError::UpdateWithoutKey);
     }
-    let found = collect_rows(physical, with_values(runtime(ctx, reader, columns, cx)), change).await?;
-    let rt = found.rt.clone();
-    lock_all_rows(ctx, &rt).await?;
+    let mut found = collect_rows(physical, with_values(runtime(ctx, reader, columns, cx)), change).await?;
+    lock_all_rows(ctx, &mut found.rt).await?;
     if pessimistic {
         let mut keys = Vec::new();
         for t in &change.targets {
             let column = found.at[&t.handle];
             for b in &found.batches {
                 if t.table.partition.is_some() {
-                    for (row, handle) in (0..b.num_rows()).filter_map(|r| stored_row(&found, t, b, r, &rt.zone)) {
+                    for (row, handle) in (0..b.num_rows()).filter_map(|r| stored_row(&found, t, b, r, &found.rt.zone)) {
                         keys.push(codec::table::record_key(t.table.partition_of(&row)?, &handle));
                     }
                     continue;
@@ -105,7 +103,7 @@ async fn find_rows<'c>(
             }
         }
         if !keys.is_empty() {
-            let for_update_ts = Some(rt.reader.snapshot()?.ts());
+            let for_update_ts = Some(found.rt.reader.snapshot()?.ts());
             let options = kv_client::LockOptions { wait, for_update_ts, ..Default::default() };
             ctx.txn().await?.lock_keys(keys, options).await?;
         }
@@ -122,19 +120,19 @@ fn uses_keys(plan: &Plan) -> bool {
     }
 }
 
-async fn collect_rows<'c>(physical: &Physical, rt: Arc<Runtime>, change: &'c Change) -> Result<Found<'c>, SqlError> {
-    let subqueries = run_subqueries(physical, &rt).await?;
+async fn collect_rows<'c>(physical: &Physical, mut rt: Runtime, change: &'c Change) -> Result<Found<'c>, SqlError> {
+    let subqueries = run_subqueries(physical, &mut rt).await?;
     let mut assignments = change.assignments.clone();
     for (_, _, value) in &mut assignments {
         if let Set::Expr(e) = value {
-            subqueries.apply_expr(e)?;
+            subqueries.apply_expr(e, &mut rt)?;
         }
     }
-    let checks = change.checks.iter().map(|c| check::of_run(c, &subqueries)).collect::<Result<_, _>>()?;
+    let checks = change.checks.iter().map(|c| check::of_run(c, &subqueries, &mut rt)).collect::<Result<_, _>>()?;
     let at = positions(&physical.plan.outputs());
-    let mut op = operator::build(&physical.plan, NodeId::default(), &rt)?;
+    let mut op = operator::build(&physical.plan, NodeId::default(), &mut rt)?;
     let mut batches = Vec::new();
-    while let Some(b) = op.next().await? {
+    while let Some(b) = op.next(&mut rt).await? {
         rt.sleep().await?;
         if !b.is_empty() {
             rt.hold(b.data_bytes())?;
@@ -173,7 +171,7 @@ pub(super) async fn update(
     values: Vec<(usize, Value)>,
 ) -> Result<Outcome, SqlError> {
     let ignore = change.ignore;
-    let found = find_rows(ctx, physical, change, values).await?;
+    let mut found = find_rows(ctx, physical, change, values).await?;
     let mut fitting = Fitting::new(ctx, ignore);
     let zone = fitting.zone.clone();
     let wait = lock_wait(ctx.session, false);
@@ -223,7 +221,7 @@ pub(super) async fn update(
                             values[*at] = row::to_local(new[c.offset].clone(), &c.field_type, &zone);
                         }
                     }
-                    let shown = found.checks.iter().try_for_each(|c| check::test(c, &found.rt, &found.at, &values));
+                    let shown = found.checks.iter().try_for_each(|c| check::test(c, &mut found.rt, &found.at, &values));
                     match shown {
                         Err(e @ SqlError::ViewCheckFailed(_)) if ignore => {
                             fitting.warnings.push((true, e));
@@ -269,7 +267,7 @@ pub(super) async fn update(
         }
     }
     counts.into_iter().for_each(|c| ctx.session.txn.count_changes(c));
-    let said_id = collect_context(ctx, &found.rt);
+    let said_id = collect_context(ctx, &mut found.rt);
     let warnings = fitting.report(ctx);
     Ok(Outcome::Ok(Done {
         affected_rows: changed,
@@ -287,7 +285,7 @@ pub(super) async fn delete(
     change: &Change,
     values: Vec<(usize, Value)>,
 ) -> Result<Outcome, SqlError> {
-    let found = find_rows(ctx, physical, change, values).await?;
+    let mut found = find_rows(ctx, physical, change, values).await?;
     let zone = found.rt.zone.clone();
     let wait = lock_wait(ctx.session, false);
     let mut affected = 0;
@@ -314,6 +312,6 @@ pub(super) async fn delete(
         w.finish(txn, &client, wait).await?;
     }
     writers.iter().for_each(|w| ctx.session.txn.count_changes(w.changes()));
-    collect_context(ctx, &found.rt);
+    collect_context(ctx, &mut found.rt);
     Ok(Outcome::affected(affected))
 }

@@ -12,14 +12,14 @@ use crate::runtime::{Runtime, resolve};
 use crate::subqueries::SubqueryValues;
 
 /// The check of this run, with what subqueries gave.
-pub(super) fn of_run(check: &Check, values: &SubqueryValues) -> Result<Check, SqlError> {
+pub(super) fn of_run(check: &Check, values: &SubqueryValues, rt: &mut Runtime) -> Result<Check, SqlError> {
     let mut check = check.clone();
-    check.conditions.iter_mut().try_for_each(|e| values.apply_expr(e))?;
+    check.conditions.iter_mut().try_for_each(|e| values.apply_expr(e, rt))?;
     Ok(check)
 }
 
 /// An error if the view would not show the row.
-pub(super) fn test(check: &Check, rt: &Runtime, at: &HashMap<ColId, usize>, row: &[Datum]) -> Result<(), SqlError> {
+pub(super) fn test(check: &Check, rt: &mut Runtime, at: &HashMap<ColId, usize>, row: &[Datum]) -> Result<(), SqlError> {
     for e in &check.conditions {
         let e = resolve(e, at)?;
         let shown = rt.eval(|cx| {

@@ -62,19 +62,21 @@ pub(super) async fn insert(
     // What ON DUPLICATE KEY UPDATE reads of the query's tables, for each row.
     let mut source_rows: Vec<Vec<Datum>> = Vec::new();
     let cx = write_context(ctx, insert.ignore);
-    let rt;
+    let mut rt;
     let check;
     match &insert.values {
         None => {
             let planned = begin(ctx, cx, physical.clone(), values, Reads::Current, &Arc::default()).await?;
+            rt = planned.rt;
             for (_, e) in &mut on_duplicate {
-                planned.subqueries.apply_expr(e)?;
+                planned.subqueries.apply_expr(e, &mut rt)?;
             }
-            check = insert.check.as_ref().map(|check| check::of_run(check, &planned.subqueries)).transpose()?;
-            let mut op = operator::build(&planned.physical.plan, NodeId::default(), &planned.rt)?;
+            check =
+                insert.check.as_ref().map(|check| check::of_run(check, &planned.subqueries, &mut rt)).transpose()?;
+            let mut op = operator::build(&planned.physical.plan, NodeId::default(), &mut rt)?;
             let mut n = 0;
-            while let Some(batch) = op.next().await? {
-                planned.rt.hold(batch.data_bytes())?;
+            while let Some(batch) = op.next(&mut rt).await? {
+                rt.hold(batch.data_bytes())?;
                 for r in 0..batch.num_rows() {
                     n += 1;
                     let mut row = vec![None; width];
@@ -87,7 +89,6 @@ pub(super) async fn insert(
                     source_rows.push(others.map(|i| batch.datum(r, i)).collect());
                 }
             }
-            rt = planned.rt;
         }
         Some(sources) => {
             let reader = if physical.subqueries.is_empty() {
@@ -98,13 +99,13 @@ pub(super) async fn insert(
             let mut made = runtime(ctx, reader, physical.columns.clone(), cx);
             made.memory = load_memory_tables(ctx, physical).await?;
             made.share(physical);
-            rt = Arc::new(made);
+            rt = made;
             values.into_iter().for_each(|(id, value)| rt.set_param(id, value));
-            let values = run_subqueries(physical, &rt).await?;
+            let values = run_subqueries(physical, &mut rt).await?;
             for (_, e) in &mut on_duplicate {
-                values.apply_expr(e)?;
+                values.apply_expr(e, &mut rt)?;
             }
-            check = insert.check.as_ref().map(|check| check::of_run(check, &values)).transpose()?;
+            check = insert.check.as_ref().map(|check| check::of_run(check, &values, &mut rt)).transpose()?;
             let single = sources.len() == 1;
             for (n, source) in sources.iter().enumerate() {
                 let row_number = rows_before + n as u64 + 1;
@@ -116,7 +117,7 @@ pub(super) async fn insert(
                         Source::Default if missing.contains(&place) => fitting.missing(column),
                         Source::Default => fitting.default(column)?,
                         Source::Expr(e) => {
-                            let e = values.of_run(e)?;
+                            let e = values.of_run(e, &mut rt)?;
                             let d = match &*e {
                                 Expr::Const { value, .. } => value.clone(),
                                 e => {
@@ -135,14 +136,14 @@ pub(super) async fn insert(
         }
     }
 
-    lock_all_rows(ctx, &rt).await?;
+    lock_all_rows(ctx, &mut rt).await?;
 
     let records = new_rows.len() as u64;
     let mut ids = assign_ids(ctx, table, &mut new_rows, &mut fitting).await?;
     if let Some(check) = &check {
         let mut shown = Vec::with_capacity(new_rows.len());
         for row in &new_rows {
-            match check::test(check, &rt, &insert.check_at, &local_values(table, row, &fitting.zone)) {
+            match check::test(check, &mut rt, &insert.check_at, &local_values(table, row, &fitting.zone)) {
                 Err(e @ SqlError::ViewCheckFailed(_)) if insert.ignore => {
                     fitting.warnings.push((true, e));
                     shown.push(false);
@@ -290,7 +291,7 @@ pub(super) async fn insert(
                 } else {
                     touch(table, &mut new, &on_duplicate.iter().map(|d| d.0).collect::<Vec<_>>(), &fitting);
                     if let Some(check) = &check {
-                        match check::test(check, &rt, &insert.check_at, &local_values(table, &new, &zone)) {
+                        match check::test(check, &mut rt, &insert.check_at, &local_values(table, &new, &zone)) {
                             Err(e @ SqlError::ViewCheckFailed(_)) if insert.ignore => {
                                 fitting.warnings.push((true, e));
                                 continue 'rows;
@@ -309,7 +310,7 @@ pub(super) async fn insert(
         writer.finish(txn, &client, wait).await?;
         ctx.session.txn.count_changes(writer.changes());
     }
-    let said_id = collect_context(ctx, &rt);
+    let said_id = collect_context(ctx, &mut rt);
     let warnings = fitting.report(ctx);
     let info = if records > 1 || insert.counts {
         format!("Records: {records}  Duplicates: {duplicates}  Warnings: {warnings}")

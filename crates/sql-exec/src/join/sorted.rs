@@ -47,7 +47,7 @@ fn in_order(last: &mut Vec<u8>, keys: &Keys) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn keys_of(exprs: &[Expr], batch: &Batch, rt: &Runtime) -> Result<Keys, SqlError> {
+fn keys_of(exprs: &[Expr], batch: &Batch, rt: &mut Runtime) -> Result<Keys, SqlError> {
     let columns = key_columns(exprs, batch, rt)?;
     (0..batch.num_rows()).map(|row| row_key(&columns, row, false)).collect()
 }
@@ -58,10 +58,10 @@ impl Sorted {
     }
 
     /// Makes a batch, with rows, the one that is being read; false at the end.
-    async fn read(&mut self, exprs: &[Expr], rt: &Runtime) -> Result<bool, SqlError> {
+    async fn read(&mut self, exprs: &[Expr], rt: &mut Runtime) -> Result<bool, SqlError> {
         while self.current.as_ref().is_none_or(|(batch, _, row)| *row >= batch.num_rows()) {
             rt.pause().await?;
-            let Some(batch) = self.input.next().await? else {
+            let Some(batch) = self.input.next(rt).await? else {
                 self.current = None;
                 return Ok(false);
             };
@@ -78,7 +78,7 @@ impl Sorted {
         left: &Batch,
         (left_keys, right_keys): (&[Expr], &[Expr]),
         held: &mut Held,
-        rt: &Runtime,
+        rt: &mut Runtime,
     ) -> Result<(Table, usize), SqlError> {
         held.clear();
         let mut table = Table::new();

@@ -42,7 +42,7 @@ fn column(id: ColId) -> Expr {
 }
 
 fn run(plan: &Plan, tables: &[&Rows], limits: Limits) -> Result<(Vec<Vec<Datum>>, u64), SqlError> {
-    let rt = Arc::new(statement(columns(), limits));
+    let mut rt = statement(columns(), limits);
     let cte = Shared { number: 0, name: "c".into(), ids: LEFT.to_vec(), plan: table(0) };
     rt.share(&Physical { shared: vec![cte], ..Physical::default() });
     for (number, rows) in tables.iter().enumerate() {
@@ -56,9 +56,9 @@ fn run(plan: &Plan, tables: &[&Rows], limits: Limits) -> Result<(Vec<Vec<Datum>>
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(async {
-        let mut operator = build(plan, NodeId::default(), &rt)?;
+        let mut operator = build(plan, NodeId::default(), &mut rt)?;
         let mut out = Vec::new();
-        while let Some(batch) = operator.next().await? {
+        while let Some(batch) = operator.next(&mut rt).await? {
             out.extend(batch.rows());
         }
         Ok::<_, SqlError>(out)
@@ -301,7 +301,7 @@ fn what_cannot_be_written_to_disk_ends_with_the_quota_by_name() {
 
 /// The statement is killed while the operator works: how long it takes to notice.
 fn killed_after(plan: &Plan, tables: &[&Rows], limits: Limits, time: bool) -> Duration {
-    let rt = Arc::new(statement(columns(), limits));
+    let mut rt = statement(columns(), limits);
     for (number, rows) in tables.iter().enumerate() {
         let values: Vec<Vec<Datum>> = rows
             .iter()
@@ -314,7 +314,7 @@ fn killed_after(plan: &Plan, tables: &[&Rows], limits: Limits, time: bool) -> Du
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut operator = build(plan, NodeId::default(), &rt).unwrap();
+        let mut operator = build(plan, NodeId::default(), &mut rt).unwrap();
         let interrupt = rt.interrupt.clone();
         let told = Arc::new(parking_lot::Mutex::new(None));
         let began = Instant::now();
@@ -332,7 +332,7 @@ fn killed_after(plan: &Plan, tables: &[&Rows], limits: Limits, time: bool) -> Du
             });
         }
         loop {
-            match operator.next().await {
+            match operator.next(&mut rt).await {
                 Ok(Some(_)) => {}
                 Ok(None) => panic!("it was done in {:?}", began.elapsed()),
                 Err(SqlError::Interrupted | SqlError::ExecutionTimeout) => break,

@@ -5,7 +5,6 @@
 //! remember for that counts as held by the scan; there is no way to write it elsewhere, so too many end with 8175.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 
 use codec::table::{self, Handle, PhysicalTableId};
 use sql_base::SqlError;
@@ -133,7 +132,6 @@ pub(super) struct Merged {
     /// Of any: what was given. Of all: what every way so far has.
     seen: HashSet<Handle>,
     held: Held,
-    rt: Arc<Runtime>,
 }
 
 impl Merged {
@@ -142,11 +140,11 @@ impl Merged {
         merge: &Merge,
         reader: &Reader,
         at: NodeId,
-        rt: &Arc<Runtime>,
+        rt: &mut Runtime,
     ) -> Result<Merged, SqlError> {
         let parts = merge.parts.iter().map(|part| Handles::of(scan, &part.access, reader, false));
         let parts = parts.collect::<Result<_, _>>()?;
-        Ok(Merged { all: merge.all, parts, seen: HashSet::new(), held: rt.held_by(at), rt: rt.clone() })
+        Ok(Merged { all: merge.all, parts, seen: HashSet::new(), held: rt.held_by(at) })
     }
 
     fn remember(&mut self, handle: &Handle) -> Result<bool, SqlError> {
@@ -159,7 +157,7 @@ impl Merged {
     }
 
     /// The next handles, of so many keys; `None` at the end.
-    pub(super) async fn next(&mut self, batch: usize) -> Result<Option<Vec<Handle>>, SqlError> {
+    pub(super) async fn next(&mut self, batch: usize, rt: &Runtime) -> Result<Option<Vec<Handle>>, SqlError> {
         // All ways but the last are read first where a row must be on all.
         let mut first = true;
         while self.all && self.parts.len() > 1 {
@@ -167,7 +165,7 @@ impl Merged {
             let before = std::mem::take(&mut self.seen);
             let (is_first, bytes_before) = (std::mem::take(&mut first), self.held.bytes());
             while let Some(handles) = part.next(super::SCAN_PAIRS).await? {
-                self.rt.pause().await?;
+                rt.pause().await?;
                 for handle in handles.iter().filter(|h| is_first || before.contains(*h)) {
                     self.remember(handle)?;
                 }
@@ -179,7 +177,7 @@ impl Merged {
             }
         }
         loop {
-            self.rt.pause().await?;
+            rt.pause().await?;
             let Some(part) = self.parts.front_mut() else { return Ok(None) };
             let Some(mut handles) = part.next(batch).await? else {
                 self.parts.pop_front();

@@ -5,7 +5,6 @@
 //! are read one after the other, or by one request where all that is asked for are ranges.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use codec::datum::Datum;
@@ -19,7 +18,7 @@ use super::{build_one, find_index, is_local};
 use crate::runtime::{Operator, Runtime};
 
 /// The scans of a run, in the order of the partitions' keys; the scan itself where the table has no partitions.
-pub(crate) fn spread(scan: &Scan, rt: &Runtime) -> Result<Vec<Scan>, SqlError> {
+pub(crate) fn spread(scan: &Scan, rt: &mut Runtime) -> Result<Vec<Scan>, SqlError> {
     let access = rt.access(scan)?.into_owned();
     let (Some(partitions), Some(info)) = (&scan.partitions, &scan.table.partition) else {
         return Ok(vec![Scan { access, ..scan.clone() }]);
@@ -121,7 +120,7 @@ fn moved(scan: &Scan, key: &[u8], to: PhysicalTableId) -> Result<Vec<u8>, SqlErr
 }
 
 /// Builds the operator that reads them all.
-pub(super) fn build(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dyn Operator>, SqlError> {
+pub(super) fn build(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
     let mut scans: VecDeque<Scan> = spread(scan, rt)?.into();
     let ranges = |scan: &Scan| match &scan.access {
         Access::Full | Access::Handles(_) => true,
@@ -135,7 +134,7 @@ pub(super) fn build(scan: &Scan, at: NodeId, rt: &Arc<Runtime>) -> Result<Box<dy
         let Some(first) = scans.pop_front() else { return Ok(Box::new(crate::runtime::Fixed::new(vec![]))) };
         return build_one(&first, scans.make_contiguous(), at, rt);
     }
-    Ok(Box::new(Spread { scans, at, current: None, rt: rt.clone() }))
+    Ok(Box::new(Spread { scans, at, current: None }))
 }
 
 /// Scans one after the other.
@@ -143,21 +142,20 @@ struct Spread {
     scans: VecDeque<Scan>,
     at: NodeId,
     current: Option<Box<dyn Operator>>,
-    rt: Arc<Runtime>,
 }
 
 #[async_trait]
 impl Operator for Spread {
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
         loop {
             let current = match &mut self.current {
                 Some(current) => current,
                 None => {
                     let Some(scan) = self.scans.pop_front() else { return Ok(None) };
-                    self.current.insert(build_one(&scan, &[], self.at, &self.rt)?)
+                    self.current.insert(build_one(&scan, &[], self.at, rt)?)
                 }
             };
-            match current.next().await? {
+            match current.next(rt).await? {
                 Some(batch) => return Ok(Some(batch)),
                 None => self.current = None,
             }
