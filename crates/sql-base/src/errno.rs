@@ -1,6 +1,7 @@
 //! MySQL's and TiDB's error numbers with their SQLSTATEs: the only place that spells them.
 
 use crate::error::{FileWork, SqlError};
+use crate::partition::PartitionError;
 
 impl SqlError {
     /// MySQL's number and SQLSTATE.
@@ -86,6 +87,7 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         TooLongComment { .. } => (1628, "HY000"),
         ReservedSyntax(_) => (1382, "HY000"),
         UnknownPartition { .. } => (1735, "HY000"),
+        Partition(error) => (of_partitions(error), "HY000"),
         Remote { code, .. } => (*code, state_of_number(*code)),
         DdlJobNotFound(_) => (8224, "HY000"),
         DdlJobFinished(_) => (8225, "HY000"),
@@ -275,6 +277,52 @@ fn code(error: &SqlError) -> (u16, &'static str) {
         UpdateWithoutKey => (1175, "HY000"),
         TableWithoutPrimaryKey => (3750, "HY000"),
         Other(_) => (1105, "HY000"),
+    }
+}
+
+fn of_partitions(error: &PartitionError) -> u16 {
+    use PartitionError::*;
+    match error {
+        RequiresValues { .. } => 1479,
+        WrongValues { .. } => 1480,
+        MaxValueNotLast => 1481,
+        WrongCount => 1484,
+        NotDeterministic => 1486,
+        NoSuchField => 1488,
+        WrongType(_) => 1491,
+        MustBeDefined(_) => 1492,
+        NotIncreasing => 1493,
+        DuplicateValue => 1495,
+        TooMany => 1499,
+        BlobField => 1502,
+        UniqueKeyNeedsAllColumns(_) => 1503,
+        NoPartitions => 1504,
+        NotPartitioned => 1505,
+        NotInList(_) => 1507,
+        DropLast => 1508,
+        CoalesceOnlyHash => 1509,
+        OnlyRangeList(_) => 1512,
+        NothingAdded => 1514,
+        NothingCoalesced => 1515,
+        SameName(_) => 1517,
+        NotConsecutive => 1519,
+        OutsideRange => 1520,
+        NoPartition(_) => 1526,
+        NoTemporary => 1562,
+        ConstantOutOfDomain => 1563,
+        FunctionNotAllowed => 1564,
+        NullInLessThan => 1566,
+        ColumnList => 1653,
+        WrongColumnValue => 1654,
+        FieldType(_) => 1659,
+        ValuesNotInt(_) => 1697,
+        ExchangePartitioned(_) => 1732,
+        DifferentTables => 1736,
+        RowDoesNotMatch => 1737,
+        ClauseOnNonPartitioned => 1747,
+        OutsideOfSet => 1748,
+        ColumnInUse(_) => 3855,
+        NeedsGlobalIndex(_) => 8264,
     }
 }
 

@@ -344,6 +344,9 @@ pub enum SqlError {
         /// Table.
         table: String,
     },
+    /// What is wrong with partitions, or with a row that belongs to none.
+    #[error(transparent)]
+    Partition(#[from] crate::PartitionError),
     /// What failed where it ran, on a storage node or (a schema change) maybe on another server: its number and text come
     /// as they were.
     #[error("{message}")]

@@ -17,7 +17,9 @@ mod hex;
 mod interrupt;
 pub mod memory;
 pub mod outcome;
+mod partition;
 
 pub use error::{FileWork, SqlError};
 pub use hex::{hex, unhex};
 pub use interrupt::Interrupt;
+pub use partition::PartitionError;

@@ -38,6 +38,7 @@ pub use cache::{CommitGuard, SchemaCache, UsedTable};
 pub use meta::{AutoIdKind, DroppedTable, Meta};
 
 pub use self::statistics::{AnalyzeJob, RowChanges, StatisticsCache};
+pub use model::partition::{self, Partition, PartitionInfo};
 pub use model::{
     CheckInfo, ColumnDefault, ColumnInfo, Conversion, DatabaseInfo, Generation, IndexColumn, IndexInfo,
     IndexMaintenance, Name, PlacementSettings, PolicyInfo, PolicyRef, SchemaState, TableInfo, TableKind,

@@ -58,6 +58,9 @@ pub struct DeleteRange {
     pub start: String,
     /// The key after the last, in hexadecimal.
     pub end: String,
+    /// Ranges that are gone with it: those of a table's other partitions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<(String, String)>,
     /// When it was dropped: readers older than this still see it.
     pub ts: u64,
     /// The table that the rows are of, for as long as it can come back; `None` for an index.

@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 
 pub use super::name::Name;
 use super::view::ViewInfo;
+use partition::{Division, PartitionInfo};
+
+pub mod partition;
 
 /// How far a schema change has brought an object. Servers may be one state apart, never two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -365,6 +368,10 @@ pub enum TableKind {
     Temporary,
 }
 
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
 /// How long a handle may be that is a key: index keys of 3,072 bytes, encoded.
 const KEY_HANDLE_BYTES_MAX: i32 = 4_096;
 
@@ -435,6 +442,15 @@ pub struct TableInfo {
     /// The policy that places its rows and indexes.
     #[serde(rename = "policy_ref_info", default)]
     pub policy: Option<PolicyRef>,
+    /// Its rows are divided among partitions, each with an id of its own that its keys begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Box<PartitionInfo>>,
+    /// What its keys begin with, if it has no partitions and that is not its id, because it had some once; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_at: i64,
+    /// Another division of its rows, which is being made or left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<Box<Division>>,
     /// It is a view, and this is what it shows. The columns are then as they were when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<Box<ViewInfo>>,
@@ -468,6 +484,9 @@ impl TableInfo {
             writes_wait: false,
             auto_id_cache: 0,
             policy: None,
+            partition: None,
+            rows_at: 0,
+            division: None,
             view: None,
             kind: TableKind::Base,
         }
@@ -583,9 +602,10 @@ impl TableInfo {
         self.columns.iter().find(|column| column.field_type.has(flags::PRI_KEY))
     }
 
-    /// What its keys begin with.
+    /// What its keys begin with, where it is not partitioned; of one that is, its ranges hold nothing
+    /// ([`TableInfo::physical_ids`]).
     pub fn physical_id(&self) -> PhysicalTableId {
-        PhysicalTableId(self.id)
+        PhysicalTableId(if self.rows_at == 0 { self.id } else { self.rows_at })
     }
 
     /// Whether rows are keyed by the primary key.
@@ -664,10 +684,6 @@ impl TableInfo {
 /// What the names of CHECK constraints begin with that were given none.
 fn generated_check_base(table: &Name) -> String {
     format!("{table}_chk_")
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 /// What a placement policy says, as the user wrote it; `sql-ddl` gives it meaning.

@@ -298,7 +298,7 @@ pub fn duplicate_row(table: &TableInfo, index: Option<&IndexInfo>, row: &[Datum]
 /// The error for a key that the storage says exists already, found out only at commit.
 pub fn duplicate_key(schema: &crate::Schema, key: &[u8], zone: &TimeZone) -> SqlError {
     let unknown = || SqlError::DuplicateEntry { value: sql_base::hex(key), key: "PRIMARY".into() };
-    let Some(table) = table::decode_table_id(key).and_then(|id| schema.table_by_id(id.0)) else { return unknown() };
+    let Some(table) = table::decode_table_id(key).and_then(|id| schema.table_by_physical(id)) else { return unknown() };
     let of_index = |index: &IndexInfo, mut values: &[u8]| {
         let mut parts = Vec::new();
         for (_, ty) in entry_columns(table, index) {

@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use codec::table::PhysicalTableId;
+
 use super::model::{DatabaseInfo, PolicyInfo, SchemaState, TableInfo};
 
 /// A database and its tables by lower-case name.
@@ -91,6 +93,14 @@ impl Schema {
     /// A table by id, in whatever state.
     pub fn table_by_id(&self, id: i64) -> Option<&Arc<TableInfo>> {
         self.tables_by_id.get(&id).map(|(_, table)| table)
+    }
+
+    /// The table that keys with this prefix are of, in whatever state.
+    pub fn table_by_physical(&self, id: PhysicalTableId) -> Option<&Arc<TableInfo>> {
+        self.table_by_id(id.0).or_else(|| {
+            let mut partitioned = self.tables_by_id.values().filter(|(_, table)| table.partition.is_some());
+            partitioned.find(|(_, table)| table.has_physical(id)).map(|(_, table)| table)
+        })
     }
 
     /// The database that holds a table.

@@ -24,7 +24,10 @@ use super::constraints;
 use super::default::column_default;
 use super::exec::{Statement, collation};
 use super::job::{Action, ColumnChange, ConvertColumns, Job, JobState, Position, Rename};
+use super::partitions;
 use super::step;
+
+mod divide;
 
 /// The changes of a statement as they come together.
 #[derive(Default)]
@@ -204,6 +207,15 @@ impl Statement<'_> {
         let (database, table) = self.writable_table(name)?;
         let mut trial = (*table).clone();
         let mut plan = Plan::default();
+        if actions.len() > 1
+            && let Some(change) = actions.iter().find_map(|action| match action {
+                AlterAction::Partitions(change) => Some(change),
+                _ => None,
+            })
+        {
+            let what = format!("{} together with other changes", partitions::words(change));
+            return Err(SqlError::NotSupported(what));
+        }
         for action in actions {
             for planned in self.plan(&database, &trial, action)? {
                 try_out(&mut trial, &planned)?;
@@ -212,6 +224,7 @@ impl Statement<'_> {
         }
         self.check_primary_key(&trial)?;
         build::check_auto_increment(&trial)?;
+        partitions::check_altered(&table, &trial)?;
         plan.check_algorithm(algorithm)?;
         self.check_zero_dates(&table, &plan.actions).await?;
         if let Some(job) = plan.into_job(&database, &table, self.sql) {
@@ -235,8 +248,13 @@ impl Statement<'_> {
                 continue;
             }
             let kv = self.domain.kv();
-            let (start, end) = codec::table::record_range(table.physical_id());
-            if !kv.snapshot(kv.timestamp().await?).scan(&start, &end, 1, false, true).await?.is_empty() {
+            let snapshot = kv.snapshot(kv.timestamp().await?);
+            let mut filled = false;
+            for at in table.physical_ids() {
+                let (start, end) = codec::table::record_range(at);
+                filled = filled || !snapshot.scan(&start, &end, 1, false, true).await?.is_empty();
+            }
+            if filled {
                 return Err(SqlError::IncorrectTimeForColumn {
                     kind: if kind == TimeKind::Date { "date" } else { "datetime" }.to_owned(),
                     value: Time::zero(kind, ty.fsp()).to_string(),
@@ -431,6 +449,7 @@ impl Statement<'_> {
                 actions.push(Action::TableOptions { comment: None, charset, auto_increment, auto_id_cache });
                 Ok(actions)
             }
+            AlterAction::Partitions(change) => self.plan_partitions(table, change),
             AlterAction::Refused(what) => Err(SqlError::NotSupported(what.clone())),
         }
     }

@@ -127,8 +127,9 @@ async fn run(
     let request = columns.request(table, method)?;
     let snapshot = domain.kv().snapshot(domain.kv().timestamp().await?);
     let snapshot_ts = snapshot.ts().0;
-    let (start, end) = table::record_range(table.physical_id());
-    let mut answers = snapshot.analyze(&request, vec![KeyRange { start, end }], CONCURRENCY);
+    let ranges = table.physical_ids().into_iter().map(table::record_range);
+    let ranges = ranges.map(|(start, end)| KeyRange { start, end }).collect();
+    let mut answers = snapshot.analyze(&request, ranges, CONCURRENCY);
     let mut collector = Collector::new(columns.collector_options(method));
     while let Some(answer) = answers.next().await {
         let damaged = || SqlError::internal("merge samples", "an answer of other columns");

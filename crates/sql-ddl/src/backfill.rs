@@ -6,7 +6,7 @@
 //! either waits for the batch or is seen by it as it has become. Each batch is a transaction of its own, and how far it
 //! came is stored with the job, so a new owner goes on where the last one ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use codec::datum::Datum;
 use codec::table::Handle;
@@ -16,7 +16,7 @@ use query::expr::Expr;
 use sql_base::{SqlError, hex, unhex};
 use sql_catalog::convert::{self, Context, Problem};
 use sql_catalog::row;
-use sql_catalog::{IndexInfo, TableInfo, transact};
+use sql_catalog::{IndexInfo, IndexMaintenance, TableInfo, transact};
 use sql_planner::row_expr;
 use sql_planner::view::Definitions;
 
@@ -41,6 +41,8 @@ struct Target<'t> {
     computed: Option<Computed>,
     /// Nothing is filled: rows have to be as this says.
     check: Option<Checked>,
+    /// Rows are copied into another division of the table.
+    divides: bool,
 }
 
 /// A definition over rows.
@@ -145,7 +147,8 @@ impl<'t> Target<'t> {
         let indexes = ids.iter().map(index).collect::<Result<_, _>>()?;
         let (computed, check) = (Computed::of(domain, job, table)?, Checked::of(domain, job, table)?);
         let rows = !job.new_columns.is_empty() || computed.is_some();
-        Ok(Target { table, indexes, rows, computed, check })
+        let divides = matches!(job.action, Action::Divide(_));
+        Ok(Target { table, indexes, rows, computed, check, divides })
     }
 }
 
@@ -153,8 +156,24 @@ impl<'t> Target<'t> {
 pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Result<(), SqlError> {
     let job = whole.filling();
     let target = Target::of(domain, job, table)?;
-    let (start, end) = codec::table::record_range(table.physical_id());
+    // Partitions come in the order of their keys, so that one key tells how far it came.
+    let mut from = table.physical_ids();
+    if let Some(division) = table.division.as_ref().filter(|_| target.divides) {
+        // What stays where it is need not be read.
+        let to = division.physical_ids(table);
+        from.retain(|at| !to.contains(at));
+    }
+    let mut ranges: VecDeque<_> = from.into_iter().map(codec::table::record_range).collect();
+    let Some((start, mut end)) = ranges.pop_front() else {
+        // Everything stays where it is.
+        return note(domain, whole.id, 0, &[], Vec::new()).await.map(drop);
+    };
     let mut next = job.reorg.as_ref().and_then(|reorg| unhex(&reorg.next)).unwrap_or(start);
+    while next >= end
+        && let Some((start, other)) = ranges.pop_front()
+    {
+        (next, end) = (next.max(start), other);
+    }
     let mut rows = job.row_count;
     let mut batches = 0;
     let mut warnings = Vec::new();
@@ -162,10 +181,14 @@ pub(super) async fn fill(domain: &Domain, whole: &Job, table: &TableInfo) -> Res
         let (read, last) = fill_batch(domain, &target, (&next, &end), rows, &mut warnings).await?;
         rows += i64::try_from(read).unwrap_or(i64::MAX);
         batches += 1;
-        let done = last.is_none();
-        if let Some(mut last) = last {
-            last.push(0);
-            next = last;
+        let mut done = false;
+        match (last, ranges.is_empty()) {
+            (Some(mut last), _) => {
+                last.push(0);
+                next = last;
+            }
+            (None, false) => (next, end) = ranges.pop_front().unwrap_or_default(),
+            (None, true) => done = true,
         }
         if done || batches % NOTE_BATCHES == 0 {
             let next: &[u8] = if done { &[] } else { &next };
@@ -267,8 +290,20 @@ async fn add_missing(
         if target.rows && *row != *stored {
             txn.put(key.clone(), row::encode_row(table, &row)?)?;
         }
+        if target.divides
+            && let Some((at, _)) = table.beside(&row)?
+        {
+            // Whoever changes the row meanwhile changes it there, too, and waits for its lock here.
+            txn.put(codec::table::record_key(at, &handle), row::encode_row(table, &row)?)?;
+            for (_, how, entry) in row::entries(table, at, &row, &handle)? {
+                if how == IndexMaintenance::Full {
+                    txn.put(entry.key, entry.value)?;
+                }
+            }
+        }
         for index in &target.indexes {
-            let entry = row::index_entry(table, table.physical_id(), index, &row, &handle)?;
+            let at = codec::table::decode_table_id(key).unwrap_or(table.physical_id());
+            let entry = row::index_entry(table, at, index, &row, &handle)?;
             entries.push((*index, handle.clone(), row.to_vec(), entry));
         }
     }

@@ -854,6 +854,8 @@ pub(super) fn like(model: &TableInfo, name: &str) -> TableInfo {
     for column in &mut table.columns {
         column.origin_default = None;
     }
+    table.partition.iter_mut().flat_map(|info| &mut info.definitions).for_each(|partition| partition.id = 0);
+    (table.rows_at, table.division) = (0, None);
     table.renumber();
     table
 }

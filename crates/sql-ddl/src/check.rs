@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use codec::table::Handle;
+use codec::table::{Handle, PhysicalTableId};
 use kv_client::Snapshot;
 use sql_base::SqlError;
 use sql_catalog::row;
@@ -29,11 +29,14 @@ pub async fn check_table(domain: &Domain, table: &TableInfo, only: Option<&str>)
     };
     // Where the rows are the entries there is nothing to compare.
     let indexes: Vec<&IndexInfo> = indexes.into_iter().filter(|index| !table.is_clustered_by(index)).collect();
-    let rows = rows_have_entries(&snapshot, table, &indexes).await?;
-    for index in indexes {
-        let entries = entries_have_rows(&snapshot, table, index).await?;
-        if entries != rows {
-            return Err(inconsistent(table, index, &0, format!("index has {entries} entries, table has {rows} rows")));
+    for at in table.physical_ids() {
+        let rows = rows_have_entries(&snapshot, table, at, &indexes).await?;
+        for index in &indexes {
+            let entries = entries_have_rows(&snapshot, table, at, index).await?;
+            if entries != rows {
+                let detail = format!("index has {entries} entries, table has {rows} rows");
+                return Err(inconsistent(table, index, &0, detail));
+            }
         }
     }
     Ok(())
@@ -52,10 +55,15 @@ fn damaged(error: codec::Error) -> SqlError {
     SqlError::internal("check a table", error)
 }
 
-/// How many rows there are.
-async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&IndexInfo]) -> Result<usize, SqlError> {
+/// How many rows there are in a table or partition; all of them belong there.
+async fn rows_have_entries(
+    snapshot: &Snapshot,
+    table: &TableInfo,
+    at: PhysicalTableId,
+    indexes: &[&IndexInfo],
+) -> Result<usize, SqlError> {
     let decoder = row::full_decoder(table);
-    let (mut start, end) = codec::table::record_range(table.physical_id());
+    let (mut start, end) = codec::table::record_range(at);
     let mut count = 0;
     loop {
         let pairs = snapshot.scan(&start, &end, STEP, false, false).await?;
@@ -63,9 +71,17 @@ async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&I
         for (key, value) in &pairs {
             let handle = codec::table::decode_handle(key).map_err(damaged)?;
             let row = decoder.decode(value, &handle).map_err(damaged)?;
-            for (at, index) in indexes.iter().enumerate() {
-                let entry = row::index_entry(table, table.physical_id(), index, &row, &handle)?;
-                expected.insert(entry.key, (handle.clone(), at, entry.value));
+            if table.partition_of(&row)? != at {
+                return Err(SqlError::DataInconsistent {
+                    table: table.name.original.clone(),
+                    index: "partition".into(),
+                    handle: handle.to_string(),
+                    detail: "the row belongs to another partition".into(),
+                });
+            }
+            for (number, index) in indexes.iter().enumerate() {
+                let entry = row::index_entry(table, at, index, &row, &handle)?;
+                expected.insert(entry.key, (handle.clone(), number, entry.value));
             }
         }
         let keys: Vec<_> = expected.keys().cloned().collect();
@@ -96,8 +112,13 @@ async fn rows_have_entries(snapshot: &Snapshot, table: &TableInfo, indexes: &[&I
 }
 
 /// How many entries there are.
-async fn entries_have_rows(snapshot: &Snapshot, table: &TableInfo, index: &IndexInfo) -> Result<usize, SqlError> {
-    let (mut start, end) = row::entries_range(table, table.physical_id(), index);
+async fn entries_have_rows(
+    snapshot: &Snapshot,
+    table: &TableInfo,
+    at: PhysicalTableId,
+    index: &IndexInfo,
+) -> Result<usize, SqlError> {
+    let (mut start, end) = row::entries_range(table, at, index);
     let mut count = 0;
     loop {
         let pairs = snapshot.scan(&start, &end, STEP, false, false).await?;
@@ -106,7 +127,7 @@ async fn entries_have_rows(snapshot: &Snapshot, table: &TableInfo, index: &Index
             let handle = codec::table::decode_entry_handle(key, value, index.columns.len(), table.is_common_handle);
             handles.push(handle.map_err(damaged)?);
         }
-        let keys: Vec<_> = handles.iter().map(|handle| codec::table::record_key(table.physical_id(), handle)).collect();
+        let keys: Vec<_> = handles.iter().map(|handle| codec::table::record_key(at, handle)).collect();
         let found = if keys.is_empty() { Vec::new() } else { snapshot.batch_get(&keys).await? };
         for (handle, row) in handles.iter().zip(found) {
             if row.is_none() {

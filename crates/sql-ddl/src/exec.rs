@@ -10,14 +10,16 @@ use codec::types::Collation;
 use query::context::EvalContext;
 use sql_base::SqlError;
 use sql_catalog::{
-    Database, DatabaseInfo, Name, PolicyRef, Schema, SchemaState, TableInfo, TableKind, is_system_database,
+    Database, DatabaseInfo, Name, PartitionInfo, PolicyRef, Schema, SchemaState, TableInfo, TableKind,
+    is_system_database,
 };
 use sql_context::vars::ClusteredIndex;
-use sql_parser::{Algorithm, AlterAction, CreateTable, DatabaseOptions, Ddl, PlacementOption, TableName};
+use sql_parser::{Algorithm, AlterAction, CreateTable, DatabaseOptions, Ddl, PartitionBy, PlacementOption, TableName};
 
 use super::build;
 use super::domain::Domain;
 use super::job::{Action, Job, PolicyChange, Rename};
+use super::partitions;
 use crate::placement::{rules, settings};
 
 /// A DDL statement under way.
@@ -300,10 +302,23 @@ impl Statement<'_> {
             Some(policy) => self.policy_ref(policy)?,
             None => database.info.policy.clone(),
         };
+        if let Some(by) = &create.partition {
+            table.partition = Some(Box::new(self.partitions(&table, by)?));
+        }
         match self.run(Some(&database.info), Some(&table.clone()), Action::CreateTable(Box::new(table))).await {
             Err(SqlError::Remote { code: 1050, .. }) if create.if_not_exists => self.note_if(true, exists()),
             result => result,
         }
+    }
+
+    /// The partitions that a clause defines.
+    pub(super) fn partitions(&mut self, table: &TableInfo, by: &PartitionBy) -> Result<PartitionInfo, SqlError> {
+        let mut warnings = Vec::new();
+        let policy = |policy: &sql_parser::PolicyRef| self.policy_ref(policy);
+        let cx = partitions::Context { eval: &self.eval, policy: &policy };
+        let made = partitions::partition_by(table, by, &cx, &mut |warning| warnings.push(warning))?;
+        self.warnings.append(&mut warnings);
+        Ok(made)
     }
 
     async fn create_table_like(

@@ -111,9 +111,11 @@ async fn empty_ranges(domain: &Domain, safe_point: u64) -> Result<(), SqlError> 
     let due = transact!(&domain.kv, |meta| begin_to_empty(meta, &due).await)?;
     tokio::time::sleep(NODES_HEAR).await;
     for range in due {
-        if let (Some(start), Some(end)) = (sql_base::unhex(&range.start), sql_base::unhex(&range.end)) {
-            domain.kv.delete_range(&start, &end).await?;
-            tracing::info!(start = range.start, end = range.end, "a dropped range was emptied");
+        for (start, end) in std::iter::once((&range.start, &range.end)).chain(range.more.iter().map(|(s, e)| (s, e))) {
+            if let (Some(first), Some(last)) = (sql_base::unhex(start), sql_base::unhex(end)) {
+                domain.kv.delete_range(&first, &last).await?;
+                tracing::info!(start, end, "a dropped range was emptied");
+            }
         }
         transact!(&domain.kv, |meta| meta.forget_delete_range(range.id).await)?;
     }

@@ -3,8 +3,9 @@
 use codec::types::flags;
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
+use sql_catalog::partition::Division;
 use sql_catalog::{
-    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, PlacementSettings, PolicyRef, SchemaState,
+    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, Partition, PlacementSettings, PolicyRef, SchemaState,
     TableInfo,
 };
 
@@ -151,6 +152,27 @@ pub enum Action {
         #[serde(default)]
         auto_id_cache: Option<i64>,
     },
+    /// ADD PARTITION of RANGE and LIST. Ids are given when the change starts, as those of all partitions.
+    AddPartitions(Vec<Partition>),
+    /// DROP PARTITION.
+    DropPartitions(Vec<String>),
+    /// TRUNCATE PARTITION: the same partitions under new ids.
+    TruncatePartitions {
+        /// Their names.
+        names: Vec<String>,
+        /// The new ids.
+        ids: Vec<i64>,
+    },
+    /// ALTER TABLE PARTITION PLACEMENT POLICY; `None` leaves it to the table's.
+    PartitionPolicy {
+        /// The partition's name.
+        name: String,
+        /// The policy.
+        policy: Option<PolicyRef>,
+    },
+    /// PARTITION BY, REMOVE PARTITIONING, COALESCE and REORGANIZE PARTITION, ADD PARTITION of HASH and KEY: rows move into
+    /// another division of the table.
+    Divide(Box<Division>),
     /// ALTER TABLE PLACEMENT POLICY; `None` detaches.
     TablePolicy(Option<PolicyRef>),
     /// CREATE PLACEMENT POLICY, and CREATE OR REPLACE of one that is there.
@@ -273,6 +295,12 @@ impl Action {
             Action::TableOptions { auto_increment: Some(_), .. } => "rebase auto_increment ID",
             Action::TableOptions { charset: Some(_), .. } => "modify table charset and collate",
             Action::TableOptions { .. } => "modify table comment",
+            Action::AddPartitions(_) => "add partition",
+            Action::DropPartitions(_) => "drop partition",
+            Action::TruncatePartitions { .. } => "truncate partition",
+            Action::PartitionPolicy { .. } => "alter table partition placement",
+            Action::Divide(division) if division.partition.is_none() => "remove partitioning",
+            Action::Divide(_) => "reorganize partition",
             Action::TablePolicy(_) => "alter table placement",
             Action::CreatePolicy { .. } => "create placement policy",
             Action::AlterPolicy { .. } => "alter placement policy",
@@ -301,7 +329,25 @@ impl Action {
 
     /// True when a transaction that used the table before must not commit after.
     pub fn is_structural(&self) -> bool {
-        !matches!(self, Action::TableOptions { .. } | Action::TablePolicy(_) | Action::IndexVisibility { .. })
+        !matches!(
+            self,
+            Action::TableOptions { .. }
+                | Action::TablePolicy(_)
+                | Action::PartitionPolicy { .. }
+                | Action::IndexVisibility { .. }
+        )
+    }
+
+    /// True when it changes the partitions of a table, or where they are.
+    pub fn is_of_partitions(&self) -> bool {
+        matches!(
+            self,
+            Action::AddPartitions(_)
+                | Action::DropPartitions(_)
+                | Action::TruncatePartitions { .. }
+                | Action::PartitionPolicy { .. }
+                | Action::Divide(_)
+        )
     }
 }
 

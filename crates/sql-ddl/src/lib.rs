@@ -37,6 +37,7 @@ mod default;
 mod exec;
 pub mod gc;
 mod owner;
+mod partitions;
 mod queue;
 mod reconcile;
 mod recover;

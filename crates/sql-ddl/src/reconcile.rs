@@ -44,10 +44,7 @@ async fn expected(domain: &Domain) -> Result<Vec<Bundle>, SqlError> {
     let mut bundles = Vec::new();
     for database in meta.databases().await? {
         for table in meta.tables(database.id).await? {
-            if let Some(policy) = table.policy.as_ref().and_then(|held| policies.get(&held.id)) {
-                let (start, end) = codec::table::table_range(table.physical_id());
-                bundles.push(placement::table_bundle(table.id, &start, &end, policy)?);
-            }
+            bundles.extend(placement::rules::bundles(&table, |id| policies.get(&id))?);
         }
     }
     for (range, policy) in meta.range_policies().await? {

@@ -15,7 +15,7 @@
 //!   DROP COLUMN   public → write only → none
 //!   ADD CHECK     none → write reorg → public
 //!                 every server refuses rows that violate it before those that are there are looked through.
-//!   conversion of columns: see [`columns`]; several changes in one: see [`several`]
+//!   conversion of columns: see [`columns`]; partitions: see [`partitions`]; several changes in one: see [`several`]
 //!   all others    one step: both forms can be used side by side
 //! ```
 //!
@@ -33,6 +33,7 @@ use super::job::{Action, ColumnChange, Job, JobState, Position};
 
 mod checks;
 pub mod columns;
+pub mod partitions;
 pub mod several;
 
 /// What follows a step.
@@ -210,6 +211,7 @@ pub fn advance(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
             }
             Ok(Next::Done)
         }
+        action if action.is_of_partitions() => partitions::advance(table, job),
         Action::TablePolicy(policy) => {
             table.policy = policy.clone();
             Ok(Next::Done)
@@ -228,6 +230,9 @@ pub fn filled(table: &mut TableInfo, job: &mut Job) -> Result<Next, SqlError> {
     }
     if let Action::AddColumn { position, .. } = job.action.clone() {
         return show_column(table, job, &position);
+    }
+    if let Action::Divide(_) = job.action {
+        return partitions::switch(table, job);
     }
     job.schema_state = set_index(table, job.element_id, SchemaState::Public)?;
     if let Some(index) = table.indexes.iter().find(|index| index.id == job.element_id).cloned() {
@@ -258,7 +263,7 @@ pub fn start_rollback(job: &mut Job) -> bool {
 /// True when a job is between two states and there is no way back: it has to go on until it is done. Given up there, it
 /// would leave an element that statements neither see nor may make or drop, or a table that nobody may write.
 pub fn must_go_on(job: &Job) -> bool {
-    let shown = matches!(job.action, Action::ConvertColumns(_) | Action::Several { .. })
+    let shown = matches!(job.action, Action::ConvertColumns(_) | Action::Several { .. } | Action::Divide(_))
         && job.schema_state == SchemaState::Public;
     let half_way = !matches!(job.schema_state, SchemaState::None | SchemaState::Public);
     shown || half_way && (!can_be_undone(&job.action) || job.state == JobState::Rollingback)
@@ -273,7 +278,12 @@ pub fn is_cancellable(job: &Job) -> bool {
 fn can_be_undone(action: &Action) -> bool {
     matches!(
         action,
-        Action::AddIndex(_) | Action::AddColumn { .. } | Action::ConvertColumns(_) | Action::Several { .. }
+        Action::AddIndex(_)
+            | Action::AddColumn { .. }
+            | Action::ConvertColumns(_)
+            | Action::AddPartitions(_)
+            | Action::Divide(_)
+            | Action::Several { .. }
     ) || action.looks_through().is_some()
 }
 
@@ -282,6 +292,7 @@ fn roll_back(table: &mut TableInfo, job: &mut Job, action: &Action) -> Result<Ne
         Action::ConvertColumns(_) => columns::roll_back(table, job),
         Action::Several { .. } => several::roll_back(table, job),
         Action::AddCheck { .. } | Action::EnforceCheck { .. } => checks::roll_back(table, job),
+        Action::AddPartitions(_) | Action::Divide(_) => partitions::roll_back(table, job),
         Action::AddColumn { .. } => {
             // Nobody has seen the column; what was stored in it was its default.
             table.columns.retain(|column| column.id != job.element_id);

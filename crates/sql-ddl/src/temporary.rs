@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sql_base::SqlError;
+use sql_base::{PartitionError, SqlError};
 use sql_catalog::{TableInfo, TableKind};
 use sql_context::ExecContext;
 use sql_parser::{Ddl, TableName};
@@ -33,6 +33,9 @@ pub(super) fn execute(
             let database = statement.database_of(&create.table)?;
             let zone = &statement.eval.time_zone;
             let mut table = build::table(create, collation(&database.info.collate), zone, statement.clustered_index)?;
+            if create.partition.is_some() {
+                return Err(PartitionError::NoTemporary.into());
+            }
             statement.define_over_columns(&database, &mut table, create)?;
             if create.options.placement.is_some() {
                 return Err(SqlError::NotSupported("a placement policy of a temporary table".into()));
@@ -48,6 +51,9 @@ pub(super) fn execute(
             check_is_table(&model_database, &model)?;
             if model.kind == TableKind::Memory {
                 return Err(SqlError::NotSupported("CREATE TABLE LIKE a table that the server computes".into()));
+            }
+            if model.partition.is_some() {
+                return Err(PartitionError::NoTemporary.into());
             }
             let table = build::like(&model, &name.name);
             add(ctx, statement, name, *if_not_exists, database.info.name.as_str(), table)?;

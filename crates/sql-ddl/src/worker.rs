@@ -319,6 +319,7 @@ impl Step<'_, '_> {
         let before = self.table().await?;
         let mut table = before.clone();
         let shown_before = self.job.schema_state;
+        self.number_action().await?;
         let mut next = step::advance(&mut table, self.job)?;
         if next == Next::Fill {
             match self.job.is_filled() {
@@ -338,10 +339,15 @@ impl Step<'_, '_> {
             let largest = self.largest(&table, column).await?;
             self.count_from(&table, largest).await?;
         }
+        if self.job.action.is_of_partitions() {
+            self.place(&table).await?;
+            self.forget_partitions(&before, &table).await?;
+        }
         if next == Next::Done {
             for index in std::mem::take(&mut self.job.unused_indexes) {
-                let (start, end) = codec::table::index_range(table.physical_id(), IndexId(index));
-                self.forget_range((start, end), None).await?;
+                for at in table.physical_ids() {
+                    self.forget_range(codec::table::index_range(at, IndexId(index)), None).await?;
+                }
             }
         }
         if self.job.actions().any(Action::is_structural) {
@@ -371,17 +377,53 @@ impl Step<'_, '_> {
         }
     }
 
+    /// Gives ids to the partitions that a change brings, before it begins.
+    async fn number_action(&mut self) -> Result<(), SqlError> {
+        let take = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        match &mut self.job.action {
+            Action::AddPartitions(added) if added.iter().any(|partition| partition.id == 0) => {
+                let first = self.meta.take_ids(take(added.len())).await?;
+                (first..).zip(added).for_each(|(id, partition)| partition.id = id);
+            }
+            Action::TruncatePartitions { names, ids } if ids.is_empty() => {
+                let first = self.meta.take_ids(take(names.len())).await?;
+                *ids = (first..).take(names.len()).collect();
+            }
+            Action::Divide(division) => match &mut division.partition {
+                None if division.rows_at == 0 => division.rows_at = self.meta.take_ids(1).await?,
+                None => {}
+                Some(info) => {
+                    let count = info.definitions.iter().filter(|partition| partition.id == 0).count();
+                    if count > 0 {
+                        let first = self.meta.take_ids(take(count)).await?;
+                        let new = info.definitions.iter_mut().filter(|partition| partition.id == 0);
+                        (first..).zip(new).for_each(|(id, partition)| partition.id = id);
+                    }
+                }
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Records the ranges of what is no longer of a table, and has PD forget the rules of what has none of its own any more.
+    async fn forget_partitions(&mut self, before: &TableInfo, after: &TableInfo) -> Result<(), SqlError> {
+        let mut gone = before.all_physical_ids();
+        let held = after.all_physical_ids();
+        gone.retain(|id| !held.contains(id));
+        self.forget_ranges(gone.into_iter().map(codec::table::table_range).collect(), None).await?;
+        let mut groups = rules::groups(before);
+        let held = rules::groups(after);
+        groups.retain(|group| !held.contains(group));
+        self.effects.rule_groups.extend(groups);
+        Ok(())
+    }
+
     /// What a change of a table changes beside its definition.
     async fn beside_the_table(&mut self, table: &TableInfo, action: &Action) -> Result<(), SqlError> {
         match action {
             Action::TableOptions { auto_increment: Some(least), .. } => self.count_from(table, least - 1).await,
-            Action::TablePolicy(Some(policy)) => {
-                let policy = self.policy(policy.id, policy.name.as_str()).await?;
-                self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
-                let (start, end) = codec::table::table_range(table.physical_id());
-                self.effects.split.extend([start, end]);
-                Ok(())
-            }
+            Action::TablePolicy(Some(_)) => self.place(table).await,
             Action::TablePolicy(None) => self.domain.pd.delete_bundle(&rules::table_group(table.id)).await,
             _ => Ok(()),
         }
@@ -401,38 +443,54 @@ impl Step<'_, '_> {
     async fn largest(&self, table: &TableInfo, column: &ColumnInfo) -> Result<i64, SqlError> {
         let kv = self.domain.kv();
         let snapshot = kv.snapshot(kv.timestamp().await?);
-        if table.handle_column().is_some_and(|handle| handle.id == column.id) {
-            let (start, end) = codec::table::record_range(table.physical_id());
-            let last = snapshot.scan(&start, &end, 1, true, true).await?.pop();
-            let handle = last.map(|(key, _)| codec::table::decode_handle(&key)).transpose().map_err(row::damaged)?;
-            return Ok(if let Some(Handle::Int(handle)) = handle { handle } else { 0 });
+        let mut largest = 0;
+        for at in table.physical_ids() {
+            largest = largest.max(largest_in(&snapshot, table, at, column).await?);
         }
-        let leads = |index: &&IndexInfo| index.columns.first().is_some_and(|part| part.offset == column.offset);
-        let Some(index) = table.public_indexes().find(leads) else { return Ok(0) };
-        let (start, end) = row::entries_range(table, table.physical_id(), index);
-        let Some((key, value)) = snapshot.scan(&start, &end, 1, true, false).await?.pop() else { return Ok(0) };
-        let first = match table.is_clustered_by(index) {
-            true => match codec::table::decode_handle(&key).map_err(row::damaged)? {
-                Handle::Key(values) => codec::datum::decode_one(&mut &values[..])
-                    .and_then(|value| value.unflatten(&column.field_type))
-                    .map(Some)
-                    .map_err(row::damaged)?,
-                Handle::Int(_) => None,
-            },
-            false => {
-                let (columns, key_columns) = (row::entry_columns(table, index), row::key_columns(table));
-                let entry = codec::table::decode_index_entry(&key, &value, &columns, &key_columns);
-                entry.map_err(row::damaged)?.0.into_iter().next()
-            }
-        };
-        Ok(match &first {
-            Some(Datum::UInt(value)) => i64::try_from(*value).unwrap_or(i64::MAX),
-            Some(Datum::Float(value)) => *value as i64,
-            Some(value) => value.as_i64().unwrap_or(0),
-            None => 0,
-        })
+        Ok(largest)
     }
+}
 
+/// The largest value of a column that leads a key, 0 where there are no rows.
+async fn largest_in(
+    snapshot: &kv_client::Snapshot,
+    table: &TableInfo,
+    at: PhysicalTableId,
+    column: &ColumnInfo,
+) -> Result<i64, SqlError> {
+    if table.handle_column().is_some_and(|handle| handle.id == column.id) {
+        let (start, end) = codec::table::record_range(at);
+        let last = snapshot.scan(&start, &end, 1, true, true).await?.pop();
+        let handle = last.map(|(key, _)| codec::table::decode_handle(&key)).transpose().map_err(row::damaged)?;
+        return Ok(if let Some(Handle::Int(handle)) = handle { handle } else { 0 });
+    }
+    let leads = |index: &&IndexInfo| index.columns.first().is_some_and(|part| part.offset == column.offset);
+    let Some(index) = table.public_indexes().find(leads) else { return Ok(0) };
+    let (start, end) = row::entries_range(table, at, index);
+    let Some((key, value)) = snapshot.scan(&start, &end, 1, true, false).await?.pop() else { return Ok(0) };
+    let first = match table.is_clustered_by(index) {
+        true => match codec::table::decode_handle(&key).map_err(row::damaged)? {
+            Handle::Key(values) => codec::datum::decode_one(&mut &values[..])
+                .and_then(|value| value.unflatten(&column.field_type))
+                .map(Some)
+                .map_err(row::damaged)?,
+            Handle::Int(_) => None,
+        },
+        false => {
+            let (columns, key_columns) = (row::entry_columns(table, index), row::key_columns(table));
+            let entry = codec::table::decode_index_entry(&key, &value, &columns, &key_columns);
+            entry.map_err(row::damaged)?.0.into_iter().next()
+        }
+    };
+    Ok(match &first {
+        Some(Datum::UInt(value)) => i64::try_from(*value).unwrap_or(i64::MAX),
+        Some(Datum::Float(value)) => *value as i64,
+        Some(value) => value.as_i64().unwrap_or(0),
+        None => 0,
+    })
+}
+
+impl Step<'_, '_> {
     async fn last(mut self) -> Result<Stepped, SqlError> {
         let version = self.commit_version().await?;
         self.job.finish_ts = self.meta.start_ts();
@@ -530,23 +588,54 @@ impl Step<'_, '_> {
             table.id = self.meta.take_ids(1).await?;
         }
         table.auto_id_schema_id = database;
+        self.number_partitions(&mut table).await?;
         self.put_new_table(table).await
     }
 
-    async fn put_new_table(&mut self, mut table: TableInfo) -> Result<(), SqlError> {
-        if let Some(policy) = &table.policy {
-            let policy = self.policy(policy.id, policy.name.as_str()).await?;
-            self.domain.pd.put_bundle(&table_rules(table.id, &policy)?).await?;
+    /// Gives ids to the partitions that have none.
+    async fn number_partitions(&mut self, table: &mut TableInfo) -> Result<(), SqlError> {
+        let Some(info) = &mut table.partition else { return Ok(()) };
+        let count = info.definitions.iter().filter(|partition| partition.id == 0).count();
+        if count > 0 {
+            let first = self.meta.take_ids(i64::try_from(count).unwrap_or(i64::MAX)).await?;
+            let new = info.definitions.iter_mut().filter(|partition| partition.id == 0);
+            (first..).zip(new).for_each(|(id, partition)| partition.id = id);
         }
+        Ok(())
+    }
+
+    /// Has PD place a table and its partitions, each in regions of their own.
+    async fn place(&mut self, table: &TableInfo) -> Result<(), SqlError> {
+        let mut policies: Vec<PolicyInfo> = Vec::new();
+        for held in rules::policies(table) {
+            if !policies.iter().any(|policy| policy.id == held.id) {
+                policies.push(self.policy(held.id, held.name.as_str()).await?);
+            }
+        }
+        for bundle in rules::bundles(table, |id| policies.iter().find(|policy| policy.id == id))? {
+            self.domain.pd.put_bundle(&bundle).await?;
+        }
+        self.split(table);
+        Ok(())
+    }
+
+    /// Begins a region at each partition. Ids between two tables hold no rows, so a region at the start is enough to keep
+    /// tables apart; the end matters to PD where a rule ends.
+    fn split(&mut self, table: &TableInfo) {
+        let placed = !rules::policies(table).is_empty();
+        for at in table.all_physical_ids() {
+            self.effects.split.push(codec::table::table_prefix(at));
+            if placed {
+                self.effects.split.push(codec::table::table_prefix(PhysicalTableId(at.0 + 1)));
+            }
+        }
+    }
+
+    async fn put_new_table(&mut self, mut table: TableInfo) -> Result<(), SqlError> {
+        self.place(&table).await?;
         table.revision = self.meta.schema_version().await? + 1;
         table.update_ts = self.meta.start_ts();
         self.job.table_id = table.id;
-        // Ids between two tables hold no rows, so a region at each table's start is enough to keep tables apart; the end
-        // matters to PD where a rule ends.
-        self.effects.split.push(codec::table::table_prefix(table.physical_id()));
-        if table.policy.is_some() {
-            self.effects.split.push(codec::table::table_prefix(PhysicalTableId(table.id + 1)));
-        }
         self.meta.put_table(self.job.schema_id, &table).await?;
         self.changed.push(Changed::Table(self.job.schema_id, table.id));
         Ok(())
@@ -560,12 +649,12 @@ impl Step<'_, '_> {
         }
         let counters = self.meta.auto_ids(table.auto_id_schema_id, table.id).await?;
         self.meta.delete_auto_ids(table.auto_id_schema_id, table.id).await?;
-        let range = codec::table::table_range(table.physical_id());
         let (database, job) = (self.job.schema_name.clone(), self.job.id);
-        self.forget_range(range, Some(DroppedTable { database, info: table.clone(), counters, job })).await?;
-        if table.policy.is_some() {
-            self.effects.rule_groups.push(rules::table_group(table.id));
-        }
+        let dropped = DroppedTable { database, info: table.clone(), counters, job };
+        // All its ranges are one record: they come back together, or go.
+        let ranges = table.all_physical_ids().into_iter().map(codec::table::table_range).collect();
+        self.forget_ranges(ranges, Some(dropped)).await?;
+        self.effects.rule_groups.extend(rules::groups(table));
         Ok(())
     }
 
@@ -625,7 +714,10 @@ impl Step<'_, '_> {
         let database = self.job.schema_id;
         self.remove_table(database, &table).await?;
         table.id = if new_id == 0 { self.meta.take_ids(1).await? } else { new_id };
+        table.rows_at = 0;
         table.auto_id_schema_id = database;
+        table.partition.iter_mut().flat_map(|info| &mut info.definitions).for_each(|partition| partition.id = 0);
+        self.number_partitions(&mut table).await?;
         self.put_new_table(table).await
     }
 
@@ -651,15 +743,23 @@ impl Step<'_, '_> {
     }
 
     /// Records a key range that nothing uses any more.
-    async fn forget_range(
+    async fn forget_range(&mut self, range: (Vec<u8>, Vec<u8>), table: Option<DroppedTable>) -> Result<(), SqlError> {
+        self.forget_ranges(vec![range], table).await
+    }
+
+    /// Records key ranges that nothing uses any more, as one.
+    async fn forget_ranges(
         &mut self,
-        (start, end): (Vec<u8>, Vec<u8>),
+        ranges: Vec<(Vec<u8>, Vec<u8>)>,
         table: Option<DroppedTable>,
     ) -> Result<(), SqlError> {
+        let mut ranges = ranges.into_iter().map(|(start, end)| (sql_base::hex(&start), sql_base::hex(&end)));
+        let Some((start, end)) = ranges.next() else { return Ok(()) };
         let range = DeleteRange {
             id: self.meta.take_ids(1).await?,
-            start: sql_base::hex(&start),
-            end: sql_base::hex(&end),
+            start,
+            end,
+            more: ranges.collect(),
             ts: self.meta.start_ts(),
             table: table.map(Box::new),
             emptying: false,
@@ -672,12 +772,12 @@ impl Step<'_, '_> {
     /// Writes a policy and has PD place all that is attached to it anew.
     async fn change_policy(&mut self, policy: PolicyInfo) -> Result<(), SqlError> {
         let old = self.policy(policy.id, policy.name.as_str()).await?;
-        let attached = |table: &TableInfo| table.policy.as_ref().is_some_and(|held| held.id == policy.id);
         let (mut new_bundles, mut old_bundles) = (Vec::new(), Vec::new());
         for database in self.meta.databases().await? {
-            for table in self.meta.tables(database.id).await?.iter().filter(|table| attached(table)) {
-                new_bundles.push(table_rules(table.id, &policy)?);
-                old_bundles.push(table_rules(table.id, &old)?);
+            for table in self.meta.tables(database.id).await?.iter().filter(|table| rules::uses(table, policy.id)) {
+                // Only what this policy places.
+                new_bundles.extend(rules::bundles(table, |id| (id == policy.id).then_some(&policy))?);
+                old_bundles.extend(rules::bundles(table, |id| (id == policy.id).then_some(&old))?);
             }
         }
         for (range, _) in self.meta.range_policies().await?.iter().filter(|(_, held)| *held == policy.id) {
@@ -705,7 +805,7 @@ impl Step<'_, '_> {
         for database in self.meta.databases().await? {
             in_use = in_use
                 || uses(&database.policy)
-                || self.meta.tables(database.id).await?.iter().any(|table| uses(&table.policy));
+                || self.meta.tables(database.id).await?.iter().any(|table| rules::uses(table, policy.id));
         }
         if in_use {
             return Err(SqlError::PlacementPolicyInUse(name.to_owned()));
@@ -730,9 +830,4 @@ impl Step<'_, '_> {
         }
         self.meta.put_range_policy(&range.to_lowercase(), policy).await
     }
-}
-
-fn table_rules(id: i64, policy: &PolicyInfo) -> Result<placement::Bundle, SqlError> {
-    let (start, end) = codec::table::table_range(PhysicalTableId(id));
-    placement::table_bundle(id, &start, &end, policy)
 }

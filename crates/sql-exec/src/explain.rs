@@ -286,8 +286,12 @@ fn json<'a>(
 
 /// Whether the transaction has changed rows of a table.
 fn is_dirty(ctx: &ExecContext<'_>, table: &TableInfo) -> bool {
-    let (start, end) = codec::table::table_range(table.physical_id());
-    ctx.session.txn.kv().is_some_and(|txn| txn.iter_buffer(&start, &end).next().is_some())
+    let Some(txn) = ctx.session.txn.kv() else { return false };
+    table
+        .physical_ids()
+        .into_iter()
+        .map(codec::table::table_range)
+        .any(|(start, end)| txn.iter_buffer(&start, &end).next().is_some())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use codec::datum::Datum;
 use codec::row::RowDecoder;
-use codec::table::{self, Handle};
+use codec::table::{self, Handle, PhysicalTableId};
 use codec::timestamp::Timestamp;
 use codec::types::TypeCode;
 use kv_client::{Snapshot, Transaction};
@@ -31,11 +31,11 @@ pub(crate) async fn run(ctx: &mut ExecContext<'_>, point: &PointPlan) -> Result<
     if ctx.session.vars.settings().sql_select_limit == 0 {
         return Ok(None);
     }
-    let Some(key) = point.key(ctx) else { return Ok(None) };
-    let PointPlan { table, decoder, metas, .. } = point;
+    let Some((at, key)) = point.key(ctx) else { return Ok(None) };
+    let PointPlan { decoder, metas, .. } = point;
     // Rows that the transaction has written may have other entries than in its snapshot: the long way knows.
     if let (Key::Entry(_), Some(txn)) = (&key, ctx.session.txn.kv()) {
-        let (start, end) = table::record_range(table.physical_id());
+        let (start, end) = table::record_range(at);
         if txn.iter_buffer(&start, &end).next().is_some() {
             return Ok(None);
         }
@@ -49,7 +49,6 @@ pub(crate) async fn run(ctx: &mut ExecContext<'_>, point: &PointPlan) -> Result<
         }
     };
     let from = (ctx.session.txn.kv(), &snapshot);
-    let at = table.physical_id();
     let value = match &key {
         Key::Never => None,
         Key::Row(handle) => get(from, &table::record_key(at, handle)).await?.map(|v| (v, handle.clone())),
@@ -114,8 +113,8 @@ enum Operand {
 }
 
 impl PointPlan {
-    /// The key of a run, its values as the columns hold them; `None` where they do not tell one.
-    fn key(&self, ctx: &ExecContext<'_>) -> Option<Key> {
+    /// The key of a run, its values as the columns hold them, and where it is; `None` where they do not tell one.
+    fn key(&self, ctx: &ExecContext<'_>) -> Option<(PhysicalTableId, Key)> {
         let zone = time_zone(ctx.session);
         let mut values: Vec<(usize, Datum)> = Vec::with_capacity(self.equal.len());
         let mut never = false;
@@ -133,20 +132,25 @@ impl PointPlan {
             never |= order != Ordering::Equal;
             values.push((*offset, value));
         }
+        let never_there = Some((self.table.physical_id(), Key::Never));
         if never {
-            return Some(Key::Never);
+            return never_there;
         }
-        let Some(index) = self.index else { return Some(Key::Row(Handle::Int(row::handle_of(&values[0].1)?))) };
+        // A whole key has all columns that partitions depend on.
+        let at = self.table.partition_of_key(values.iter().map(|(offset, value)| (*offset, value))).ok()?;
+        let Some(at) = at else { return never_there };
+        let Some(index) = self.index else { return Some((at, Key::Row(Handle::Int(row::handle_of(&values[0].1)?)))) };
         let index = self.table.indexes.iter().find(|i| i.id == index)?;
         let list: Vec<Datum> = index
             .columns
             .iter()
             .map(|c| values.iter().find(|v| v.0 == c.offset).map(|v| v.1.clone()))
             .collect::<Option<_>>()?;
-        Some(match self.table.is_clustered_by(index) {
+        let key = match self.table.is_clustered_by(index) {
             true => Key::Row(Handle::of_values(&row::index_parts(&self.table, index), &list).ok()?),
-            false => Key::Entry(row::values_key(&self.table, self.table.physical_id(), index, &list).ok()?),
-        })
+            false => Key::Entry(row::values_key(&self.table, at, index, &list).ok()?),
+        };
+        Some((at, key))
     }
 }
 
@@ -165,8 +169,8 @@ pub(crate) fn plan(ctx: &ExecContext<'_>, query: &ast::Query) -> Option<PointPla
         return None;
     }
     let [ast::TableWithJoins { relation, joins }] = &select.from[..] else { return None };
-    let ast::TableFactor::Table { name, alias, index_hints } = relation else { return None };
-    if !joins.is_empty() || !index_hints.is_empty() {
+    let ast::TableFactor::Table { name, partitions, alias, index_hints } = relation else { return None };
+    if !joins.is_empty() || !index_hints.is_empty() || !partitions.is_empty() {
         return None;
     }
     let (db, table_name) = sql_planner::binder::table_name(name).ok()?;

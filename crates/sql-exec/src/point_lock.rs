@@ -12,17 +12,17 @@ use codec::timestamp::Timestamp;
 use kv_client::{LockWait, Transaction};
 use sql_base::SqlError;
 use sql_catalog::row;
-use sql_planner::plan::{Access, Lock, Plan};
+use sql_planner::plan::{Access, Lock, Plan, Scan};
 
 use crate::reader::Overlay;
 use crate::runtime::Runtime;
+use crate::scan::partitions::spread;
 
 /// Keys of a plan that reads single rows of one table.
 pub(super) struct PointKeys {
-    table: PhysicalTableId,
     rows: Vec<Vec<u8>>,
-    /// Keys of a unique index, whose values lead to the rows.
-    entries: Vec<Vec<u8>>,
+    /// Keys of a unique index, whose values lead to the rows, and where these are.
+    entries: Vec<(PhysicalTableId, Vec<u8>)>,
     /// The lock clause of the scan.
     pub(super) clause: Option<Lock>,
 }
@@ -40,29 +40,12 @@ impl PointKeys {
     pub(super) fn of(plan: &Plan, rt: &mut Runtime) -> Option<PointKeys> {
         match plan {
             Plan::Scan(scan) => {
-                let (table, clause) = (scan.physical, scan.lock);
-                match &*rt.access(scan).ok()? {
-                    Access::PointHandles(handles) => {
-                        let rows = handles.iter().map(|h| record_key(table, &Handle::Int(*h))).collect();
-                        Some(PointKeys { table, rows, entries: Vec::new(), clause })
-                    }
-                    Access::PointIndex { index, keys } => {
-                        let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
-                        let (mut rows, mut entries) = (Vec::new(), Vec::new());
-                        if scan.table.is_clustered_by(index) {
-                            let parts = row::index_parts(&scan.table, index);
-                            for values in keys {
-                                rows.push(record_key(table, &Handle::of_values(&parts, values).ok()?));
-                            }
-                        } else {
-                            for values in keys {
-                                entries.push(row::values_key(&scan.table, table, index, values).ok()?);
-                            }
-                        }
-                        Some(PointKeys { table, rows, entries, clause })
-                    }
-                    _ => None,
+                if !matches!(&*rt.access(scan).ok()?, Access::PointHandles(_) | Access::PointIndex { .. }) {
+                    return None;
                 }
+                let mut keys = PointKeys { rows: Vec::new(), entries: Vec::new(), clause: scan.lock };
+                spread(scan, rt).ok()?.iter().try_for_each(|scan| keys.add(scan))?;
+                Some(keys)
             }
             Plan::Project { input, .. }
             | Plan::Filter { input, .. }
@@ -72,6 +55,31 @@ impl PointKeys {
         }
     }
 
+    /// Those of a scan of one table or partition.
+    fn add(&mut self, scan: &Scan) -> Option<()> {
+        let (table, PointKeys { rows, entries, .. }) = (scan.physical, self);
+        match &scan.access {
+            Access::PointHandles(handles) => {
+                rows.extend(handles.iter().map(|h| record_key(table, &Handle::Int(*h))));
+            }
+            Access::PointIndex { index, keys } => {
+                let index = scan.table.indexes.iter().find(|i| i.id == *index)?;
+                if scan.table.is_clustered_by(index) {
+                    let parts = row::index_parts(&scan.table, index);
+                    for values in keys {
+                        rows.push(record_key(table, &Handle::of_values(&parts, values).ok()?));
+                    }
+                } else {
+                    for values in keys {
+                        entries.push((table, row::values_key(&scan.table, table, index, values).ok()?));
+                    }
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
     /// Locks the keys, entries of a unique index before the rows they lead to. Waits for those who have them.
     pub(super) async fn lock(&self, txn: &mut Transaction, wait: LockWait) -> Result<LockedPoints, SqlError> {
         let options = || kv_client::LockOptions { wait, return_values: true, ..Default::default() };
@@ -79,16 +87,17 @@ impl PointKeys {
         let mut ts = txn.for_update_ts();
         let mut row_keys = self.rows.clone();
         if !self.entries.is_empty() {
-            let locked = txn.lock_keys(self.entries.clone(), options()).await?;
+            let keys = self.entries.iter().map(|(_, key)| key.clone()).collect();
+            let locked = txn.lock_keys(keys, options()).await?;
             ts = ts.max(locked.for_update_ts);
-            for (k, v) in self.entries.iter().zip(locked.values) {
+            for ((table, k), v) in self.entries.iter().zip(locked.values) {
                 let current = match txn.buffer().get(k) {
                     Some(entry) => entry.value.clone(),
                     None => v,
                 };
                 if let Some(v) = &current {
                     let handle = decode_unique_handle(v).map_err(row::damaged)?;
-                    row_keys.push(record_key(self.table, &handle));
+                    row_keys.push(record_key(*table, &handle));
                 }
                 values.insert(k.clone(), current);
             }

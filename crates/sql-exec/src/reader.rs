@@ -44,10 +44,10 @@ impl Reader {
         self.snapshot.as_ref().ok_or_else(|| SqlError::internal("reader", "the statement reads no stored table"))
     }
 
-    /// Whether pending writes touch the table.
-    pub fn is_dirty(&self, table: &TableInfo) -> bool {
+    /// Whether pending writes touch the table, or this partition of it.
+    pub fn is_dirty(&self, table: &TableInfo, at: PhysicalTableId) -> bool {
         // Stores have nothing of a temporary table.
-        let (start, end) = table::table_range(table.physical_id());
+        let (start, end) = table::table_range(at);
         table.kind == TableKind::Temporary || self.overlay.range(start..end).next().is_some()
     }
 

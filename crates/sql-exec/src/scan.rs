@@ -4,7 +4,7 @@
 //! are scanned, merged with them and decoded here, and the conditions that would have been pushed down are checked
 //! here. Where they do not, the coprocessor does the work.
 //!
-//! Rows that are fetched by their handles take those from [`handles`].
+//! Rows that are fetched by their handles take those from [`handles`]; a table with partitions is [`partitions`]' matter.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::reader::Reader;
 use crate::runtime::{Fixed, Operator, Runtime, filter_batch};
 
 mod handles;
+pub(crate) mod partitions;
 
 use handles::{Handles, Merged};
 
@@ -41,14 +42,27 @@ const FETCH_BYTES: usize = 8 << 20;
 
 /// Whether the rows are put together here, and what the plan leaves to the storage nodes is done here.
 pub fn is_local(scan: &Scan, rt: &mut Runtime) -> bool {
-    let reads_here = rt.reader_of(scan).is_dirty(&scan.table) || !rt.pushdown || !pushdown::can_send(scan, rt);
+    let reader = rt.reader_of(scan);
+    let is_dirty = match &scan.partitions {
+        Some(_) => scan.table.physical_ids().into_iter().any(|at| reader.is_dirty(&scan.table, at)),
+        None => reader.is_dirty(&scan.table, scan.physical),
+    };
+    let reads_here = is_dirty || !rt.pushdown || !pushdown::can_send(scan, rt);
     // Stores do not know which rows are to be skipped, and would count them.
     reads_here || (scan.lock.is_some() && rt.skips())
 }
 
 /// Builds the operator that reads a scan's rows. Its columns are the scan's outputs.
 pub fn build(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
-    let rows = read(scan, at, rt)?;
+    match scan.partitions {
+        Some(_) => partitions::build(scan, at, rt),
+        None => build_one(scan, &[], at, rt),
+    }
+}
+
+/// The same where the rows are those of one table or partition; of others, too, whose ranges are read by the same request.
+fn build_one(scan: &Scan, others: &[Scan], at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
+    let rows = read(scan, others, at, rt)?;
     Ok(match scan.lock {
         Some(lock) if scan.handle.is_some() => locking::build(rows, scan, lock),
         Some(_) => return Err(SqlError::internal("plan", "rows to be locked without their handles")),
@@ -56,7 +70,7 @@ pub fn build(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operat
     })
 }
 
-fn read(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
+fn read(scan: &Scan, others: &[Scan], at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, SqlError> {
     let types = rt.columns.types(&scan.base_outputs());
     let desc = scan.order == Some(true);
     let keep_order = scan.order.is_some();
@@ -106,10 +120,19 @@ fn read(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn Operator>, 
             rows_from(Source::Handles(Handles::of(scan, &access, &source, desc)?), rt)
         }
         Access::Merge(merge) => rows_from(Source::Merged(Merged::of(scan, merge, &source, at, rt)?), rt),
-        Access::Full | Access::Handles(_) => of_records(record_ranges(scan, &access, desc), rt),
+        Access::Full | Access::Handles(_) => {
+            let mut ranges = record_ranges(scan, &access, desc);
+            ranges.extend(others.iter().flat_map(|other| record_ranges(other, &other.access, desc)));
+            of_records(ranges, rt)
+        }
         Access::Index { index, ranges, covering, .. } => {
             let index = find_index(&scan.table, *index)?;
             let mut ranges: VecDeque<_> = ranges.clone().into();
+            for other in others {
+                if let Access::Index { ranges: more, .. } = &other.access {
+                    ranges.extend(more.iter().cloned());
+                }
+            }
             if desc {
                 ranges = ranges.into_iter().rev().collect();
             }

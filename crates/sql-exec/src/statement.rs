@@ -41,8 +41,8 @@ pub(crate) fn overlay_of(txn: &kv_client::Transaction, tables: &[Arc<TableInfo>]
     if txn.buffer().is_empty() {
         return overlay;
     }
-    for t in tables {
-        let (start, end) = codec::table::table_range(t.physical_id());
+    for at in tables.iter().flat_map(|t| t.physical_ids()) {
+        let (start, end) = codec::table::table_range(at);
         overlay.extend(txn.iter_buffer(&start, &end).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
     }
     overlay

@@ -15,14 +15,16 @@ use codec::table::{self, Handle, PhysicalTableId};
 use codec::types::TypeCode;
 use kv_client::{Client, LockOptions, LockWait, Transaction};
 use query::context::{Occurs, TimeZone};
-use sql_base::SqlError;
+use sql_base::{PartitionError, SqlError};
 use sql_catalog::row;
-use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, TableInfo, TableKind};
+use sql_catalog::{ColumnInfo, IndexInfo, IndexMaintenance, RowChanges, SchemaState, TableInfo, TableKind};
 use sql_context::Duplicates;
 
 /// Writes rows of one table in one statement.
 pub(crate) struct Writer {
     table: Arc<TableInfo>,
+    /// The partitions that the statement names; none: rows go wherever they belong.
+    named: Option<Vec<PhysicalTableId>>,
     zone: TimeZone,
     /// Keys to be locked when the statement ends.
     keys: Vec<Vec<u8>>,
@@ -35,17 +37,41 @@ pub(crate) struct Writer {
 impl Writer {
     /// For a table.
     pub(crate) fn new(table: Arc<TableInfo>, zone: TimeZone) -> Writer {
-        Writer { table, zone, keys: Vec::new(), duplicates: Duplicates::default(), changes: RowChanges::default() }
+        Writer {
+            table,
+            named: None,
+            zone,
+            keys: Vec::new(),
+            duplicates: Duplicates::default(),
+            changes: RowChanges::default(),
+        }
     }
 
-    /// Where a row belongs: what the keys of it and of its index entries begin with.
-    fn home(&self, _: &[Datum]) -> Result<PhysicalTableId, SqlError> {
-        Ok(self.table.physical_id())
+    /// The same for a statement that names partitions, by position: no row may come to be outside of them.
+    pub(crate) fn within(mut self, named: Option<&[usize]>) -> Writer {
+        let info = self.table.partition.as_ref();
+        let id = |at: &usize| info.and_then(|info| info.definitions.get(*at)).map(|partition| partition.physical_id());
+        self.named = named.map(|named| named.iter().filter_map(id).collect());
+        self
     }
 
-    /// The key of a row.
+    /// What the keys of a row that is there begin with.
+    pub(crate) fn at(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        self.table.partition_of(row)
+    }
+
+    /// What those of a row that is written will begin with.
+    pub(crate) fn place(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+        let at = self.table.place_of(row)?;
+        match self.named.as_ref().is_none_or(|named| named.contains(&at)) {
+            true => Ok(at),
+            false => Err(PartitionError::OutsideOfSet.into()),
+        }
+    }
+
+    /// The key of a row that is there.
     pub(crate) fn record_key(&self, row: &[Datum], handle: &Handle) -> Result<Vec<u8>, SqlError> {
-        Ok(table::record_key(self.home(row)?, handle))
+        Ok(table::record_key(self.at(row)?, handle))
     }
 
     /// Errors for the keys that only the commit of an optimistic transaction finds to exist.
@@ -129,10 +155,10 @@ impl Writer {
         handle: &Handle,
         fresh: bool,
     ) -> Result<(), SqlError> {
+        let at = self.place(row)?;
         self.changes.add(RowChanges { added: 1, touched: 1 });
         let table = self.table.clone();
         let row = &*self.to_be_stored(&table, row)?;
-        let at = self.home(row)?;
         let key = table::record_key(at, handle);
         let value = row::encode_row(&table, row)?;
         if fresh {
@@ -144,6 +170,44 @@ impl Writer {
             if how == IndexMaintenance::Full {
                 self.insert_entry(txn, index, entry, row)?;
             }
+        }
+        self.put_beside(txn, row, handle)
+    }
+
+    /// Writes a row into the division of the table that is being made or left. What is in its way is found where it is read.
+    fn put_beside(&mut self, txn: &mut Transaction, row: &[Datum], handle: &Handle) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        let Some((at, state)) = table.beside(row)? else { return Ok(()) };
+        if state == SchemaState::DeleteOnly {
+            return Ok(());
+        }
+        let key = table::record_key(at, handle);
+        self.keys.push(key.clone());
+        txn.put(key, row::encode_row(&table, row)?)?;
+        for (_, how, entry) in row::entries(&table, at, row, handle)? {
+            if how == IndexMaintenance::Full {
+                self.keys.extend(entry.distinct.then(|| entry.key.clone()));
+                txn.put(entry.key, entry.value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it from there.
+    fn remove_beside(&mut self, txn: &mut Transaction, row: &[Datum], handle: &Handle) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        let at = match table.beside(row) {
+            Ok(Some((at, _))) => at,
+            // A row without a place there is not there.
+            Ok(None) | Err(SqlError::Partition(PartitionError::NoPartition(_))) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let key = table::record_key(at, handle);
+        self.keys.push(key.clone());
+        txn.delete(key)?;
+        for (_, _, entry) in row::entries(&table, at, row, handle)? {
+            self.keys.extend(entry.distinct.then(|| entry.key.clone()));
+            txn.delete(entry.key)?;
         }
         Ok(())
     }
@@ -168,7 +232,7 @@ impl Writer {
         let table = self.table.clone();
         let row = &*row::as_converted(&table, row);
         check_not_switching(&table)?;
-        let at = self.home(row)?;
+        let at = self.at(row)?;
         let key = table::record_key(at, handle);
         self.keys.push(key.clone());
         txn.delete(key)?;
@@ -178,20 +242,22 @@ impl Writer {
             }
             txn.delete(entry.key)?;
         }
-        Ok(())
+        self.remove_beside(txn, row, handle)
     }
 
-    /// Replaces a row by another, perhaps under another handle.
+    /// Replaces a row by another, perhaps under another handle or in another partition.
     pub(crate) fn update(
         &mut self,
         txn: &mut Transaction,
         (old, handle): (&[Datum], &Handle),
         (new, new_handle): (&[Datum], &Handle),
     ) -> Result<(), SqlError> {
-        let at = self.home(new)?;
-        if handle != new_handle || self.home(old)? != at {
+        let at = self.at(old)?;
+        if handle != new_handle || self.place(new)? != at {
             self.remove(txn, old, handle)?;
-            return self.insert(txn, new, new_handle, false);
+            // A number that was given to the row is its alone, in all partitions.
+            let fresh = handle == new_handle && !self.table.is_clustered();
+            return self.insert(txn, new, new_handle, fresh);
         }
         self.changes.add(RowChanges { added: 0, touched: 1 });
         let table = self.table.clone();
@@ -220,6 +286,10 @@ impl Writer {
                     txn.put(new_entry.key, new_entry.value)?;
                 }
             }
+        }
+        if table.division.is_some() {
+            self.remove_beside(txn, old, handle)?;
+            self.put_beside(txn, new, handle)?;
         }
         Ok(())
     }
@@ -318,7 +388,7 @@ impl Writer {
         fresh: bool,
     ) -> Result<Vec<(Vec<u8>, Option<&IndexInfo>)>, SqlError> {
         let row = &*row::as_converted(&self.table, row);
-        let at = self.home(row)?;
+        let at = self.at(row)?;
         let mut keys = Vec::new();
         if !fresh {
             keys.push((table::record_key(at, handle), None));

@@ -125,13 +125,15 @@ impl StatementParser<'_> {
             self.ignored(what);
             return Ok(());
         } else if self.eat_any(&["FORCE", "WITH VALIDATION", "WITHOUT VALIDATION"]).is_some() {
-            // Nothing to rebuild, and nothing that is generated or partitioned to look through.
+            // Nothing to rebuild, and nothing that is generated to look through.
             return Ok(());
         } else if self.starts_table_option(0) {
             let options = self.table_options()?;
             self.check_engine(&table.name, &options)?;
             AlterAction::Options(options)
-        } else if self.starts_partition_change() {
+        } else if let Some(change) = self.partition_change()? {
+            change
+        } else if self.starts_refused_change() {
             let text = self.rest();
             AlterAction::Refused(text.split('(').next().unwrap_or("").trim().to_owned())
         } else {
@@ -141,14 +143,8 @@ impl StatementParser<'_> {
         Ok(())
     }
 
-    fn starts_partition_change(&self) -> bool {
+    fn starts_refused_change(&self) -> bool {
         let words = [
-            "PARTITION",
-            "REMOVE",
-            "TRUNCATE",
-            "COALESCE",
-            "REORGANIZE",
-            "EXCHANGE",
             "DISCARD",
             "IMPORT",
             "REBUILD",
@@ -193,9 +189,8 @@ impl StatementParser<'_> {
             }
             return Ok(());
         }
-        if self.is("PARTITION") {
-            self.rest();
-            actions.push(AlterAction::Refused("ADD PARTITION".into()));
+        if self.eat("PARTITION") {
+            actions.push(self.add_partition()?);
             return Ok(());
         }
         self.eat("COLUMN");
@@ -232,7 +227,10 @@ impl StatementParser<'_> {
         if self.eat("CONSTRAINT") {
             return Ok(AlterAction::DropConstraint(self.name()?));
         }
-        if let Some(what) = self.eat_any(&["FOREIGN KEY", "PARTITION", "STATS_EXTENDED"]) {
+        if self.eat("PARTITION") {
+            return self.drop_partition();
+        }
+        if let Some(what) = self.eat_any(&["FOREIGN KEY", "STATS_EXTENDED"]) {
             self.if_exists()?;
             self.comma_separated(|s| s.name())?;
             return Ok(AlterAction::Refused(format!("DROP {what}")));

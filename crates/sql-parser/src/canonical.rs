@@ -363,10 +363,15 @@ impl Printer<'_> {
 
     fn factor(&mut self, factor: &TableFactor) -> Done {
         match factor {
-            TableFactor::Table { name, alias, index_hints } => {
+            TableFactor::Table { name, partitions, alias, index_hints } => {
                 match (self.names.database(name.at()), name.single()) {
                     (Some(database), Some(table)) => self.table(&[database, table.value.clone()]),
                     _ => self.table(&name.parts()),
+                }
+                if !partitions.is_empty() {
+                    self.put(" partition (");
+                    self.names(partitions);
+                    self.put(")");
                 }
                 if let Some(alias) = alias {
                     let _ = write!(self.out, " {}", quoted(&alias.value));

@@ -329,6 +329,7 @@ impl StatementParser<'_> {
             checks: Vec::new(),
             refused: Vec::new(),
             options: self.table_options()?,
+            partition: None,
         };
         self.check_engine(&create.table.name, &create.options)?;
         for element in elements {
@@ -339,7 +340,10 @@ impl StatementParser<'_> {
                 TableElement::Refused(what) => create.refused.push(what),
             }
         }
-        if let Some(what) = self.eat_any(&["PARTITION BY", "START TRANSACTION"]) {
+        if self.eat("PARTITION BY") {
+            create.partition = Some(Box::new(self.partition_by()?));
+        }
+        if let Some(what) = self.eat_any(&["START TRANSACTION"]) {
             return self.unsupported(what);
         }
         if self.is("AS") || self.is("SELECT") || self.is("IGNORE") || self.is("REPLACE") {

@@ -74,7 +74,8 @@ impl StatementParser<'_> {
 
     /// After `INSERT` or `REPLACE`.
     pub(super) fn insert(&mut self, replace: bool) -> Parsed<Statement> {
-        let (insert, delayed) = self.p.insert(replace)?;
+        let (mut insert, delayed) = self.p.insert(replace)?;
+        insert.partitions = std::mem::take(&mut self.insert_partitions);
         if delayed {
             let (old, new) = if replace { ("REPLACE DELAYED", "REPLACE") } else { ("INSERT DELAYED", "INSERT") };
             self.warnings.push(SqlError::SyntaxConverted { old, new });

@@ -29,6 +29,7 @@ mod lexer;
 mod lists;
 mod literals;
 mod load;
+mod partitions;
 mod set;
 mod shorthand;
 mod show;
@@ -159,6 +160,7 @@ impl Piece {
         let defines_view = views::defines_view(&self.tokens);
         let check_option = views::take_check_option(&mut self.tokens);
         let into = into::take_variables(&mut self.tokens)?;
+        let insert_partitions = partitions::take_of_insert(&mut self.tokens);
         shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
         lists::expand(&mut self.tokens);
@@ -169,6 +171,7 @@ impl Piece {
         })?;
         let mut parser = StatementParser::new(sql, self.end, self.tokens);
         (parser.view, parser.check_option) = (defines_view, check_option);
+        parser.insert_partitions = insert_partitions;
         let settings = parser.hints(&self.hints, self.start);
         let result = parser.statement().and_then(|s| parser.expect_end().map(|()| s));
         match result {
@@ -306,6 +309,8 @@ struct StatementParser<'a> {
     check_option: Option<bool>,
     /// Hints of an UPDATE or DELETE for the planner.
     change_hints: Vec<Hint>,
+    /// The partitions that an INSERT names.
+    insert_partitions: Vec<Ident>,
     /// What was read and will not be heeded.
     warnings: Vec<SqlError>,
 }
@@ -320,6 +325,7 @@ impl<'a> StatementParser<'a> {
             view: false,
             check_option: None,
             change_hints: Vec::new(),
+            insert_partitions: Vec::new(),
             warnings: Vec::new(),
         }
     }

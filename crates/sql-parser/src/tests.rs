@@ -123,7 +123,6 @@ fn what_is_no_part_of_a_tree_is_refused_by_name() {
         ("select a from t full outer join s on 1", "FULLOUTER"),
         ("select a from t group by a with cube", "WITH CUBE"),
         ("select a from t order by a nulls first", "NULLS FIRST and NULLS LAST"),
-        ("select a from t partition (p)", "PARTITION selection"),
         ("select cast(a as interval) from t", "CAST AS INTERVAL"),
         ("select match (a) against ('x') from t", "MATCH (a) AGAINST ('x')"),
         ("select @a := 1", ":="),

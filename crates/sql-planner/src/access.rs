@@ -53,7 +53,7 @@ pub struct Choice {
 }
 
 /// Intersection of what all filters say about a column: intervals, and which filters they make true.
-fn column_intervals(
+pub(crate) fn column_intervals(
     filters: &[Expr],
     id: ColId,
     zone: &TimeZone,

@@ -35,6 +35,8 @@ pub struct Target {
     pub handle: ColId,
     /// What its rows go through; nothing where they are removed.
     pub steps: Vec<Step>,
+    /// Positions of the partitions that the statement names.
+    pub named: Option<Vec<usize>>,
 }
 
 /// Whose demand a check is.
@@ -150,6 +152,8 @@ pub enum Conflict {
 pub struct Insert {
     /// The table that rows are added to.
     pub table: Arc<TableInfo>,
+    /// Positions of the partitions that the statement names.
+    pub named: Option<Vec<usize>>,
     /// Offsets of the columns that values are given for, in their order.
     pub offsets: Vec<usize>,
     /// The values of the rows; `None`: the rows of the plan are the values.

@@ -150,6 +150,19 @@ fn decided_by(late: &LateKeys, rt: &Names<'_>) -> String {
     format!("decided by [{}]", list(&late.conditions, rt))
 }
 
+/// Which partitions are read, as far as the plan knows.
+fn partitions_shown(scan: &Scan) -> Option<String> {
+    let (partitions, info) = (scan.partitions.as_ref()?, scan.table.partition.as_ref()?);
+    Some(match partitions.known.len() {
+        0 => "partition:dual".to_owned(),
+        n if n == info.definitions.len() => "partition:all".to_owned(),
+        _ => {
+            let names = partitions.known.iter().filter_map(|at| info.definitions.get(*at));
+            format!("partition:{}", names.map(|p| p.name.original.as_str()).collect::<Vec<_>>().join(","))
+        }
+    })
+}
+
 /// Ranges of handles in words.
 fn handle_words(list: &[(i64, i64)]) -> String {
     let end = |v: i64, low| match v {
@@ -309,8 +322,8 @@ impl Lines {
     }
 
     /// Entries of an index, and the rows that they lead to.
-    fn lookup(&mut self, lead: String, rest: &str, rows: Option<f64>, (index, table): (&str, &str), infos: [&str; 2]) {
-        self.push(lead, "IndexLookUp", rows, "root", "", "");
+    fn lookup(&mut self, lead: String, rest: &str, rows: Option<f64>, [at, index, table]: [&str; 3], infos: [&str; 2]) {
+        self.push(lead, "IndexLookUp", rows, "root", at, "");
         self.push(format!("{rest}├─"), "IndexRangeScan(Build)", rows, "cop[tikv]", index, infos[0]);
         self.push(format!("{rest}└─"), "TableRowIDScan(Probe)", rows, "cop[tikv]", table, infos[1]);
     }
@@ -351,6 +364,13 @@ impl Lines {
     fn scan(&mut self, scan: &Scan, at: NodeId, rt: &Names<'_>, first: &str, rest: &str) {
         let rows = Some(scan.estimate);
         let table = format!("table:{}", scan.alias);
+        // Points say with their table where they are, and whoever else reads says it instead.
+        let partitions = partitions_shown(scan);
+        let table = match (&partitions, scan.access.is_points()) {
+            (Some(partitions), true) => format!("{table}, {partitions}"),
+            _ => table,
+        };
+        let partitions = partitions.unwrap_or_default();
         let object = |index: i64| {
             let Some(i) = scan.table.indexes.iter().find(|i| i.id == index) else { return table.clone() };
             let columns: Vec<&str> = i.columns.iter().map(|c| c.name.as_str()).collect();
@@ -409,7 +429,7 @@ impl Lines {
             }
             Access::Index { index, words, covering: false, .. } => {
                 let range = format!("range:{words}, {order}");
-                self.lookup(lead, &rest, rows, (&object(*index), &table), [&range, &of_rows]);
+                self.lookup(lead, &rest, rows, [&partitions, &object(*index), &table], [&range, &of_rows]);
             }
             Access::Late(late) if scan.access.is_lookup() => {
                 let index = match late.path {
@@ -417,11 +437,11 @@ impl Lines {
                     Path::Handle { .. } => table.clone(),
                 };
                 let range = format!("range:{}, {order}", decided_by(late, rt));
-                self.lookup(lead, &rest, rows, (&index, &table), [&range, &of_rows]);
+                self.lookup(lead, &rest, rows, [&partitions, &index, &table], [&range, &of_rows]);
             }
             Access::Merge(merge) => {
                 let kind = if merge.all { "intersection" } else { "union" };
-                self.push(lead, "IndexMerge", rows, "root", "", &format!("type: {kind}"));
+                self.push(lead, "IndexMerge", rows, "root", &partitions, &format!("type: {kind}"));
                 for part in &merge.parts {
                     self.merged(&format!("{rest}├─"), part, (&object, &table), pseudo, rt);
                 }
@@ -460,7 +480,7 @@ impl Lines {
                     _ => ("TableFullScan", table.clone(), String::new()),
                 };
                 if local {
-                    self.push(lead, "UnionScan", rows, "root", "", "");
+                    self.push(lead, "UnionScan", rows, "root", &partitions, "");
                     self.push(format!("{rest}└─"), name, rows, "root", &object, &format!("{range}{order}"));
                     return;
                 }
@@ -475,7 +495,7 @@ impl Lines {
                 if self.done_by == DoneBy::Part {
                     self.done_by = DoneBy::Storage(at, above);
                 }
-                self.push(lead, reader, rows, "root", "", "");
+                self.push(lead, reader, rows, "root", &partitions, "");
                 let mut lead = format!("{rest}└─");
                 let mut under = format!("{rest}  ");
                 let mut cop = |name: &str, info: String, lines: &mut Lines| {

@@ -2,7 +2,7 @@
 //!
 //! [`binder`] gives names and types their meaning and makes a [`plan::Plan`], with the wishes of [`hints`] in it; [`optimize`]
 //! makes it cheap, with the rules [`unnest`], [`join_order`] and [`common_conditions`]; [`access`] chooses the keys that a scan
-//! reads, and [`ranges`] turns conditions into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what
+//! reads, [`partitions`] where, and [`ranges`] turns conditions into key ranges; [`estimate`] guesses numbers of rows, [`selectivity`] what
 //! conditions leave of them; [`aggregate`] knows the aggregate functions, [`window`] the window functions; [`view`] makes
 //! definitions of views; [`expr`] is the planner's side of expressions; [`explain`] shows a plan; [`shared`] are common table expressions
 //! that are named more than once; [`inputs`] is what a plan
@@ -27,6 +27,7 @@ pub mod hints;
 pub mod inputs;
 pub mod join_order;
 pub mod optimize;
+pub mod partitions;
 pub mod plan;
 pub mod ranges;
 pub mod row_expr;

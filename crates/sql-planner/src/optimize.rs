@@ -399,7 +399,11 @@ impl Rules<'_> {
     /// Chooses the keys of a scan and says whether its rows come in the wanted order.
     fn place_scan(&self, mut scan: Scan, wanted: &[(ColId, bool)], limit: Option<u64>) -> (Scan, bool) {
         let filters = std::mem::take(&mut scan.filters);
-        let choice = choose_access(&scan, &filters, wanted, limit, self.zone);
+        scan.note_partitions(&filters, self.zone);
+        // Rows of several partitions are in no order together.
+        let in_order = if scan.is_spread() { &[] } else { wanted };
+        let choice =
+            choose_access(&scan, &filters, in_order, limit.filter(|_| in_order.len() == wanted.len()), self.zone);
         scan.access = choice.access;
         scan.estimate = choice.estimate;
         scan.order = choice.ordered;
@@ -419,13 +423,14 @@ impl Rules<'_> {
                 None => (scan.estimate * 0.8).max(1.0),
             };
         }
-        if scan.residual.is_empty() && (wanted.is_empty() || choice.ordered.is_some()) {
+        let enough = wanted.is_empty() || (choice.ordered.is_some() && in_order.len() == wanted.len());
+        if scan.residual.is_empty() && enough {
             scan.pushed.limit = limit;
             if let Some(n) = limit {
                 scan.estimate = scan.estimate.min(n as f64);
             }
         }
-        let ordered = choice.ordered.is_some();
+        let ordered = choice.ordered.is_some() && in_order.len() == wanted.len();
         (scan, ordered)
     }
 }

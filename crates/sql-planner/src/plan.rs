@@ -513,8 +513,10 @@ pub struct PushedAgg {
 pub struct Scan {
     /// The table.
     pub table: Arc<TableInfo>,
-    /// What its keys begin with.
+    /// What its keys begin with; of a table with partitions those in the plan do, and none that there are.
     pub physical: PhysicalTableId,
+    /// Which partitions, of a table that has some.
+    pub partitions: Option<Box<Partitions>>,
     /// Its database.
     pub database: String,
     /// Its name in the statement.
@@ -549,6 +551,19 @@ pub struct Scan {
     pub estimate: f64,
     /// What is known of the table's values.
     pub known: Arc<TableStatistics>,
+}
+
+/// Which partitions a scan reads.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Partitions {
+    /// Positions of those that the statement names; `None`: it names none, and means all.
+    pub named: Option<Vec<usize>>,
+    /// Numbers of the columns that partitions depend on, by offset.
+    pub ids: Vec<(usize, ColId)>,
+    /// Conditions on them, which all rows of the scan satisfy.
+    pub conditions: Vec<Expr>,
+    /// Positions of those that are left by what is constant.
+    pub known: Vec<usize>,
 }
 
 /// What hints say of a table's part in joins.
@@ -1001,6 +1016,9 @@ impl Plan {
                 scan.residual.iter_mut().for_each(&mut *f);
                 scan.pushed.filters.iter_mut().for_each(&mut *f);
                 scan.access.each_expr(f);
+                if let Some(partitions) = &mut scan.partitions {
+                    partitions.conditions.iter_mut().for_each(&mut *f);
+                }
                 if let Some(agg) = &mut scan.pushed.aggregate {
                     agg.group.iter_mut().for_each(|g| f(&mut g.0));
                     agg.aggs.iter_mut().for_each(|a| calls(&mut a.0, f));

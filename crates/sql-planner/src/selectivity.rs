@@ -287,6 +287,7 @@ mod tests {
         let meta = TableMeta { rows: ROWS as u64, modified: 0, snapshot_ts: 1, version: 1 };
         Scan {
             physical: table.physical_id(),
+            partitions: None,
             table: Arc::new(table),
             database: "d".into(),
             alias: "t".into(),

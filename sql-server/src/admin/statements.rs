@@ -1,7 +1,7 @@
 //! What ADMIN does, SPLIT TABLE and CHECK TABLE. What ADMIN shows is in [`super::show`].
 
 use codec::datum::Datum;
-use codec::table::Handle;
+use codec::table::{Handle, PhysicalTableId};
 use query::context::TimeZone;
 use sql_base::SqlError;
 use sql_catalog::{IndexInfo, TableInfo};
@@ -98,17 +98,31 @@ pub async fn split_table(server: &Server, ctx: &ExecContext<'_>, split: &SplitTa
         Some(name) => table.index(name),
         None => table.clustered_index(),
     };
-    let keys = match &split.by {
-        SplitBy::Points(points) => {
-            points.iter().map(|point| split_key(&table, index, point)).collect::<Result<Vec<_>, _>>()?
-        }
+    let mut keys = Vec::new();
+    for at in table.physical_ids() {
+        keys.extend(split_keys(&table, at, index, split)?);
+    }
+    let made = server.domain()?.kv().split_region(keys).await?;
+    // Regions are not scattered by the split: the schedulers of PD spread them.
+    Ok(Told::Rows("split", vec![vec![Datum::Int(made.len() as i64), Datum::Float(1.0)]]))
+}
+
+/// The keys at which a table without partitions, or one partition, is to be split.
+fn split_keys(
+    table: &TableInfo,
+    at: PhysicalTableId,
+    index: Option<&IndexInfo>,
+    split: &SplitTable,
+) -> Result<Vec<Vec<u8>>, SqlError> {
+    match &split.by {
+        SplitBy::Points(points) => points.iter().map(|point| split_key(table, at, index, point)).collect(),
         SplitBy::Between { lower, upper, regions } => {
             if *regions < 2 || *regions > SPLIT_REGIONS_MAX {
                 return Err(SqlError::Other(format!(
                     "Split table region num should be in [2, {SPLIT_REGIONS_MAX}], got {regions}"
                 )));
             }
-            let (lower, upper) = (split_key(&table, index, lower)?, split_key(&table, index, upper)?);
+            let (lower, upper) = (split_key(table, at, index, lower)?, split_key(table, at, index, upper)?);
             if lower >= upper {
                 return Err(SqlError::Other(format!(
                     "Split table `{}` region lower value should less than the upper value",
@@ -118,19 +132,21 @@ pub async fn split_table(server: &Server, ctx: &ExecContext<'_>, split: &SplitTa
             let mut keys = between(&lower, &upper, *regions);
             // The part of the table below the lower bound, and an index as a whole, begin a region too.
             keys.push(match index {
-                Some(index) => row::entries_prefix(&table, table.physical_id(), index),
-                None => codec::table::record_prefix(table.physical_id()),
+                Some(index) => row::entries_prefix(table, at, index),
+                None => codec::table::record_prefix(at),
             });
-            keys
+            Ok(keys)
         }
-    };
-    let made = server.domain()?.kv().split_region(keys).await?;
-    // Regions are not scattered by the split: the schedulers of PD spread them.
-    Ok(Told::Rows("split", vec![vec![Datum::Int(made.len() as i64), Datum::Float(1.0)]]))
+    }
 }
 
 /// The key that a point names: of a row by its number, of an index entry by its leading values.
-fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Result<Vec<u8>, SqlError> {
+fn split_key(
+    table: &TableInfo,
+    at: PhysicalTableId,
+    index: Option<&IndexInfo>,
+    point: &[Expr],
+) -> Result<Vec<u8>, SqlError> {
     let values = point.iter().map(constant).collect::<Result<Vec<_>, _>>()?;
     let Some(index) = index else {
         let handle = match values.as_slice() {
@@ -139,7 +155,7 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
             _ => None,
         };
         let wrong = || SqlError::Other(format!("Split table `{}` region value should be one whole number", table.name));
-        return Ok(codec::table::record_key(table.physical_id(), &handle.map(Handle::Int).ok_or_else(wrong)?));
+        return Ok(codec::table::record_key(at, &handle.map(Handle::Int).ok_or_else(wrong)?));
     };
     if values.len() > index.columns.len() {
         return Err(SqlError::ColumnCountMismatch(1));
@@ -155,7 +171,7 @@ fn split_key(table: &TableInfo, index: Option<&IndexInfo>, point: &[Expr]) -> Re
         }
         typed.push(fitted.value);
     }
-    row::values_key(table, table.physical_id(), index, &typed)
+    row::values_key(table, at, index, &typed)
 }
 
 fn constant(expr: &Expr) -> Result<Datum, SqlError> {
@@ -213,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_range_of_rows_is_cut_into_equal_parts() {
-        let key = |handle| codec::table::record_key(codec::table::PhysicalTableId(1), &Handle::Int(handle));
+        let key = |handle| codec::table::record_key(PhysicalTableId(1), &Handle::Int(handle));
         let (low, high) = (key(0), key(1000));
         let handles: Vec<_> =
             between(&low, &high, 4).iter().map(|key| codec::table::decode_handle(key).unwrap()).collect();

@@ -12,6 +12,7 @@ mod gc;
 mod global_variables;
 mod golden;
 mod kv;
+mod partition_changes;
 mod placement_rules;
 mod playground_commands;
 mod playground_scenario;

@@ -23,7 +23,7 @@ const SQLPARSER: (&str, &str) = ("sql-parser", "src/grammar/");
 
 /// Rooms of crates from the top down: a room names only rooms that are further down.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("sql-base", &["errno", "outcome", "memory", "interrupt", "error", "hex"]),
+    ("sql-base", &["errno", "outcome", "memory", "interrupt", "error", "partition", "hex"]),
     (
         "sql-parser",
         &[
@@ -36,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "into",
             "lists",
             "load",
+            "partitions",
             "shorthand",
             "views",
             "canonical",
@@ -82,6 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "decorrelate",
             "unnest",
             "join_order",
+            "partitions",
             "estimate",
             "access",
             "selectivity",
@@ -168,6 +170,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
             "coordinator",
             "step",
+            "partitions",
             "build",
             "default",
             "job",

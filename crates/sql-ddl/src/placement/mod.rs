@@ -13,5 +13,5 @@ pub mod pd;
 pub mod rules;
 pub mod settings;
 
-pub use rules::{Bundle, Rule, range_bundle, table_bundle, table_group};
+pub use rules::{Bundle, Rule, range_bundle, table_group};
 pub use settings::{parse_options, render};

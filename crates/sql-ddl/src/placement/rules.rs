@@ -8,9 +8,10 @@
 //! Conformance is the table in the tests, which is TiDB's.
 
 use codec::bytes;
+use codec::table::table_range;
 use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
-use sql_catalog::{PlacementSettings, PolicyInfo};
+use sql_catalog::{Partition, PlacementSettings, PolicyInfo, PolicyRef, TableInfo};
 
 /// FOLLOWERS when the policy does not say.
 pub const DEFAULT_FOLLOWERS: u64 = 2;
@@ -20,6 +21,7 @@ pub const FOLLOWERS_MAX: u64 = 8;
 const INDEX_GLOBAL_RANGE: u32 = 20;
 const INDEX_META_RANGE: u32 = 21;
 const INDEX_TABLE: u32 = 40;
+const INDEX_PARTITION: u32 = 80;
 
 /// What a peer is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,17 +112,82 @@ pub struct Draft {
     pub location_labels: Vec<String>,
 }
 
-/// PD's group for a table.
+/// PD's group for a table, or for a partition that has a policy of its own.
 pub fn table_group(table_id: i64) -> String {
     format!("TiDB_DDL_{table_id}")
 }
 
-/// The rules of a table that a policy places. `start` and `end` are keys as the client uses them.
-pub fn table_bundle(table_id: i64, start: &[u8], end: &[u8], policy: &PolicyInfo) -> Result<Bundle, SqlError> {
-    let group = table_group(table_id);
-    let (start, end) = (hex_key(start), hex_key(end));
-    let rules = bind(rules_of(&policy.settings)?, &group, &format!("table_rule_{table_id}"), &start, &end);
+/// The rules of a table that a policy places, with those of its partitions that have no policy of their own.
+fn table_bundle(table: &TableInfo, policy: &PolicyInfo) -> Result<Bundle, SqlError> {
+    let group = table_group(table.id);
+    let drafts = rules_of(&policy.settings)?;
+    let over = |at, id: String| {
+        let (start, end) = table_range(at);
+        bind(drafts.clone(), &group, &id, &hex_key(&start), &hex_key(&end))
+    };
+    let mut rules = over(table.physical_id(), format!("table_rule_{}", table.id));
+    if let Some(division) = table.division.as_ref().filter(|division| division.partition.is_none()) {
+        for at in division.physical_ids(table) {
+            rules.extend(over(at, format!("table_rule_{at}_beside")));
+        }
+    }
+    for partition in partitions(table).into_iter().filter(|partition| partition.policy.is_none()) {
+        rules.extend(over(partition.physical_id(), format!("partition_rule_{}", partition.id)));
+    }
     Ok(Bundle { id: group, index: INDEX_TABLE, override_: true, rules })
+}
+
+/// The rules of a partition that has a policy of its own.
+fn partition_bundle(partition: &Partition, policy: &PolicyInfo) -> Result<Bundle, SqlError> {
+    let group = table_group(partition.id);
+    let (start, end) = table_range(partition.physical_id());
+    let id = format!("partition_rule_{}", partition.id);
+    let rules = bind(rules_of(&policy.settings)?, &group, &id, &hex_key(&start), &hex_key(&end));
+    Ok(Bundle { id: group, index: INDEX_PARTITION, override_: true, rules })
+}
+
+/// The partitions of a table, with those that are being made or left.
+fn partitions(table: &TableInfo) -> Vec<&Partition> {
+    let mut all: Vec<&Partition> = table.partition.iter().flat_map(|info| &info.definitions).collect();
+    let beside = table.division.iter().filter_map(|division| division.partition.as_ref());
+    for partition in beside.flat_map(|info| &info.definitions) {
+        if !all.iter().any(|held| held.id == partition.id) {
+            all.push(partition);
+        }
+    }
+    all
+}
+
+/// All rules of a table and its partitions. `policy` knows policies by id; what it does not know has no rules.
+pub fn bundles<'p>(table: &TableInfo, policy: impl Fn(i64) -> Option<&'p PolicyInfo>) -> Result<Vec<Bundle>, SqlError> {
+    let mut bundles = Vec::new();
+    if let Some(policy) = table.policy.as_ref().and_then(|held| policy(held.id)) {
+        bundles.push(table_bundle(table, policy)?);
+    }
+    for partition in partitions(table) {
+        if let Some(policy) = partition.policy.as_ref().and_then(|held| policy(held.id)) {
+            bundles.push(partition_bundle(partition, policy)?);
+        }
+    }
+    Ok(bundles)
+}
+
+/// The groups that a table and its partitions may have.
+pub fn groups(table: &TableInfo) -> Vec<String> {
+    let own = table.policy.is_some().then(|| table_group(table.id));
+    let placed = partitions(table).into_iter().filter(|partition| partition.policy.is_some());
+    own.into_iter().chain(placed.map(|partition| table_group(partition.id))).collect()
+}
+
+/// The policies of a table and its partitions.
+pub fn policies(table: &TableInfo) -> Vec<PolicyRef> {
+    let held = std::iter::once(&table.policy).chain(partitions(table).into_iter().map(|partition| &partition.policy));
+    held.flatten().cloned().collect()
+}
+
+/// Whether the table or one of its partitions has this policy.
+pub fn uses(table: &TableInfo, policy: i64) -> bool {
+    policies(table).iter().any(|held| held.id == policy)
 }
 
 /// PD's group for a named key range.
@@ -668,15 +735,31 @@ mod tests {
             state: sql_catalog::SchemaState::Public,
             settings: settings("PRIMARY us; REGIONS us,eu"),
         };
-        let bundle = table_bundle(104, b"t1", b"t2", &policy).unwrap();
+        let mut table = TableInfo::new(104, "t", Vec::new());
+        let bundle = table_bundle(&table, &policy).unwrap();
         let json = serde_json::to_value(&bundle).unwrap();
         assert_eq!(json["group_id"], "TiDB_DDL_104");
         assert_eq!(json["group_index"], 40);
         assert_eq!(json["group_override"], true);
         assert_eq!(json["rules"][0]["id"], "table_rule_104_0");
         assert_eq!(json["rules"][0]["role"], "leader");
-        assert_eq!(json["rules"][0]["start_key"], "7431000000000000f9");
+        assert_eq!(json["rules"][0]["start_key"], "7480000000000000ff6800000000000000f8");
         assert_eq!(json["rules"][0]["label_constraints"][0]["op"], "in");
+        let held = sql_catalog::PolicyRef { id: 1, name: "p".into() };
+        let partition = |id: i64, policy| {
+            let json = serde_json::json!({"id": id, "name": {"O": "p", "L": "p"}, "policy_ref_info": policy});
+            serde_json::from_value::<Partition>(json).unwrap()
+        };
+        let definitions = vec![partition(105, None), partition(106, Some(&held))];
+        let info = sql_catalog::PartitionInfo::new(sql_catalog::partition::Method::Hash, None, vec![], definitions);
+        table.partition = Some(Box::new(info));
+        table.policy = Some(held.clone());
+        let all = bundles(&table, |id| (id == 1).then_some(&policy)).unwrap();
+        let ids: Vec<_> = all.iter().map(|b| (b.id.as_str(), b.index, b.rules.len())).collect();
+        let rules = table_bundle(&table, &policy).unwrap().rules;
+        assert_eq!(ids, [("TiDB_DDL_104", 40, rules.len()), ("TiDB_DDL_106", 80, rules.len() / 2)]);
+        assert!(rules.iter().any(|rule| rule.id == "partition_rule_105_0"));
+        assert_eq!(groups(&table), ["TiDB_DDL_104", "TiDB_DDL_106"]);
         let bundle = range_bundle("meta", &policy).unwrap().unwrap();
         assert_eq!(bundle.rules[1].id, "p_rule_1");
         assert_eq!((bundle.index, bundle.rules[0].start_key.as_str()), (21, "6d00000000000000f8"));

@@ -162,7 +162,8 @@ pub(super) async fn change(
     let wait = lock_wait(ctx.session, false);
     let (mut matched, mut changed) = (0, 0);
     let mut done: Vec<HashSet<Handle>> = vec![Default::default(); change.targets.len()];
-    let mut writers: Vec<Writer> = change.targets.iter().map(|t| Writer::new(t.table.clone(), zone.clone())).collect();
+    let writer = |t: &Target| Writer::new(t.table.clone(), zone.clone()).within(t.named.as_deref());
+    let mut writers: Vec<Writer> = change.targets.iter().map(writer).collect();
     let mut rebase: Option<i64> = None;
     for batch in &batches {
         rt.check_interrupted()?;
@@ -191,6 +192,10 @@ pub(super) async fn change(
                 }
                 let new_handle = row::handle_of_row(&target.table, &new)?.unwrap_or_else(|| handle.clone());
                 let (old, new) = ((&old[..], &handle), (&new[..], &new_handle));
+                if change.ignore && let Err(e @ SqlError::Partition(_)) = writers[i].place(new.0) {
+                    fitting.warnings.push((true, e));
+                    continue;
+                }
                 if change.ignore
                     && let Some(duplicate) = writers[i].duplicate_of(txn, old, new, wait).await?
                 {

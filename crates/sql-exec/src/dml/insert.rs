@@ -167,13 +167,24 @@ pub(super) async fn insert(
         fitting.row = *number;
         arrived.push(way.walk(row, None, &mut fitting, &mut rt)? == End::Reached);
     }
+    let mut writer = Writer::new(table.clone(), fitting.zone.clone()).within(insert.named.as_deref());
+    if table.partition.is_some() && (careful || insert.ignore) {
+        for (row, arrived) in rows.iter().zip(&mut arrived).filter(|(_, arrived)| **arrived) {
+            match writer.place(&row.new) {
+                Err(e @ SqlError::Partition(_)) if insert.ignore => {
+                    fitting.warnings.push((true, e));
+                    *arrived = false;
+                }
+                result => result.map(drop)?,
+            }
+        }
+    }
     keep(&mut rows, &arrived);
     keep(&mut generated, &arrived);
     keep(&mut numbers, &arrived);
     keep(&mut source_rows, &arrived);
 
     let ids = ids::handles(ctx, table, &rows, generated).await?;
-    let mut writer = Writer::new(table.clone(), fitting.zone.clone());
     let counts = if careful {
         let new = NewRows { rows: &rows, ids: &ids, numbers: &numbers, sources: &source_rows };
         let conflict = (&insert.conflict, changes.as_ref());

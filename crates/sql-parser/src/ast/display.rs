@@ -469,8 +469,11 @@ impl Display for TableWithJoins {
 impl Display for TableFactor {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            TableFactor::Table { name, alias, index_hints } => {
+            TableFactor::Table { name, partitions, alias, index_hints } => {
                 name.fmt(f)?;
+                if !partitions.is_empty() {
+                    write!(f, " PARTITION ({})", List(partitions))?;
+                }
                 clause(f, " AS ", alias.as_ref())?;
                 index_hints.iter().try_for_each(|hint| write!(f, " {hint}"))
             }

@@ -17,11 +17,13 @@
 mod display;
 mod expr;
 mod names;
+mod partitions;
 mod query;
 mod types;
 
 pub use expr::*;
 pub use names::{Ident, Name, Place};
+pub use partitions::*;
 pub use query::*;
 pub use types::CastType;
 
@@ -411,6 +413,8 @@ pub struct CreateTable {
     pub refused: Vec<String>,
     /// Options after the parenthesis.
     pub options: TableOptions,
+    /// `PARTITION BY`.
+    pub partition: Option<Box<PartitionBy>>,
 }
 
 /// Whether a view has to be there already.
@@ -782,7 +786,9 @@ pub enum AlterAction {
         /// `CONSTRAINT` rather than `CHECK`.
         constraint: bool,
     },
-    /// `PARTITION p PLACEMENT POLICY …` and all other partition changes, foreign keys: refused by name.
+    /// What is said of partitions.
+    Partitions(PartitionChange),
+    /// Foreign keys and the like: refused by name.
     Refused(String),
 }
 

@@ -156,6 +156,8 @@ pub enum TableFactor {
     Table {
         /// `[db.]name`.
         name: Name,
+        /// `PARTITION (p, …)`; empty: all.
+        partitions: Vec<Ident>,
         /// `AS …`.
         alias: Option<Ident>,
         /// `USE INDEX …` and the like.
@@ -294,6 +296,8 @@ pub struct Insert {
     pub ignore: bool,
     /// Into what.
     pub table: Name,
+    /// `PARTITION (p, …)`; empty: all.
+    pub partitions: Vec<Ident>,
     /// Which columns; empty: those of the source's kind of their own.
     pub columns: Vec<Name>,
     /// What.

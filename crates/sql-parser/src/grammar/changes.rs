@@ -82,6 +82,7 @@ impl Lowering {
             replace: insert.replace_into,
             ignore: insert.ignore,
             table: name(table)?,
+            partitions: Vec::new(),
             columns: insert.columns.into_iter().map(name).collect::<Lowered<_>>()?,
             source,
             alias,

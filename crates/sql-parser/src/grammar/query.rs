@@ -276,16 +276,13 @@ impl Lowering {
                 sample: None,
                 index_hints,
             } if with_hints.is_empty() => {
-                if !partitions.is_empty() {
-                    return refuse("PARTITION selection");
-                }
                 let alias = match alias {
                     None => None,
                     Some(alias) if alias.columns.is_empty() && alias.at.is_none() => Some(ident(alias.name)),
                     Some(_) => return refuse("column aliases of a table"),
                 };
                 let index_hints = index_hints.into_iter().map(index_hint).collect();
-                Ok(TableFactor::Table { name: name(table)?, alias, index_hints })
+                Ok(TableFactor::Table { name: name(table)?, partitions: idents(partitions), alias, index_hints })
             }
             tree::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 let alias = table_alias(alias.ok_or(SqlError::DerivedNeedsAlias)?)?;

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use query::expr::Expr;
-use sql_base::SqlError;
+use sql_base::{PartitionError, SqlError};
 use sql_catalog::{TableInfo, TableKind};
 use sql_parser::ast;
 
 use super::super::expr as build;
 use super::super::optimize::filter;
+use super::super::partitions;
 use super::super::plan::{ColId, IndexHint, JoinHint, JoinKind, Plan, Pushed, Scan};
 use super::recursion::alias_of;
 use super::{Binder, Block, Bound, Visible, each_scan, table_name, unsupported};
@@ -71,6 +72,7 @@ impl Binder<'_> {
         let plan = Plan::Scan(Box::new(Scan {
             table: table.clone(),
             physical: table.physical_id(),
+            partitions: table.partition.as_ref().map(|_| Default::default()),
             database: database.to_owned(),
             alias: alias.to_owned(),
             columns,
@@ -94,12 +96,17 @@ impl Binder<'_> {
 
     /// A table or view by its own name.
     pub fn bind_table(&mut self, name: &ast::Name) -> Result<(Plan, Vec<Visible>), SqlError> {
-        self.bind_factor(&ast::TableFactor::Table { name: name.clone(), alias: None, index_hints: Vec::new() })
+        self.bind_factor(&ast::TableFactor::Table {
+            name: name.clone(),
+            partitions: Vec::new(),
+            alias: None,
+            index_hints: Vec::new(),
+        })
     }
 
     fn bind_factor(&mut self, factor: &ast::TableFactor) -> Result<(Plan, Vec<Visible>), SqlError> {
         match factor {
-            ast::TableFactor::Table { name, alias, index_hints } => {
+            ast::TableFactor::Table { name, partitions, alias, index_hints } => {
                 let single = name.single().map(|single| single.value.as_str());
                 if let Some(single) = single
                     && let Some(cte) = self.find_cte(single)
@@ -117,13 +124,20 @@ impl Binder<'_> {
                 self.record_database(name, &db);
                 let alias_name = alias.as_ref().map_or(&table.name.original, |a| &a.value).clone();
                 if let Some(view) = &table.view {
+                    if !partitions.is_empty() {
+                        return Err(PartitionError::ClauseOnNonPartitioned.into());
+                    }
                     if let Some(key) = index_hints.iter().find_map(|hint| hint.indexes.first()) {
                         return Err(SqlError::NoSuchKey { key: key.value.clone(), table: table.name.original.clone() });
                     }
                     return self.bind_view(&db, &table, view, &alias_name);
                 }
                 let (mut plan, visible, _) = self.scan(&db, &table, &alias_name, false);
+                let named = partitions::named(&table, partitions)?;
                 if let Plan::Scan(scan) = &mut plan {
+                    if let Some(partitions) = &mut scan.partitions {
+                        partitions.named = named;
+                    }
                     for hint in index_hints {
                         let kind = match hint.kind {
                             ast::IndexHintKind::Ignore => IndexHint::Ignore,

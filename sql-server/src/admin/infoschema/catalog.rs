@@ -53,6 +53,8 @@ fn pk_type(table: &TableInfo) -> &'static str {
 /// Columns of information_schema.tables, and the one that is asked of the counters of each table.
 const TABLES_WIDTH: usize = 25;
 const TABLES_AUTO_INCREMENT: usize = 13;
+/// Columns of information_schema.partitions.
+const PARTITIONS_WIDTH: usize = 27;
 
 /// How large a table is thought to be.
 struct Size {
@@ -140,7 +142,7 @@ pub(crate) async fn tables(server: &Server, listed: &[Found], columns: &[usize])
             Datum::Null,
             s(table.collate.as_str()),
             Datum::Null,
-            s(""),
+            s(if table.partition.is_some() { "partitioned" } else { "" }),
             s(table.comment.as_str()),
             Datum::Int(table.id),
             if base { s("NOT_SHARDED") } else { Datum::Null },
@@ -149,6 +151,44 @@ pub(crate) async fn tables(server: &Server, listed: &[Found], columns: &[usize])
         ]);
     }
     Ok(rows)
+}
+
+/// Every partition; a table without any has one row.
+pub(crate) fn partitions(schema: &Schema, statistics: &Statistics) -> Rows {
+    let mut rows = Vec::new();
+    for (database, table) in all_tables(schema).filter(|(_, table)| table.is_base()) {
+        let head = [s("def"), s(database), s(table.name.as_str())];
+        let known = statistics.table(table.id);
+        let size = size(known, table);
+        let Some(info) = &table.partition else {
+            let mut row = vec![Datum::Null; PARTITIONS_WIDTH];
+            row[..3].clone_from_slice(&head);
+            let sizes = [size.rows, size.row_bytes, size.rows * size.row_bytes, 0, size.index_bytes, 0];
+            row[12..18].clone_from_slice(&sizes.map(Datum::UInt));
+            row[18] = time_of(table.update_ts);
+            row[22] = s("");
+            row[26] = policy_name(&table.policy);
+            rows.push(row);
+            continue;
+        };
+        for (at, partition) in info.definitions.iter().enumerate() {
+            let mut row = vec![Datum::Null; PARTITIONS_WIDTH];
+            row[..3].clone_from_slice(&head);
+            row[3] = s(partition.name.as_str());
+            row[5] = Datum::Int(at as i64 + 1);
+            row[7] = s(info.method_name());
+            row[9] = s(info.expression_text(table));
+            row[11] = partition.description(info.columns.len()).map_or(Datum::Null, s);
+            // How its rows are spread is not counted; how large one is, is that of all.
+            row[13] = Datum::UInt(size.row_bytes);
+            row[18] = time_of(table.update_ts);
+            row[22] = s(partition.comment.as_str());
+            row[25] = Datum::Int(partition.id);
+            row[26] = policy_name(&partition.policy);
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 /// How a column is part of keys: PRI, UNI, MUL or nothing.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use codec::datum::Datum;
-use codec::table::{Handle, IndexId, TableKey};
+use codec::table::{Handle, IndexId, PhysicalTableId, TableKey};
 use codec::time::{Time, TimeKind};
 use codec::timestamp::Timestamp;
 use codec::types::TypeCode;
@@ -247,9 +247,12 @@ pub(super) async fn region_peers(server: &Server) -> Result<Rows, SqlError> {
 }
 
 pub(super) async fn region_status(server: &Server, schema: &Schema) -> Result<Rows, SqlError> {
-    let row = |region: &Region, owner: Option<(i64, Option<i64>)>| {
-        let table = owner.and_then(|(id, _)| schema.table_by_id(id));
-        let database = owner.and_then(|(id, _)| schema.database_of_table(id));
+    let row = |region: &Region, owner: Option<(PhysicalTableId, Option<i64>)>| {
+        let table = owner.and_then(|(id, _)| schema.table_by_physical(id));
+        let database = table.and_then(|table| schema.database_of_table(table.id));
+        let partitions = table.and_then(|table| table.partition.as_ref());
+        let partition =
+            partitions.and_then(|info| info.definitions.iter().find(|p| owner.is_some_and(|o| p.physical_id() == o.0)));
         let index = owner.and_then(|(_, index)| index);
         let index_name = table
             .zip(index)
@@ -259,15 +262,15 @@ pub(super) async fn region_status(server: &Server, schema: &Schema) -> Result<Ro
             int(region.id),
             s(region.start_key.as_str()),
             s(region.end_key.as_str()),
-            owner.map_or(Datum::Null, |(id, _)| Datum::Int(id)),
+            owner.map_or(Datum::Null, |(id, _)| Datum::Int(table.map_or(id.0, |table| table.id))),
             database.map_or(Datum::Null, |database| s(database.info.name.as_str())),
             table.map_or(Datum::Null, |table| s(table.name.as_str())),
             Datum::Int(index.is_some().into()),
             index.map_or(Datum::Null, Datum::Int),
             index_name.unwrap_or(Datum::Null),
-            Datum::Int(0),
-            Datum::Null,
-            Datum::Null,
+            Datum::Int(partition.is_some().into()),
+            partition.map_or(Datum::Null, |partition| Datum::Int(partition.id)),
+            partition.map_or(Datum::Null, |partition| s(partition.name.as_str())),
             int(region.epoch.conf_ver),
             int(region.epoch.version),
             int(region.written_bytes),
@@ -289,13 +292,16 @@ pub(super) async fn region_status(server: &Server, schema: &Schema) -> Result<Ro
             start < high && (end.is_empty() || low < end)
         };
         let before = rows.len();
-        for table in tables.iter().filter(|table| overlaps(codec::table::table_range(table.physical_id()))) {
-            if overlaps(codec::table::record_range(table.physical_id())) {
-                rows.push(row(region, Some((table.id, None))));
+        for (table, at) in tables.iter().flat_map(|table| table.physical_ids().into_iter().map(move |at| (table, at))) {
+            if !overlaps(codec::table::table_range(at)) {
+                continue;
+            }
+            if overlaps(codec::table::record_range(at)) {
+                rows.push(row(region, Some((at, None))));
             }
             for index in table.indexes_with_entries() {
-                if overlaps(codec::table::index_range(table.physical_id(), IndexId(index.id))) {
-                    rows.push(row(region, Some((table.id, Some(index.id)))));
+                if overlaps(codec::table::index_range(at, IndexId(index.id))) {
+                    rows.push(row(region, Some((at, Some(index.id)))));
                 }
             }
         }
@@ -599,7 +605,6 @@ pub(super) async fn cluster_variables(server: &Server) -> Result<Rows, SqlError>
 
 #[cfg(test)]
 mod tests {
-    use codec::table::PhysicalTableId;
 
     use super::*;
 

@@ -4,7 +4,7 @@
 //! fills in what the schema knows, [`cluster`] what PD and the other servers know, [`settings`] what the session and this
 //! server know. SHOW takes the same rows.
 //!
-//! Tables of things that do not exist here (routines, triggers, events, plugins, partitions, foreign keys) are there and
+//! Tables of things that do not exist here (routines, triggers, events, plugins, foreign keys) are there and
 //! empty, because tools ask for them.
 
 mod catalog;
@@ -51,6 +51,7 @@ async fn rows(server: &Server, table: &TableInfo, read: VirtualRead<'_>) -> Resu
         "columns" => catalog::all_columns(schema, &time_zone(read.session)),
         "views" => catalog::views(schema),
         "statistics" => catalog::statistics(schema, &server.domain()?.statistics().current()),
+        "partitions" => catalog::partitions(schema, &server.domain()?.statistics().current()),
         "key_column_usage" => catalog::key_column_usage(schema),
         "table_constraints" => catalog::table_constraints(schema),
         "check_constraints" => catalog::check_constraints(schema),

@@ -3,8 +3,10 @@
 use codec::types::{Collation, TypeCode, flags};
 use query::context::TimeZone;
 use sql_base::SqlError;
+use sql_catalog::partition::Method;
 use sql_catalog::{
-    ColumnDefault, ColumnInfo, DatabaseInfo, PolicyInfo, PolicyRef, TableInfo, TableKind, ViewInfo, row,
+    ColumnDefault, ColumnInfo, DatabaseInfo, Partition, PartitionInfo, PolicyInfo, PolicyRef, TableInfo, TableKind,
+    ViewInfo, row,
 };
 use sql_ddl::placement::settings;
 use sql_parser::canonical::{AsWritten, query_text, quoted};
@@ -128,7 +130,36 @@ pub(crate) fn create_table(table: &TableInfo, next: Option<i64>, zone: &TimeZone
         text.push_str(&format!(" COMMENT={}", literal(&table.comment)));
     }
     text.push_str(&placement(&table.policy));
+    if let Some(info) = &table.partition {
+        text.push_str(&partitions(table, info));
+    }
     text
+}
+
+/// `PARTITION BY …` as TiDB writes it.
+fn partitions(table: &TableInfo, info: &PartitionInfo) -> String {
+    // A list of columns follows its word.
+    let blank = if info.method_name().ends_with("COLUMNS") { "" } else { " " };
+    let mut text = format!("\nPARTITION BY {}{blank}({})", info.method_name(), info.expression_text(table));
+    let hashed = matches!(info.method, Method::Hash | Method::Key);
+    let plain = |(at, p): (usize, &Partition)| {
+        p.name.as_str() == format!("p{at}") && p.comment.is_empty() && p.policy.is_none()
+    };
+    if hashed && info.definitions.iter().enumerate().all(plain) {
+        text.push_str(&format!(" PARTITIONS {}", info.definitions.len()));
+        return text;
+    }
+    let width = info.columns.len();
+    let line = |p: &Partition| {
+        let values = p.values_text(width).map_or(String::new(), |values| format!(" VALUES {values}"));
+        let comment = match p.comment.is_empty() {
+            true => String::new(),
+            false => format!(" COMMENT {}", literal(&p.comment)),
+        };
+        format!("PARTITION {}{values}{comment}{}", quoted(p.name.as_str()), placement(&p.policy))
+    };
+    let lines: Vec<String> = info.definitions.iter().map(line).collect();
+    format!("{text}\n({})", lines.join(",\n "))
 }
 
 fn column_line(table: &TableInfo, column: &ColumnInfo, zone: &TimeZone) -> String {

@@ -1,11 +1,11 @@
 //! `SHOW PLACEMENT`: what is attached where, and how far PD is with it.
 //!
-//! The state of a range is PD's answer for it; of a database the worst of its tables'.
+//! The state of a range is PD's answer for it; of a table the worst of its partitions', of a database of its tables'.
 
 use codec::datum::Datum;
 use codec::table::PhysicalTableId;
 use sql_base::SqlError;
-use sql_catalog::{Database, PolicyRef, Schema, transact};
+use sql_catalog::{Database, Partition, PolicyRef, Schema, TableInfo, transact};
 use sql_ddl::placement::pd::{PdHttp, SchedulingState};
 use sql_ddl::placement::{rules, settings};
 
@@ -21,18 +21,53 @@ fn settings_of(schema: &Schema, policy: &PolicyRef) -> String {
     schema.policy_by_id(policy.id).map_or(String::new(), |policy| settings::render(&policy.settings))
 }
 
-async fn state_of_table(pd: &PdHttp, id: i64) -> Result<SchedulingState, SqlError> {
-    let (start, end) = codec::table::table_range(PhysicalTableId(id));
+async fn state_of(pd: &PdHttp, at: PhysicalTableId) -> Result<SchedulingState, SqlError> {
+    let (start, end) = codec::table::table_range(at);
     pd.replicated(&rules::hex_key(&start), &rules::hex_key(&end)).await
 }
 
-/// The states of tables, in their order.
-async fn states_of_tables(pd: &PdHttp, ids: &[i64]) -> Result<Vec<SchedulingState>, SqlError> {
+/// The states of tables and partitions, in their order.
+async fn states_of(pd: &PdHttp, ids: &[PhysicalTableId]) -> Result<Vec<SchedulingState>, SqlError> {
     let mut states = Vec::with_capacity(ids.len());
     for some in ids.chunks(ASKED_AT_A_TIME) {
-        states.extend(futures::future::try_join_all(some.iter().map(|id| state_of_table(pd, *id))).await?);
+        states.extend(futures::future::try_join_all(some.iter().map(|id| state_of(pd, *id))).await?);
     }
     Ok(states)
+}
+
+/// The state of a table: the worst of its partitions'.
+async fn state_of_table(pd: &PdHttp, table: &TableInfo) -> Result<SchedulingState, SqlError> {
+    Ok(worst(&states_of(pd, &table.physical_ids()).await?))
+}
+
+/// A partition by its name.
+fn partition_of<'t>(table: &'t TableInfo, name: &str) -> Result<&'t Partition, SqlError> {
+    let missing = || SqlError::UnknownPartition { partition: name.to_owned(), table: table.name.original.clone() };
+    let info = table.partition.as_ref().ok_or_else(missing)?;
+    info.position(name).map(|at| &info.definitions[at]).ok_or_else(missing)
+}
+
+/// The row of a partition, which may follow its table's policy; none without a policy.
+async fn partition_row(
+    server: &Server,
+    schema: &Schema,
+    (database, table): &Found,
+    partition: &Partition,
+) -> Result<Option<Vec<Datum>>, SqlError> {
+    let Some(policy) = table.policy_of(partition.physical_id()) else { return Ok(None) };
+    let state = state_of(server.domain()?.pd(), partition.physical_id()).await?;
+    let target = format!("TABLE {}.{} PARTITION {}", database.info.name, table.name, partition.name);
+    Ok(Some(row(target, settings_of(schema, policy), state.as_str())))
+}
+
+pub(super) async fn for_partition(
+    server: &Server,
+    schema: &Schema,
+    found: &Found,
+    name: &str,
+) -> Result<Rows, SqlError> {
+    let partition = partition_of(&found.1, name)?;
+    Ok(partition_row(server, schema, found, partition).await?.into_iter().collect())
 }
 
 fn worst(states: &[SchedulingState]) -> SchedulingState {
@@ -51,18 +86,22 @@ pub(super) async fn all(server: &Server, schema: &Schema) -> Result<Rows, SqlErr
     }
     for database in schema.databases() {
         let Some(policy) = &database.info.policy else { continue };
-        let ids: Vec<_> = database.tables().map(|table| table.id).collect();
-        let state = worst(&states_of_tables(domain.pd(), &ids).await?);
+        let ids: Vec<_> = database.tables().flat_map(|table| table.physical_ids()).collect();
+        let state = worst(&states_of(domain.pd(), &ids).await?);
         rows.push(row(format!("DATABASE {}", database.info.name), settings_of(schema, policy), state.as_str()));
     }
     for database in schema.databases() {
-        let placed: Vec<_> =
-            database.tables().filter_map(|table| table.policy.as_ref().map(|policy| (table, policy))).collect();
-        let ids: Vec<_> = placed.iter().map(|(table, _)| table.id).collect();
-        let states = states_of_tables(domain.pd(), &ids).await?;
-        for ((table, policy), state) in placed.into_iter().zip(states) {
-            let target = format!("TABLE {}.{}", database.info.name, table.name);
-            rows.push(row(target, settings_of(schema, policy), state.as_str()));
+        for table in database.tables() {
+            if let Some(policy) = &table.policy {
+                let state = state_of_table(domain.pd(), table).await?;
+                let target = format!("TABLE {}.{}", database.info.name, table.name);
+                rows.push(row(target, settings_of(schema, policy), state.as_str()));
+            }
+            let Some(info) = &table.partition else { continue };
+            let found = (database.clone(), table.clone());
+            for partition in &info.definitions {
+                rows.extend(partition_row(server, schema, &found, partition).await?);
+            }
         }
     }
     let ranges = transact!(domain.kv(), |meta| meta.range_policies().await)?;
@@ -80,14 +119,14 @@ pub(super) async fn all(server: &Server, schema: &Schema) -> Result<Rows, SqlErr
 
 pub(super) async fn for_database(server: &Server, schema: &Schema, database: &Database) -> Result<Rows, SqlError> {
     let Some(policy) = &database.info.policy else { return Ok(Vec::new()) };
-    let ids: Vec<_> = database.tables().map(|table| table.id).collect();
-    let state = worst(&states_of_tables(server.domain()?.pd(), &ids).await?);
+    let ids: Vec<_> = database.tables().flat_map(|table| table.physical_ids()).collect();
+    let state = worst(&states_of(server.domain()?.pd(), &ids).await?);
     Ok(vec![row(format!("DATABASE {}", database.info.name), settings_of(schema, policy), state.as_str())])
 }
 
 pub(super) async fn for_table(server: &Server, schema: &Schema, (database, table): &Found) -> Result<Rows, SqlError> {
     let Some(policy) = &table.policy else { return Ok(Vec::new()) };
-    let state = state_of_table(server.domain()?.pd(), table.id).await?;
+    let state = state_of_table(server.domain()?.pd(), table).await?;
     let target = format!("TABLE {}.{}", database.info.name, table.name);
     Ok(vec![row(target, settings_of(schema, policy), state.as_str())])
 }

@@ -155,11 +155,10 @@ impl Source<'_> {
             }
             ShowKind::PlacementForTable { table, partition } => {
                 let found = names.base_table(table)?;
-                if let Some(partition) = partition {
-                    let table = found.1.name.original.clone();
-                    return Err(SqlError::UnknownPartition { partition: partition.clone(), table });
+                match partition {
+                    Some(partition) => placement::for_partition(server, &schema, &found, partition).await?,
+                    None => placement::for_table(server, &schema, &found).await?,
                 }
-                placement::for_table(server, &schema, &found).await?
             }
             ShowKind::TableRegions { table, index } => {
                 regions::table_regions(server, &schema, &names.base_table(table)?.1, index.as_deref()).await?

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use query::expr::Expr;
 use query::infer;
-use sql_base::SqlError;
+use sql_base::{PartitionError, SqlError};
 use sql_catalog::ColumnInfo;
 use sql_parser::ast;
 
 use super::super::{Binder, BoundView, Visible, has_aggregate, table_name, unsupported};
 use super::{column_of, find_column, generated_value, widen, writable};
 use crate::change::{Action, Bound, Check, Conflict, Insert, Target, Value, no_rows, steps_of_change};
+use crate::partitions;
 use crate::plan::{ColId, Logical, Plan};
 
 /// A view that rows are inserted through, into one of its tables.
@@ -105,6 +106,12 @@ impl Binder<'_> {
         let (database, table) = match &through {
             Some(through) => (through.target.database.clone(), through.target.table.clone()),
             None => (database, table),
+        };
+        let named = match table.view.is_some() || through.is_some() {
+            // A view has no partitions, whatever its tables have.
+            true if !insert.partitions.is_empty() => return Err(PartitionError::ClauseOnNonPartitioned.into()),
+            true => None,
+            false => partitions::named(&table, &insert.partitions)?,
         };
         let alias = table.name.original.clone();
         let find = |name: &str| match &through {
@@ -293,6 +300,7 @@ impl Binder<'_> {
             steps: steps.clone(),
             at,
             ignore: insert.ignore,
+            named,
             conflict: match (&insert.on_duplicate, insert.replace, insert.ignore) {
                 (Some(_), ..) => Conflict::Update { steps: steps_of_change(&table, on_duplicate, steps), at: old_ids },
                 (None, true, _) => Conflict::Replace,

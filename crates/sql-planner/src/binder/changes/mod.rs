@@ -83,6 +83,7 @@ fn widen(plan: &mut Plan, binder: &mut Binder<'_>, targets: &mut Vec<Target>) {
                 ids,
                 handle,
                 steps: Vec::new(),
+                named: scan.partitions.as_ref().and_then(|partitions| partitions.named.clone()),
             });
         }
         Plan::Join { left, right, .. } => {
