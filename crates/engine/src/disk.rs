@@ -20,8 +20,8 @@ mod live;
 use std::collections::HashSet;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
@@ -85,8 +85,26 @@ struct Inner {
     locks: RwLock<LiveKeys>,
 }
 
-/// In the order of [`Cf::ALL`].
-type Keyspaces = Arc<[Keyspace; 4]>;
+/// The trees, and what is known against them.
+struct Trees {
+    /// In the order of [`Cf::ALL`].
+    of: [Keyspace; 4],
+    /// The first bytes that were not what was written, whoever read them.
+    damage: OnceLock<EngineError>,
+}
+
+type Keyspaces = Arc<Trees>;
+
+impl Trees {
+    /// The error of reading or writing, which is kept if it tells of damage.
+    fn noted(&self, error: fjall::Error) -> EngineError {
+        let error = from_fjall(error);
+        if matches!(error, EngineError::Corrupted(_)) {
+            let _ = self.damage.set(error.clone());
+        }
+        error
+    }
+}
 
 impl FjallEngine {
     /// Opens the engine in `dir`, which is created when missing. One process at a time may have it open.
@@ -101,9 +119,10 @@ impl FjallEngine {
             let create = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
             db.keyspace(cf.name(), create).map_err(from_fjall)
         };
-        let keyspaces = Arc::new([open(Cf::ALL[0])?, open(Cf::ALL[1])?, open(Cf::ALL[2])?, open(Cf::ALL[3])?]);
+        let of = [open(Cf::ALL[0])?, open(Cf::ALL[1])?, open(Cf::ALL[2])?, open(Cf::ALL[3])?];
+        let keyspaces = Arc::new(Trees { of, damage: OnceLock::new() });
         let mut locks = LiveKeys::default();
-        for entry in db.snapshot().iter(&keyspaces[Cf::Lock as usize]) {
+        for entry in db.snapshot().iter(&keyspaces.of[Cf::Lock as usize]) {
             locks.add(&entry.key().map_err(from_fjall)?);
         }
         let removed = Default::default();
@@ -113,7 +132,7 @@ impl FjallEngine {
 
 impl Inner {
     fn keyspace(&self, cf: Cf) -> &Keyspace {
-        &self.keyspaces[cf as usize]
+        &self.keyspaces.of[cf as usize]
     }
 
     fn snapshot(&self, locks: &LiveKeys) -> FjallSnapshot {
@@ -205,10 +224,14 @@ impl Engine for FjallEngine {
     fn approximate_size(&self, cf: Cf, range: &KeyRange) -> Result<u64> {
         let mut bytes = 0;
         for entry in self.snapshot().0.iter(cf, range) {
-            let (key, value) = entry.into_inner().map_err(from_fjall)?;
+            let (key, value) = entry.into_inner().map_err(|e| self.0.keyspaces.noted(e))?;
             bytes += (key.len() + value.len()) as u64;
         }
         Ok(bytes)
+    }
+
+    fn damage(&self) -> Option<EngineError> {
+        self.0.keyspaces.damage.get().cloned()
     }
 
     fn reclaim(&self, cf: Cf, removed_bytes: u64) -> Result<()> {
@@ -220,8 +243,9 @@ impl Engine for FjallEngine {
         }
         removed.fetch_sub(total, Ordering::Relaxed);
         // What is in the memtable would not be merged.
-        keyspace.rotate_memtable_and_wait().map_err(from_fjall)?;
-        keyspace.major_compact().map_err(from_fjall)
+        let noted = |e| self.0.keyspaces.noted(e);
+        keyspace.rotate_memtable_and_wait().map_err(noted)?;
+        keyspace.major_compact().map_err(noted)
     }
 }
 
@@ -237,7 +261,7 @@ struct View {
 
 impl View {
     fn iter(&self, cf: Cf, range: &KeyRange) -> fjall::Iter {
-        let keyspace = &self.keyspaces[cf as usize];
+        let keyspace = &self.keyspaces.of[cf as usize];
         // The tree panics on an inverted range and on bounds longer than a key may be. No key lies between such a
         // bound and its longest permitted prefix, so that the prefix does instead.
         if range.is_empty() {
@@ -273,7 +297,7 @@ impl Snapshot for FjallSnapshot {
         if cf == Cf::Lock && !locks.contains(key) {
             return Ok(None);
         }
-        let value = tree.get(&keyspaces[cf as usize], key).map_err(from_fjall)?;
+        let value = tree.get(&keyspaces.of[cf as usize], key).map_err(|e| keyspaces.noted(e))?;
         Ok(value.map(Bytes::from))
     }
 
@@ -289,8 +313,9 @@ impl Snapshot for FjallSnapshot {
                 Direction::Backward => Box::new(keys.into_iter().rev().filter_map(lock)),
             };
         }
-        let decode = |guard: fjall::Guard| {
-            let (key, value) = guard.into_inner().map_err(from_fjall)?;
+        let keyspaces = self.0.keyspaces.clone();
+        let decode = move |guard: fjall::Guard| {
+            let (key, value) = guard.into_inner().map_err(|e| keyspaces.noted(e))?;
             Ok((key.into(), value.into()))
         };
         let iter = self.0.iter(cf, range);

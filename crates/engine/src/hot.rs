@@ -54,7 +54,7 @@ use self::loader::{Loading, Requests, Wish};
 use self::map::{Effect, SegmentMap};
 use self::scan::HotScan;
 use self::segment::Segment;
-use crate::{Cf, Direction, Engine, KeyRange, Modify, Result, ScanIter, Snapshot, WriteBatch};
+use crate::{Cf, Direction, Engine, EngineError, KeyRange, Modify, Result, ScanIter, Snapshot, WriteBatch};
 
 /// How much memory hot ranges may take.
 #[derive(Clone, Debug)]
@@ -349,6 +349,10 @@ impl<E: Engine> Engine for HotEngine<E> {
 
     fn reclaim(&self, cf: Cf, removed_bytes: u64) -> Result<()> {
         self.0.inner.disk.reclaim(cf, removed_bytes)
+    }
+
+    fn damage(&self) -> Option<EngineError> {
+        self.0.inner.disk.damage()
     }
 }
 

@@ -247,6 +247,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// to take space, and readers' time, until it is merged with what it removes: the engine may do that now, before it
     /// returns, which takes seconds, or find that it is not worth it yet.
     fn reclaim(&self, cf: Cf, removed_bytes: u64) -> Result<()>;
+
+    /// The damage that any reader has met: bytes that are not what was written. Who runs the engine asks now and then, and
+    /// stops with it: the other replicas are whole, and whoever reads here goes on meeting it.
+    fn damage(&self) -> Option<EngineError>;
 }
 
 /// A consistent view of the engine at one moment. Cheap to clone.

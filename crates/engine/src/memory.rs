@@ -44,6 +44,8 @@ struct State {
     /// Whether the next sync is to fail.
     fail_sync: bool,
     poisoned: bool,
+    /// What a reader is said to have met.
+    damage: Option<EngineError>,
 }
 
 struct Version {
@@ -91,6 +93,11 @@ impl MemoryEngine {
     /// Makes the next sync fail, as a broken disk does.
     pub fn fail_next_sync(&self) {
         self.0.write().fail_sync = true;
+    }
+
+    /// Has a reader met bytes that are not what was written.
+    pub fn damage_now(&self) {
+        self.0.write().damage = Some(EngineError::Corrupted("a block, as the test asked".into()));
     }
 }
 
@@ -198,6 +205,10 @@ impl Engine for MemoryEngine {
     fn reclaim(&self, _: Cf, _: u64) -> Result<()> {
         // What nobody sees any more goes with each write.
         Ok(())
+    }
+
+    fn damage(&self) -> Option<EngineError> {
+        self.0.read().damage.clone()
     }
 }
 

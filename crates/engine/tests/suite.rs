@@ -639,6 +639,45 @@ fn directory_bytes(dir: &Path) -> u64 {
 }
 
 #[test]
+fn disk_remembers_that_a_reader_met_flipped_bits() {
+    let mut subject = Disk::new();
+    let engine = subject.engine();
+    (0..20_000u32).for_each(|i| put(&engine, Cf::Write, format!("k{i:06}").as_bytes(), &[i as u8; 100]));
+    // Into tables on disk.
+    engine.reclaim(Cf::Write, 64 << 20).unwrap();
+    engine.sync().unwrap();
+    drop(engine);
+    drop(subject.engine.take());
+    let flipped = flip_bits(&subject.dir.path().join("keyspaces"));
+    assert!(flipped > 0, "no table was large enough");
+    let engine = Disk::open(subject.dir.path());
+    assert!(engine.damage().is_none(), "nobody read it yet");
+    let met = engine.snapshot().scan(Cf::Write, &KeyRange::default(), Direction::Forward).find_map(Result::err);
+    assert!(matches!(met, Some(EngineError::Corrupted(_))), "{met:?}");
+    assert!(matches!(engine.damage(), Some(EngineError::Corrupted(_))));
+}
+
+/// Flips a bit in the middle of each large file under a directory; returns how many.
+fn flip_bits(dir: &Path) -> usize {
+    let mut flipped = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            flipped += flip_bits(&path);
+            continue;
+        }
+        let mut content = std::fs::read(&path).unwrap();
+        if content.len() > 50_000 {
+            let middle = content.len() / 2;
+            content[middle] ^= 0x10;
+            std::fs::write(&path, content).unwrap();
+            flipped += 1;
+        }
+    }
+    flipped
+}
+
+#[test]
 fn disk_refuses_a_directory_in_use() {
     let subject = Disk::new();
     assert!(FjallEngine::open(subject.dir.path(), FjallOptions::default()).is_err());

@@ -45,11 +45,11 @@ pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 window of a connection, shared by its streams.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// How often a connection is probed on which nothing comes, so that a dead peer or link is noticed: with the time below,
-/// well within the 15 s in which the rest of a cluster takes over.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a connection is probed on which nothing comes, so that a dead or paused peer is noticed: with the time below,
+/// before the 5 s are over after which a cluster is to serve again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a probe may stay unanswered before the connection counts as dead.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Files for TLS on a port or towards peers (PEM). All three together mean mutual authentication.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]

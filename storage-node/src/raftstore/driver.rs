@@ -2,7 +2,9 @@
 //!
 //! One thread drives all regions, so that one sync serves all that are ready; a second one does slow work in order.
 //! A thread that fails or panics ends the store: nothing is served any more, and whoever runs the store is told why, so
-//! that the process can end and its log ends with the reason. (Some calls of a failing disk panic in the libraries.) Half a store would keep its leaderships and answer nobody.
+//! that the process can end and its log ends with the reason. (Some calls of a failing disk panic in the libraries.) Half a
+//! store would keep its leaderships and answer nobody. The same goes for a store whose readers meet damaged data: it ends
+//! with the next tick, since what was damaged is whole on the other replicas.
 //!
 //! Sending and PD belong to the async runtime. The loop sleeps until a message arrives or a tick is due; ticks that were
 //! missed are not made up for, since a burst of them would shorten every timeout.
@@ -170,6 +172,10 @@ fn run<E: Engine, L: RaftLog>(
         if clock() >= next_tick {
             store.tick();
             next_tick = clock() + tick_nanos;
+            // A reader met it and could only say that it has no answer: as long as this store leads, nobody else has.
+            if let Some(damage) = shared.engine.damage() {
+                return Err(damage.into());
+            }
         }
         if store.collect()? {
             perform(&mut store);
@@ -189,6 +195,32 @@ fn run<E: Engine, L: RaftLog>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raftstore::StoreConfig;
+    use crate::raftstore::log::MemoryLog;
+    use engine::memory::MemoryEngine;
+    use std::time::Instant;
+
+    struct Nowhere;
+
+    impl Outside<MemoryEngine> for Nowhere {
+        fn perform(&self, _: Effects<MemoryEngine>) {}
+    }
+
+    #[test]
+    fn a_store_whose_readers_meet_damaged_data_ends_and_says_why() {
+        let (engine, begun) = (MemoryEngine::new(), Instant::now());
+        let clock = Arc::new(move || begun.elapsed().as_nanos() as u64);
+        let shared = Shared::new(1, engine.clone(), clock, 1 << 20);
+        let store = Store::open(StoreConfig::default(), shared.clone(), MemoryLog::new(), 1).unwrap();
+        let (told, reason) = mpsc::channel();
+        let failed = move |why: &str| drop(told.send(why.to_owned()));
+        let _driver = Driver::start(store, Duration::from_millis(10), Nowhere, failed).unwrap();
+        assert!(reason.recv_timeout(Duration::from_millis(200)).is_err(), "nothing is wrong yet");
+        engine.damage_now();
+        let reason = reason.recv_timeout(Duration::from_secs(5)).expect("the store ends");
+        assert!(reason.contains("corrupted data: a block"), "{reason}");
+        assert!(shared.inbox.is_closed());
+    }
 
     #[test]
     fn a_thread_that_panics_in_a_call_of_a_failing_disk_leaves_the_reason() {

@@ -370,6 +370,9 @@ impl Engine for Failing {
     fn reclaim(&self, cf: Cf, removed_bytes: u64) -> Result<()> {
         self.0.reclaim(cf, removed_bytes)
     }
+    fn damage(&self) -> Option<EngineError> {
+        self.0.damage()
+    }
 }
 
 #[test]
