@@ -266,12 +266,19 @@ impl<E: Engine> Node<E> {
         let locator = FirstRegionLeader { pd: pd.clone(), channels: channels.clone() };
         detector::start(storage.clone(), Arc::new(locator), stop.clone());
         let service = TikvService::new(storage, handle.clone(), Arc::new(DagCoprocessor));
+        let local = me.address == addr.to_string();
+        let tls = config.security.is_set().then(|| config.security.clone());
+        let mut tasks = Vec::new();
+        if local
+            && tls.is_none()
+            && let Some(listener) = net::frames::listen(addr)
+        {
+            tasks.push(tokio::spawn(service.clone().serve_local(listener, GRACE, stop.clone())));
+        }
         let routes =
             tonic::service::Routes::new(service.into_server()).add_service(DeadlockService::default().into_server());
-        let tls = config.security.is_set().then(|| config.security.clone());
-        let local = me.address == addr.to_string();
         let options = ServeOptions { tls, grace: GRACE, local };
-        let mut tasks = vec![serve(listener, net::grpc::router(routes), options, stop.clone())];
+        tasks.push(serve(listener, net::grpc::router(routes), options, stop.clone()));
         if let Some(listener) = status_listener {
             let options = ServeOptions { grace: GRACE, ..ServeOptions::default() };
             tasks.push(serve(

@@ -7,27 +7,36 @@
 //! ```
 //!
 //! The request stream *is* the batcher: the HTTP/2 connection polls it when it can send, so no task stands between
-//! the caller and the wire. When the stream breaks, everyone who waits is told at once (their commands may have been
+//! the caller and the wire. With a store on the same machine the same messages go over a unix socket ([`net::frames`]), and one
+//! task writes and reads them. When either breaks, everyone who waits is told at once (their commands may have been
 //! executed), and the next call opens a new stream.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
-use net::grpc::{Channels, MESSAGE_BYTES_MAX};
+use futures::{Stream, StreamExt};
+use net::frames::Frames;
+use net::grpc::{ChannelOptions, Channels, MESSAGE_BYTES_MAX};
 use parking_lot::Mutex;
 use proto::tikvpb::tikv_client::TikvClient;
-use proto::tikvpb::{BatchCommandsRequest, BatchCommandsResponse, batch_commands_request, batch_commands_response};
+use proto::tikvpb::{
+    BatchCommandsEmptyRequest, BatchCommandsRequest, BatchCommandsResponse, batch_commands_request,
+    batch_commands_response,
+};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 pub use batch_commands_request::request::Cmd as RequestCmd;
 pub use batch_commands_response::response::Cmd as ResponseCmd;
 
 /// The most commands in one message: keeps one message's encoding and decoding short.
 const BATCH_MAX: usize = 128;
+/// Bytes that wait for a store on this machine to take them, beyond which no more are added.
+const UNSENT_MAX: usize = 1 << 20;
 
 /// Why a store gave no answer. The command may have been executed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -57,7 +66,13 @@ pub trait Dial: Send + Sync + 'static {
 impl Dial for Channels {
     fn dial(&self, address: &str, calls: mpsc::UnboundedReceiver<Call>) -> Result<(), &'static str> {
         let channel = self.get(address).map_err(|_| "the address is invalid")?;
-        tokio::spawn(run(address.to_owned(), stub(channel), calls));
+        let (channels, address) = (self.clone(), address.to_owned());
+        tokio::spawn(async move {
+            match channels.frames(&address, MESSAGE_BYTES_MAX).await {
+                Some(frames) => run_local(&address, frames, calls, channels.options()).await,
+                None => run(&address, stub(channel), calls).await,
+            }
+        });
         Ok(())
     }
 }
@@ -72,6 +87,22 @@ struct Waiting {
 }
 
 type SharedWaiting = Arc<Mutex<Waiting>>;
+
+impl Waiting {
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// A message whose answer nobody waits for.
+    fn probe(&mut self) -> BatchCommandsRequest {
+        let cmd = RequestCmd::Empty(BatchCommandsEmptyRequest::default());
+        BatchCommandsRequest {
+            requests: vec![batch_commands_request::Request { cmd: Some(cmd) }],
+            request_ids: vec![self.id()],
+        }
+    }
+}
 
 /// The connection to one store.
 pub(crate) struct StoreConn {
@@ -131,11 +162,11 @@ pub(crate) fn stub(channel: tonic::transport::Channel) -> TikvClient<tonic::tran
 }
 
 /// Opens the stream and hands out answers until it breaks.
-async fn run(address: String, mut client: TikvClient<tonic::transport::Channel>, calls: mpsc::UnboundedReceiver<Call>) {
+async fn run(address: &str, mut client: TikvClient<tonic::transport::Channel>, calls: mpsc::UnboundedReceiver<Call>) {
     let waiting = SharedWaiting::default();
     // Whatever ends this task, those who wait are told.
     let _close = CloseOnDrop(waiting.clone());
-    let outgoing = Batcher { calls, buffer: Vec::with_capacity(BATCH_MAX), waiting: waiting.clone() };
+    let outgoing = Batcher::new(calls, waiting.clone());
     let mut responses = match client.batch_commands(outgoing).await {
         Ok(response) => response.into_inner(),
         Err(status) => {
@@ -151,6 +182,85 @@ async fn run(address: String, mut client: TikvClient<tonic::transport::Channel>,
                 tracing::debug!("store at {address}: {}", status.message());
                 return;
             }
+        }
+    }
+}
+
+/// The same with a store on this machine. The system tells when it dies; if it only stands still, it gives no sign of life
+/// when asked for one.
+async fn run_local(address: &str, mut frames: Frames, calls: mpsc::UnboundedReceiver<Call>, options: &ChannelOptions) {
+    let waiting = SharedWaiting::default();
+    let _close = CloseOnDrop(waiting.clone());
+    let mut outgoing = Batcher::new(calls, waiting.clone());
+    let mut silence = Silence::since(Instant::now());
+    let mut look = tokio::time::interval(options.keepalive_interval / 5);
+    let result: io::Result<()> = async {
+        loop {
+            tokio::select! {
+                answers = frames.next() => match answers? {
+                    Some(batch) => {
+                        silence = Silence::since(Instant::now());
+                        deliver(&waiting, batch);
+                    }
+                    None => return Ok(()),
+                },
+                // While the store does not take what was sent, callers wait in the queue.
+                calls = outgoing.next(), if frames.unsent() < UNSENT_MAX => match calls {
+                    Some(message) => {
+                        frames.push(&message)?;
+                        frames.flush()?;
+                    }
+                    None => return Ok(()),
+                },
+                now = look.tick() => {
+                    let waiting = &mut *waiting.lock();
+                    match silence.at(now, !waiting.by_id.is_empty(), options) {
+                        Sign::None => {}
+                        Sign::Ask => frames.push(&waiting.probe())?,
+                        Sign::GiveUp => return Err(io::ErrorKind::TimedOut.into()),
+                    }
+                    frames.flush()?;
+                },
+            }
+        }
+    }
+    .await;
+    if let Err(e) = result {
+        tracing::debug!("store at {address}: {e}");
+    }
+}
+
+/// Since when nothing has come from a store, and whether it was asked for a sign of life.
+struct Silence {
+    since: Instant,
+    asked: bool,
+}
+
+/// What to do about it.
+#[derive(Debug, PartialEq)]
+enum Sign {
+    None,
+    Ask,
+    GiveUp,
+}
+
+impl Silence {
+    fn since(since: Instant) -> Silence {
+        Silence { since, asked: false }
+    }
+
+    /// Nobody minds the silence of a store that owes nobody an answer.
+    fn at(&mut self, now: Instant, owes: bool, options: &ChannelOptions) -> Sign {
+        if !owes {
+            *self = Silence::since(now);
+        }
+        let silent = now.saturating_duration_since(self.since);
+        if silent >= options.keepalive_interval + options.keepalive_timeout && self.asked {
+            Sign::GiveUp
+        } else if silent >= options.keepalive_interval && !std::mem::replace(&mut self.asked, true) {
+            Sign::Ask
+        } else {
+            Sign::None
         }
     }
 }
@@ -182,6 +292,12 @@ struct Batcher {
     waiting: SharedWaiting,
 }
 
+impl Batcher {
+    fn new(calls: mpsc::UnboundedReceiver<Call>, waiting: SharedWaiting) -> Batcher {
+        Batcher { calls, buffer: Vec::with_capacity(BATCH_MAX), waiting }
+    }
+}
+
 impl Stream for Batcher {
     type Item = BatchCommandsRequest;
 
@@ -203,8 +319,7 @@ impl Stream for Batcher {
                     if call.reply.is_closed() {
                         continue; // the caller gave up while queued
                     }
-                    let id = waiting.next_id;
-                    waiting.next_id += 1;
+                    let id = waiting.id();
                     waiting.by_id.insert(id, call.reply);
                     message.requests.push(batch_commands_request::Request { cmd: Some(call.cmd) });
                     message.request_ids.push(id);
@@ -218,8 +333,7 @@ impl Stream for Batcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::StreamExt;
-    use proto::tikvpb::{BatchCommandsEmptyRequest, BatchCommandsEmptyResponse};
+    use proto::tikvpb::BatchCommandsEmptyResponse;
 
     fn empty(test_id: u64) -> RequestCmd {
         RequestCmd::Empty(BatchCommandsEmptyRequest { test_id, delay_time: 0 })
@@ -229,7 +343,7 @@ mod tests {
     async fn what_is_queued_goes_out_as_one_message_and_answers_find_their_callers() {
         let (sender, calls) = mpsc::unbounded_channel();
         let waiting = SharedWaiting::default();
-        let mut batcher = Batcher { calls, buffer: Vec::new(), waiting: waiting.clone() };
+        let mut batcher = Batcher::new(calls, waiting.clone());
         let mut answers = Vec::new();
         for id in 0..3 {
             let (reply, answer) = oneshot::channel();
@@ -263,6 +377,23 @@ mod tests {
         assert!(batcher.next().await.is_none());
         assert!(answer.await.is_err());
         assert!(sender.is_closed());
+    }
+
+    #[test]
+    fn a_store_that_stands_still_is_asked_and_then_given_up() {
+        let options = ChannelOptions::default();
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let mut silence = Silence::since(began);
+        let mut signs = |owes: bool, from: u32, to: u32| -> Vec<Sign> {
+            (from..=to).map(|n| silence.at(began + n * second, owes, &options)).filter(|s| *s != Sign::None).collect()
+        };
+        assert!(signs(false, 0, 100).is_empty());
+        assert!(signs(true, 101, 104).is_empty());
+        assert_eq!(signs(true, 105, 109), [Sign::Ask]);
+        assert_eq!(signs(true, 110, 110), [Sign::GiveUp]);
+        silence = Silence::since(began + 110 * second);
+        assert_eq!(silence.at(began + 115 * second, true, &options), Sign::Ask);
+        assert_eq!(silence.at(began + 119 * second, true, &options), Sign::None, "an answer counts");
     }
 
     #[tokio::test]

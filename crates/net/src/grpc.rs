@@ -36,6 +36,7 @@ use tower::util::BoxCloneSyncService;
 use crate::dial::Dialer;
 pub use crate::failover::AnyChannel;
 use crate::failover::Failover;
+use crate::frames::Frames;
 use crate::local::{Stream, either};
 
 /// The largest message we send or take: a Raft snapshot chunk or a 100 MiB transaction's batch is far below.
@@ -199,6 +200,13 @@ impl Channels {
             return Err(GrpcError::NoAddress);
         }
         Ok(BoxCloneSyncService::new(Failover::new(channels)))
+    }
+
+    /// A connection for [`frames`](crate::frames) of at most so many bytes to the server of an address, if that is on this
+    /// machine and offers it, and nothing else is asked of connections.
+    pub async fn frames(&self, address: &str, message_max: usize) -> Option<Frames> {
+        let ChannelOptions { source: None, tls: None, .. } = self.inner.options else { return None };
+        crate::frames::connect(address, message_max).await
     }
 
     /// A client for plain HTTP that connects from the same address.

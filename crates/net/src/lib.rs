@@ -16,6 +16,7 @@ pub mod config;
 mod dial;
 mod failover;
 pub mod format;
+pub mod frames;
 pub mod grpc;
 pub mod http;
 pub mod local;

@@ -25,28 +25,50 @@ pub fn name(address: SocketAddr) -> String {
     format!("meridian/{address}")
 }
 
-/// A name in the abstract name space, as `tokio` takes it: behind a zero byte.
-fn path(address: SocketAddr) -> PathBuf {
-    OsString::from(format!("\0{}", name(address))).into()
-}
-
 /// Listens beside a TCP port. `None` where that is not possible: TCP serves everybody.
 pub(crate) fn listen(address: SocketAddr) -> Option<UnixListener> {
-    if !cfg!(target_os = "linux") || address.ip().is_unspecified() {
-        return None;
-    }
-    UnixListener::bind(path(address))
-        .inspect_err(|error| tracing::info!(%address, %error, "no unix socket beside the port"))
-        .ok()
+    bind(address, name(address))
+}
+
+/// Listens beside a TCP port for something else than what is spoken on the port.
+pub(crate) fn listen_as(address: SocketAddr, kind: &str) -> Option<UnixListener> {
+    bind(address, name_as(address, kind))
 }
 
 /// Connects to the server of that address if it is on this machine and offers it.
 pub(crate) async fn connect(uri: &Uri) -> Option<UnixStream> {
+    let address: SocketAddr = uri.authority()?.as_str().parse().ok()?;
+    open(name(address)).await
+}
+
+/// The same for something else than what is spoken on the port.
+pub(crate) async fn connect_as(address: SocketAddr, kind: &str) -> Option<UnixStream> {
+    open(name_as(address, kind)).await
+}
+
+fn name_as(address: SocketAddr, kind: &str) -> String {
+    format!("{}/{kind}", name(address))
+}
+
+fn bind(address: SocketAddr, name: String) -> Option<UnixListener> {
+    if !cfg!(target_os = "linux") || address.ip().is_unspecified() {
+        return None;
+    }
+    UnixListener::bind(path(&name))
+        .inspect_err(|error| tracing::info!(name, %error, "no unix socket beside the port"))
+        .ok()
+}
+
+async fn open(name: String) -> Option<UnixStream> {
     if !cfg!(target_os = "linux") {
         return None;
     }
-    let address: SocketAddr = uri.authority()?.as_str().parse().ok()?;
-    UnixStream::connect(path(address)).await.ok()
+    UnixStream::connect(path(&name)).await.ok()
+}
+
+/// A name in the abstract name space, as `tokio` takes it: behind a zero byte.
+fn path(name: &str) -> PathBuf {
+    OsString::from(format!("\0{name}")).into()
 }
 
 /// A connection of either kind.

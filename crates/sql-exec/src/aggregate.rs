@@ -8,7 +8,7 @@
 //! has two, count and sum), then the group's keys.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use codec::datum::Datum;
 use codec::decimal::Decimal;
 use codec::json::Json;
 use codec::types::FieldType;
+use hashbrown::HashSet;
 use query::batch::{BATCH_ROWS_MAX, Batch, BatchBuilder};
 use query::expr::Expr;
 use sql_base::SqlError;
@@ -336,7 +337,7 @@ struct Aggregate {
 /// Groups while they are made.
 #[derive(Default)]
 struct Groups {
-    index: HashMap<Vec<u8>, usize>,
+    index: hashbrown::HashMap<Vec<u8>, usize>,
     groups: Vec<Group>,
     /// Where rows of other groups go, once there is no memory for those.
     others: Option<Parts>,

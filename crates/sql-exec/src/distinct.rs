@@ -1,12 +1,12 @@
 //! Each row once: rows go on when they are first seen. Where there is no memory for more keys, rows with other keys go to
 //! disk, and are looked at when the input has ended and the keys are forgotten.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::UInt32Array;
 use async_trait::async_trait;
 use codec::types::FieldType;
+use hashbrown::HashSet;
 use query::batch::Batch;
 use sql_base::SqlError;
 use sql_base::memory::Held;

@@ -26,6 +26,7 @@ mod grammar;
 mod headers;
 mod into;
 mod lexer;
+mod lists;
 mod literals;
 mod load;
 mod set;
@@ -160,6 +161,7 @@ impl Piece {
         let into = into::take_variables(&mut self.tokens)?;
         shorthand::check_values(&self.tokens).map_err(|at| syntax_error(sql, at))?;
         shorthand::expand(&mut self.tokens, defines_view).map_err(|at| syntax_error(sql, at))?;
+        lists::expand(&mut self.tokens);
         let params = number_parameters(&mut self.tokens);
         windows::prepare(&mut self.tokens).map_err(|why| match why {
             Ok(e) => e,

@@ -5,27 +5,40 @@
 //! replies: whatever is there when the connection can send goes out as one message: [3, 5], later [4]
 //! ```
 //!
+//! A client on the same machine sends the same messages over a unix socket ([`serve_frames`]): then the task that reads them
+//! also writes what it has answered.
+//!
 //! Point reads and locks of a few keys cost less than a task switch, so that the reading task runs them itself as far as
 //! they go without waiting, and so a short scan, if no other request of the message waits behind it. The requests under
 //! way on a stream are bounded: past that, it is not read further, and the client's flow-control window fills.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
+use futures::future::BoxFuture;
+use net::frames::Frames;
 use proto::tikvpb::batch_commands_request::request::Cmd as Request;
 use proto::tikvpb::batch_commands_response::Response as Reply;
 use proto::tikvpb::batch_commands_response::response::Cmd as Answer;
 use proto::tikvpb::{BatchCommandsEmptyResponse, BatchCommandsRequest, BatchCommandsResponse};
+use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{TikvService, handlers};
+use super::{MESSAGE_BYTES_MAX, TikvService, handlers};
 use crate::replication::{RaftCalls, Replication};
 
 /// Requests under way and answers not sent, on one stream.
 const UNDER_WAY_MAX: usize = 4096;
+
+/// Bytes of answers that a client on this machine has not taken, beyond which its requests are not read.
+const UNSENT_MAX: usize = 1 << 20;
 
 /// Answers in one message at most.
 const GATHERED_MAX: usize = 256;
@@ -55,9 +68,7 @@ async fn read<R: Replication, C: RaftCalls>(
     // An error or the end: the client is gone, and has no use for answers.
     while let Ok(Some(message)) = requests.message().await {
         let mut ready: Vec<Ready> = Vec::new();
-        let mut requests = message.request_ids.into_iter().zip(message.requests);
-        while let Some((id, request)) = requests.next() {
-            let Some(request) = request.cmd else { continue };
+        for (id, request, last) in requests_of(message) {
             let place = match places.clone().try_acquire_owned() {
                 Ok(place) => place,
                 Err(_) => {
@@ -66,16 +77,15 @@ async fn read<R: Replication, C: RaftCalls>(
                     place
                 }
             };
-            let inline = is_short(&request, requests.len() == 0);
-            let mut answer = Box::pin(answer(service.clone(), request));
-            if inline && let Poll::Ready(answer) = futures::poll!(answer.as_mut()) {
-                ready.push((id, answer, place));
-                continue;
+            match begin(&service, request, last).await {
+                Ok(answer) => ready.push((id, answer, place)),
+                Err(rest) => {
+                    let sender = sender.clone();
+                    tokio::spawn(async move {
+                        let _ = sender.send((id, rest.await, place));
+                    });
+                }
             }
-            let sender = sender.clone();
-            tokio::spawn(async move {
-                let _ = sender.send((id, answer.await, place));
-            });
         }
         send(&sender, &mut ready);
         if sender.is_closed() {
@@ -88,6 +98,85 @@ fn send(sender: &mpsc::UnboundedSender<Ready>, ready: &mut Vec<Ready>) {
     for reply in ready.drain(..) {
         let _ = sender.send(reply);
     }
+}
+
+/// Serves a client on the same machine until it closes the connection; once the token is cancelled, until what is under way is
+/// answered or `grace` is over.
+pub(super) async fn serve_frames<R: Replication, C: RaftCalls>(
+    service: TikvService<R, C>,
+    stream: UnixStream,
+    grace: Duration,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let mut frames = Frames::new(stream, MESSAGE_BYTES_MAX);
+    let (sender, mut later) = mpsc::unbounded_channel();
+    let mut answered: Vec<(u64, Answer)> = Vec::new();
+    let mut under_way = 0;
+    let mut until = None;
+    while until.is_none() || under_way > 0 {
+        let open = until.is_none() && under_way < UNDER_WAY_MAX;
+        let incoming = async {
+            // Who does not take answers asks nothing more.
+            frames.drain(if open { UNSENT_MAX } else { 0 }).await?;
+            if open { frames.next::<BatchCommandsRequest>().await } else { std::future::pending().await }
+        };
+        tokio::select! {
+            message = incoming => {
+                let Some(message) = message? else { return Ok(()) };
+                for (id, request, last) in requests_of(message) {
+                    match begin(&service, request, last).await {
+                        Ok(answer) => answered.push((id, answer)),
+                        Err(rest) => {
+                            under_way += 1;
+                            let sender = sender.clone();
+                            tokio::spawn(async move {
+                                let _ = sender.send((id, rest.await));
+                            });
+                        }
+                    }
+                }
+            }
+            Some(answer) = later.recv() => {
+                answered.push(answer);
+                while answered.len() < GATHERED_MAX && let Ok(answer) = later.try_recv() {
+                    answered.push(answer);
+                }
+                under_way -= answered.len();
+            }
+            () = shutdown.cancelled(), if until.is_none() => until = Some(Instant::now() + grace),
+            () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => return Ok(()),
+        }
+        if !answered.is_empty() {
+            let mut reply = BatchCommandsResponse::default();
+            answered.drain(..).for_each(|(id, answer)| add(&mut reply, id, answer));
+            frames.push(&reply)?;
+            frames.flush()?;
+        }
+    }
+    frames.drain(0).await
+}
+
+/// The requests of a message with their numbers; and whether no other waits behind it.
+fn requests_of(message: BatchCommandsRequest) -> impl Iterator<Item = (u64, Request, bool)> {
+    let count = message.requests.len();
+    let numbered = message.request_ids.into_iter().zip(message.requests).enumerate();
+    numbered.filter_map(move |(n, (id, request))| Some((id, request.cmd?, n + 1 == count)))
+}
+
+/// Runs a short request at once, as far as it goes without waiting: its answer, or the work that is left.
+async fn begin<R: Replication, C: RaftCalls>(
+    service: &TikvService<R, C>,
+    request: Request,
+    last: bool,
+) -> Result<Answer, BoxFuture<'static, Answer>> {
+    let inline = is_short(&request, last);
+    let mut answer: BoxFuture<'static, Answer> = Box::pin(answer(service.clone(), request));
+    if inline && let Poll::Ready(answer) = futures::poll!(answer.as_mut()) { Ok(answer) } else { Err(answer) }
+}
+
+fn add(message: &mut BatchCommandsResponse, id: u64, answer: Answer) {
+    message.request_ids.push(id);
+    message.responses.push(Reply { cmd: Some(answer) });
 }
 
 /// Whether the request is worth running at once; `last`: no other of its message waits for it.
@@ -148,8 +237,7 @@ impl Stream for Replies {
         while message.request_ids.len() < GATHERED_MAX {
             match self.receiver.poll_recv(cx) {
                 Poll::Ready(Some((id, answer, _))) => {
-                    message.request_ids.push(id);
-                    message.responses.push(Reply { cmd: Some(answer) });
+                    add(&mut message, id, answer);
                 }
                 Poll::Ready(None) if message.request_ids.is_empty() => return Poll::Ready(None),
                 Poll::Pending if message.request_ids.is_empty() => return Poll::Pending,

@@ -17,6 +17,7 @@ mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use proto::coprocessor::{Request as CopRequest, Response as CopResponse};
@@ -26,7 +27,10 @@ use proto::tikvpb::batch_commands_request::request;
 use proto::tikvpb::batch_commands_response::response;
 use proto::tikvpb::tikv_server::{Tikv, TikvServer};
 use proto::tikvpb::{BatchCommandsRequest, BatchRaftMessage};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::mvcc::ReadView;
@@ -83,6 +87,35 @@ impl<R: Replication, C: RaftCalls> TikvService<R, C> {
     /// Executes one command of a [`batch`]: for callers that have no connection, such as a simulation.
     pub async fn execute(&self, request: request::Cmd) -> response::Cmd {
         batch::answer(self.clone(), request).await
+    }
+
+    /// Serves the commands of a [`batch`] to clients on this machine, until the token is cancelled; those that are under way
+    /// then have `grace` to end.
+    pub async fn serve_local(self, listener: UnixListener, grace: Duration, shutdown: CancellationToken) {
+        let connections = TaskTracker::new();
+        loop {
+            let stream = tokio::select! {
+                accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+                () = shutdown.cancelled() => break,
+            };
+            match stream {
+                Ok(stream) => {
+                    let (service, shutdown) = (self.clone(), shutdown.clone());
+                    connections.spawn(async move {
+                        if let Err(e) = batch::serve_frames(service, stream, grace, shutdown).await {
+                            tracing::debug!("a connection on this machine: {e}");
+                        }
+                    });
+                }
+                Err(e) => {
+                    tracing::warn!("accept: {e}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(listener);
+        connections.close();
+        connections.wait().await;
     }
 
     /// What to add to a gRPC router.

@@ -31,10 +31,14 @@ impl Coprocessor for Counter {
     }
 }
 
-async fn start() -> (TikvClient<Channel>, SocketAddr) {
+fn service() -> TikvService<BareReplication<MemoryEngine>, BareReplication<MemoryEngine>> {
     let bare = BareReplication::new(MemoryEngine::new());
     let storage = Storage::new(bare.clone(), None, StorageOptions::default());
-    let service = TikvService::new(storage, bare, Arc::new(Counter));
+    TikvService::new(storage, bare, Arc::new(Counter))
+}
+
+async fn start() -> (TikvClient<Channel>, SocketAddr) {
+    let service = service();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tonic::transport::Server::builder().add_service(service.into_server());
@@ -179,6 +183,47 @@ async fn requests_on_a_stream_are_answered_by_id() {
     }
     drop(sender);
     assert!(replies.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_client_on_this_machine_gets_its_answers_and_those_under_way_when_the_server_stops() {
+    let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+    let shutdown = CancellationToken::new();
+    let grace = Duration::from_secs(60);
+    let serving = tokio::spawn(batch::serve_frames(service(), theirs, grace, shutdown.clone()));
+    let mut frames = net::frames::Frames::new(ours, MESSAGE_BYTES_MAX);
+    let send = |frames: &mut net::frames::Frames, requests: Vec<(u64, Cmd)>| {
+        let (request_ids, requests) =
+            requests.into_iter().map(|(id, cmd)| (id, BatchRequest { cmd: Some(cmd) })).unzip();
+        frames.push(&BatchCommandsRequest { requests, request_ids }).unwrap();
+        frames.flush().unwrap();
+    };
+    let get = || Cmd::Get(GetRequest { context: context(), key: b"a".to_vec(), version: 100 });
+    let large = "x".repeat(1 << 20);
+    let write = PrewriteRequest { try_one_pc: true, ..prewrite(vec![put("a", &large)], 5) };
+    send(&mut frames, vec![(7, Cmd::Prewrite(write)), (8, Cmd::Empty(Default::default()))]);
+    let mut answers = HashMap::new();
+    while answers.len() < 2 {
+        let reply: proto::tikvpb::BatchCommandsResponse = frames.next().await.unwrap().unwrap();
+        answers.extend(reply.request_ids.into_iter().zip(reply.responses));
+    }
+    assert!(matches!(answers[&8].cmd, Some(Answer::Empty(_))));
+    // More answers than the socket holds, taken late.
+    send(&mut frames, (0..20).map(|id| (id, get())).collect());
+    let count = CopRequest { ranges: vec![Default::default()], ..scan(&[(b"a", b"z")]) };
+    send(&mut frames, vec![(30, Cmd::Coprocessor(count)), (31, Cmd::Empty(Default::default()))]);
+    let mut answers = HashMap::new();
+    while answers.len() < 20 {
+        let reply: proto::tikvpb::BatchCommandsResponse = frames.next().await.unwrap().unwrap();
+        answers.extend(reply.request_ids.into_iter().zip(reply.responses).filter(|(id, _)| *id < 20));
+    }
+    for answer in answers.into_values() {
+        let Some(Answer::Get(got)) = answer.cmd else { panic!("{answer:?}") };
+        assert_eq!(got.value.len(), large.len());
+    }
+    shutdown.cancel();
+    while frames.next::<proto::tikvpb::BatchCommandsResponse>().await.unwrap().is_some() {}
+    serving.await.unwrap().unwrap();
 }
 
 fn scan(ranges: &[(&[u8], &[u8])]) -> CopRequest {

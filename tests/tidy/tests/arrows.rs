@@ -34,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "dml",
             "headers",
             "into",
+            "lists",
             "load",
             "shorthand",
             "views",
