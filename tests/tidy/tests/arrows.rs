@@ -161,6 +161,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "views",
             "temporary",
             "alter",
+            "constraints",
             "exec",
             "queue",
             "gc",
