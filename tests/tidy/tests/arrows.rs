@@ -163,6 +163,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "views",
             "temporary",
             "alter",
+            "constraints",
             "exec",
             "queue",
             "gc",
