@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use sql_base::SqlError;
 use sql_catalog::partition::Division;
 use sql_catalog::{
-    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, Partition, PlacementSettings, PolicyRef, SchemaState,
-    TableInfo,
+    CheckInfo, ColumnInfo, Conversion, DatabaseInfo, IndexInfo, Name, Partition, PlacementSettings, PolicyRef,
+    SchemaState, TableInfo,
 };
 
 /// Where a column goes.

@@ -24,8 +24,9 @@ use sql_base::memory::Held;
 use sql_planner::plan::{AggCall, ColId, NodeId};
 
 use crate::keys::{key_bytes, sort_keys};
-use crate::runtime::{Operator, Runtime};
-use crate::spill::{DEPTH_MAX, Parts, Source, Spill, Spilled};
+use crate::runtime::Runtime;
+use crate::spill::{DEPTH_MAX, Parts, Spill, Spilled};
+use crate::stream::{Operator, Source};
 
 /// Builds the operator.
 pub fn build(

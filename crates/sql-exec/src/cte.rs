@@ -31,7 +31,8 @@ use sql_planner::plan::{NodeId, Plan, Recursive};
 
 use crate::distinct::KEY_BYTES;
 use crate::keys::row_key;
-use crate::runtime::{Build, Operator, Runtime};
+use crate::runtime::Runtime;
+use crate::stream::{Build, Operator};
 
 /// So many batches become one: many a round adds a single row, and a batch takes more than that.
 const SMALL_BATCHES: usize = 256;

@@ -13,8 +13,9 @@ use sql_base::memory::Held;
 use sql_planner::plan::NodeId;
 
 use crate::keys::row_key;
-use crate::runtime::{Operator, Runtime};
-use crate::spill::{DEPTH_MAX, Parts, Source, Spill, Spilled};
+use crate::runtime::Runtime;
+use crate::spill::{DEPTH_MAX, Parts, Spill, Spilled};
+use crate::stream::{Operator, Source};
 
 /// What a key takes beside its bytes.
 pub(crate) const KEY_BYTES: usize = 48;

@@ -32,8 +32,9 @@ use sql_base::memory::Held;
 use sql_planner::plan::{ColId, JoinKind, NodeId, Plan};
 
 use crate::keys::{key_bytes, key_columns, row_key};
-use crate::runtime::{Build, Operator, Runtime, Value, filter_batch};
-use crate::spill::{DEPTH_MAX, PARTS, Source, Spill, SpillFile, SpillReader, Spilled};
+use crate::runtime::{Runtime, Value, filter_batch};
+use crate::spill::{DEPTH_MAX, PARTS, Spill, SpillFile, SpillReader, Spilled};
+use crate::stream::{Build, Operator, Source};
 
 mod sorted;
 

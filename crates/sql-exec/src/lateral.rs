@@ -16,7 +16,8 @@ use sql_base::SqlError;
 use sql_base::memory::Held;
 use sql_planner::plan::{ColId, NodeId, Plan, add_params};
 
-use crate::runtime::{Build, Operator, Runtime, Value};
+use crate::runtime::{Runtime, Value};
+use crate::stream::{Build, Operator};
 
 /// Rows of a batch that is given.
 const BATCH_ROWS: usize = 1024;

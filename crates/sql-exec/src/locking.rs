@@ -11,7 +11,8 @@ use query::batch::Batch;
 use sql_base::SqlError;
 use sql_planner::plan::{Lock, Scan};
 
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::Runtime;
+use crate::stream::Operator;
 
 /// Builds the operator over the rows of a scan that has the clause.
 pub(crate) fn build(input: Box<dyn Operator>, scan: &Scan, lock: Lock) -> Box<dyn Operator> {

@@ -9,15 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use proto::tipb;
-use query::batch::Batch;
-use sql_base::SqlError;
 use sql_planner::plan::{NodeId, Physical};
-
-use crate::runtime::Runtime;
-use crate::stream::Operator;
 
 /// What the operators of one node did.
 #[derive(Debug, Default)]
@@ -89,7 +83,7 @@ impl Meter {
         }
     }
 
-    fn count(&self, began: Instant, rows: usize) {
+    pub(crate) fn count(&self, began: Instant, rows: usize) {
         self.loops.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
         self.nanos.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -141,22 +135,4 @@ pub(crate) fn meters_of(physical: &Physical) -> Option<Arc<Meters>> {
         meters
     });
     known.ok()
-}
-
-/// An operator that is measured.
-pub(crate) struct Measured {
-    pub(crate) operator: Box<dyn Operator>,
-    pub(crate) meters: Arc<Meters>,
-    pub(crate) at: NodeId,
-}
-
-#[async_trait]
-impl Operator for Measured {
-    async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
-        let began = Instant::now();
-        let result = self.operator.next(rt).await;
-        let rows = result.as_ref().ok().and_then(Option::as_ref).map_or(0, Batch::num_rows);
-        self.meters.of(self.at).count(began, rows);
-        result
-    }
 }

@@ -21,8 +21,8 @@ use sql_planner::plan::{
 };
 
 use crate::keys::key_bytes;
-use crate::measure::Measured;
-use crate::runtime::{Fixed, Operator, Runtime, Value, filter_batch};
+use crate::runtime::{Runtime, Value, filter_batch};
+use crate::stream::{Fixed, Measured, Operator};
 use crate::{aggregate, cte, distinct, join, lateral, rollup, scan, shared, sort, window};
 
 type Input = Box<dyn Operator>;

@@ -10,7 +10,8 @@ use query::batch::{Batch, repeat};
 use query::expr::Expr;
 use sql_base::SqlError;
 
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::Runtime;
+use crate::stream::Operator;
 
 /// The operator; its columns are those of the input, the keys, and how many of them the row has.
 pub(crate) struct Expand {

@@ -23,7 +23,6 @@ use sql_planner::plan::{Access, ColId, Columns, LateKeys, Lock, MergePart, NodeI
 use crate::measure::Meters;
 use crate::reader::Reader;
 use crate::spill::{Spill, Spilled};
-pub use crate::stream::{Fixed, Operator};
 
 /// Where locking scans read.
 struct Locking {
@@ -321,9 +320,6 @@ impl Runtime {
         self.held.grow(bytes)
     }
 }
-
-/// Makes operators of a plan whose node has this number.
-pub(crate) type Build = fn(&Plan, NodeId, &mut Runtime) -> Result<Box<dyn Operator>, SqlError>;
 
 /// Column numbers to positions.
 pub fn resolve(e: &Expr, at: &HashMap<ColId, usize>) -> Result<Expr, SqlError> {

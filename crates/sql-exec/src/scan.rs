@@ -26,7 +26,8 @@ use sql_planner::plan::{Access, NodeId, Scan};
 use crate::locking;
 use crate::pushdown;
 use crate::reader::Reader;
-use crate::runtime::{Fixed, Operator, Runtime, filter_batch};
+use crate::runtime::{Runtime, filter_batch};
+use crate::stream::{Fixed, Operator};
 
 mod handles;
 pub(crate) mod partitions;

@@ -18,8 +18,9 @@ use sql_planner::plan::{Columns, Logical, NodeId, Plan};
 use crate::env::Env;
 use crate::plan_cache::{Body, PlanKey, find_or_plan};
 use crate::planned::{Planned, QueryPlan, Reads, begin, settings};
-use crate::runtime::{Operator, Runtime, Value};
+use crate::runtime::{Runtime, Value};
 use crate::statement::{collect_context, lock_rows, will_lock};
+use crate::stream::Operator;
 use crate::{operator, point};
 
 /// Batches of a result that are computed before the first is sent: small results are complete (with their warnings) when

@@ -9,8 +9,9 @@ use codec::types::FieldType;
 use query::batch::Batch;
 use sql_base::SqlError;
 
-use crate::runtime::{Build, Collected, Definition, Operator, Runtime};
+use crate::runtime::{Collected, Definition, Runtime};
 use crate::spill::SpillReader;
+use crate::stream::{Build, Operator};
 
 /// Builds the operator that reads one; `build` makes those that compute it.
 pub(crate) fn build(number: usize, types: Arc<[FieldType]>, build: Build) -> Box<dyn Operator> {

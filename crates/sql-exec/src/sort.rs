@@ -27,8 +27,9 @@ use sql_base::memory::Held;
 use sql_planner::plan::{NodeId, SortKey};
 
 use crate::keys::sort_keys;
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::Runtime;
 use crate::spill::{Spill, SpillFile, SpillReader, Spilled};
+use crate::stream::Operator;
 
 /// Rows of a run in memory: they are sorted in one go, in some ten milliseconds.
 const RUN_ROWS: usize = 1 << 15;

@@ -29,8 +29,6 @@ use query::types::Physical;
 use sql_base::memory::StatementMemory;
 use sql_base::{FileWork, SqlError};
 
-use crate::runtime::{Operator, Runtime};
-
 /// Rows and bytes that a batch on disk has at most, about: what is read of many files at once is in memory.
 const BATCH_ROWS: usize = 1024;
 const BATCH_BYTES: usize = 64 << 10;
@@ -325,23 +323,5 @@ impl Parts {
             });
         }
         Ok(files)
-    }
-}
-
-/// Rows from an operator, or from a file.
-pub(crate) enum Source {
-    Operator(Box<dyn Operator>),
-    File(SpillReader),
-    Nothing,
-}
-
-impl Source {
-    /// The next rows.
-    pub(crate) async fn next(&mut self, rt: &mut Runtime) -> Result<Option<Batch>, SqlError> {
-        match self {
-            Source::Operator(operator) => operator.next(rt).await,
-            Source::File(reader) => reader.next().await,
-            Source::Nothing => Ok(None),
-        }
     }
 }

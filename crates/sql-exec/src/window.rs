@@ -36,7 +36,8 @@ use sql_planner::plan::{AggCall, ColId, Edge, NodeId, SortKey, WindowCall, Windo
 use crate::aggregate::{Rank, State, VALUE_BYTES, bytes_of};
 use crate::frames::{Partition, Row};
 use crate::keys::{key_columns, row_key};
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::Runtime;
+use crate::stream::Operator;
 
 /// Builds the operator over an input with these columns.
 pub(crate) fn build(

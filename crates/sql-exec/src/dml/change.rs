@@ -192,7 +192,9 @@ pub(super) async fn change(
                 }
                 let new_handle = row::handle_of_row(&target.table, &new)?.unwrap_or_else(|| handle.clone());
                 let (old, new) = ((&old[..], &handle), (&new[..], &new_handle));
-                if change.ignore && let Err(e @ SqlError::Partition(_)) = writers[i].place(new.0) {
+                if change.ignore
+                    && let Err(e @ SqlError::Partition(_)) = writers[i].place(new.0)
+                {
                     fitting.warnings.push((true, e));
                     continue;
                 }

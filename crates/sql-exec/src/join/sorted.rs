@@ -19,7 +19,8 @@ use sql_base::memory::Held;
 
 use super::Table;
 use crate::keys::{key_columns, row_key};
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::Runtime;
+use crate::stream::Operator;
 
 /// The keys of a batch's rows; none for a row that matches nothing.
 type Keys = Vec<Option<Vec<u8>>>;

@@ -15,7 +15,8 @@ use sql_catalog::row;
 use sql_planner::plan::{Access, Merge, MergePart, NodeId, Scan};
 
 use super::{build_one, find_index, is_local};
-use crate::runtime::{Operator, Runtime};
+use crate::runtime::Runtime;
+use crate::stream::Operator;
 
 /// The scans of a run, in the order of the partitions' keys; the scan itself where the table has no partitions.
 pub(crate) fn spread(scan: &Scan, rt: &mut Runtime) -> Result<Vec<Scan>, SqlError> {
