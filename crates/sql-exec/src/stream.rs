@@ -23,13 +23,13 @@ pub trait Operator: Send {
 pub(crate) type Build = fn(&Plan, NodeId, &mut Runtime) -> Result<Box<dyn Operator>, SqlError>;
 
 /// Batches that are there already.
-pub struct Fixed {
+pub(crate) struct Fixed {
     batches: std::vec::IntoIter<Batch>,
 }
 
 impl Fixed {
     /// These batches.
-    pub fn new(batches: Vec<Batch>) -> Fixed {
+    pub(crate) fn new(batches: Vec<Batch>) -> Fixed {
         Fixed { batches: batches.into_iter() }
     }
 }

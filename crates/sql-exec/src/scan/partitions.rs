@@ -16,7 +16,7 @@ use sql_planner::plan::{Access, Merge, MergePart, NodeId, Scan};
 
 use super::{build_one, find_index, is_local};
 use crate::runtime::Runtime;
-use crate::stream::Operator;
+use crate::stream::{Fixed, Operator};
 
 /// The scans of a run, in the order of the partitions' keys; the scan itself where the table has no partitions.
 pub(crate) fn spread(scan: &Scan, rt: &mut Runtime) -> Result<Vec<Scan>, SqlError> {
@@ -132,7 +132,7 @@ pub(super) fn build(scan: &Scan, at: NodeId, rt: &mut Runtime) -> Result<Box<dyn
     };
     let together = scan.lock.is_none() && !is_local(scan, rt) && scans.iter().all(ranges);
     if scans.len() < 2 || together {
-        let Some(first) = scans.pop_front() else { return Ok(Box::new(crate::runtime::Fixed::new(vec![]))) };
+        let Some(first) = scans.pop_front() else { return Ok(Box::new(Fixed::new(vec![]))) };
         return build_one(&first, scans.make_contiguous(), at, rt);
     }
     Ok(Box::new(Spread { scans, at, current: None }))
