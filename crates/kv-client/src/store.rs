@@ -381,8 +381,9 @@ mod tests {
 
     #[test]
     fn a_store_that_stands_still_is_asked_and_then_given_up() {
-        let options = ChannelOptions::default();
         let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let (keepalive_interval, keepalive_timeout) = (5 * second, 5 * second);
+        let options = ChannelOptions { keepalive_interval, keepalive_timeout, ..ChannelOptions::default() };
         let mut silence = Silence::since(began);
         let mut signs = |owes: bool, from: u32, to: u32| -> Vec<Sign> {
             (from..=to).map(|n| silence.at(began + n * second, owes, &options)).filter(|s| *s != Sign::None).collect()
