@@ -562,7 +562,7 @@ impl Routing {
                 (at < ends.len()).then_some(at)
             }
             Places::Lists { lists, others, .. } => lists.get(&encoded(&self.keys, values)?).copied().or(*others),
-            Places::Remainder(count) => Some(match &values[..] {
+            Places::Remainder(count) => Some(match values {
                 [Datum::Int(v)] => (v.unsigned_abs() % count) as usize,
                 [Datum::UInt(v)] => (v % count) as usize,
                 _ => 0,
