@@ -56,7 +56,7 @@ impl Writer {
     }
 
     /// What the keys of a row that is there begin with.
-    pub(crate) fn at(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
+    fn at(&self, row: &[Datum]) -> Result<PhysicalTableId, SqlError> {
         self.table.partition_of(row)
     }
 

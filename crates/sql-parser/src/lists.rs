@@ -39,8 +39,9 @@ struct Level {
     open: usize,
     /// What stands here are tables.
     tables: bool,
-    /// They are a list in parentheses: where its commas are, and whether the part has a join.
+    /// They are a list in parentheses.
     list: bool,
+    /// Where its commas are.
     commas: Vec<usize>,
     /// Parts that have a join, by number.
     joins: Vec<usize>,
@@ -53,7 +54,7 @@ pub(super) fn expand(tokens: &mut Vec<TokenWithSpan>) {
     if !tokens.iter().any(|t| t.token == Token::Comma) || !any(tokens) {
         return;
     }
-    // What to put before a token; of several at one place the last found is the outermost, and comes first.
+    // What to put before a token, or in the place of a comma.
     let mut edits: Vec<(usize, Vec<Token>)> = Vec::new();
     let mut levels = vec![Level::default()];
     for at in 0..tokens.len() {
@@ -121,17 +122,7 @@ impl Level {
 
 #[cfg(test)]
 mod tests {
-    use crate::{LexMode, parse_one};
-
-    fn written_out(sql: &str) -> String {
-        match parse_one(sql.as_bytes(), LexMode::default()) {
-            Ok(parsed) => match parsed.statement {
-                crate::Statement::Query(query) => query.to_string(),
-                other => format!("{other:?}"),
-            },
-            Err(e) => e.to_string(),
-        }
-    }
+    use crate::tests::written_out;
 
     #[test]
     fn a_list_of_tables_in_parentheses_is_their_product() {

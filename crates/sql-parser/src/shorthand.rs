@@ -110,18 +110,7 @@ fn name_length(tokens: &[TokenWithSpan]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{LexMode, parse_one};
-
-    fn written_out(sql: &str) -> String {
-        match parse_one(sql.as_bytes(), LexMode::default()) {
-            Ok(parsed) => match parsed.statement {
-                crate::Statement::Query(query) => query.to_string(),
-                crate::Statement::Insert(insert) => insert.to_string(),
-                other => format!("{other:?}"),
-            },
-            Err(e) => e.to_string(),
-        }
-    }
+    use crate::tests::written_out;
 
     #[test]
     fn table_is_a_select_of_everything_wherever_a_query_stands() {

@@ -11,6 +11,18 @@ fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
 }
 
+/// A query or INSERT as it was read, as SQL; or the error.
+pub(crate) fn written_out(sql: &str) -> String {
+    match parse_one(sql.as_bytes(), LexMode::default()) {
+        Ok(parsed) => match parsed.statement {
+            Statement::Query(query) => query.to_string(),
+            Statement::Insert(insert) => insert.to_string(),
+            other => format!("{other:?}"),
+        },
+        Err(e) => e.to_string(),
+    }
+}
+
 /// What tells a statement apart from others, in one line: trees of queries as SQL, ours as they are. Warnings follow.
 fn describe(sql: &str) -> String {
     let parsed = parse_one(sql.as_bytes(), LexMode::default());
